@@ -1,0 +1,32 @@
+# Everything runs from .venv, which is made once and again whenever pyproject.toml changes.
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/.ready
+TORCH := torch==2.13.0+cpu
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## the whole loop on this machine: world, teacher, SFT, GRPO, evaluation, report
+	$(BIN)/videoseeker demo
+
+test: $(READY) ## every test, the slow ones included
+	$(BIN)/pytest
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## remove .venv; runs are kept
+	rm -rf .venv
+
+# The CPU build of torch comes first: with it in place the resolver leaves the CUDA builds alone.
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install "$(TORCH)" || $(BIN)/pip install --index-url https://download.pytorch.org/whl/cpu "$(TORCH)"
+	$(BIN)/pip install -e ".[cpu,dev]"
+	touch $@

@@ -1,0 +1,142 @@
+"""How vLLM is set up and loaded: its environment, its arguments, its weights.
+
+Invariant: a folder whose tensors are not this model's is refused before anything is overwritten
+(`require_same_model`), and after a load the engine computes with nothing but the new weights (`load_weights`).
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from actors.request import EngineError, sentence
+from configs.policy import EngineConfig
+
+VLLM_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Set in the engine's process before vLLM is imported."""
+CPU_ENVIRONMENT = {"TORCHDYNAMO_DISABLE": "1"}
+"""On the CPU as well: the little that vLLM would compile costs seconds at the first request and gains nothing."""
+LOCAL_ENVIRONMENT = {"HF_HUB_OFFLINE": "1"}
+"""Where the model is a local folder as well: nothing is looked up on the network."""
+OUTPUT_HEAD = "lm_head.weight"
+"""Left out of a folder where it is tied to the embeddings."""
+BAN_BIAS = -100.0
+"""The lowest logit bias that vLLM takes; e^-100 is far below the resolution of a float32 probability."""
+
+
+def start_vllm(config: EngineConfig, model_dir: str, seed: int) -> Any:
+    """An `LLMEngine` in this process, which must not have imported vLLM before."""
+    os.environ.update(VLLM_ENVIRONMENT)
+    os.environ.update(CPU_ENVIRONMENT if config.gpus_per_engine == 0 else {})
+    os.environ.update(LOCAL_ENVIRONMENT if Path(model_dir).is_dir() else {})
+    from vllm import EngineArgs
+    from vllm.v1.engine.llm_engine import LLMEngine
+
+    return LLMEngine.from_engine_args(EngineArgs(**engine_args(config, model_dir, seed)))
+
+
+def load_weights(engine: Any, path: str, model_dir: str, on_cpu: bool) -> None:
+    """Load a folder's safetensors in place and forget every state that came from the old weights.
+
+    Args:
+        model_dir: the folder that the engine was started from.
+    """
+    engine.collective_rpc("reload_weights", kwargs={"weights_path": path})
+    if on_cpu:
+        engine.apply_model(repack_output_head)
+    # vLLM reads the image processor from the folder that it last loaded; a folder of weights alone has none.
+    engine.model_config.model = model_dir
+    engine.reset_prefix_cache()
+    engine.reset_mm_cache()
+    engine.reset_encoder_cache()
+
+
+def engine_args(config: EngineConfig, model_dir: str, seed: int) -> dict[str, Any]:
+    """The keyword arguments of vLLM's `EngineArgs`."""
+    common = {
+        "model": model_dir,
+        "seed": seed,
+        "dtype": config.dtype,
+        "max_model_len": config.max_model_len,
+        "max_num_seqs": config.max_num_seqs,
+        "max_num_batched_tokens": config.max_num_batched_tokens,
+        "enable_prefix_caching": True,
+        "logprobs_mode": "processed_logprobs",
+        "generation_config": "vllm",
+        # A frame takes at least three tokens: start, one placeholder, end.
+        "limit_mm_per_prompt": {"image": config.max_model_len // 3, "video": 0},
+        "mm_processor_cache_gb": config.frame_cache_gib,
+        "disable_log_stats": True,
+    }
+    if config.gpus_per_engine == 0:
+        return common | {
+            "enforce_eager": True,
+            "skip_mm_profiling": True,
+            "kv_cache_memory_bytes": config.kv_cache_gib * 2**30,
+            # A seeded request whose prompt is cut in chunks kills vLLM 0.32 on the CPU: it rewinds the request's
+            # generator by an offset, which CPU generators do not have.
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(config.max_num_batched_tokens, config.max_model_len),
+        }
+    return common | {
+        "tensor_parallel_size": config.gpus_per_engine,
+        "distributed_executor_backend": "mp" if config.gpus_per_engine > 1 else "uni",
+        "gpu_memory_utilization": config.gpu_memory_utilization,
+    }
+
+
+def repack_output_head(model: Any) -> None:
+    """On the CPU vLLM multiplies with a packed copy of the output head, which a reload (0.32) leaves as it was where
+    the head is tied to the embeddings; pack it anew."""
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for module in model.modules():
+        if isinstance(module, ParallelLMHead):
+            module.quant_method.process_weights_after_loading(module)
+
+
+def require_same_model(path: str, tensors: dict[str, tuple[int, ...]]) -> None:
+    """Check that a folder's weights are those of the model whose `tensors` are given.
+
+    Raises:
+        EngineError: torn or unreadable files, or a tensor that is missing, unknown, or of another shape.
+    """
+    try:
+        found = tensor_shapes(path)
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be loaded ({sentence(error)})") from None
+    tied = {OUTPUT_HEAD} - found.keys()
+    odd = sorted(name for name in found.keys() | tensors.keys() - tied if found.get(name) != tensors.get(name))
+    if odd:
+        raise EngineError(f"{path}: not weights of this model ({len(odd)} tensors differ, {odd[0]} among them)")
+
+
+def tensor_shapes(model_dir: str) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor in the safetensors of a folder, or of a downloaded hub model.
+
+    Raises:
+        OSError: there are none.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    folder = Path(model_dir)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(model_dir, local_files_only=True))
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt") as file:
+                shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise OSError(f"{path.name} is not a whole safetensors file: {error}") from None
+    if not shapes:
+        raise OSError("no safetensors in it")
+    return shapes

@@ -1,0 +1,254 @@
+"""The one thread that owns vLLM: it admits requests, steps the engine, loads weights.
+
+Invariants:
+- Requests and weight loads pass through one queue, in order, and a load waits until every running request has
+  finished (`_admit`): a turn is sampled by exactly one policy version.
+- The ids that vLLM saw are the ids that the caller holds, compared on every request (`_turn`).
+- A banned id is never sampled: its logit is lowered by `BAN_BIAS`, and the reported logprobs are a log-softmax after
+  that, which equals one with the banned logits at minus infinity within float32.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from actors.request import EngineError, GenerationRequest, MissingFrames, WeightReport, sentence, unexpanded
+from actors.vllm_setup import BAN_BIAS, load_weights, require_same_model, start_vllm, tensor_shapes
+from configs.policy import EngineConfig
+from env.transcript import Turn
+
+
+@dataclass(eq=False)
+class Job:
+    """A request and the future that its turn resolves."""
+
+    id: str
+    request: GenerationRequest
+    future: "asyncio.Future[Turn]"
+    version: int = -1
+    """Policy version that samples it; known once it runs."""
+
+
+@dataclass(eq=False)
+class Load:
+    """A weight folder and the future that its load resolves."""
+
+    path: str
+    version: int
+    future: "asyncio.Future[WeightReport]"
+
+
+@dataclass(frozen=True)
+class Abort:
+    """Nobody waits for this request any more."""
+
+    id: str
+
+
+class Close:
+    """The last item of the queue."""
+
+
+@dataclass
+class Counts:
+    """Since the start."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    sampled_tokens: int = 0
+    frames: int = 0
+    """Frames of all prompts."""
+    frames_processed: int = 0
+    """Of these, frames that were not in the cache and went through the image processor."""
+    weight_loads: int = 0
+    busy_seconds: float = 0.0
+    """Time spent in engine steps."""
+
+
+class VllmThread:
+    """Runs from construction to `Close` or death. Its attributes may be read from any thread."""
+
+    def __init__(self, config: EngineConfig, model_dir: str, version: int, seed: int):
+        self._config, self._model_dir, self._seed = config, model_dir, seed
+        self.queue: queue.SimpleQueue[Job | Load | Abort | Close] = queue.SimpleQueue()
+        self._head: Job | Load | None = None
+        self.running: dict[str, Job] = {}
+        self.counts = Counts()
+        self.version = version
+        self.start_seconds = 0.0
+        self.started = threading.Event()
+        """Set once the engine serves, or has died."""
+        self.death: EngineError | None = None
+        self.beat = time.monotonic()
+        """When the last step began."""
+        self.thread = threading.Thread(target=self._run, name="vllm", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._start()
+            self.started.set()
+            while self._admit():
+                self._step()
+            self._die(EngineError("engine: was closed"))
+        except BaseException as error:  # noqa: BLE001 - whatever ends this thread is told to every waiter
+            self._die(EngineError(f"engine: died ({sentence(error)})"))
+
+    def _start(self) -> None:
+        started = time.monotonic()
+        self._engine = start_vllm(self._config, self._model_dir, self._seed)
+        from env.chat import ChatFormat
+
+        self._chat = ChatFormat.from_pretrained(self._model_dir)
+        self._tensors = tensor_shapes(self._model_dir)
+        self.start_seconds = time.monotonic() - started
+
+    def _admit(self) -> bool:
+        """Take what waits in the queue, blocking while there is nothing to step; False once closed.
+
+        A weight load at the head holds everything behind it until the running turns are done.
+        """
+        while True:
+            if isinstance(self._head, Load) and self.running:
+                return True
+            if self._head is not None:
+                head, self._head = self._head, None
+                if not head.future.done():
+                    self._load(head) if isinstance(head, Load) else self._add(head)
+            try:
+                item = self.queue.get(block=not self.running)
+            except queue.Empty:
+                return True
+            if isinstance(item, Close):
+                return False
+            if isinstance(item, Abort):
+                if self.running.pop(item.id, None) is not None:
+                    self._engine.abort_request([item.id])
+            else:
+                self._head = item
+
+    def _step(self) -> None:
+        started = self.beat = time.monotonic()
+        for output in self._engine.step():
+            job = self.running.pop(output.request_id, None) if output.finished else None
+            if job is not None:
+                self._settle(job, output)
+        self.counts.busy_seconds += time.monotonic() - started
+
+    def _add(self, job: Job) -> None:
+        request = job.request
+        try:
+            if request.min_version > self.version:
+                raise EngineError(f"engine: holds policy version {self.version}, not {request.min_version}")
+            self._engine.add_request(job.id, self._prompt(request), self._sampling(request))
+        except (EngineError, ValueError) as error:
+            _resolve(job.future, error=error if isinstance(error, EngineError) else _refusal(error))
+            return
+        job.version = self.version
+        self.running[job.id] = job
+        self.counts.requests += 1
+        self.counts.prompt_tokens += len(request.ids)
+        self.counts.frames += len(request.frames)
+
+    def _prompt(self, request: GenerationRequest) -> dict[str, Any]:
+        prompt: dict[str, Any] = {"prompt_token_ids": unexpanded(request.ids, request.media)}
+        if request.frames:
+            names = list(request.frame_ids)
+            cached = self._engine.renderer.mm_processor_cache.is_cached(names)
+            if any(frame is None and not hit for hit, frame in zip(cached, request.frames, strict=True)):
+                raise MissingFrames("engine: frames were sent without pixels and are not in its cache")
+            # Arrays that came through Ray's object store are read-only, which torch warns about: hence the copy.
+            frames = [None if hit else np.array(frame) for hit, frame in zip(cached, request.frames, strict=True)]
+            self.counts.frames_processed += cached.count(False)
+            prompt |= {"multi_modal_data": {"image": frames}, "multi_modal_uuids": {"image": names}}
+        return prompt
+
+    def _sampling(self, request: GenerationRequest) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return SamplingParams(
+            max_tokens=min(request.max_tokens, self._config.max_model_len - len(request.ids)),
+            temperature=request.temperature,
+            top_p=request.top_p,
+            seed=request.seed,
+            logprobs=0,
+            stop=list(self._chat.stop_strings),
+            include_stop_str_in_output=True,
+            stop_token_ids=[self._chat.eos_id],
+            logit_bias=dict.fromkeys(self._chat.banned_ids, BAN_BIAS),
+            spaces_between_special_tokens=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _settle(self, job: Job, output: Any) -> None:
+        try:
+            turn = self._turn(job, output)
+        except EngineError as error:
+            _resolve(job.future, error=error)
+            return
+        self.counts.sampled_tokens += len(turn.ids)
+        _resolve(job.future, turn)
+
+    def _turn(self, job: Job, output: Any) -> Turn:
+        saw, sent = np.asarray(output.prompt_token_ids), job.request.ids
+        if not np.array_equal(saw, sent):
+            shared = min(len(saw), len(sent))
+            at = int(np.argmax([*(saw[:shared] != sent[:shared]), True]))
+            raise EngineError(f"engine: saw {len(saw)} prompt ids, {len(sent)} were sent; they part at index {at}")
+        completion = output.outputs[0]
+        ids = tuple(int(i) for i in completion.token_ids)
+        banned = set(ids).intersection(self._chat.banned_ids)
+        if banned:
+            raise EngineError(f"engine: sampled the banned ids {sorted(banned)}")
+        logprobs = tuple(float(step[i].logprob) for i, step in zip(ids, completion.logprobs, strict=True))
+        return Turn(
+            ids, logprobs, completion.text, "stop" if completion.finish_reason == "stop" else "length", job.version
+        )
+
+    def _load(self, load: Load) -> None:
+        started = time.monotonic()
+        try:
+            require_same_model(load.path, self._tensors)
+        except EngineError as error:
+            _resolve(load.future, error=error)
+            return
+        load_weights(self._engine, load.path, self._model_dir, on_cpu=self._config.gpus_per_engine == 0)
+        self.version = load.version
+        self.counts.weight_loads += 1
+        _resolve(load.future, WeightReport(load.version, time.monotonic() - started))
+
+    def _die(self, death: EngineError) -> None:
+        self.death = death
+        self.started.set()
+        waiting: list[Job | Load] = [*self.running.values(), *([self._head] if self._head else [])]
+        self.running.clear()
+        while not self.queue.empty():
+            item = self.queue.get()
+            if isinstance(item, Job | Load):
+                waiting.append(item)
+        for item in waiting:
+            _resolve(item.future, error=death)
+
+
+def _refusal(error: ValueError) -> EngineError:
+    return EngineError(f"engine: refused the request ({sentence(error)})")
+
+
+def _resolve(future: "asyncio.Future[Any]", value: Any = None, error: BaseException | None = None) -> None:
+    """Settle a future of an event loop from the engine's thread."""
+
+    def settle() -> None:
+        if not future.done():
+            future.set_result(value) if error is None else future.set_exception(error)
+
+    loop = future.get_loop()
+    soon: Callable[..., Any] = loop.call_soon_threadsafe
+    if not loop.is_closed():
+        soon(settle)

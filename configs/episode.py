@@ -1,0 +1,57 @@
+"""One episode: what the agent is shown, which tools it has, how it is rewarded."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass
+class RewardConfig:
+    """R = alpha * R_acc + beta * R_format + gamma * R_par (paper, section 3.3)."""
+
+    alpha: float = 0.8
+    """Weight of the answer's accuracy."""
+    beta: float = 0.15
+    """Weight of the format: 1 if every turn of the episode matches the schema, else 0."""
+    gamma: float = 0.05
+    """Weight of parsimony, R_par = max(0, 1 - parsimony_lambda * N) after N tool calls."""
+    parsimony_lambda: float = 0.2
+    """Lambda of R_par. The paper gives none; 0.2 reaches zero at its five rounds."""
+
+
+@dataclass
+class EpisodeConfig:
+    """The environment of one question."""
+
+    tools: list[str] = field(default_factory=lambda: ["view_visual_prompt", "crop_video"])
+    """Tools on offer. Without `view_visual_prompt` the marked frame stands in the prompt."""
+    prompt_style: Literal["full", "compact"] = "full"
+    """`full` gives JSON schemas of the tools and the turn format; `compact` one sentence, for models that
+    learn the format from scratch."""
+    prompt_fps: float = 1.0
+    """Frames a second of the first look (paper, training details)."""
+    prompt_max_frames: int = 256
+    """Most frames of the first look, spread evenly over the video (paper, training details)."""
+    prompt_max_pixels: int = 112_896
+    """Pixel budget of a frame in the prompt (paper, training details)."""
+    tool_max_pixels: int = 112_896
+    """Pixel budget of a frame that a tool gives back."""
+    crop_fps: float = 2.0
+    """Frames a second of a crop."""
+    crop_max_frames: int = 32
+    """Most frames of a crop, spread evenly over the stretch."""
+    pixel_multiple: int = 32
+    """Frames are resized to multiples of this many pixels: the policy's patch times its spatial merge.
+    Checked against the processor at start."""
+    max_tool_rounds: int = 5
+    """Turns that may call tools; after them the agent is told to answer (paper, training details)."""
+    max_calls_per_turn: int = 4
+    """Tool calls executed from one turn; more are answered with an error observation."""
+    max_turn_tokens: int = 1024
+    """Most tokens sampled in one turn."""
+    max_tokens: int = 20_480
+    """Most tokens of a whole episode, prompt included (paper: 16384 prompt + 4096 response)."""
+    tool_timeout_s: float = 30.0
+    """Deadline of one tool call, seconds."""
+    timeout_s: float = 600.0
+    """Deadline of one episode, seconds."""
+    reward: RewardConfig = field(default_factory=RewardConfig)

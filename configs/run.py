@@ -1,0 +1,76 @@
+"""The root of the configuration: one run."""
+
+from dataclasses import dataclass, field
+
+from configs.episode import EpisodeConfig
+from configs.policy import EngineConfig, ModelConfig, SamplingConfig
+from configs.training import GrpoConfig, RanksConfig, SftConfig
+from configs.world import TeacherConfig, WorldConfig
+
+
+@dataclass
+class EvalConfig:
+    """Held-out evaluation, at temperature 0."""
+
+    questions: int = 400
+    """Held-out questions asked; 0 asks all."""
+    episodes_in_flight: int = 64
+    """Episodes played at once."""
+
+
+@dataclass
+class ServeConfig:
+    """The deployed agent."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    replicas: int = 1
+    """Ray Serve replicas of the agent, each with its own engine."""
+    max_ongoing_requests: int = 16
+    """Requests one replica answers at once."""
+    max_queued_requests: int = 64
+    """Requests that wait; past it the server answers 503."""
+    request_timeout_s: float = 300.0
+    """Deadline of one question, seconds."""
+    video_root: str = "."
+    """Folder that questions by path may name videos in; anything outside it is refused."""
+    max_upload_mib: int = 512
+    """Largest video that a question may upload, MiB."""
+
+
+@dataclass
+class TrackingConfig:
+    """MLflow."""
+
+    uri: str = "sqlite:///mlflow.db"
+    """Tracking store; `http(s)://` for a server."""
+    experiment: str = "videoseeker"
+    sample_episodes: int = 4
+    """Episodes logged as traces, with their frames, at each checkpoint."""
+
+
+@dataclass
+class Config:
+    """Everything a run needs. A YAML file states only what differs from these defaults."""
+
+    name: str = "run"
+    """Name of the run; its files lie in `runs_dir/name`."""
+    seed: int = 0
+    """Seed of the world, the model's weights, the batches and the sampling."""
+    runs_dir: str = "runs"
+    data_dir: str | None = None
+    """Folder of tasks and videos; None means `runs_dir/name/data`."""
+    world: WorldConfig = field(default_factory=WorldConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    episode: EpisodeConfig = field(default_factory=EpisodeConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    ranks: RanksConfig = field(default_factory=RanksConfig)
+    perception: SftConfig = field(default_factory=lambda: SftConfig(steps=0))
+    """Captions before the cold start, for the tiny model, which begins blind; released weights need none."""
+    sft: SftConfig = field(default_factory=SftConfig)
+    grpo: GrpoConfig = field(default_factory=GrpoConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -1,0 +1,63 @@
+"""The procedural world: what `synth` renders when no footage is given."""
+
+from dataclasses import dataclass, field
+
+PROMPT_KINDS = ("rectangle", "mask_contour", "ellipse", "triangle", "scribble", "point", "arrow", "set_of_mark")
+"""The eight kinds of visual prompt (paper, section 3.2)."""
+
+
+@dataclass
+class WorldConfig:
+    """Videos of several look-alike instances whose every track and event is known."""
+
+    train_videos: int = 300
+    """Videos for training; their seeds never meet those of `test_videos`."""
+    test_videos: int = 110
+    """Videos held out for evaluation."""
+    questions_per_video: int = 8
+    """Questions asked of one video, about different instances where it has them."""
+    size_px: int = 128
+    """Width and height of a frame, pixels."""
+    fps: int = 8
+    """Frames a second of the rendered file."""
+    min_duration_s: float = 20.0
+    """Shortest video, seconds."""
+    max_duration_s: float = 40.0
+    """Longest video, seconds. At most 90."""
+    min_instances: int = 3
+    """Fewest instances in one video."""
+    max_instances: int = 4
+    """Most instances in one video."""
+    gop_s: float = 2.0
+    """Seconds between keyframes of the H.264 file."""
+    kinds: list[str] = field(
+        default_factory=lambda: [
+            "attribute",
+            "direction",
+            "feature",
+            "forward",
+            "reverse",
+            "sequence",
+            "spatial",
+            "counting",
+        ]
+    )
+    """Question kinds; each maps to one V2P-Bench dimension (OA, OD, FM, FT, RT, AS, SR, GC)."""
+    prompt_kinds: list[str] = field(default_factory=lambda: list(PROMPT_KINDS))
+    """Visual prompt kinds, drawn uniformly (paper, section 3.2, stage 4)."""
+    choice_fraction: float = 0.0
+    """Share of the questions asked as multiple choice instead of open (paper, Table 6)."""
+
+
+@dataclass
+class TeacherConfig:
+    """The scripted teacher: how often it errs, so that what it teaches can be improved upon."""
+
+    tasks: int = 2400
+    """Training tasks the teacher plays; only the right episodes are kept."""
+    hasty: dict[str, float] = field(default_factory=lambda: {"spatial": 0.75, "direction": 0.75, "counting": 0.75})
+    """By question kind, the chance that it trusts the first look where a closer one is needed, and guesses."""
+    wander: float = 0.15
+    """Chance that it first crops a stretch that has nothing to do with the question."""
+    recheck: float = 0.6
+    """Chance that it looks at the mark once more before it answers."""

@@ -1,0 +1,208 @@
+"""The environment of one question: a `gymnasium.Env` whose actions are turns of text.
+
+Invariant: an episode always ends. Each turn that is not an answer costs a round; when the rounds are spent the agent
+is told to answer, and whatever it writes then is the last turn.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium
+
+from configs.episode import EpisodeConfig
+from env.prompt import MARK_TOOL, readable, system_prompt, user_content
+from env.reward import score
+from env.spaces import AnyText, ContentSpace
+from env.task import Task
+from env.transcript import Rewards, ToolCallRecord, TurnRecord
+from env.turn import ParsedCall, ParsedTurn, parse_turn
+from tools.base import Limits, Mark, Scene, ToolError
+from tools.frame import Content, Frame
+from tools.image import open_image
+from tools.registry import call as call_tool
+from tools.video import VideoError, open_video
+
+Stop = Literal["answer", "no_answer", "length", "timeout"]
+
+
+class VideoEnv(gymnasium.Env[Content, str]):
+    """One question about one marked instance of a video.
+
+    The reward comes with the last step and is `Rewards.total`; before that it is 0. A tool that refuses a call, and a
+    turn that cannot be read, give an observation `error: …` and the episode goes on.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # as in gymnasium.Env
+    task: Task
+    frames: list[Frame]
+    """Every frame shown so far, in order."""
+    turns: list[TurnRecord]
+    calls: list[ToolCallRecord]
+    rounds_left: int
+    """Turns that may still call tools."""
+
+    def __init__(self, config: EpisodeConfig, tasks: Sequence[Task] = ()) -> None:
+        """`tasks` is what `reset` draws from when it is given no task."""
+        self.config = config
+        self.tasks = tuple(tasks)
+        self.action_space = AnyText()
+        self.observation_space = ContentSpace(config.pixel_multiple)
+        self.limits = Limits(
+            tool_max_pixels=config.tool_max_pixels,
+            crop_fps=config.crop_fps,
+            crop_max_frames=config.crop_max_frames,
+            pixel_multiple=config.pixel_multiple,
+            timeout_s=config.tool_timeout_s,
+        )
+        self._over = True
+        self._result: tuple[Rewards, str | None, Stop] | None = None
+
+    @property
+    def system(self) -> str:
+        """The system turn of every episode."""
+        return system_prompt(self.config)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Content, dict[str, Any]]:
+        """Start the episode of `options["task"]`, or of one drawn from `tasks`.
+
+        Returns:
+            The first user turn, and `{"task_id"}`.
+
+        Raises:
+            VideoError: the video or a marked frame cannot be read.
+            ValueError: there is no task.
+        """
+        super().reset(seed=seed)
+        self._over, self._result = True, None
+        task = (options or {}).get("task") or self._drawn_task()
+        content = self._first_look(task)
+        self.task = task
+        self.scene = Scene(task.video, tuple(Mark(mark.image, mark.time_s) for mark in task.visual_prompts))
+        self.frames = _frames(content)
+        self.turns, self.calls = [], []
+        self.rounds_left = self.config.max_tool_rounds
+        self._well_formed = True
+        self._over = False
+        return content, {"task_id": task.id}
+
+    def step(self, action: str) -> tuple[Content, float, bool, bool, dict[str, Any]]:
+        """Take the agent's turn.
+
+        Returns:
+            The observation (empty after the last turn), the reward, terminated, truncated (never by a step), and
+            after the last turn `{"rewards", "answer", "stop"}`.
+
+        Raises:
+            RuntimeError: no episode is under way.
+            VideoError: the video can no longer be read, which is no fault of the agent's.
+        """
+        self._require_under_way()
+        parsed = parse_turn(action)
+        self._well_formed = self._well_formed and parsed.well_formed
+        if parsed.answer is not None or self.rounds_left == 0:
+            self.turns.append(TurnRecord(action, ""))
+            rewards = self._end(parsed.answer, "answer" if parsed.answer is not None else "no_answer")
+            return (), rewards.total, True, False, self._end_info()
+        content = self._respond(parsed)
+        self.rounds_left -= 1
+        if self.rounds_left == 0:
+            content = (*content, "\nAnswer now: no calls are left." if self.config.tools else "\nAnswer now.")
+        shown = _frames(content)
+        self.frames += shown
+        self.turns.append(TurnRecord(action, readable(content), tuple(frame.ref for frame in shown)))
+        return content, 0.0, False, False, {}
+
+    def truncate(self, stop: Literal["length", "timeout"], text: str = "") -> Rewards:
+        """End the episode without an answer, for a cause outside of it.
+
+        Args:
+            text: what the agent had written of a turn that was not taken, for the record.
+
+        Raises:
+            RuntimeError: no episode is under way.
+        """
+        self._require_under_way()
+        if text:
+            self.turns.append(TurnRecord(text, ""))
+        return self._end(None, stop)
+
+    def result(self) -> tuple[Rewards, str | None, Stop]:
+        """Rewards, answer and stop reason of the finished episode.
+
+        Raises:
+            RuntimeError: the episode is not over.
+        """
+        if self._result is None:
+            raise RuntimeError("the episode is not over: step until it is terminated, or truncate it")
+        return self._result
+
+    def _drawn_task(self) -> Task:
+        if not self.tasks:
+            raise ValueError('no task to play: give reset(options={"task": task}), or tasks to VideoEnv')
+        return self.tasks[int(self.np_random.integers(len(self.tasks)))]
+
+    def _first_look(self, task: Task) -> Content:
+        for mark in task.visual_prompts:
+            if not Path(mark.image).is_file():
+                raise VideoError(f"{mark.image}: the marked frame of task {task.id} does not exist")
+        config = self.config
+        pixels, multiple = config.prompt_max_pixels, config.pixel_multiple
+        video = open_video(task.video, config.timeout_s)
+        coarse = video.clip(
+            0.0, video.duration_s, config.prompt_fps, config.prompt_max_frames, pixels, multiple, config.timeout_s
+        )
+        if MARK_TOOL in config.tools:
+            return user_content(task, config, coarse, None)
+        marked = [open_image(mark.image, mark.time_s, pixels, multiple) for mark in task.visual_prompts]
+        return user_content(task, config, coarse, marked)
+
+    def _respond(self, parsed: ParsedTurn) -> Content:
+        if not parsed.calls:
+            error = parsed.error if self.config.tools else "the turn holds no answer"
+            return (f"error: {error}; write {self._turn_form()}",)
+        parts: list[str | Frame] = []
+        for i, call in enumerate(parsed.calls):
+            parts += ["\n"] if i else []
+            parts += self._call(call, refused=i >= self.config.max_calls_per_turn)
+        return tuple(parts)
+
+    def _call(self, call: ParsedCall, refused: bool) -> Content:
+        started = time.perf_counter()
+        error: str | None = None
+        try:
+            if refused:
+                raise ToolError(f"at most {self.config.max_calls_per_turn} calls a turn")
+            content = call_tool(call.name, call.arguments, self.config.tools, self.scene, self.limits)
+        except ToolError as refusal:
+            error = str(refusal)
+            content = (f"error: {error}",)
+        seconds = time.perf_counter() - started
+        shown = len(_frames(content))
+        self.calls.append(ToolCallRecord(call.name, call.arguments, error is None, seconds, shown, error))
+        return content
+
+    def _turn_form(self) -> str:
+        call = '<tool_call>{"name": ..., "arguments": {...}}</tool_call> or ' if self.config.tools else ""
+        return f"<think>...</think> and then {call}<answer>...</answer>"
+
+    def _end(self, answer: str | None, stop: Stop) -> Rewards:
+        format_ok = self._well_formed and answer is not None
+        rewards = score(self.config.reward, self.task, answer, format_ok, len(self.calls))
+        self._over, self._result = True, (rewards, answer, stop)
+        return rewards
+
+    def _end_info(self) -> dict[str, Any]:
+        rewards, answer, stop = self.result()
+        return {"rewards": rewards, "answer": answer, "stop": stop}
+
+    def _require_under_way(self) -> None:
+        if self._over:
+            raise RuntimeError("no episode is under way: call reset")
+
+
+def _frames(content: Content) -> list[Frame]:
+    return [part for part in content if isinstance(part, Frame)]

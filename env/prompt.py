@@ -1,0 +1,88 @@
+"""What the agent is told and shown at the start of an episode.
+
+Invariant: every frame comes right after a label with its true presentation time, and only tools that are on offer are
+ever named.
+"""
+
+import json
+from collections.abc import Sequence
+
+from configs.episode import EpisodeConfig
+from env.task import Task
+from tools.frame import Content, Frame
+from tools.registry import schemas
+
+MARK_TOOL = "view_visual_prompt"
+"""With this tool on offer the marked frame is left for the agent to fetch."""
+
+_ROLE = "You answer a question about one marked instance in a video. Someone drew a mark on it in a frame of the video."
+_FRAMES = "Every frame is preceded by its time in the video, in seconds."
+_TOOLS = """# Tools
+
+You may call one function at a time to assist with the question.
+
+You are provided with function signatures within <tools></tools> XML tags:
+<tools>
+{schemas}
+</tools>
+
+To call one, end your turn with a json object with function name and arguments within <tool_call></tool_call> XML tags:
+<think>what you know and what you still need to see</think>
+<tool_call>
+{{"name": <function-name>, "arguments": <args-json-object>}}
+</tool_call>
+
+To answer, end your turn with the answer within <answer></answer> XML tags:
+<think>what you saw and what follows from it</think>
+<answer>the answer</answer>
+
+Rules:
+- A turn is one <think> block and then one <tool_call> or one <answer>, and nothing else.
+- You have at most {rounds} turns with calls; then you must answer. Call only what the question needs.
+- {marks} The video is "video_1"."""
+_NO_TOOLS = """Think first, then answer, in this form and nothing else:
+<think>what you saw and what follows from it</think>
+<answer>the answer</answer>"""
+
+
+def system_prompt(config: EpisodeConfig) -> str:
+    """The system turn in the config's style."""
+    if config.prompt_style == "compact":
+        return f"Answer with the tools {', '.join(config.tools)}." if config.tools else "Answer the question."
+    if not config.tools:
+        return f"{_ROLE} {_FRAMES}\n\n{_NO_TOOLS}"
+    listed = "\n".join(json.dumps(schema) for schema in schemas(config.tools))
+    marks = (
+        'The marked frames are "frame_1", "frame_2" and so on; look at the mark first.'
+        if MARK_TOOL in config.tools
+        else "The marked frames are in the prompt."
+    )
+    return f"{_ROLE} {_FRAMES}\n\n" + _TOOLS.format(schemas=listed, rounds=config.max_tool_rounds, marks=marks)
+
+
+def user_content(task: Task, config: EpisodeConfig, coarse: Sequence[Frame], marked: Sequence[Frame] | None) -> Content:
+    """The first user turn: the coarse frames, the marked frames unless they are left to a tool (None), the question."""
+    full = config.prompt_style == "full"
+    parts: list[str | Frame] = ["Frames of the video:\n"] if full else []
+    for frame in coarse:
+        parts += [f"{frame.time_s:.1f} s ", frame]
+    for frame in marked or ():
+        parts += [f"marked frame at {frame.time_s:.1f} s: ", frame]
+    if marked is None and len(task.visual_prompts) > 1:
+        parts.append("marked frames: " + ", ".join(f"frame_{i}" for i in range(1, len(task.visual_prompts) + 1)) + "\n")
+    question = _question(task, full)
+    parts.append(f"\n\nQuestion: {question}" if full else question)
+    return tuple(parts)
+
+
+def readable(content: Content) -> str:
+    """The content for people: each frame is a `[frame 12.3 s]`."""
+    return "".join(part if isinstance(part, str) else f"[frame {part.time_s:.1f} s]" for part in content)
+
+
+def _question(task: Task, full: bool) -> str:
+    if task.form == "choice":
+        options = [f"{chr(ord('A') + i)}. {option}" for i, option in enumerate(task.options or ())]
+        ask = "Answer with the letter of the right option only." if full else "Answer with the letter."
+        return "\n".join([task.question, *options, ask])
+    return f"{task.question}\nAnswer with a word or a short phrase." if full else task.question

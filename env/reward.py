@@ -1,0 +1,21 @@
+"""The reward of an episode, R = alpha * R_acc + beta * R_format + gamma * R_par (paper, section 3.3)."""
+
+from configs.episode import RewardConfig
+from env.judge import judge
+from env.task import Task
+from env.transcript import Rewards
+
+
+def score(config: RewardConfig, task: Task, answer: str | None, format_ok: bool, calls: int) -> Rewards:
+    """The reward and its parts.
+
+    Args:
+        answer: the parsed answer; None if the episode ended without one.
+        format_ok: every turn was well formed and the episode ended with an answer.
+        calls: N, the tool calls asked for, the refused ones included.
+    """
+    accuracy = judge(task, answer)
+    form = float(format_ok)
+    parsimony = max(0.0, 1.0 - config.parsimony_lambda * calls)
+    total = config.alpha * accuracy + config.beta * form + config.gamma * parsimony
+    return Rewards(accuracy=accuracy, format=form, parsimony=parsimony, total=total)

@@ -1,0 +1,125 @@
+"""Tasks: a question about one marked instance of a video, and their JSONL files.
+
+Invariant: a `Task` that exists is well formed; files are checked at load and name the bad line.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+MAX_OPTIONS = 26
+"""Options of a choice question, A to Z."""
+
+
+class TaskError(ValueError):
+    """A task or task file that cannot be used, said in one sentence."""
+
+
+@dataclass(frozen=True)
+class VisualPrompt:
+    """A mark drawn on one frame."""
+
+    image: str
+    """Path of the marked frame (PNG), at the video's own size."""
+    time_s: float
+    """Presentation time of that frame, seconds."""
+    kind: str
+    """One of the eight kinds, `configs.world.PROMPT_KINDS`."""
+    geometry: dict[str, Any] | None = None
+    """What was drawn, if known: `{"box": [x, y, w, h]}` in pixels of the image, or `{"points": [[x, y], ...]}`."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question."""
+
+    id: str
+    video: str
+    """Path of the video."""
+    question: str
+    answer: str
+    dimension: str
+    """V2P-Bench dimension: OA, HA, OD, FM, CR, PU, CI, FT, RT, AS, SR or GC."""
+    visual_prompts: tuple[VisualPrompt, ...]
+    form: Literal["open", "choice"] = "open"
+    options: tuple[str, ...] | None = None
+    """Texts of the options of a choice question; the answer is then a letter, `A` for the first."""
+    source: str = ""
+    """Where the question comes from."""
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Ground truth that only teachers and tests may read; never shown to a policy."""
+
+    def __post_init__(self) -> None:
+        if not self.visual_prompts:
+            raise TaskError(f"task {self.id}: has no visual prompt")
+        if len(self.options or ()) > MAX_OPTIONS:
+            raise TaskError(f"task {self.id}: has {len(self.options or ())} options; letters reach to {MAX_OPTIONS}")
+        if self.form == "choice":
+            letters = [chr(ord("A") + i) for i in range(len(self.options or ()))]
+            if self.answer not in letters:
+                raise TaskError(f"task {self.id}: answer '{self.answer}' is none of the options {letters}")
+
+
+def save_tasks(path: str | Path, tasks: Iterable[Task]) -> None:
+    """Write tasks as JSONL, whole or not at all.
+
+    Videos and images inside the file's folder are named relative to it, so that the folder can be moved.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    rows = [dataclasses.asdict(task) for task in tasks]
+    for row in rows:
+        row["video"] = _named_from(path.parent, row["video"])
+        for mark in row["visual_prompts"]:
+            mark["image"] = _named_from(path.parent, mark["image"])
+    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    partial.replace(path)
+
+
+def load_tasks(path: str | Path) -> list[Task]:
+    """The tasks of a JSONL file. Relative paths of videos and images are taken from the file's folder.
+
+    Raises:
+        TaskError: no such file, no task in it, a line that is not a task, or an id that comes twice.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise TaskError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise TaskError(f"{path}: is not UTF-8 text") from None
+    tasks: dict[str, Task] = {}
+    for i, line in enumerate(lines, 1):
+        if line.strip():
+            task = _parse(line, f"{path}:{i}", path.parent)
+            if task.id in tasks:
+                raise TaskError(f"{path}:{i}: a second task with the id '{task.id}'")
+            tasks[task.id] = task
+    if not tasks:
+        raise TaskError(f"{path}: holds no task")
+    return list(tasks.values())
+
+
+def _named_from(root: Path, file: str) -> str:
+    inside = Path(file).resolve()
+    return str(inside.relative_to(root.resolve())) if inside.is_relative_to(root.resolve()) else file
+
+
+def _parse(line: str, where: str, root: Path) -> Task:
+    try:
+        row = json.loads(line)
+        row["video"] = str(root / row["video"])
+        row["visual_prompts"] = tuple(
+            VisualPrompt(**{**mark, "image": str(root / mark["image"])}) for mark in row["visual_prompts"]
+        )
+        row["options"] = tuple(row["options"]) if row.get("options") else None
+        return Task(**row)
+    except TaskError as error:
+        raise TaskError(f"{where}: {error}") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise TaskError(f"{where}: not a task ({type(error).__name__}: {error})") from None

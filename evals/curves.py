@@ -1,0 +1,143 @@
+"""Training curves as inline SVG. Pure.
+
+The drawings carry no colours of their own: their classes are styled by the page, in light and in dark.
+"""
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+WIDTH, HEIGHT = 340, 190
+_LEFT, _TOP, _BOTTOM = 40, 10, 24
+FEW = 8
+"""Curves of up to this many points show each as a dot."""
+_LABEL_GAP = 13
+"""Least distance between two labels, in units of the drawing."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity over the steps."""
+
+    label: str
+    steps: Sequence[float]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Data to drawing coordinates."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+def ticks(low: float, high: float, most: int = 4) -> list[float]:
+    """Round numbers that cover `low` to `high`, at most `most` steps of 1, 2, 2.5 or 5 times a power of ten."""
+    span = (high - low) or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / most))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10, 20) if span / (m * power) <= most)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [float(f"{i * step:.10g}") for i in range(first, max(last, first + 1) + 1)]
+
+
+def smooth(values: Sequence[float], window: int) -> np.ndarray:
+    """The running mean over `window` values centred on each, over fewer near the ends, [n]."""
+    sums = np.cumsum([0.0, *values])
+    centres = np.arange(len(values))
+    starts = np.maximum(0, centres - (window - 1) // 2)
+    ends = np.minimum(len(values), centres + window // 2 + 1)
+    return (sums[ends] - sums[starts]) / (ends - starts)
+
+
+def smoothing(points: int) -> int:
+    """Steps that one point of the thick line averages: a twelfth of the curve."""
+    return max(1, round(points / 12))
+
+
+def number(value: float) -> str:
+    """A figure as short as it can be read: 0.71, 12.3, 4e-5."""
+    if value == 0:
+        return "0"
+    if abs(value) < 1e-3 or abs(value) >= 1e5:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    digits = 1 - math.floor(math.log10(abs(value))) if abs(value) < 1 else (2 if abs(value) < 10 else 1)
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def line_chart(name: str, curves: Sequence[Curve], limits: tuple[float, float] | None = None) -> str:
+    """The SVG of some curves over the same steps: each step thin, the running mean thick, labelled at its end.
+
+    Args:
+        name: Unique in the page; the alternative text starts with it.
+        curves: At least one, each with at least one finite value.
+        limits: Range of the vertical axis; None takes the data's, zero included.
+    """
+    right = 12 if len(curves) == 1 else 76
+    values = [value for curve in curves for value in curve.values]
+    low, high = limits or (min(0.0, *values), max(0.0, *values))
+    marks = ticks(low, high)
+    y = _Scale(marks[0], marks[-1], HEIGHT - _BOTTOM, _TOP)
+    steps = [step for curve in curves for step in curve.steps]
+    x = _Scale(min(steps), max(steps) if max(steps) > min(steps) else min(steps) + 1, _LEFT, WIDTH - right)
+    body = [_grid(marks, y, right), _step_axis(min(steps), max(steps), x)]
+    body += [_line(curve, i, x, y) for i, curve in enumerate(curves)]
+    if len(curves) > 1:
+        body += _labels(curves, y)
+    words = "; ".join(f"{c.label} from {number(c.values[0])} to {number(c.values[-1])}" for c in curves)
+    alt = html.escape(f"{name} over steps {number(min(steps))} to {number(max(steps))}: {words}.")
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{alt}">{"".join(body)}</svg>'
+
+
+def _grid(marks: Sequence[float], y: _Scale, right: int) -> str:
+    lines = [f'<path class="grid" d="M{_LEFT} {y(m):.1f}H{WIDTH - right}"/>' for m in marks]
+    texts = [f'<text class="tick end" x="{_LEFT - 7}" y="{y(m) + 3.5:.1f}">{number(m)}</text>' for m in marks]
+    return "".join(lines + texts)
+
+
+def _step_axis(first: float, last: float, x: _Scale) -> str:
+    at = f'y="{HEIGHT - 6}"'
+    if first == last:
+        return f'<text class="tick" x="{x(first):.1f}" {at}>step {number(first)}</text>'
+    return (
+        f'<text class="tick" x="{x(first):.1f}" {at}>step {number(first)}</text>'
+        f'<text class="tick end" x="{x(last):.1f}" {at}>{number(last)}</text>'
+    )
+
+
+def _line(curve: Curve, index: int, x: _Scale, y: _Scale) -> str:
+    window = smoothing(len(curve.values))
+    if len(curve.values) <= FEW:
+        points = zip(curve.steps, curve.values, strict=True)
+        dots = [f'<circle class="dot s{index}" cx="{x(s):.1f}" cy="{y(v):.1f}" r="3"/>' for s, v in points]
+        return f'<path class="line s{index}" d="{_path(curve.steps, curve.values, x, y)}"/>' + "".join(dots)
+    mean = f'<path class="line s{index}" d="{_path(curve.steps, smooth(curve.values, window), x, y)}"/>'
+    raw = f'<path class="raw s{index}" d="{_path(curve.steps, curve.values, x, y)}"/>' if window > 1 else ""
+    return raw + mean
+
+
+def _path(steps: Sequence[float], values: Sequence[float] | np.ndarray, x: _Scale, y: _Scale) -> str:
+    return "M" + "L".join(f"{x(s):.1f} {y(v):.1f}" for s, v in zip(steps, values, strict=True))
+
+
+def _labels(curves: Sequence[Curve], y: _Scale) -> list[str]:
+    """The curves' names at their ends, from the top down, pushed apart where they would meet."""
+    ends = [y(float(smooth(c.values, smoothing(len(c.values)))[-1])) for c in curves]
+    order = sorted(range(len(curves)), key=lambda i: ends[i])
+    room = HEIGHT - _BOTTOM - _LABEL_GAP * (len(curves) - 1)
+    texts, above = [], -math.inf
+    for rank, i in enumerate(order):
+        at = min(max(ends[i], above + _LABEL_GAP), room + _LABEL_GAP * rank)
+        above = at
+        texts.append(f'<text class="name s{i}" x="{WIDTH - 70}" y="{at + 4:.1f}">{html.escape(curves[i].label)}</text>')
+    return texts

@@ -1,0 +1,117 @@
+"""Scores of finished episodes. Pure.
+
+Invariant: every episode stays in every denominator. An episode without an answer scores 0, whatever its reward says,
+and a question that was played several times weighs as much as one that was played once.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from env.transcript import Trajectory
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """The judge's mean R_acc with its uncertainty."""
+
+    mean: float
+    """0 to 1."""
+    low: float
+    """Lower end of the 95 % bootstrap interval, tasks resampled."""
+    high: float
+    """Upper end of that interval."""
+    tasks: int
+    """Questions it rests on, n."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a set of episodes says about a policy."""
+
+    accuracy: Accuracy
+    dimensions: dict[str, Accuracy]
+    """By V2P-Bench dimension, in alphabetical order."""
+    episodes: int
+    tool_calls: float
+    """Calls an episode."""
+    tools: dict[str, float]
+    """Calls an episode of each tool that was called."""
+    tool_error_rate: float
+    """Failed calls over calls; 0 if nothing was called."""
+    parse_rate: float
+    """Share of the episodes that ended with an answer."""
+    reward: float
+    """Mean total reward."""
+    response_tokens: float
+    """Sampled tokens an episode."""
+    seconds: float
+    """Wall time an episode."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(row: dict[str, Any]) -> "Scores":
+        """The inverse of `to_dict`."""
+        dimensions = {name: Accuracy(**accuracy) for name, accuracy in row["dimensions"].items()}
+        return Scores(**{**row, "accuracy": Accuracy(**row["accuracy"]), "dimensions": dimensions})
+
+
+def accuracy_of(trajectory: Trajectory) -> float:
+    """R_acc of one episode, 0 to 1; 0 without an answer."""
+    return 0.0 if trajectory.answer is None else trajectory.rewards.accuracy
+
+
+def score(trajectories: Sequence[Trajectory], seed: int = 0, resamples: int = 2000) -> Scores:
+    """The scores of finished episodes.
+
+    Args:
+        trajectories: At least one; several of one task count as one question.
+        seed: Of the bootstrap; the same episodes and seed give the same intervals.
+        resamples: Bootstrap resamples of the tasks.
+
+    Raises:
+        ValueError: no episodes.
+    """
+    if not trajectories:
+        raise ValueError("no episodes to score; play at least one task")
+    dimensions = sorted({trajectory.dimension for trajectory in trajectories})
+    calls = [call for trajectory in trajectories for call in trajectory.calls]
+    episodes = len(trajectories)
+    return Scores(
+        accuracy=_accuracy(trajectories, seed, resamples),
+        dimensions={
+            name: _accuracy((t for t in trajectories if t.dimension == name), seed, resamples) for name in dimensions
+        },
+        episodes=episodes,
+        tool_calls=len(calls) / episodes,
+        tools={name: n / episodes for name, n in sorted(Counter(call.name for call in calls).items())},
+        tool_error_rate=sum(not call.ok for call in calls) / max(1, len(calls)),
+        parse_rate=sum(trajectory.answer is not None for trajectory in trajectories) / episodes,
+        reward=float(np.mean([trajectory.rewards.total for trajectory in trajectories])),
+        response_tokens=sum(sum(trajectory.transcript.sampled) for trajectory in trajectories) / episodes,
+        seconds=float(np.mean([trajectory.seconds for trajectory in trajectories])),
+    )
+
+
+def _accuracy(trajectories: Iterable[Trajectory], seed: int, resamples: int) -> Accuracy:
+    by_task: dict[str, list[float]] = {}
+    for trajectory in trajectories:
+        by_task.setdefault(trajectory.task_id, []).append(accuracy_of(trajectory))
+    means = np.array([np.mean(values) for values in by_task.values()])
+    low, high = bootstrap_interval(means, seed, resamples)
+    return Accuracy(float(means.mean()), low, high, len(means))
+
+
+def bootstrap_interval(values: np.ndarray, seed: int, resamples: int = 2000) -> tuple[float, float]:
+    """The 95 % percentile-bootstrap interval of the mean of `values` [n]."""
+    random = np.random.default_rng(seed)
+    means = [values[random.integers(0, len(values), len(values))].mean() for _ in range(resamples)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,182 @@
+"""The stages of a run, each from the files of the one before: data, first sight, cold start, GRPO, evaluation.
+
+Invariant: a stage whose output is there is not run again, so a command that was interrupted goes on where it was.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from configs import Config
+from env.task import load_tasks
+from env.transcript import Trajectory
+from evals.evaluate import evaluate
+from evals.folder import RunFolder, arm_of
+from evals.progress import stage
+from evals.score import Scores, score
+from learner.algorithm import GRPOConfig
+from learner.checkpoint import latest, prune, writing
+from learner.sft import run_sft
+from learner.tiny import build_tiny_model
+from learner.tracking import Tracker
+from synth.generate import make_tasks
+from synth.teacher import corpus
+from synth.trajectories import caption_trajectories, save_trajectories, teacher_trajectories
+
+SHOWN = ("reward", "accuracy", "tool_calls", "kl", "loss")
+"""Figures beside the progress bar."""
+CORPUS_TASKS = 800
+"""Tasks whose texts the tiny model's tokenizer is trained on."""
+
+
+class MetricsLog:
+    """Metrics of a stage, to `metrics.jsonl` and MLflow."""
+
+    def __init__(self, path: Path, stage_name: str, tracker: Tracker) -> None:
+        self._path = path
+        self._stage = stage_name
+        self._tracker = tracker
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One row."""
+        row = {"stage": self._stage, "step": step, **metrics}
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self._tracker.log(step, {f"{self._stage}/{name}": value for name, value in metrics.items()})
+
+
+def start_ray(config: Config) -> None:
+    """Join the cluster this process belongs to, or start one here.
+
+    A laptop's cores are offered several times over: engine, learner and runners take turns on them.
+    """
+    import os
+
+    if ray.is_initialized():
+        return
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False)
+        return
+    slots = max(os.cpu_count() or 1, config.ranks.ranks * config.ranks.cpus_per_rank + config.grpo.env_runners + 1)
+    ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False)
+
+
+def run_synth(config: Config) -> RunFolder:
+    """Make videos and tasks, unless they are there."""
+    folder = RunFolder.of(config)
+    if not folder.train.exists():
+        start_ray(config)
+        with stage("world: videos and questions"):
+            make_tasks(config, folder.data)
+    return folder
+
+
+def first_model(config: Config, folder: RunFolder) -> Path:
+    """Where the cold start begins: the configured weights, or the tiny model once it has learned to see."""
+    if config.model.path:
+        return Path(config.model.path)
+    tasks = load_tasks(folder.train)
+    if not folder.blank.exists():
+        texts = corpus(tasks[:CORPUS_TASKS], config.world)
+        partial = build_tiny_model(config.model.tiny, texts, folder.root / "model.partial", config.seed)
+        partial.rename(folder.blank)
+    if config.perception.steps == 0:
+        return folder.blank
+    if not folder.seeing.exists():
+        start_ray(config)
+        with stage("first sight: captions"):
+            lessons = caption_trajectories(config, tasks, folder.blank)
+        learn = dataclasses.replace(config, sft=config.perception)
+        _supervised(learn, lessons, folder.blank, folder.seeing, folder.root / "perception.jsonl", "perception")
+    return folder.seeing
+
+
+def run_sft_stage(config: Config) -> RunFolder:
+    """The cold start: the teacher plays, the student learns from what it got right."""
+    folder = run_synth(config)
+    model_dir = first_model(config, folder)
+    if folder.sft.exists():
+        return folder
+    start_ray(config)
+    if not folder.teacher.exists():
+        with stage(f"{arm_of(config)}: teacher's episodes"):
+            save_trajectories(folder.teacher, teacher_trajectories(config, load_tasks(folder.train), model_dir))
+    lessons = load_trajectories(folder.teacher)
+    _supervised(config, lessons, model_dir, folder.sft, folder.metrics, "sft")
+    return folder
+
+
+def _supervised(config: Config, lessons: list[Trajectory], source: Path, out: Path, log: Path, name: str) -> None:
+    log.unlink(missing_ok=True)
+    with (
+        Tracker(config.tracking, f"{config.name}/{arm_of(config)}/{name}", dataclasses.asdict(config)) as tracker,
+        stage(f"{arm_of(config)}: {name}", config.sft.steps) as bar,
+    ):
+        rows = MetricsLog(log, name, tracker)
+
+        def on_step(step: int, metrics: dict[str, float]) -> None:
+            rows.write(step, metrics)
+            bar.step(step, {key: metrics[key] for key in SHOWN if key in metrics})
+
+        run_sft(config, lessons, source, out, on_step)
+
+
+def run_train(config: Config, resume: bool = False) -> RunFolder:
+    """SFT if it was not run, then GRPO; `resume` goes on from the newest checkpoint."""
+    folder = run_sft_stage(config)
+    if folder.policy.exists():
+        return folder
+    start_ray(config)
+    algorithm = (
+        GRPOConfig()
+        .grpo(run=config, model_dir=folder.sft, tasks_file=folder.train, reference_dir=folder.sft)
+        .build_algo()
+    )
+    with (
+        Tracker(config.tracking, f"{config.name}/{arm_of(config)}/grpo", dataclasses.asdict(config)) as tracker,
+        stage(f"{arm_of(config)}: grpo", config.grpo.steps) as bar,
+    ):
+        try:
+            newest = latest(folder.checkpoints) if resume else None
+            if newest is not None:
+                algorithm.restore_from_path(str(newest))
+            rows = MetricsLog(folder.metrics, "grpo", tracker)
+            while algorithm.training_iteration < config.grpo.steps:
+                metrics: dict[str, Any] = algorithm.train()["grpo"]
+                step = algorithm.training_iteration
+                rows.write(step, metrics)
+                bar.step(step, {key: metrics[key] for key in SHOWN if key in metrics})
+                if step % config.grpo.checkpoint_every == 0 or step == config.grpo.steps:
+                    with writing(folder.checkpoints, step) as partial:
+                        algorithm.save_to_path(str(partial))
+                    prune(folder.checkpoints, config.grpo.keep_checkpoints)
+                    played = [episode for group in algorithm.groups for episode in group.trajectories]
+                    tracker.episodes(step, played[:: max(1, len(played) // config.tracking.sample_episodes)])
+            algorithm.ranks.export(folder.policy)
+        finally:
+            algorithm.stop()
+    return folder
+
+
+def run_eval(config: Config, model_dir: str | Path, stage_name: str = "eval") -> Scores:
+    """Play the held-out tasks; episodes to the run's folder, scores to the screen."""
+    folder = run_synth(config)
+    start_ray(config)
+    with stage(f"{arm_of(config)}: held-out questions, {stage_name}"):
+        played = evaluate(config, model_dir, load_tasks(folder.test))
+        save_trajectories(folder.episodes(stage_name), played)
+    scores = score(played, seed=config.seed)
+    print(
+        f"accuracy {scores.accuracy.mean:.3f} [{scores.accuracy.low:.3f}, {scores.accuracy.high:.3f}] on "
+        f"{scores.accuracy.tasks} questions, {scores.tool_calls:.2f} tool calls an episode"
+    )
+    return scores
+
+
+def load_trajectories(path: Path) -> list[Trajectory]:
+    """The trajectories of a JSONL file."""
+    return [Trajectory.from_dict(json.loads(line)) for line in path.read_text().splitlines()]

@@ -1,0 +1,92 @@
+"""The commands that run whole stages, and the demo: one agent from nothing to an answer over HTTP."""
+
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import ray
+
+from configs import Config
+from env.task import load_tasks
+from evals.ask_demo import ask_served
+from evals.folder import RunFolder, with_arm
+from evals.memory import PeakMemory
+from evals.report import write_report
+from evals.results import run_results
+from evals.score import Scores, score
+from evals.stages import load_trajectories, run_eval, run_sft_stage, run_synth, run_train
+
+__all__ = ["run_demo", "run_eval", "run_results", "run_sft_stage", "run_synth", "run_train"]
+
+
+def run_demo(config: Config) -> Path:
+    """Train the agent and its no-tool baseline, measure both, serve the agent and ask it.
+
+    Returns:
+        The report, `report.html`; beside it lies `report.json`.
+    """
+    started = time.monotonic()
+    with PeakMemory() as memory:
+        scores = {"no_tools": trained_arm(config, "no_tools")["grpo"]}
+        scores |= trained_arm(config, "both")
+        ray.shutdown()
+        folder = RunFolder.of(with_arm(config, "both"))
+        served = ask_served(config, folder.policy, load_tasks(folder.test)[0])
+    rows = metrics_of(folder)
+    report = {
+        "name": config.name,
+        "seed": config.seed,
+        "wall_s": round(time.monotonic() - started, 1),
+        "peak_rss_gib": round(memory.peak_gib, 2),
+        **summary(scores, rows + metrics_of(RunFolder.of(with_arm(config, "no_tools")))),
+        "served_answer": served,
+    }
+    (folder.root / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    episodes = load_trajectories(folder.episodes("grpo"))
+    page = write_report(folder.root, report, rows, list(scores.items()), episodes)
+    print(f"{json.dumps(report['accuracy'])}\nreport: {page}")
+    return page
+
+
+def trained_arm(config: Config, arm: str) -> dict[str, Scores]:
+    """Train one arm; its held-out scores after SFT and after GRPO."""
+    config = with_arm(config, arm)
+    folder = run_train(config)
+    return {stage: _scores(config, folder, stage) for stage in ("sft", "grpo")}
+
+
+def _scores(config: Config, folder: RunFolder, stage: str) -> Scores:
+    if folder.episodes(stage).exists():
+        return score(load_trajectories(folder.episodes(stage)), seed=config.seed)
+    return run_eval(config, folder.sft if stage == "sft" else folder.policy, stage)
+
+
+def metrics_of(folder: RunFolder) -> list[dict[str, Any]]:
+    """The rows of an arm's `metrics.jsonl`."""
+    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+
+
+def summary(scores: dict[str, Scores], rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of `report.json` that scores and metrics hold."""
+    steps = [row for row in rows if row["stage"] == "grpo" and row.get("updates")]
+    tools = {name: scores[name] for name in ("sft", "grpo")}
+    return {
+        "heldout_questions": scores["grpo"].accuracy.tasks,
+        "accuracy": {name: round(found.accuracy.mean, 4) for name, found in scores.items()},
+        "accuracy_by_dimension": {
+            name: {dimension: round(part.mean, 4) for dimension, part in found.dimensions.items()}
+            for name, found in scores.items()
+        },
+        "tool_calls_per_episode": {name: round(found.tool_calls, 3) for name, found in tools.items()},
+        "tool_error_rate": round(scores["grpo"].tool_error_rate, 4),
+        "parse_rate": round(scores["grpo"].parse_rate, 4),
+        "seconds_per_episode": round(scores["grpo"].seconds, 3),
+        "mismatch_kl_max": max((row["mismatch_kl"] for row in steps), default=0.0),
+        "tokens_per_s": {
+            "rollout": round(fmean(row["rollout_tokens_per_s"] for row in steps), 1) if steps else 0.0,
+            "learner": round(fmean(row["learner_tokens_per_s"] for row in steps), 1) if steps else 0.0,
+        },
+    }

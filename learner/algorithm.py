@@ -1,0 +1,253 @@
+"""GRPO as an RLlib algorithm: `training_step` is the whole loop.
+
+RLlib is the control plane: configuration, fault-tolerant env runners, metrics, checkpoints, Tune. Its modules,
+connectors and learners are not used; the update runs on our DeepSpeed ranks.
+
+Invariant: a checkpoint and the code determine what comes next. Tasks and seeds follow from the numbers in the ledger,
+the ranks save model, optimizer and their own random state, and nothing else draws random numbers.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.env.env_runner_group import EnvRunnerGroup
+
+from actors.groups import PlayedGroup
+from actors.runner import VideoEnvRunner
+from actors.supervision import Engines
+from configs import Config
+from env.chat import ChatFormat
+from env.task import load_tasks
+from learner.ledger import GroupLedger
+from learner.rollouts import Rollouts
+from learner.selection import TrainingBatch, cut_batch, rollout_metrics
+from learner.weights import PublishError
+from learner.worker import RankGroup
+
+RANKS_FOLDER = "ranks"
+"""Folder of a checkpoint that holds model, optimizer, scheduler and random state."""
+
+
+class TrainingStopped(RuntimeError):
+    """The run cannot go on, said in one sentence."""
+
+
+class GRPOConfig(AlgorithmConfig):
+    """RLlib's config around ours."""
+
+    def __init__(self, algo_class: type | None = None):
+        """Takes what RLlib passes."""
+        super().__init__(algo_class=algo_class or GRPO)
+        self.run = Config()
+        self.model_dir = ""
+        self.reference_dir: str | None = None
+        self.tasks_file = ""
+        self._dont_auto_sync_env_runner_states = True
+
+    def grpo(
+        self,
+        *,
+        run: Config = NotProvided,
+        model_dir: str | Path = NotProvided,
+        tasks_file: str | Path = NotProvided,
+        reference_dir: str | Path | None = NotProvided,
+    ) -> "GRPOConfig":
+        """What to train, and on which tasks.
+
+        Args:
+            run: The whole run's config; episode, engine, sampling, ranks and grpo are used.
+            model_dir: Hugging Face folder of the first policy.
+            tasks_file: JSONL of the training tasks.
+            reference_dir: Folder of the reference policy of the KL term; None leaves the term out.
+        """
+        if run is not NotProvided:
+            self.run = run
+            self.seed = run.seed
+            self.env_runners(
+                env_runner_cls=VideoEnvRunner,
+                num_env_runners=run.grpo.env_runners,
+                create_local_env_runner=False,
+                max_requests_in_flight_per_env_runner=1,
+                validate_env_runners_after_construction=False,
+            )
+            self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=1.0)
+        if model_dir is not NotProvided:
+            self.model_dir = str(model_dir)
+        if tasks_file is not NotProvided:
+            self.tasks_file = str(tasks_file)
+        if reference_dir is not NotProvided:
+            self.reference_dir = None if reference_dir is None else str(reference_dir)
+        return self
+
+    def validate(self) -> None:
+        """Raises ValueError where the two configs cannot work."""
+        super().validate()
+        if self.run.grpo.env_runners < 1:
+            raise ValueError(f"grpo.env_runners must be at least 1, not {self.run.grpo.env_runners}")
+        if self.run.sampling.top_p != 1.0 or self.run.sampling.temperature <= 0.0:
+            raise ValueError(
+                "training needs sampling.top_p 1 and a positive sampling.temperature: the ratios assume it"
+            )
+
+
+class GRPO(Algorithm):
+    """Group relative policy optimization (paper, Eq. 8) of a policy that plays episodes with tools."""
+
+    groups: list[PlayedGroup]
+    """The groups of the last step, for logs and replay."""
+
+    @classmethod
+    def get_default_config(cls) -> GRPOConfig:
+        """RLlib's hook."""
+        return GRPOConfig()
+
+    def setup(self, config: Any) -> None:
+        """Start engines, ranks and env runners. RLlib's own setup would build a module and a learner group."""
+        self.callbacks: list[Any] = []
+        self._set_up_metrics()
+        self.evaluation_config = self.config.get_evaluation_config_object()
+        self.evaluation_config.freeze()
+        run: Config = self.config.run
+        ChatFormat.from_pretrained(self.config.model_dir).check(run.episode)
+        self.version = 0
+        self.groups = []
+        self.engines = Engines(run.engine, self.config.model_dir, run.seed)
+        self.ranks = RankGroup(run, self.config.model_dir, self.config.reference_dir)
+        self.env_runner_group = EnvRunnerGroup(
+            env_creator=self.env_creator,
+            default_policy_class=None,
+            config=self.config,
+            local_env_runner=False,
+            logdir=self.logdir,
+            tune_trial_id=self.trial_id,
+        )
+        self._wait_for_runners()
+        self.engines.wait()
+        ledger = GroupLedger(load_tasks(self.config.tasks_file), run.seed, run.grpo.group_size)
+        self.rollouts = Rollouts(run.grpo, ledger, self.env_runner_group, self.engines, self._publish_to)
+
+    def _wait_for_runners(self) -> None:
+        wanted, timeout_s = self.config.num_env_runners, self.config.run.engine.start_timeout_s
+        up = self.env_runner_group.foreach_env_runner(
+            lambda runner: runner.assert_healthy(), local_env_runner=False, timeout_seconds=timeout_s
+        )
+        if len(up) < wanted:
+            raise TrainingStopped(
+                f"{len(up)} of {wanted} env runners came up within {timeout_s:g} s; each takes one CPU of the cluster"
+            )
+
+    def training_step(self) -> None:
+        """One step of GRPO."""
+        config = self.config.run.grpo
+        with self._phase("rollout"):
+            self.groups = self.rollouts.gather(self.version)
+        batch = cut_batch(self.groups, self.version, config)
+        learned: dict[str, float] = {}
+        if batch.trajectories:
+            with self._phase("update"):
+                learned = self.ranks.grpo_step(list(batch.trajectories), list(batch.advantages), config.lr)
+            self._require_agreement(learned)
+            self.version += 1
+            with self._phase("publish"):
+                self._publish()
+        self._log(batch, learned)
+
+    def _publish(self) -> None:
+        """Bring every engine to the present weights; one that cannot take them is restarted once."""
+        try:
+            self.ranks.publish(self.engines.handles, self.version)
+        except PublishError:
+            self._publish_to(self.engines.revive(self.version))
+
+    def _publish_to(self, engines: list[Any]) -> None:
+        self.ranks.publish(engines, self.version)
+
+    def _require_agreement(self, learned: dict[str, float]) -> None:
+        """The gate on the gap between the engine's and the learner's logprobs of the same tokens.
+
+        Raises:
+            TrainingStopped: it is past `grpo.max_mismatch_kl`.
+        """
+        gap, limit = learned["mismatch_kl"], self.config.run.grpo.max_mismatch_kl
+        if not gap <= limit:
+            raise TrainingStopped(
+                f"step {self.version + 1}: engine and learner disagree on the logprobs of the same tokens "
+                f"(mismatch KL {gap:.2e}, grpo.max_mismatch_kl {limit:.2e}); compare their dtypes and weights"
+            )
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        self._seconds = getattr(self, "_seconds", {})
+        yield
+        self._seconds[name] = time.monotonic() - started
+
+    def _log(self, batch: TrainingBatch, learned: dict[str, float]) -> None:
+        seconds = {"rollout": 0.0, "update": 0.0, "publish": 0.0} | self._seconds
+        self._seconds = {}
+        played = rollout_metrics(self.groups)
+        sampled = played["response_tokens"] * sum(len(group.trajectories) for group in self.groups)
+        figures = {
+            **played,
+            **{name: float(value) for name, value in learned.items()},
+            "version": float(self.version),
+            "groups": float(batch.groups),
+            "uniform_groups": float(batch.uniform_groups),
+            "stale_groups": float(batch.stale_groups),
+            "staleness_mean": sum(batch.staleness) / max(1, len(batch.staleness)),
+            "staleness_max": float(max(batch.staleness, default=0)),
+            "epochs": self.rollouts.ledger.epochs,
+            "retried_groups": float(self.rollouts.ledger.retried),
+            "skipped_groups": float(len(self.rollouts.ledger.skipped)),
+            "revived_engines": float(self.rollouts.revived),
+            **{f"{phase}_seconds": value for phase, value in seconds.items()},
+            "rollout_tokens_per_s": sampled / max(1e-9, seconds["rollout"]),
+            "learner_tokens_per_s": learned.get("tokens", 0.0) / max(1e-9, seconds["update"]),
+        }
+        for name, value in figures.items():
+            self.metrics.log_value(("grpo", name), value, reduce="mean", window=1)
+
+    def restore_env_runners(self, env_runner_group: EnvRunnerGroup) -> list[int]:
+        """Nothing here: `Rollouts` takes back what a dead runner held before it uses it again."""
+        return []
+
+    def get_state(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """The step, and every group that was issued and not yet trained on."""
+        return {
+            "version": self.version,
+            "training_iteration": self.training_iteration,
+            "ledger": self.rollouts.ledger.state(),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """The inverse of `get_state`."""
+        self.version = state["version"]
+        self._iteration = state["training_iteration"]
+        self.rollouts.ledger.restore(state["ledger"])
+
+    def get_checkpointable_components(self) -> list[tuple[str, Any]]:
+        """None: the ranks save themselves in `save_to_path`."""
+        return []
+
+    def save_to_path(self, path: Any = None, **kwargs: Any) -> str:
+        """State and ranks; returns the folder."""
+        folder: str = super().save_to_path(path, **kwargs)
+        self.ranks.save(str(Path(folder) / RANKS_FOLDER))
+        return folder
+
+    def restore_from_path(self, path: Any, *_: Any, **__: Any) -> None:
+        """Load what `save_to_path` wrote and bring the engines to it."""
+        super(Algorithm, self).restore_from_path(path)
+        self.ranks.load(str(Path(path) / RANKS_FOLDER))
+        self._publish()
+
+    def cleanup(self) -> None:
+        """Stop every actor; also after a setup that failed half way."""
+        for part, stop in (("env_runner_group", "stop"), ("ranks", "close"), ("engines", "close")):
+            if getattr(self, part, None) is not None:
+                getattr(getattr(self, part), stop)()

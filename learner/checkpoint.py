@@ -1,0 +1,98 @@
+"""Checkpoint folders, `step-000010`.
+
+Invariant: a folder of that name is whole. It is filled under another name, flushed to disk, described in a manifest,
+flushed again and renamed; what a crash leaves behind has another name and is never read.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"step-(\d{6,})")
+_PARTIAL = ".partial"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be used, said in one sentence."""
+
+
+@contextmanager
+def writing(directory: str | Path, step: int, facts: Mapping[str, Any] | None = None) -> Iterator[Path]:
+    """A folder to fill; when the block ends it becomes `directory/step-NNNNNN`. Where the block raises, nothing does.
+
+    Args:
+        facts: JSON values, kept in the manifest.
+    """
+    final = Path(directory) / f"step-{step:06d}"
+    partial = final.with_name(final.name + _PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    files = sorted(path for path in partial.rglob("*") if path.is_file())
+    sizes = {str(path.relative_to(partial)): path.stat().st_size for path in files}
+    manifest = partial / MANIFEST
+    manifest.write_text(json.dumps({"step": step, **(facts or {}), "files": sizes}, indent=2))
+    for path in [*files, manifest, *(path for path in partial.rglob("*") if path.is_dir()), partial]:
+        _flush(path)
+    if final.exists():
+        shutil.rmtree(final)
+    partial.rename(final)
+    _flush(final.parent)
+
+
+def latest(directory: str | Path) -> Path | None:
+    """The checkpoint of the highest step that is whole; None if there is none."""
+    for _, path in sorted(_steps(directory), reverse=True):
+        try:
+            read_manifest(path)
+        except CheckpointError:
+            continue
+        return path
+    return None
+
+
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """The manifest of a checkpoint: `step`, `files` (name to bytes), and the facts it was written with.
+
+    Raises:
+        CheckpointError: no manifest, or a file that it lists is missing or of another size.
+    """
+    path = Path(path)
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
+        sizes: dict[str, int] = manifest["files"]
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: is not a whole checkpoint (no readable {MANIFEST}: {error})") from None
+    for name, size in sizes.items():
+        file = path / name
+        if not file.is_file() or file.stat().st_size != size:
+            raise CheckpointError(f"{path}: is not a whole checkpoint ({name} is missing or cut short)")
+    return manifest
+
+
+def prune(directory: str | Path, keep: int) -> list[Path]:
+    """Remove all but the `keep` newest checkpoints, and what crashes left behind; the removed folders."""
+    old = [path for _, path in sorted(_steps(directory))]
+    removed = old[: max(0, len(old) - keep)] + sorted(Path(directory).glob(f"step-*{_PARTIAL}"))
+    for path in removed:
+        shutil.rmtree(path)
+    return removed
+
+
+def _steps(directory: str | Path) -> list[tuple[int, Path]]:
+    matches = [(_NAME.fullmatch(path.name), path) for path in Path(directory).glob("step-*")]
+    return [(int(match[1]), path) for match, path in matches if match]
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,136 @@
+"""Which groups are to be played, are being played, and wait to be trained on.
+
+Invariants:
+- Everything about an order follows from its number: the task (position in the shuffled epochs) and the seeds. The
+  numbers that were issued and not yet trained are therefore all that a checkpoint needs besides finished trajectories.
+- An issued order ends in exactly one way: taken whole, or skipped after `MAX_ATTEMPTS` with its error told. A dropped
+  or failed one never keeps its place among the open ones.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from actors.groups import GroupOrder, PlayedGroup
+from env.task import Task
+from env.transcript import Trajectory
+
+MAX_ATTEMPTS = 3
+"""Times that a group is played before its task is skipped."""
+
+
+class GroupLedger:
+    """The stream of groups of one training run."""
+
+    def __init__(self, tasks: Sequence[Task], seed: int, group_size: int):
+        """`tasks` in their file's order; `seed` shuffles them anew each epoch."""
+        self._tasks = tuple(tasks)
+        self._seed = seed
+        self._group_size = group_size
+        self._next = 0
+        self._again: deque[int] = deque()
+        self._playing: set[int] = set()
+        self._ready: deque[PlayedGroup] = deque()
+        self._attempts: dict[int, int] = {}
+        self.retried = 0
+        """Groups sent back to be played again."""
+        self.skipped: list[tuple[str, str]] = []
+        """Task id and error of every group that was given up."""
+
+    @property
+    def open(self) -> int:
+        """Groups being played or ready."""
+        return len(self._playing) + len(self._ready)
+
+    @property
+    def ready(self) -> int:
+        """Whole groups that can be taken."""
+        return len(self._ready)
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the tasks, counting what was issued."""
+        return self._next / len(self._tasks)
+
+    def issue(self, count: int, min_version: int) -> list[GroupOrder]:
+        """The next orders, those to be played again first."""
+        orders = []
+        for _ in range(count):
+            if self._again:
+                number = self._again.popleft()
+            else:
+                number, self._next = self._next, self._next + 1
+            self._playing.add(number)
+            orders.append(self._order(number, min_version))
+        return orders
+
+    def accept(self, group: PlayedGroup) -> None:
+        """File a played group: whole ones become ready, others go back or are given up.
+
+        An episode that ended by its deadline counts as failed: what kept it is seldom the policy's doing.
+        """
+        number = group.order.id
+        if number not in self._playing:
+            return
+        self._playing.discard(number)
+        late = [f"task {t.task_id}: missed its deadline" for t in group.trajectories if t.stop == "timeout"]
+        errors = [failure.error for failure in group.failures] + late
+        if not errors:
+            self._attempts.pop(number, None)
+            self._ready.append(group)
+            return
+        self._attempts[number] = self._attempts.get(number, 0) + 1
+        if self._attempts[number] < MAX_ATTEMPTS:
+            self.retried += 1
+            self._again.append(number)
+        else:
+            del self._attempts[number]
+            self.skipped.append((group.order.task.id, errors[0]))
+
+    def lose(self, numbers: Iterable[int]) -> None:
+        """Take back orders whose runner is gone; they are played again, which counts as no attempt."""
+        lost = sorted(self._playing.intersection(numbers))
+        self._playing.difference_update(lost)
+        self._again.extend(lost)
+
+    def take(self, count: int) -> list[PlayedGroup]:
+        """The groups that have been ready longest."""
+        return [self._ready.popleft() for _ in range(min(count, len(self._ready)))]
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds, in plain types."""
+        return {
+            "next": self._next,
+            "unplayed": sorted({*self._again, *self._playing}),
+            "attempts": dict(self._attempts),
+            "ready": [
+                {"number": group.order.id, "trajectories": [t.to_dict() for t in group.trajectories]}
+                for group in self._ready
+            ],
+            "retried": self.retried,
+            "skipped": [list(entry) for entry in self.skipped],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`; what was being played is played again, with the same seeds."""
+        self._next = state["next"]
+        self._again = deque(state["unplayed"])
+        self._playing = set()
+        self._attempts = {int(number): count for number, count in state["attempts"].items()}
+        self._ready = deque(
+            PlayedGroup(
+                self._order(entry["number"], 0), tuple(Trajectory.from_dict(row) for row in entry["trajectories"])
+            )
+            for entry in state["ready"]
+        )
+        self.retried = state["retried"]
+        self.skipped = [(task_id, error) for task_id, error in state["skipped"]]
+
+    def _order(self, number: int, min_version: int) -> GroupOrder:
+        epoch, position = divmod(number, len(self._tasks))
+        shuffled = np.random.default_rng((self._seed, epoch)).permutation(len(self._tasks))
+        seeds = np.random.SeedSequence((self._seed, number)).generate_state(self._group_size)
+        task = self._tasks[shuffled[position]]
+        return GroupOrder(number, task, tuple(int(seed >> 1) for seed in seeds), min_version)

@@ -1,0 +1,309 @@
+"""One DeepSpeed rank: the model, its optimizer, and the steps on its share of a batch.
+
+Invariant: what a rank does depends only on its arguments, its rank and the world size, so all ranks cut a batch alike
+and walk through the same collectives in the same order; a part without work is computed all the same and counts zero.
+"""
+
+import logging
+import math
+import os
+import random
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from configs.run import Config
+from env.chat import ChatFormat
+from env.transcript import Trajectory
+from learner import grpo
+from learner.batch import Batch, collate, micro_batches, mini_batches
+from learner.frames import FramePatches, Normalise
+from learner.scorer import Scorer
+
+TAG = "state"
+"""Name of the state within a DeepSpeed checkpoint folder."""
+Loss = Callable[[Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
+
+
+class Rank:
+    """A plain class that `learner.worker` makes a Ray actor of; every method is called on all ranks at once."""
+
+    def __init__(
+        self, config: Config, model_dir: str, reference_dir: str | None, rank: int, max_grad_norm: float
+    ) -> None:
+        self._config, self._model_dir, self._reference_dir = config, model_dir, reference_dir
+        self._rank, self._max_grad_norm = rank, max_grad_norm
+        self._cpu = config.ranks.gpus_per_rank == 0
+        self._device = torch.device("cpu" if self._cpu else "cuda:0")
+        self._dtype = getattr(torch, config.ranks.dtype)
+        self._grad_norm: float | None = None
+
+    def address(self) -> tuple[str, int]:
+        """Host and a free port, for the ranks to meet at."""
+        import ray
+
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            return ray.util.get_node_ip_address(), probe.getsockname()[1]
+
+    def start(self, host: str, port: int) -> None:
+        """Meet the other ranks and load the model."""
+        ranks = self._config.ranks
+        os.environ.update(
+            RANK=str(self._rank),
+            WORLD_SIZE=str(ranks.ranks),
+            LOCAL_RANK="0",
+            LOCAL_SIZE="1",
+            MASTER_ADDR=host,
+            MASTER_PORT=str(port),
+        )
+        if self._cpu:
+            os.environ["DS_ACCELERATOR"] = "cpu"
+            torch.set_num_threads(ranks.cpus_per_rank)
+        seed = self._config.seed + self._rank
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        self._load_model()
+        self._start_deepspeed()
+
+    def _load_model(self) -> None:
+        from transformers import AutoImageProcessor
+
+        ranks = self._config.ranks
+        self._chat = ChatFormat.from_pretrained(self._model_dir)
+        processor = AutoImageProcessor.from_pretrained(self._model_dir)
+        self._patches = FramePatches(processor, ranks.frame_cache_mib * 2**20)
+        build = (self._dtype, Normalise(processor), self._chat.banned_ids)
+        self._policy = Scorer.from_pretrained(self._model_dir, *build).train()
+        if ranks.freeze_vision:
+            self._policy.freeze(vision_only=True)
+        if ranks.gradient_checkpointing:
+            self._policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self._reference = None
+        if self._reference_dir is not None:
+            self._reference = Scorer.from_pretrained(self._reference_dir, *build).eval().to(self._device)
+            self._reference.freeze(vision_only=False)
+
+    def _start_deepspeed(self) -> None:
+        import deepspeed
+
+        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+        ranks = self._config.ranks
+        if self._cpu:
+            # Its shared-memory all-reduce serves inference only, and building it takes a compiler and a minute.
+            # DeepSpeed keeps this dict so that edits to it persist; without the op it uses gloo alone.
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        deepspeed.init_distributed(
+            "gloo" if self._cpu else "nccl", timeout=timedelta(seconds=ranks.step_timeout_s), verbose=False
+        )
+        named = [(name, p) for name, p in self._policy.named_parameters() if p.requires_grad]
+        # As is usual, vectors (norms and biases) don't decay.
+        groups = [
+            {"params": [p for _, p in named if (p.ndim > 1) == decays], "decays": decays, "weight_decay": 0.0}
+            for decays in (True, False)
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
+        self._engine, self._optimizer, _, _ = deepspeed.initialize(
+            model=self._policy, optimizer=optimizer, config=self._deepspeed_config(), dist_init_required=False
+        )
+        if self._clips_itself:
+            optimizer.register_step_pre_hook(self._clip)
+
+    @property
+    def _clips_itself(self) -> bool:
+        """Stage 0 in float32 has no DeepSpeed optimizer, and with it no report of the gradient's norm."""
+        return self._config.ranks.zero_stage == 0 and self._dtype == torch.float32
+
+    def _clip(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        self._grad_norm = float(torch.nn.utils.clip_grad_norm_(params, self._max_grad_norm))
+
+    def _deepspeed_config(self) -> dict[str, Any]:
+        ranks = self._config.ranks
+        bf16 = self._dtype == torch.bfloat16
+        return {
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_accumulation_steps": 1,
+            # A step has as many micro-batches as its tokens need; `step()` says where it ends.
+            "managed_gradient_accumulation": False,
+            "gradient_clipping": 0.0 if self._clips_itself else self._max_grad_norm,
+            "zero_allow_untested_optimizer": True,
+            "zero_optimization": {"stage": ranks.zero_stage, "overlap_comm": False},
+            "bf16": {"enabled": bf16},
+            **({"data_types": {"grad_accum_dtype": "fp32"}} if bf16 and ranks.zero_stage else {}),
+        }
+
+    def sft_step(self, trajectories: Sequence[Trajectory], lr: float) -> dict[str, float]:
+        """One supervised update.
+
+        Returns:
+            This rank's sums (see `grpo.means`), and the step's `grad_norm` and `seconds`.
+        """
+        started = time.monotonic()
+        tokens = sum(sum(trajectory.transcript.sampled) for trajectory in trajectories)
+
+        def loss(batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            logprobs, entropy = self._engine(batch)
+            return grpo.sft_loss(logprobs, entropy, batch.kinds, tokens)
+
+        sums = self._update(trajectories, None, loss, lr, self._config.sft.weight_decay)
+        return {**sums, "seconds_max": time.monotonic() - started}
+
+    def grpo_step(
+        self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float, version: int
+    ) -> dict[str, float]:
+        """The GRPO updates of one step.
+
+        Args:
+            version: that of the weights which the learner holds now.
+
+        Returns:
+            This rank's sums over the updates, `grad_norm` and `loss` summed over `updates`, and `seconds_max`.
+        """
+        started = time.monotonic()
+        cuts = mini_batches([trajectory.task_id for trajectory in trajectories], self._config.grpo.mini_batches)
+        parts = []
+        for first, cut in zip([True] + [False] * (len(cuts) - 1), cuts, strict=True):
+            mini = [trajectories[i] for i in cut]
+            loss = self._grpo_loss(len(mini), version if first else None)
+            parts.append(self._update(mini, [advantages[i] for i in cut], loss, lr, self._config.grpo.weight_decay))
+        return {**grpo.merge(parts), "seconds_max": time.monotonic() - started}
+
+    def _grpo_loss(self, trajectories: int, version: int | None) -> Loss:
+        config, temperature = self._config.grpo, self._config.sampling.temperature
+
+        def loss(batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            reference = None
+            if self._reference is not None:
+                with torch.no_grad():
+                    reference, _ = self._reference(batch, temperature)
+            logprobs, entropy = self._engine(batch, temperature)
+            fresh = batch.versions == version if version is not None else torch.zeros_like(batch.versions).bool()
+            inputs = grpo.LossInputs(
+                logprobs=logprobs,
+                sampler_logprobs=batch.sampler_logprobs,
+                reference_logprobs=reference,
+                entropy=entropy,
+                advantages=batch.advantages,
+                lengths=batch.lengths,
+                fresh=fresh,
+                trajectories=trajectories,
+            )
+            return grpo.grpo_loss(inputs, config.clip, config.kl_coef)
+
+        return loss
+
+    def _update(
+        self,
+        trajectories: Sequence[Trajectory],
+        advantages: Sequence[float] | None,
+        loss: Loss,
+        lr: float,
+        weight_decay: float,
+    ) -> dict[str, float]:
+        """Gradients of all micro-batches, then one optimizer step."""
+        ranks = self._config.ranks
+        lengths = [len(trajectory.transcript.ids) for trajectory in trajectories]
+        plan = micro_batches(lengths, ranks.micro_batch_tokens, ranks.ranks)[self._rank]
+        parts = []
+        for indices in plan:
+            mine = indices or (min(range(len(lengths)), key=lengths.__getitem__),)
+            given = None if advantages is None else [advantages[i] for i in mine]
+            batch = collate([trajectories[i] for i in mine], given, self._patches, self._chat).to(self._device)
+            value, sums = loss(batch)
+            if indices:
+                parts.append({key: float(total) for key, total in sums.items()})
+            # DeepSpeed averages over the ranks; the loss is this rank's share of a sum.
+            self._engine.backward(value * (ranks.ranks if indices else 0.0))
+        sums = grpo.merge(parts)
+        if not math.isfinite(sums.get("loss", 0.0)):
+            raise ArithmeticError(f"the loss is {sums['loss']}, the weights were left as they are")
+        for group in self._optimizer.param_groups:
+            group["lr"], group["weight_decay"] = lr, weight_decay if group["decays"] else 0.0
+        self._engine.step()
+        norm = self._grad_norm if self._clips_itself else self._engine.get_global_grad_norm()
+        return {**sums, "grad_norm": float(norm or 0.0) / ranks.ranks, "updates": 1.0 / ranks.ranks}
+
+    def write_weights(self, folder: str | None) -> str | None:
+        """Write the weights as `model.safetensors` into a new folder (rank 0); its path."""
+        from safetensors.torch import save_file
+
+        weights = self._weights()
+        if weights is None:
+            return None
+        size = sum(tensor.nbytes for tensor in weights.values())
+        path = Path(tempfile.mkdtemp(prefix="videoseeker-weights-", dir=folder or _roomy(size)))
+        save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
+        return str(path)
+
+    def remove_weights(self, path: str) -> None:
+        """Remove what `write_weights` wrote."""
+        shutil.rmtree(path, ignore_errors=True)
+
+    def export(self, path: str) -> None:
+        """A Hugging Face folder of the policy (rank 0), whole or not at all."""
+        from transformers import AutoProcessor
+
+        weights = self._weights()
+        if weights is None:
+            return
+        partial = Path(f"{path}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        self._policy.model.save_pretrained(partial, state_dict=weights)
+        AutoProcessor.from_pretrained(self._model_dir).save_pretrained(partial)
+        if Path(path).exists():
+            shutil.rmtree(path)
+        partial.rename(path)
+
+    def _weights(self) -> dict[str, torch.Tensor] | None:
+        """Name to tensor on the CPU, tied ones once (rank 0); every rank walks the parameters in one order."""
+        import deepspeed
+
+        weights = {}
+        sharded = self._config.ranks.zero_stage == 3
+        for name, parameter in self._policy.model.named_parameters():
+            with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
+                if self._rank == 0:
+                    weights[name] = parameter.detach().to("cpu", copy=True).contiguous()
+        return weights if self._rank == 0 else None
+
+    def save(self, folder: str) -> None:
+        """Model, optimizer and random state of this rank."""
+        self._engine.save_checkpoint(folder, tag=TAG, save_latest=False)
+        state = {
+            "torch": torch.get_rng_state(),
+            "numpy": np.random.get_state(),
+            "python": random.getstate(),
+            "cuda": None if self._cpu else torch.cuda.get_rng_state(),
+        }
+        torch.save(state, Path(folder) / f"random-{self._rank}.pt")
+
+    def load(self, folder: str) -> None:
+        """The inverse of `save`."""
+        path, _ = self._engine.load_checkpoint(folder, tag=TAG)
+        if path is None:
+            raise FileNotFoundError(f"{folder}: holds no learner state")
+        state = torch.load(Path(folder) / f"random-{self._rank}.pt", weights_only=False)
+        torch.set_rng_state(state["torch"])
+        np.random.set_state(state["numpy"])
+        random.setstate(state["python"])
+        if not self._cpu:
+            torch.cuda.set_rng_state(state["cuda"])
+
+
+def _roomy(size: int) -> str:
+    """Shared memory if it has room for the weights twice over, else the folder for temporary files."""
+    shared = "/dev/shm"
+    if os.path.isdir(shared) and shutil.disk_usage(shared).free > 2 * size:
+        return shared
+    return tempfile.gettempdir()

@@ -1,0 +1,123 @@
+"""Groups from the env runners, asynchronously, within the staleness bound.
+
+Invariant: nothing waits for ever. A runner that dies gives its orders back, an engine that dies is revived and brought
+to the present weights, and a step whose groups do not come in `grpo.rollout_timeout_s` ends the run with a sentence.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ray.rllib.env.env_runner_group import EnvRunnerGroup
+
+from actors.groups import PlayedGroup
+from actors.supervision import Engines
+from configs.training import GrpoConfig
+from learner.ledger import GroupLedger
+
+POLL_S = 1.0
+"""Longest that one `sample` call of an env runner waits for a group."""
+
+
+class RolloutError(RuntimeError):
+    """The rollouts of a step did not come, said in one sentence."""
+
+
+class Rollouts:
+    """Keeps the env runners supplied with orders and collects what they play."""
+
+    def __init__(
+        self,
+        config: GrpoConfig,
+        ledger: GroupLedger,
+        runners: EnvRunnerGroup,
+        engines: Engines,
+        publish_to: Callable[[list[Any]], None],
+    ):
+        """`publish_to` brings engines to the learner's present weights."""
+        self._config = config
+        self.ledger = ledger
+        self._runners = runners
+        self._engines = engines
+        self._publish_to = publish_to
+        self._held: dict[int, set[int]] = {}
+        """Orders by the runner that plays them."""
+        self._calling: set[int] = set()
+        self.revived = 0
+        """Engines that were restarted and brought to the present weights."""
+
+    def gather(self, version: int) -> list[PlayedGroup]:
+        """`prompts_per_step` whole groups; `max_staleness` times as many more are left playing.
+
+        Fewer only if tasks had to be skipped so often that too few can be had.
+
+        Raises:
+            RolloutError: they did not come in time.
+        """
+        wanted = self._config.prompts_per_step
+        deadline = time.monotonic() + self._config.rollout_timeout_s
+        skipped = len(self.ledger.skipped)
+        while self.ledger.ready < wanted:
+            self._supply(wanted * (1 + self._config.max_staleness), version)
+            self._collect(version)
+            if len(self.ledger.skipped) - skipped > wanted:
+                task_id, error = self.ledger.skipped[-1]
+                raise RolloutError(f"rollouts: more groups fail than can be played; the last was {task_id} ({error})")
+            if time.monotonic() > deadline:
+                raise RolloutError(
+                    f"rollouts: {self.ledger.ready} of {wanted} groups after grpo.rollout_timeout_s = "
+                    f"{self._config.rollout_timeout_s:g} s"
+                )
+        groups = self.ledger.take(wanted)
+        self._supply(wanted * self._config.max_staleness, version)
+        return groups
+
+    def _supply(self, goal: int, version: int) -> None:
+        """Hand out orders until `goal` groups are open, to the runners that hold fewest, and listen to all of them."""
+        self._drop_dead_runners()
+        free = [runner for runner in self._runners.healthy_env_runner_ids() if runner not in self._calling]
+        if not free:
+            return
+        orders = self.ledger.issue(max(0, goal - self.ledger.open), max(0, version - self._config.max_staleness))
+        shares: dict[int, list[Any]] = {runner: [] for runner in free}
+        for order in orders:
+            runner = min(free, key=lambda runner: len(self._held.setdefault(runner, set())))
+            self._held[runner].add(order.id)
+            shares[runner].append(order)
+        for runner, share in shares.items():
+            if share or self._held.get(runner):
+                self._call(runner, share)
+
+    def _call(self, runner: int, orders: list[Any]) -> None:
+        kwargs = {"orders": orders, "engines": self._engines.handles, "at_least": 1, "timeout_s": POLL_S}
+        sent = self._runners.foreach_env_runner_async("sample", tag="sample", kwargs=kwargs, remote_worker_ids=[runner])
+        if sent:
+            self._calling.add(runner)
+        else:
+            self._give_back(runner)
+
+    def _collect(self, version: int) -> None:
+        failed = False
+        for runner, groups in self._runners.fetch_ready_async_reqs(tags="sample", timeout_seconds=POLL_S):
+            self._calling.discard(runner)
+            for group in groups:
+                self._held[runner].discard(group.order.id)
+                self.ledger.accept(group)
+                failed = failed or bool(group.failures)
+        if failed:
+            behind = self._engines.revive(version)
+            if behind:
+                self.revived += len(behind)
+                self._publish_to(behind)
+
+    def _drop_dead_runners(self) -> None:
+        """Before a runner that came back is used again, what it held as it died is taken from it."""
+        healthy = set(self._runners.healthy_env_runner_ids())
+        for runner in [runner for runner in self._held if runner not in healthy]:
+            self._give_back(runner)
+        if len(healthy) < self._runners.num_remote_env_runners():
+            self._runners.probe_unhealthy_env_runners()
+
+    def _give_back(self, runner: int) -> None:
+        self._calling.discard(runner)
+        self.ledger.lose(self._held.pop(runner, set()))

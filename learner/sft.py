@@ -1,0 +1,73 @@
+"""Supervised fine-tuning on accepted teacher trajectories: the cold start of the policy.
+
+Invariant: which trajectories a step eats follows from the seed alone; each is seen once before any is seen again.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from configs.run import Config
+from env.transcript import Trajectory
+from learner.worker import RankGroup
+
+FLOOR = 0.1
+"""Last learning rate, as a share of the peak."""
+
+
+def run_sft(
+    config: Config,
+    trajectories: Sequence[Trajectory],
+    model_dir: str | Path,
+    out_dir: str | Path,
+    on_step: Callable[[int, dict[str, float]], None],
+) -> Path:
+    """Train the model of `model_dir` for `config.sft.steps` steps.
+
+    Args:
+        on_step: called after each step with its number, from 1, and its metrics (`RankGroup.sft_step` and `lr`).
+
+    Returns:
+        `out_dir`, a Hugging Face folder.
+
+    Raises:
+        ValueError: there is nothing to train on.
+        RanksError: the learner failed.
+    """
+    if not trajectories:
+        raise ValueError("no trajectories to train on; has the teacher's file any accepted episode?")
+    sft = config.sft
+    group = RankGroup(config, str(model_dir), None, max_grad_norm=sft.max_grad_norm)
+    try:
+        for step, batch in zip(range(sft.steps), batches(len(trajectories), sft.batch, config.seed), strict=False):
+            lr = learning_rate(step, sft.steps, sft.warmup, sft.lr)
+            metrics = group.sft_step([trajectories[i] for i in batch], lr)
+            on_step(step + 1, {**metrics, "lr": lr})
+        return group.export(out_dir)
+    finally:
+        group.close()
+
+
+def batches(count: int, size: int, seed: int) -> Iterator[list[int]]:
+    """Endless lists of `size` indices below `count`: one shuffled epoch after the other, cut without regard to them."""
+    rng = random.Random(seed)
+    waiting: list[int] = []
+    while True:
+        while len(waiting) < size:
+            waiting += rng.sample(range(count), count)
+        yield waiting[:size]
+        waiting = waiting[size:]
+
+
+def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
+    """Linear warm-up over the first `warmup` share of the steps, then a cosine down to `FLOOR` of the peak.
+
+    Args:
+        step: from 0.
+    """
+    rising = round(warmup * steps)
+    if step < rising:
+        return peak * (step + 1) / (rising + 1)
+    done = (step - rising) / max(1, steps - 1 - rising)
+    return peak * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))

@@ -1,0 +1,164 @@
+"""A small policy of the real Qwen3-VL architecture, random weights, saved in Hugging Face format.
+
+Invariant: the folder is indistinguishable in kind from a released Qwen3-VL checkpoint: `AutoProcessor`,
+`Qwen3VLForConditionalGeneration.from_pretrained` and vLLM load it without knowing that it is small.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from configs.policy import TinyModelConfig
+
+HEAD_DIM = 32
+"""Size of an attention head; the smallest that vLLM's CPU attention has a kernel for."""
+POSITION_GRID = 8
+"""Side of the learned grid of vision positions, patches; other sizes are interpolated from it."""
+CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+VISION_TOKENS = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+TURN_TOKENS = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
+ANSWER_TOKENS = ["<answer>", "</answer>"]
+WORD_PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+"""Qwen's pre-tokenizer, but with digits in pairs: a time such as 23 is one token."""
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}{{ '<|im_start|>' + message.role + '\\n' }}"
+    "{%- if message.content is string -%}{{ message.content }}{%- else -%}{%- for part in message.content -%}"
+    "{%- if part.type == 'image' or 'image_url' in part or 'image' in part -%}"
+    "<|vision_start|><|image_pad|><|vision_end|>"
+    "{%- elif 'text' in part -%}{{ part.text }}{%- endif -%}{%- endfor -%}{%- endif -%}{{ '<|im_end|>\\n' }}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
+)
+
+
+def build_tiny_model(config: TinyModelConfig, texts: Iterable[str], out_dir: str | Path, seed: int) -> Path:
+    """Build and save the model, a byte-level BPE tokenizer trained on `texts`, and the processor.
+
+    Returns:
+        `out_dir`, holding config, tokenizer, processor and safetensors.
+
+    Raises:
+        ValueError: sizes that do not fit each other.
+    """
+    import torch
+    from transformers import Qwen3VLForConditionalGeneration
+
+    _check(config)
+    out_dir = Path(out_dir)
+    processor = _processor(config, texts)
+    torch.manual_seed(seed)
+    model = Qwen3VLForConditionalGeneration(_model_config(config, processor.tokenizer))
+    torch.nn.init.normal_(model.model.visual.pos_embed.weight, std=config.position_range)
+    model.generation_config.eos_token_id = processor.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
+    model.save_pretrained(out_dir)
+    processor.save_pretrained(out_dir)
+    return out_dir
+
+
+def _check(config: TinyModelConfig) -> None:
+    if config.hidden_size % HEAD_DIM:
+        raise ValueError(f"model.tiny.hidden_size must be a multiple of {HEAD_DIM}, not {config.hidden_size}")
+    if config.vision_hidden_size % config.vision_heads:
+        raise ValueError(
+            f"model.tiny.vision_hidden_size ({config.vision_hidden_size}) must be a multiple of "
+            f"model.tiny.vision_heads ({config.vision_heads})"
+        )
+
+
+def _processor(config: TinyModelConfig, texts: Iterable[str]):
+    from transformers import PreTrainedTokenizerFast, Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=_bpe(config.vocab_size, texts),
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=["<|im_start|>", *VISION_TOKENS],
+        model_max_length=config.max_position_embeddings,
+    )
+    merged = 2 * config.patch_size
+    pixels = {
+        "patch_size": config.patch_size,
+        "merge_size": 2,
+        "temporal_patch_size": 2,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+        "size": {"shortest_edge": merged**2, "longest_edge": (32 * merged) ** 2},
+    }
+    return Qwen3VLProcessor(
+        Qwen2VLImageProcessor(**pixels), tokenizer, Qwen3VLVideoProcessor(**pixels), chat_template=CHAT_TEMPLATE
+    )
+
+
+def _bpe(vocab_size: int, texts: Iterable[str]):
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORD_PATTERN), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [AddedToken(token, special=True, normalized=False) for token in CONTROL_TOKENS + VISION_TOKENS]
+    added = [AddedToken(token, special=False, normalized=False) for token in TURN_TOKENS + ANSWER_TOKENS]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - len(added),
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    two_digits = [f"{number:02d}" for number in range(100)]
+    tokenizer.train_from_iterator([*two_digits * 100, *texts], trainer)
+    tokenizer.add_tokens(added)
+    return tokenizer
+
+
+def _model_config(config: TinyModelConfig, tokenizer):
+    from transformers import Qwen3VLConfig
+
+    heads = config.hidden_size // HEAD_DIM
+    third = HEAD_DIM // 2 // 3
+    ids = dict(zip(VISION_TOKENS, tokenizer.convert_tokens_to_ids(VISION_TOKENS), strict=True))
+    return Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": config.hidden_size,
+            "intermediate_size": config.intermediate_size,
+            "num_hidden_layers": config.layers,
+            "num_attention_heads": heads,
+            "num_key_value_heads": heads // 2 if heads % 2 == 0 else heads,
+            "head_dim": HEAD_DIM,
+            "initializer_range": config.initializer_range,
+            "max_position_embeddings": config.max_position_embeddings,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10_000.0,
+                "mrope_interleaved": True,
+                "mrope_section": [HEAD_DIM // 2 - 2 * third, third, third],
+            },
+            "pad_token_id": tokenizer.pad_token_id,
+            "bos_token_id": None,
+            "eos_token_id": tokenizer.eos_token_id,
+            "dtype": "float32",
+        },
+        vision_config={
+            "depth": config.vision_layers,
+            "hidden_size": config.vision_hidden_size,
+            "intermediate_size": config.vision_intermediate_size,
+            "num_heads": config.vision_heads,
+            "patch_size": config.patch_size,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "out_hidden_size": config.hidden_size,
+            "initializer_range": config.initializer_range,
+            "num_position_embeddings": POSITION_GRID**2,
+            "deepstack_visual_indexes": [0],
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+        dtype="float32",
+    )

@@ -1,0 +1,145 @@
+"""A scripted teacher that plays the world's tasks with the real tools.
+
+Its thoughts ground themselves: they say where the mark is and what is seen in every frame that was fetched, which is
+what lets a small student learn from few episodes. Its *use* of the tools is imperfect in the ways of real teachers:
+it trusts the first look where a closer one is needed and guesses, wanders to stretches that don't matter, and looks
+at the mark twice. Rejection keeps its right episodes only; lucky guesses and needless calls survive that, and are
+what reinforcement learning has to unlearn.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from configs.world import TeacherConfig, WorldConfig
+from env.chat import ChatFormat
+from env.environment import VideoEnv
+from env.task import Task
+from env.transcript import Transcript, Turn
+from synth.questions import Question, answer, vocabulary
+from synth.world import EVENT_S, SLOT_S, World, make_world
+
+VIEW, CROP = "view_visual_prompt", "crop_video"
+
+
+def question_of(task: Task) -> tuple[int, Question]:
+    """The world's seed and the question that a task of the procedural world was made from."""
+    facts = dict(task.facts)
+    seed = facts.pop("seed")
+    window = facts.pop("window")
+    return seed, Question(window=tuple(window) if window else None, **facts)
+
+
+def reading(world: World, index: int, t: float) -> str:
+    """What is seen of an instance at a time: its colour and cell, or `gone`."""
+    colour, cell = world.colour(index, t), world.cell(index, t)
+    return f"{colour} {cell}" if colour and cell else "gone"
+
+
+class TeacherPolicy:
+    """Plays any number of episodes, one after another or interleaved; each is a function of (seed, task)."""
+
+    def __init__(self, chat: ChatFormat, teacher: TeacherConfig, world: WorldConfig, seed: int) -> None:
+        self._chat = chat
+        self._teacher = teacher
+        self._world = world
+        self._seed = seed
+
+    async def act(self, transcript: Transcript, env: VideoEnv, max_tokens: int) -> Turn:
+        """The next turn of its plan for the task."""
+        plan = self._plan(env.task, env.config.tools)
+        text = plan[len(env.turns)](env)
+        ids = self._chat.encode(text)
+        return Turn(ids[:max_tokens], (0.0,) * min(len(ids), max_tokens), text, "stop")
+
+    def _plan(self, task: Task, tools: Sequence[str]) -> list[Callable[[VideoEnv], str]]:
+        """One function a turn, each writing that turn from what has been seen."""
+        rng = np.random.default_rng([self._seed, *task.id.encode()])
+        seed, question = question_of(task)
+        world = make_world(seed, self._world)
+        mark = f"The mark is on {reading(world, question.target, question.mark_time_s)}."
+        steps: list[Callable[[VideoEnv], str]] = []
+        if VIEW in tools:
+            steps.append(lambda env: _call("Look at the mark.", VIEW))
+        hasty = rng.random() < self._teacher.hasty.get(question.kind, 0.0)
+        wanders, rechecks = rng.random() < self._teacher.wander, rng.random() < self._teacher.recheck
+        if question.window is None:
+            steps.append(lambda env: _answer(mark, answer(world, question)))
+            return _rechecked(steps, mark) if rechecks and VIEW in tools else steps
+        if CROP not in tools or hasty:
+            guess = str(rng.choice(vocabulary(question)))
+            steps.append(lambda env: _answer(f"{mark} This should be right.", guess))
+            return steps
+        if wanders:
+            astray = int(rng.integers(world.slots)) * SLOT_S
+            steps.append(lambda env: _crop(mark, (astray, astray + EVENT_S)))
+            mark = "Nothing here."
+        window = question.window
+        steps.append(lambda env: _crop(mark, window))
+        steps.append(lambda env: _answer(_seen(world, question, env), answer(world, question)))
+        return _rechecked(steps, "It is the same.") if rechecks and VIEW in tools else steps
+
+
+def _rechecked(steps: list[Callable[[VideoEnv], str]], thought: str) -> list[Callable[[VideoEnv], str]]:
+    """The same plan, but before it answers it looks at the mark once more."""
+    *before, last = steps
+
+    def look_again(env: VideoEnv) -> str:
+        return _call(_thought(last(env)), VIEW)
+
+    def then_answer(env: VideoEnv) -> str:
+        return f"<think>{thought}</think><answer>{_answered(last(env))}</answer>"
+
+    # The plan is made anew each turn, so `last` must say the same before and after the second look.
+    return [*before, look_again, then_answer]
+
+
+def _seen(world: World, question: Question, env: VideoEnv) -> str:
+    """The readings of the frames of the last crop."""
+    crops = [turn for turn in env.turns if CROP in turn.text and turn.frames]
+    times = [frame.time_s for frame in crops[-1].frames if frame.time_s is not None] if crops else []
+    if question.other is not None:
+        return ", ".join(reading(world, index, times[0]) for index in (question.target, question.other)) + "."
+    return ", ".join(reading(world, question.target, time) for time in times) + "."
+
+
+def _crop(thought: str, window: tuple[int, int]) -> str:
+    start, end = window
+    return _call(f"{thought} Look from {start} s to {end} s.", CROP, start_time=start, end_time=end)
+
+
+def _call(thought: str, name: str, **arguments: Any) -> str:
+    call = json.dumps({"name": name, "arguments": arguments})
+    return f"<think>{thought}</think><tool_call>{call}</tool_call>"
+
+
+def _answer(thought: str, text: str | None) -> str:
+    return f"<think>{thought}</think><answer>{text}</answer>"
+
+
+def _thought(turn: str) -> str:
+    return turn.removeprefix("<think>").split("</think>")[0]
+
+
+def _answered(turn: str) -> str:
+    return turn.split("<answer>")[1].removesuffix("</answer>")
+
+
+def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
+    """Texts of questions and turns, to train a tiny tokenizer on."""
+    for task in tasks:
+        seed, question = question_of(task)
+        world = make_world(seed, world_config)
+        mark = f"The mark is on {reading(world, question.target, question.mark_time_s)}."
+        yield task.question
+        yield _call("Look at the mark.", VIEW)
+        yield _answer(f"{mark} This should be right.", task.answer)
+        if question.window:
+            start, end = question.window
+            yield f"frames from {start}.0 s to {end}.0 s: marked frame at {question.mark_time_s:.1f} s: "
+            yield _crop(mark, question.window)
+            times = [start + 0.25 + 0.5 * i for i in range(6)]
+            seen = ", ".join(reading(world, question.target, time) for time in times) + "."
+            yield _answer(seen, task.answer)

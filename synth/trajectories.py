@@ -1,0 +1,80 @@
+"""The teacher plays the training tasks; its right episodes become what the student is first taught.
+
+Invariant: a kept trajectory was played with the real environment and tools, and its answer is right by the judge.
+"""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from actors.loop import play
+from configs import Config
+from env.chat import ChatFormat
+from env.task import Task
+from env.transcript import Trajectory
+from synth.perception import captions
+from synth.teacher import TeacherPolicy
+
+BATCH = 16
+"""Tasks that a worker plays at once."""
+
+
+def teacher_trajectories(config: Config, tasks: list[Task], model_dir: str | Path) -> list[Trajectory]:
+    """Play the first `teacher.tasks` tasks on Ray Data actors; the episodes answered right, in the tasks' order."""
+    played = _run(config, tasks[: config.teacher.tasks], model_dir, "episodes")
+    return [trajectory for trajectory in played if trajectory.rewards.accuracy == 1.0]
+
+
+def caption_trajectories(config: Config, tasks: list[Task], model_dir: str | Path) -> list[Trajectory]:
+    """One caption trajectory a task, in the tasks' order."""
+    return _run(config, tasks, model_dir, "captions")
+
+
+def save_trajectories(path: str | Path, trajectories: list[Trajectory]) -> None:
+    """Write trajectories as JSONL, whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(trajectory.to_dict()) + "\n" for trajectory in trajectories))
+    partial.replace(path)
+
+
+def _run(config: Config, tasks: list[Task], model_dir: str | Path, what: str) -> list[Trajectory]:
+    import ray
+    import ray.data
+
+    workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    items = [{"order": order, "task": task} for order, task in enumerate(tasks)]
+    dataset = ray.data.from_items(items, override_num_blocks=2 * workers).map_batches(
+        _Worker,
+        fn_constructor_args=(config, str(model_dir), what),
+        batch_size=BATCH,
+        batch_format=None,
+        compute=ray.data.ActorPoolStrategy(size=min(workers, max(1, len(tasks) // BATCH))),
+    )
+    rows = sorted(dataset.take_all(), key=lambda row: row["order"])
+    return [Trajectory.from_dict(json.loads(row["trajectory"])) for row in rows]
+
+
+class _Worker:
+    def __init__(self, config: Config, model_dir: str, what: str) -> None:
+        self._config = config
+        self._what = what
+        self._chat = ChatFormat.from_pretrained(model_dir)
+        self._teacher = TeacherPolicy(self._chat, config.teacher, config.world, config.seed)
+
+    def __call__(self, batch: Any) -> dict[str, list[Any]]:
+        tasks = [row["task"] for row in batch]
+        if self._what == "captions":
+            made = list(captions(tasks, self._chat, self._config))
+        else:
+            made = asyncio.run(self._play(tasks))
+        return {
+            "order": [row["order"] for row in batch],
+            "trajectory": [json.dumps(trajectory.to_dict()) for trajectory in made],
+        }
+
+    async def _play(self, tasks: list[Task]) -> list[Trajectory]:
+        episodes = [play(task, self._teacher, self._chat, self._config.episode) for task in tasks]
+        return list(await asyncio.gather(*episodes))

@@ -1,0 +1,38 @@
+"""The reward's parts and their sum."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs.episode import RewardConfig
+from env.reward import score
+from env.task import Task, VisualPrompt
+
+TASK = Task("t", "v.mp4", "?", "red", "OA", (VisualPrompt("mark.png", 1.0, "point"),))
+
+
+@pytest.mark.parametrize(
+    ("answer", "format_ok", "calls", "total"),
+    [
+        ("red", True, 0, 1.0),
+        ("red", True, 2, 0.8 + 0.15 + 0.05 * 0.6),
+        ("red", False, 5, 0.8),
+        ("red", False, 50, 0.8),
+        ("blue", True, 1, 0.15 + 0.05 * 0.8),
+        (None, False, 0, 0.05),
+    ],
+)
+def test_the_paper_s_weights(answer, format_ok, calls, total):
+    assert score(RewardConfig(), TASK, answer, format_ok, calls).total == pytest.approx(total)
+
+
+@given(st.sampled_from(["red", "blue", None]), st.booleans(), st.integers(0, 100))
+def test_parts_and_total_lie_between_0_and_1(answer, format_ok, calls):
+    rewards = score(RewardConfig(), TASK, answer, format_ok, calls)
+    parts = (rewards.accuracy, rewards.format, rewards.parsimony, rewards.total)
+    assert all(0.0 <= part <= 1.0 + 1e-9 for part in parts)
+
+
+def test_a_call_more_never_pays():
+    totals = [score(RewardConfig(), TASK, "red", True, calls).total for calls in range(8)]
+    assert totals == sorted(totals, reverse=True)

@@ -1,0 +1,76 @@
+"""Tasks and their files."""
+
+import dataclasses
+import json
+
+import pytest
+
+from env.task import Task, TaskError, VisualPrompt, load_tasks, save_tasks
+
+MARK = VisualPrompt("/data/mark.png", 12.5, "rectangle", {"box": [1, 2, 3, 4]})
+OPEN = Task("a", "/data/v.mp4", "What colour\u2028is it? \u4f60", "red", "OA", (MARK,), facts={"n": 1})
+CHOICE = dataclasses.replace(OPEN, id="b", form="choice", options=("blue", "red"), answer="B")
+
+
+def test_tasks_go_round_through_a_file(tmp_path):
+    save_tasks(tmp_path / "new" / "tasks.jsonl", [OPEN, CHOICE])
+    assert load_tasks(tmp_path / "new" / "tasks.jsonl") == [OPEN, CHOICE]
+
+
+def test_a_folder_of_tasks_and_videos_can_be_moved(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mark = VisualPrompt("data/frames/m.png", 1.0, "point")
+    near = Task("a", "data/videos/v.mp4", "?", "red", "OA", (mark,))
+    far = dataclasses.replace(near, id="b", video="/elsewhere/v.mp4")
+    save_tasks("data/tasks.jsonl", [near, far])
+    (tmp_path / "data").rename(tmp_path / "moved")
+    loaded = load_tasks(tmp_path / "moved" / "tasks.jsonl")
+    assert loaded[0].video == str(tmp_path / "moved/videos/v.mp4")
+    assert loaded[0].visual_prompts[0].image == str(tmp_path / "moved/frames/m.png")
+    assert loaded[1].video == "/elsewhere/v.mp4"
+
+
+def test_text_that_was_not_escaped_is_read(tmp_path):
+    path = tmp_path / "tasks.jsonl"
+    path.write_text(json.dumps(dataclasses.asdict(OPEN), ensure_ascii=False) + "\n\n", encoding="utf-8")
+    assert load_tasks(path) == [OPEN]
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("{", r"tasks\.jsonl:2: not a task"),
+        ("[]", r"tasks\.jsonl:2: not a task"),
+        ('{"id": "x"}', r"tasks\.jsonl:2: not a task \(KeyError: 'video'\)"),
+        (json.dumps(dataclasses.asdict(CHOICE) | {"answer": "C"}), r"tasks\.jsonl:2: task b: answer 'C' is none of"),
+        (json.dumps(dataclasses.asdict(OPEN) | {"colour": 1}), r"tasks\.jsonl:2: not a task .*colour"),
+        (json.dumps(dataclasses.asdict(OPEN)), r"tasks\.jsonl:2: a second task with the id 'a'"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, line, cause):
+    path = tmp_path / "tasks.jsonl"
+    path.write_text(json.dumps(dataclasses.asdict(OPEN)) + "\n" + line + "\n")
+    with pytest.raises(TaskError, match=cause):
+        load_tasks(path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n\n", b"\xff\xfe"])
+def test_a_file_without_tasks_is_named(tmp_path, content):
+    path = tmp_path / "tasks.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TaskError, match=r"tasks\.jsonl"):
+        load_tasks(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"visual_prompts": ()},
+        {"form": "choice", "options": None},
+        {"form": "choice", "options": ("x",) * 27, "answer": "A"},
+    ],
+)
+def test_an_ill_formed_task_does_not_exist(changes):
+    with pytest.raises(TaskError, match="task a"):
+        dataclasses.replace(OPEN, **changes)

@@ -1,0 +1,161 @@
+"""GRPO from end to end: a tiny policy taught to answer at random learns from its rewards; save, resume, recovery."""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+from actors.loop import play
+from configs import Config
+from configs.policy import TinyModelConfig
+from env.chat import ChatFormat
+from env.task import Task, VisualPrompt, save_tasks
+from env.transcript import Turn
+from learner.algorithm import GRPO, GRPOConfig, TrainingStopped
+from learner.sft import run_sft
+from learner.tiny import build_tiny_model
+from tests.sample_episode import MARK_S, write_media
+
+pytestmark = pytest.mark.slow
+VIEW = '<think>Look.</think><tool_call>{"name": "view_visual_prompt", "arguments": {"frame": "frame_1"}}</tool_call>'
+RED, BLUE = "<think>Seen.</think><answer>red</answer>", "<think>Seen.</think><answer>blue</answer>"
+
+
+class Script:
+    """Writes given turns, one after the other."""
+
+    def __init__(self, chat, turns):
+        self._chat, self._turns = chat, iter(turns)
+
+    async def act(self, transcript, env, max_tokens):
+        text = next(self._turns)
+        ids = self._chat.encode(text)
+        return Turn(ids, (0.0,) * len(ids), text, "stop")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Config:
+    config = Config(seed=1, runs_dir=str(tmp_path_factory.mktemp("runs")))
+    episode, engine, grpo = config.episode, config.engine, config.grpo
+    episode.prompt_style, episode.prompt_max_frames, episode.crop_max_frames = "compact", 3, 2
+    episode.prompt_max_pixels = episode.tool_max_pixels = 64 * 64
+    episode.max_tool_rounds, episode.max_turn_tokens, episode.max_tokens = 2, 40, 400
+    engine.max_model_len, engine.max_num_batched_tokens, engine.max_num_seqs = 512, 1024, 16
+    config.sft.steps, config.sft.batch, config.sft.lr = 110, 8, 3e-3
+    grpo.prompts_per_step, grpo.group_size, grpo.episodes_in_flight, grpo.lr = 2, 6, 12, 1e-3
+    return config
+
+
+@pytest.fixture(scope="module")
+def tasks_file(tmp_path_factory) -> Path:
+    folder = write_media(tmp_path_factory.mktemp("data"))
+    task = Task("", "video.mp4", "Colour?", "red", "OA", (VisualPrompt("mark.png", MARK_S, "rectangle"),))
+    save_tasks(folder / "train.jsonl", [replace(task, id=f"task-{i}") for i in range(5)])
+    return folder / "train.jsonl"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray.init(num_cpus=6, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def model_dir(cluster, config, tasks_file, tmp_path_factory) -> Path:
+    """A policy that answers red or blue, one as often as the other, sometimes after a look."""
+    from env.task import load_tasks
+
+    folder = tmp_path_factory.mktemp("model")
+    tiny = TinyModelConfig(hidden_size=64, layers=2, intermediate_size=96, vision_hidden_size=64, vision_layers=1)
+    blank = build_tiny_model(tiny, [VIEW, RED, BLUE] * 20, folder / "blank", seed=0)
+    chat, task = ChatFormat.from_pretrained(blank), load_tasks(tasks_file)[0]
+    scripts = [[RED], [BLUE], [RED], [BLUE], [VIEW, RED], [VIEW, BLUE]]
+    lessons = [asyncio.run(play(task, Script(chat, turns), chat, config.episode)) for turns in scripts]
+    return run_sft(config, lessons, blank, folder / "taught", lambda step, metrics: None)
+
+
+def build(config, model_dir, tasks_file) -> GRPO:
+    settings = GRPOConfig().grpo(
+        run=config, model_dir=str(model_dir), tasks_file=str(tasks_file), reference_dir=str(model_dir)
+    )
+    return settings.build_algo()
+
+
+def sampled(algorithm) -> list:
+    return [
+        (group.order.task.id, group.order.seeds, [t.transcript.ids for t in group.trajectories])
+        for group in sorted(algorithm.groups, key=lambda group: group.order.id)
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(config, model_dir, tasks_file, tmp_path_factory):
+    """Two steps, a checkpoint, and one step more."""
+    algorithm = build(config, model_dir, tasks_file)
+    first = [algorithm.train()["grpo"] for _ in range(2)]
+    folder = algorithm.save_to_path(str(tmp_path_factory.mktemp("checkpoint")))
+    last = algorithm.train()["grpo"]
+    yield algorithm, first, folder, last, sampled(algorithm)
+    algorithm.stop()
+
+
+def test_each_step_trains_and_publishes(run):
+    algorithm, first, _, last, _ = run
+    steps = [*first, last]
+    assert [step["version"] for step in steps] == [1, 2, 3]
+    assert all(step["grad_norm"] > 0 and step["tokens"] > 0 for step in steps)
+    (info,) = algorithm.engines.wait()
+    assert info.version == 3
+
+
+def test_engine_and_learner_agree_on_the_logprobs_after_every_update(run):
+    _, first, _, last, _ = run
+    assert all(step["mismatch_kl"] < 1e-6 for step in [*first, last])
+    assert all(step["staleness_max"] == 0 for step in [*first, last])
+
+
+def test_the_metrics_of_a_step_say_how_it_went(run):
+    _, (step, _), _, _, _ = run
+    names = """reward accuracy format_reward parsimony_reward tool_calls tool_error_rate parse_rate response_tokens
+        entropy kl clip_fraction grad_norm mismatch_kl uniform_groups stale_groups staleness_mean rollout_seconds
+        update_seconds publish_seconds rollout_tokens_per_s learner_tokens_per_s"""
+    assert all(np.isfinite(step[name]) for name in names.split())
+    assert 0 < step["parse_rate"] <= 1
+
+
+def test_a_resumed_run_goes_on_as_the_saved_one_did(run, tmp_path):
+    _, _, folder, last, expected = run
+    resumed = GRPO.from_checkpoint(folder)
+    try:
+        assert (resumed.version, resumed.iteration) == (2, 2)
+        figures = resumed.train()["grpo"]
+        assert [row[:2] for row in sampled(resumed)] == [row[:2] for row in expected]
+        assert sampled(resumed) == expected
+        assert figures["loss"] == pytest.approx(last["loss"], abs=1e-5)
+    finally:
+        resumed.stop()
+
+
+def test_a_step_survives_the_death_of_its_engine_and_of_its_env_runner(run):
+    algorithm = run[0]
+    handle = algorithm.engines.handles[0]
+    os.kill(ray.get(handle.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
+    (runner,) = algorithm.env_runner_group.foreach_env_runner(lambda runner: os.getpid(), local_env_runner=False)
+    os.kill(runner, signal.SIGKILL)
+    before = algorithm.version
+    figures = algorithm.train()["grpo"]
+    assert figures["version"] >= before
+    assert len(algorithm.groups) == 2
+    assert {v for g in algorithm.groups for t in g.trajectories for v in t.transcript.versions} == {-1, before}
+
+
+def test_the_mismatch_gate_stops_the_run_with_a_sentence(run):
+    algorithm = run[0]
+    with pytest.raises(TrainingStopped, match="max_mismatch_kl"):
+        algorithm._require_agreement({"mismatch_kl": 0.5})

@@ -1,0 +1,60 @@
+"""A checkpoint is whole or it is not there."""
+
+import pytest
+
+from learner.checkpoint import CheckpointError, latest, prune, read_manifest, writing
+
+
+def write(directory, step, text="weights"):
+    with writing(directory, step, {"version": step}) as partial:
+        (partial / "ranks").mkdir()
+        (partial / "ranks" / "state.pt").write_text(text)
+
+
+def test_the_latest_is_the_highest_step(tmp_path):
+    for step in (2, 10, 9):
+        write(tmp_path, step)
+    assert latest(tmp_path) == tmp_path / "step-000010"
+    manifest = read_manifest(tmp_path / "step-000010")
+    assert (manifest["step"], manifest["version"], manifest["files"]) == (10, 10, {"ranks/state.pt": 7})
+
+
+def test_a_write_that_fails_leaves_the_old_one(tmp_path):
+    write(tmp_path, 1)
+    with pytest.raises(OSError, match="disk full"), writing(tmp_path, 2) as partial:
+        (partial / "state.pt").write_text("half")
+        raise OSError("disk full")
+    assert latest(tmp_path) == tmp_path / "step-000001"
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "manifest"])
+def test_a_torn_checkpoint_is_passed_over(tmp_path, damage):
+    write(tmp_path, 1)
+    write(tmp_path, 2)
+    torn = tmp_path / "step-000002"
+    if damage == "cut":
+        (torn / "ranks" / "state.pt").write_text("weig")
+    else:
+        (torn / ("manifest.json" if damage == "manifest" else "ranks/state.pt")).unlink()
+    assert latest(tmp_path) == tmp_path / "step-000001"
+    with pytest.raises(CheckpointError, match="not a whole checkpoint"):
+        read_manifest(torn)
+
+
+def test_no_checkpoint(tmp_path):
+    assert latest(tmp_path) is None
+    assert latest(tmp_path / "nowhere") is None
+
+
+def test_a_step_can_be_written_again(tmp_path):
+    write(tmp_path, 3, "old")
+    write(tmp_path, 3, "newer")
+    assert (latest(tmp_path) / "ranks" / "state.pt").read_text() == "newer"
+
+
+def test_prune_keeps_the_newest_and_sweeps_up(tmp_path):
+    for step in range(1, 5):
+        write(tmp_path, step)
+    (tmp_path / "step-000005.partial").mkdir()
+    prune(tmp_path, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000003", "step-000004"]

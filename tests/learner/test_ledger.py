@@ -1,0 +1,118 @@
+"""The ledger of groups: every order ends once, and a restored ledger goes on where the saved one stood."""
+
+import json
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.groups import FailedEpisode, PlayedGroup
+from env.task import Task, VisualPrompt
+from env.transcript import Rewards, Trajectory, Transcript
+from learner.ledger import MAX_ATTEMPTS, GroupLedger
+
+TASKS = [Task(f"t{i}", "v.mp4", "?", "red", "OA", (VisualPrompt("m.png", 1.0, "point"),)) for i in range(5)]
+
+
+def trajectory(task_id: str, stop: str = "answer") -> Trajectory:
+    return Trajectory(task_id, Transcript([1], [True], [-0.5], [0]), Rewards(1, 1, 1, 1), "red", stop, (), (), (), 1.0)
+
+
+def whole(order) -> PlayedGroup:
+    return PlayedGroup(order, tuple(trajectory(order.task.id) for _ in order.seeds))
+
+
+def failed(order) -> PlayedGroup:
+    return PlayedGroup(order, (), (FailedEpisode(order.task.id, "the video is broken"),))
+
+
+def test_each_epoch_plays_every_task_once_in_another_order():
+    orders = GroupLedger(TASKS, seed=1, group_size=2).issue(10, 0)
+    first, second = [[order.task.id for order in epoch] for epoch in (orders[:5], orders[5:])]
+    assert sorted(first) == sorted(second) == [task.id for task in TASKS]
+    assert first != second
+
+
+def test_the_seeds_of_a_run_are_all_different_and_repeat_with_the_run_seed():
+    orders = GroupLedger(TASKS, seed=1, group_size=4).issue(10, 0)
+    again = GroupLedger(TASKS, seed=1, group_size=4).issue(10, 0)
+    other = GroupLedger(TASKS, seed=2, group_size=4).issue(10, 0)
+    seeds = [seed for order in orders for seed in order.seeds]
+    assert len(set(seeds)) == 40
+    assert orders == again
+    assert [order.seeds for order in other] != [order.seeds for order in orders]
+
+
+def test_a_group_that_keeps_failing_is_skipped_and_its_error_told():
+    ledger = GroupLedger(TASKS, seed=0, group_size=2)
+    (order,) = ledger.issue(1, 0)
+    for _ in range(MAX_ATTEMPTS):
+        ledger.accept(failed(order))
+        (order,) = ledger.issue(1, 0)
+    assert ledger.skipped == [(GroupLedger(TASKS, 0, 2).issue(1, 0)[0].task.id, "the video is broken")]
+    assert ledger.retried == MAX_ATTEMPTS - 1
+    assert ledger.open == 1
+
+
+def test_an_episode_that_missed_its_deadline_sends_its_group_back():
+    ledger = GroupLedger(TASKS, seed=0, group_size=2)
+    (order,) = ledger.issue(1, 0)
+    late = (trajectory(order.task.id), trajectory(order.task.id, stop="timeout"))
+    ledger.accept(PlayedGroup(order, late))
+    assert (ledger.ready, ledger.open) == (0, 0)
+    assert ledger.issue(1, 0) == [order]
+
+
+def test_what_a_dead_runner_held_is_issued_again_with_the_same_seeds():
+    ledger = GroupLedger(TASKS, seed=0, group_size=2)
+    orders = ledger.issue(3, 0)
+    ledger.lose([orders[0].id, orders[2].id])
+    assert ledger.open == 1
+    assert ledger.issue(2, 0) == [orders[0], orders[2]]
+
+
+def test_a_group_that_comes_back_twice_counts_once():
+    ledger = GroupLedger(TASKS, seed=0, group_size=2)
+    (order,) = ledger.issue(1, 0)
+    ledger.accept(whole(order))
+    ledger.accept(whole(order))
+    assert ledger.ready == 1
+
+
+ACTIONS = st.lists(st.sampled_from(["issue", "whole", "failed", "lose", "take"]), max_size=60)
+
+
+@settings(max_examples=100, deadline=None)
+@given(actions=ACTIONS, cut=st.integers(0, 60))
+def test_no_order_is_lost_or_trained_twice_whatever_happens_and_a_restore_changes_nothing(actions, cut):
+    ledger, playing, taken = GroupLedger(TASKS, 3, 2), [], []
+    for step, action in enumerate(actions):
+        if step == cut:
+            saved = json.loads(json.dumps(ledger.state()))
+            ledger = GroupLedger(TASKS, 3, 2)
+            ledger.restore(saved)
+            playing = []
+        if action == "issue":
+            playing += ledger.issue(2, 0)
+        elif action == "take":
+            taken += [group.order.id for group in ledger.take(1)]
+        elif playing:
+            order = playing.pop(0)
+            ledger.lose([order.id]) if action == "lose" else ledger.accept(
+                whole(order) if action == "whole" else failed(order)
+            )
+    state = ledger.state()
+    ready = [entry["number"] for entry in state["ready"]]
+    known = [*taken, *ready, *state["unplayed"]]
+    assert len(set(known)) == len(known)
+    assert set(known) | set(range(state["next"])) == set(range(state["next"]))
+    assert len(known) + len(ledger.skipped) == state["next"]
+
+
+def test_ready_trajectories_survive_a_checkpoint_as_they_were():
+    ledger = GroupLedger(TASKS, seed=0, group_size=2)
+    for order in ledger.issue(2, 0):
+        ledger.accept(whole(order))
+    restored = GroupLedger(TASKS, seed=0, group_size=2)
+    restored.restore(json.loads(json.dumps(ledger.state())))
+    assert restored.take(2) == [replace(group, order=replace(group.order, min_version=0)) for group in ledger.take(2)]

@@ -1,0 +1,58 @@
+"""Cutting a batch from played groups."""
+
+from dataclasses import replace
+
+import pytest
+
+from actors.groups import GroupOrder, PlayedGroup
+from configs.training import GrpoConfig
+from env.task import Task, VisualPrompt
+from env.transcript import Rewards, ToolCallRecord, Trajectory, Transcript, TurnRecord
+from learner.selection import cut_batch, rollout_metrics, staleness
+
+TASK = Task("t", "v.mp4", "?", "red", "OA", (VisualPrompt("m.png", 1.0, "point"),))
+
+
+def group(rewards, versions=(0,)) -> PlayedGroup:
+    length = len(versions)
+    transcript = Transcript([7, *range(length)], [False, *[True] * length], [0.0] * (length + 1), [-1, *versions])
+    trajectories = tuple(
+        Trajectory("t", transcript, Rewards(reward, 1, 0, reward), "red", "answer", (), (), (), 1.0)
+        for reward in rewards
+    )
+    return PlayedGroup(GroupOrder(0, TASK, (0,) * len(rewards)), trajectories)
+
+
+def test_advantages_are_centred_and_follow_the_rewards():
+    batch = cut_batch([group([0.0, 1.0, 1.0, 0.0])], 0, GrpoConfig())
+    assert batch.advantages == pytest.approx((-1, 1, 1, -1), abs=1e-4)
+    assert len(batch.trajectories) == 4
+
+
+def test_uniform_groups_are_left_out_and_counted():
+    batch = cut_batch([group([0.3, 0.3]), group([0.0, 1.0])], 0, GrpoConfig())
+    assert (batch.groups, batch.uniform_groups, len(batch.trajectories)) == (1, 1, 2)
+    kept = cut_batch([group([0.3, 0.3])], 0, GrpoConfig(drop_uniform_groups=False))
+    assert kept.advantages == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(("bound", "kept"), [(0, 0), (1, 0), (2, 1)])
+def test_a_group_with_one_token_past_the_bound_is_swept(bound, kept):
+    batch = cut_batch([group([0.0, 1.0], versions=(3, 4, 5))], 5, GrpoConfig(max_staleness=bound))
+    assert (batch.groups, batch.stale_groups) == (kept, 1 - kept)
+    assert all(age == 2 for age in batch.staleness)
+
+
+def test_a_trajectory_without_sampled_tokens_is_not_stale():
+    empty = replace(group([1.0]).trajectories[0], transcript=Transcript([7], [False], [0.0], [-1]))
+    assert staleness(empty, 9) == 0
+
+
+def test_metrics_count_calls_turns_and_tokens():
+    base = group([1.0, 0.0], versions=(0, 0, 0))
+    calls = (ToolCallRecord("crop_video", {}, True, 0.1), ToolCallRecord("crop_video", {}, False, 0.1, 0, "no"))
+    turns = (TurnRecord("<think>a</think><answer>red</answer>", ""), TurnRecord("red", "error"))
+    played = replace(base, trajectories=(replace(base.trajectories[0], calls=calls, turns=turns), base.trajectories[1]))
+    metrics = rollout_metrics([played])
+    assert (metrics["reward"], metrics["tool_calls"], metrics["tool_error_rate"]) == (0.5, 1.0, 0.5)
+    assert (metrics["parse_rate"], metrics["response_tokens"]) == (0.5, 3.0)

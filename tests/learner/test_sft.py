@@ -1,0 +1,41 @@
+"""The order of supervised batches and the learning rate's course."""
+
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs import Config
+from learner.sft import batches, learning_rate, run_sft
+
+
+@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 5))
+def test_every_trajectory_is_seen_once_an_epoch(count, size, seed):
+    drawn = [i for batch in islice(batches(count, size, seed), 2 * count) for i in batch]
+    for epoch in range(len(drawn) // count):
+        assert sorted(drawn[epoch * count : (epoch + 1) * count]) == list(range(count))
+
+
+def test_batches_follow_from_the_seed():
+    first, again, other = ([*islice(batches(50, 8, seed), 9)] for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_the_rate_rises_to_the_peak_and_falls_to_a_tenth():
+    rates = [learning_rate(step, 100, 0.1, 2.0) for step in range(100)]
+    assert rates.index(max(rates)) == 10
+    assert max(rates) == 2.0
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[0] > 0
+    assert rates[-1] == pytest.approx(0.2)
+
+
+def test_a_single_step_has_a_rate():
+    assert learning_rate(0, 1, 0.1, 1.0) == 1.0
+
+
+def test_nothing_to_train_on(tmp_path):
+    with pytest.raises(ValueError, match="no trajectories"):
+        run_sft(Config(), [], tmp_path, tmp_path / "out", lambda step, metrics: None)

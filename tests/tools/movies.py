@@ -1,0 +1,72 @@
+"""Small videos whose frames show their own number, so that a wrong frame is seen to be wrong."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+BITS = 9
+
+
+def picture(number: int, width: int = 192, height: int = 192) -> np.ndarray:
+    """[height, width, 3]: the number's bits as a 3x3 grid of black and white blocks."""
+    bits = np.array([number >> bit & 1 for bit in range(BITS)], np.uint8).reshape(3, 3)
+    grid = bits.repeat(-(-height // 3), 0).repeat(-(-width // 3), 1)[:height, :width]
+    return np.repeat((grid * 215 + 20)[..., None], 3, 2).astype(np.uint8)
+
+
+def number(pixels: np.ndarray) -> int:
+    """The number that a picture shows, at whatever size."""
+    height, width = pixels.shape[:2]
+    centres = pixels[np.ix_(*[[int(n * (i + 0.5) / 3) for i in range(3)] for n in (height, width)])].mean(-1)
+    return sum(1 << bit for bit, value in enumerate(centres.ravel()) if value > 128)
+
+
+def write(
+    path: Path,
+    ticks: Sequence[int],
+    time_base: Fraction = Fraction(1, 8),
+    size: tuple[int, int] = (192, 192),
+    gop: int = 16,
+    b_frames: int = 2,
+    container: str | None = None,
+    options: dict[str, str] | None = None,
+) -> str:
+    """A video whose i-th frame shows i and is stamped `ticks[i] * time_base`."""
+    with av.open(str(path), "w", format=container, options=options or {}) as output:
+        stream = output.add_stream("libx264", rate=8)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = time_base
+        stream.options = {"g": str(gop), "bf": str(b_frames), "preset": "veryfast", "sc_threshold": "0"}
+        for i, tick in enumerate(ticks):
+            frame = av.VideoFrame.from_ndarray(picture(i, *size), format="rgb24")
+            frame.pts, frame.time_base = tick, time_base
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    return str(path)
+
+
+def write_sound(path: Path) -> str:
+    """A file with an audio stream only."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("aac", rate=16_000, layout="mono")
+        for i in range(8):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16_000, i * 1024
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    return str(path)
+
+
+def rotate(path: str, to: Path) -> str:
+    """A copy of an MP4 that asks players to turn it by 90 degrees clockwise, as phones' portrait videos do."""
+    data = bytearray(Path(path).read_bytes())
+    upright = b"".join(n.to_bytes(4, "big", signed=True) for n in (1 << 16, 0, 0, 0, 1 << 16, 0))
+    turned = b"".join(n.to_bytes(4, "big", signed=True) for n in (0, 1 << 16, 0, -(1 << 16), 0, 0))
+    start = data.index(upright, data.index(b"tkhd"))
+    data[start : start + len(turned)] = turned
+    to.write_bytes(data)
+    return str(to)

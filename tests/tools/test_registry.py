@@ -1,0 +1,149 @@
+import json
+import math
+import re
+
+import pytest
+from PIL import Image
+
+from tests.tools import movies
+from tools.base import Limits, Mark, Scene, Tool, ToolError
+from tools.frame import Content, Frame
+from tools.registry import TOOLS, call, schemas
+from tools.video import VideoError
+
+BOTH = ("view_visual_prompt", "crop_video")
+LIMITS = Limits(tool_max_pixels=96 * 96, crop_fps=2.0, crop_max_frames=8, pixel_multiple=32, timeout_s=30.0)
+
+
+@pytest.fixture
+def scene(films, tmp_path) -> Scene:
+    marks = []
+    for i in (1, 2):
+        path = str(tmp_path / f"mark{i}.png")
+        Image.fromarray(movies.picture(i)).save(path)
+        marks.append(Mark(path, 10.25 + i))
+    return Scene(films["even"], tuple(marks))
+
+
+def frames(content: Content) -> list[Frame]:
+    return [part for part in content if isinstance(part, Frame)]
+
+
+def text(content: Content) -> str:
+    return "".join(part if isinstance(part, str) else "[frame]" for part in content)
+
+
+def test_schemas_are_made_of_the_signatures():
+    view, crop = json.loads(json.dumps(schemas(BOTH)))
+    assert view["type"] == "function"
+    assert view["function"]["parameters"] == {
+        "type": "object",
+        "properties": {
+            "frame": {"type": "string", "description": "Handle of the marked frame.", "default": "frame_1"},
+        },
+        "required": [],
+        "additionalProperties": False,
+    }
+    parameters = crop["function"]["parameters"]
+    assert {name: p["type"] for name, p in parameters["properties"].items()} == {
+        "start_time": "number",
+        "end_time": "number",
+        "video": "string",
+    }
+    assert parameters["required"] == ["start_time", "end_time"]
+    assert crop["function"]["description"].startswith("Look closer at a stretch")
+    with pytest.raises(ToolError, match="the tools are view_visual_prompt and crop_video"):
+        schemas(["zoom"])
+
+
+def test_the_marked_frame_comes_with_its_time(scene):
+    content = call("view_visual_prompt", {}, BOTH, scene, LIMITS)
+    assert text(content) == "marked frame at 11.2 s: [frame]"
+    assert movies.number(frames(content)[0].pixels) == 1
+    (second,) = frames(call("view_visual_prompt", {"frame": "frame_2"}, BOTH, scene, LIMITS))
+    assert movies.number(second.pixels) == 2
+    assert second.time_s == 12.25
+
+
+def test_a_crop_gives_labelled_frames(scene):
+    content = call("crop_video", {"start_time": 2, "end_time": 4.0, "video": "video_1"}, BOTH, scene, LIMITS)
+    assert text(content) == "frames from 2.0 s to 4.0 s: 2.2 s [frame]2.8 s [frame]3.2 s [frame]3.8 s [frame]"
+    assert [movies.number(frame.pixels) for frame in frames(content)] == [18, 22, 26, 30]
+    assert all(frame.pixels.shape == (96, 96, 3) for frame in frames(content))
+
+
+def test_a_crop_is_limited_and_clamped_and_says_so(scene, films):
+    content = call("crop_video", {"start_time": 18.0, "end_time": 500}, BOTH, scene, LIMITS)
+    assert text(content).startswith("frames from 18.0 s to 20.0 s (the video ends at 20.0 s): ")
+    assert len(frames(content)) == 4
+    assert len(frames(call("crop_video", {"start_time": 0, "end_time": 20}, BOTH, scene, LIMITS))) == 8
+    late = Scene(films["late"], scene.marks)
+    content = call("crop_video", {"start_time": 0, "end_time": 100}, BOTH, late, LIMITS)
+    assert text(content).startswith("frames from 5.0 s to 17.5 s (the video starts at 5.0 s and ends at 17.5 s): ")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("crop_video", {"start_time": -1, "end_time": 3}, "start_time must be 0 or more, not -1"),
+        ("crop_video", {"start_time": 5, "end_time": 5}, "start_time (5) must be less than end_time (5)"),
+        ("crop_video", {"start_time": 6.5, "end_time": 5}, "start_time (6.5) must be less than end_time (5)"),
+        ("crop_video", {"start_time": "2", "end_time": 3}, "start_time must be a plain number such as 12.5, not '2'"),
+        ("crop_video", {"start_time": 1, "end_time": True}, "end_time must be a plain number such as 12.5, not True"),
+        ("crop_video", {"start_time": 1, "end_time": None}, "end_time must be a plain number such as 12.5, not None"),
+        ("crop_video", {"start_time": 1, "end_time": [3]}, "end_time must be a plain number such as 12.5, not [3]"),
+        ("crop_video", {"start_time": math.nan, "end_time": 3}, "start_time must be a finite number"),
+        ("crop_video", {"start_time": 1, "end_time": math.inf}, "end_time must be a finite number"),
+        ("crop_video", {"start_time": 1, "end_time": 10**400}, "end_time must be a finite number"),
+        ("crop_video", {"start_time": 1, "end_time": 10**5000}, "end_time must be a finite number"),
+        ("crop_video", {"start_time": 20, "end_time": 30}, "the video ends at 20.0 s"),
+        ("crop_video", {"start_time": 1}, "crop_video needs end_time; it takes start_time, end_time and video"),
+        ("crop_video", {}, "crop_video needs start_time and end_time"),
+        ("crop_video", {"start_time": 1, "end_time": 3, "fps": 4}, "crop_video has no argument 'fps'; it takes"),
+        ("crop_video", {"start_time": 1, "end_time": 3, "scene": 4}, "crop_video has no argument 'scene'"),
+        ("crop_video", {"start_time": 1, "end_time": 3, "self": 4}, "crop_video has no argument 'self'"),
+        (
+            "crop_video",
+            {"start_time": 1, "end_time": 3, "video": "/etc/passwd"},
+            "no video '/etc/passwd'; the only one",
+        ),
+        ("crop_video", {"start_time": 1, "end_time": 3, "video": 1}, "video must be a string, not 1"),
+        ("crop_video", [1, 3], "the arguments of crop_video must be a JSON object, not [1, 3]"),
+        ("crop_video", {1: 3}, "the arguments of crop_video must be a JSON object"),
+        ("view_visual_prompt", {"frame": "frame_3"}, "no frame 'frame_3'; the marked frames are frame_1 and frame_2"),
+        ("view_visual_prompt", {"frame": 1}, "frame must be a string, not 1"),
+        ("zoom", {}, "there is no tool 'zoom' here; the tools are view_visual_prompt and crop_video"),
+        (["zoom"], {}, "there is no tool '['zoom']' here"),
+    ],
+)
+def test_a_wrong_call_is_told_what_would_be_right(scene, name, arguments, message):
+    with pytest.raises(ToolError, match=re.escape(message)) as caught:
+        call(name, arguments, BOTH, scene, LIMITS)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_tool_that_is_not_offered_is_refused(scene):
+    with pytest.raises(ToolError, match="no tool 'crop_video' here; the tools are view_visual_prompt"):
+        call("crop_video", {"start_time": 1, "end_time": 2}, BOTH[:1], scene, LIMITS)
+    with pytest.raises(ToolError, match="there are no tools; answer the question"):
+        call("crop_video", {"start_time": 1, "end_time": 2}, (), scene, LIMITS)
+
+
+def test_an_unreadable_video_is_not_the_callers_fault(tmp_path):
+    scene = Scene(str(tmp_path / "gone.mp4"), ())
+    with pytest.raises(VideoError, match="no such file"):
+        call("crop_video", {"start_time": 1, "end_time": 2}, BOTH, scene, LIMITS)
+
+
+def test_a_tool_needs_described_parameters():
+    def blink(scene: Scene, limits: Limits, times: int) -> Content:
+        """Blink."""
+        return (f"{times}",)
+
+    with pytest.raises(TypeError, match="must be Annotated"):
+        Tool(blink).schema()
+
+
+def test_every_tool_is_found_by_its_name():
+    assert [tool.name for tool in TOOLS.values()] == list(TOOLS) == list(BOTH)
+    assert all(0 < len(tool.description) < 200 for tool in TOOLS.values())

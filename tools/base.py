@@ -1,0 +1,159 @@
+"""What a tool is: a typed function whose signature is its schema, a scene it may look at, and limits.
+
+Invariant: a tool sees handles (`video_1`, `frame_1`), never paths; a call that does not fit the signature never runs.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from tools.frame import Content
+
+
+class ToolError(Exception):
+    """A call that cannot be carried out; the message tells the caller what would be right."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A marked frame."""
+
+    image: str
+    """Path of the image."""
+    time_s: float
+    """Presentation time of the frame that was marked, seconds."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that the tools of one episode may look at."""
+
+    video_path: str
+    """Known to the caller as `video_1`."""
+    marks: tuple[Mark, ...]
+    """Known to the caller as `frame_1`, `frame_2`, ..."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one call may cost."""
+
+    tool_max_pixels: int
+    """Pixel budget of a frame given back."""
+    crop_fps: float
+    """Frames a second of a crop."""
+    crop_max_frames: int
+    """Most frames of a crop."""
+    pixel_multiple: int
+    """Width and height of a frame are multiples of this, pixels."""
+    timeout_s: float
+    """Deadline of the decoding, seconds."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A perception tool made of a function `(scene, limits, parameters...) -> Content`.
+
+    The function's docstring is the description; each parameter is `Annotated[float | str, "what it is"]`.
+    """
+
+    function: Callable[..., Content]
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @property
+    def description(self) -> str:
+        return inspect.getdoc(self.function) or ""
+
+    def schema(self) -> dict[str, Any]:
+        """The tool in OpenAI function form."""
+        parameters = self._parameters()
+        properties = {}
+        for name, (kind, description, default) in parameters.items():
+            properties[name] = {"type": _JSON_TYPES[kind], "description": description}
+            if default is not inspect.Parameter.empty:
+                properties[name]["default"] = default
+        schema = {
+            "type": "object",
+            "properties": properties,
+            "required": [name for name, (_, _, default) in parameters.items() if default is inspect.Parameter.empty],
+            "additionalProperties": False,
+        }
+        return {
+            "type": "function",
+            "function": {"name": self.name, "description": self.description, "parameters": schema},
+        }
+
+    def run(self, scene: Scene, limits: Limits, /, **arguments: Any) -> Content:
+        """Check the arguments and carry out the call.
+
+        Raises:
+            ToolError: the arguments are not what the tool takes.
+            VideoError: the scene's own file cannot be read.
+        """
+        return self.function(scene, limits, **self._bind(arguments))
+
+    def _bind(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        parameters = self._parameters()
+        for name in arguments:
+            if name not in parameters:
+                raise ToolError(f"{self.name} has no argument '{name}'; it takes {listed(parameters)}")
+        missing = [
+            name
+            for name, (_, _, default) in parameters.items()
+            if default is inspect.Parameter.empty and name not in arguments
+        ]
+        if missing:
+            raise ToolError(f"{self.name} needs {listed(missing)}; it takes {listed(parameters)}")
+        return {name: _checked(name, parameters[name][0], value) for name, value in arguments.items()}
+
+    def _parameters(self) -> dict[str, tuple[type, str, Any]]:
+        """Name -> (type, description, default) of what the caller gives."""
+        hints = get_type_hints(self.function, include_extras=True)
+        own = list(inspect.signature(self.function).parameters.values())[2:]
+        return {p.name: (*_annotated(hints[p.name]), p.default) for p in own}
+
+
+_JSON_TYPES = {float: "number", str: "string"}
+
+
+def listed(names: Any) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    names = list(names)
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _annotated(hint: Any) -> tuple[type, str]:
+    if get_origin(hint) is not Annotated or get_args(hint)[0] not in _JSON_TYPES:
+        raise TypeError(f"a tool's parameter must be Annotated[float or str, description], not {hint}")
+    kind, description = get_args(hint)
+    return kind, description
+
+
+def _checked(name: str, kind: type, value: Any) -> Any:
+    if kind is str:
+        if not isinstance(value, str):
+            raise ToolError(f"{name} must be a string, not {shown(value)}")
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ToolError(f"{name} must be a plain number such as 12.5, not {shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ToolError(f"{name} must be a finite number such as 12.5, not {shown(value)}")
+    return number
+
+
+def shown(value: Any) -> str:
+    """A value as an error message quotes it."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        text = "a number that is far too large"
+    return text if len(text) <= 40 else f"{text[:40]}..."

@@ -1,0 +1,117 @@
+"""The program of the decode process: `python -m tools.decoder FD` answers requests on a socket until it closes.
+
+A request is one JSON message; the answer a JSON message and one of raw bytes. Imports only numpy, PyAV and PIL (decord
+when a file first asks for it), so that it starts in a fraction of a second.
+
+Invariant: it does not outlive its parent. Idle, it ends when the socket closes or the parent changes; busy or hung, the
+kernel's alarm ends it soon after the request's deadline.
+"""
+
+import json
+import math
+import os
+import signal
+import sys
+from collections import OrderedDict
+from multiprocessing.connection import Connection
+from typing import Any
+
+import av
+import numpy as np
+
+from tools.decord_reader import DecordReader, proven
+from tools.frame import VideoError
+from tools.image import resize
+from tools.pyav_reader import PyavReader
+
+OPEN_VIDEOS = 8
+"""Videos kept open, with their decoders."""
+ALARM_GRACE_S = 2
+"""How long after a request's deadline the process ends itself, seconds, had the parent not done it."""
+
+Answer = tuple[dict[str, Any], bytes | memoryview]
+
+
+class Decoder:
+    """The videos that are open, least recently used first."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[tuple, tuple[PyavReader, list[DecordReader]]] = OrderedDict()
+
+    def answer(self, request: dict[str, Any]) -> Answer:
+        key = (request["path"], *request["stamp"])
+        if key not in self._open:
+            self._open[key] = PyavReader(request["path"]), []
+            while len(self._open) > OPEN_VIDEOS:
+                self._open.popitem(last=False)[1][0].close()
+        self._open.move_to_end(key)
+        truth, fast = self._open[key]
+        if request["do"] == "index":
+            return {"width": truth.width, "height": truth.height, "end_s": truth.end_s}, truth.times.tobytes()
+        if request["do"] == "prove":
+            return {"decord": self._prove(request["path"], truth, fast)}, b""
+        return self._frames(request, truth, fast)
+
+    def _prove(self, path: str, truth: PyavReader, fast: list[DecordReader]) -> bool:
+        try:
+            fast[:] = [DecordReader(path)]
+            if proven(fast[0], truth):
+                return True
+        except Exception:  # noqa: BLE001 - whatever decord raises, the file is read with PyAV
+            pass
+        fast.clear()
+        return False
+
+    def _frames(self, request: dict[str, Any], truth: PyavReader, fast: list[DecordReader]) -> Answer:
+        indices, width, height = request["indices"], request["width"], request["height"]
+        pixels = np.empty((len(indices), height, width, 3), np.uint8)
+        shown = list(indices)
+        reader = request["reader"]
+        if reader == "decord":
+            try:
+                fast[:] = fast or [DecordReader(request["path"])]
+                for row, index in enumerate(indices):
+                    pixels[row] = resize(fast[0].read(index), width, height)
+            except Exception:  # noqa: BLE001 - whatever decord raises, the file is read with PyAV
+                reader = "pyav"
+        if reader == "pyav":
+            for row, index in enumerate(indices):
+                shown[row], frame = truth.read(index)
+                pixels[row] = resize(frame, width, height)
+        return {"shown": shown, "reader": reader}, pixels.reshape(-1).data
+
+
+def serve(connection: Connection) -> None:
+    """Answer until the other end closes or the parent is gone."""
+    parent = os.getppid()
+    decoder = Decoder()
+    connection.send_bytes(b"ready")
+    while True:
+        while not connection.poll(1.0):
+            if os.getppid() != parent:
+                return
+        request = json.loads(connection.recv_bytes())
+        signal.alarm(math.ceil(request["timeout_s"]) + ALARM_GRACE_S)
+        try:
+            head, body = decoder.answer(request)
+        except VideoError as error:
+            head, body = {"error": str(error)}, b""
+        except (av.error.FFmpegError, MemoryError, ValueError) as error:
+            head, body = {"error": f"cannot be decoded ({error})"}, b""
+        connection.send_bytes(json.dumps(head).encode())
+        connection.send_bytes(body)
+        signal.alarm(0)
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+    try:
+        serve(Connection(int(sys.argv[1])))
+    except (EOFError, ConnectionError):
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""One open video, read with PyAV. Runs in the decode process.
+
+Invariant: a frame is found by its presentation timestamp, decoded forward from a keyframe at or before it
+(`_seek` checks where the container really landed); nothing is computed from `index / fps`.
+"""
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import pairwise
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from tools.frame import VideoError
+
+DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif,mxf,ivf,nut,mp3,wav,flac,aac"
+"""Containers that are opened, of sound too for a clear refusal. Playlists and image patterns could name other files."""
+THREADED_PIXELS = 1280 * 720
+"""Smallest picture that is decoded with several threads; below it starting them costs more than it gains."""
+CHECKED_FRAMES = 8
+"""Frames decoded at the start to see whether the packets' timestamps are those of the frames."""
+RESEEKS = 3
+"""Keyframes tried, going back, before a file is decoded from its start."""
+NEAR_FRAMES = 8
+"""A target this many frames past a keyframe boundary is reached by decoding on, not by seeking."""
+
+
+class PyavReader:
+    """A video file with its index of presentation times and a decoder that keeps its place.
+
+    Raises:
+        VideoError: not a video, no video stream, no timestamps, or no frame that can be decoded.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._rgb = VideoReformatter()
+        self._open()
+        self.pts: list[int] = []
+        self.keys: list[int] = []
+        self._end = 0
+        self._index()
+
+    def _open(self) -> None:
+        try:
+            self._container = av.open(
+                self._path,
+                options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
+                metadata_errors="ignore",
+            )
+        except av.error.ArgumentError:
+            raise VideoError("is not in a video container that is read here, such as MP4, MKV, WebM or AVI") from None
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise VideoError(f"is not a readable video ({getattr(error, 'strerror', None) or error})") from None
+        cover = av.stream.Disposition.attached_pic
+        streams = [s for s in self._container.streams.video if not s.disposition & cover]
+        if not streams:
+            raise VideoError("has no video stream")
+        self._stream = streams[0]
+        context = self._stream.codec_context
+        if context is None:
+            raise VideoError("is of a codec that cannot be decoded here")
+        threaded = context.width * context.height >= THREADED_PIXELS
+        context.thread_type = "AUTO" if threaded else "NONE"
+        context.thread_count = min(4, os.cpu_count() or 1) if threaded else 1
+        self._frames: Iterator[av.VideoFrame] = iter(())
+        self._shown: av.VideoFrame | None = None
+        self._ahead: av.VideoFrame | None = None
+
+    def _index(self) -> None:
+        """Presentation times from the packets alone, unless the first frames show that they can't be trusted."""
+        if not (self._index_packets() and self._first_frames_agree()):
+            self._index_frames()
+        self._seek(self.pts[0])
+        first = self._shown
+        assert first is not None
+        self.quarter_turns = round(first.rotation / 90) % 4
+        """Counter-clockwise turns that set the picture upright."""
+        self.width, self.height = first.width, first.height
+        if self.quarter_turns % 2:
+            self.width, self.height = self.height, self.width
+
+    def _index_packets(self) -> bool:
+        pts: set[int] = set()
+        timed = True
+        for packet in self._packets():
+            if packet.pts is None:
+                timed = timed and packet.size == 0
+                continue
+            if packet.is_keyframe:
+                self.keys.append(packet.pts)
+            if not packet.is_discard:
+                pts.add(packet.pts)
+                self._end = max(self._end, packet.pts + (packet.duration or 0))
+        self.pts = sorted(pts)
+        self.keys.sort()
+        return timed and bool(pts)
+
+    def _first_frames_agree(self) -> bool:
+        self._seek(self.pts[0])
+        for pts in self.pts[:CHECKED_FRAMES]:
+            if self._shown is None or self._shown.pts != pts:
+                return False
+            self._shown = next(self._frames, None)
+        return True
+
+    def _index_frames(self) -> None:
+        pts: list[int] = []
+        self._restart()
+        while self._shown is not None:
+            pts.append(self._shown.pts)
+            self._end = max(self._end, self._shown.pts + (self._shown.duration or 0))
+            self._shown = next(self._frames, None)
+        if not pts:
+            raise VideoError("has no frame that can be decoded")
+        if any(b <= a for a, b in pairwise(pts)):
+            raise VideoError("has no true presentation times; convert it to MP4")
+        self.pts = pts
+
+    @property
+    def times(self) -> np.ndarray:
+        """[frames] float64, seconds: presentation times as the container states them, sorted."""
+        base = self._stream.time_base
+        return np.array([float(pts * base) for pts in self.pts], dtype=np.float64)
+
+    @property
+    def end_s(self) -> float:
+        """When the last frame stops being shown, seconds on the same clock."""
+        if self._end > self.pts[-1]:
+            return float(self._end * self._stream.time_base)
+        step = (self.pts[-1] - self.pts[0]) / max(1, len(self.pts) - 1)
+        return float((self.pts[-1] + step) * self._stream.time_base)
+
+    def read(self, index: int) -> tuple[int, np.ndarray]:
+        """Frame `index` as ([H, W, 3] uint8 RGB, upright), with the index of the frame that it really is: where that
+        frame is damaged, the one shown in its place."""
+        target = self.pts[index]
+        if not self._is_near(target):
+            self._seek(target)
+        while self._shown is None or self._shown.pts < target:
+            ahead = self._ahead or next(self._frames, None)
+            self._ahead = None
+            if ahead is None:
+                break
+            if ahead.pts > target and self._shown is not None:
+                self._ahead = ahead
+                break
+            self._shown = ahead
+        if self._shown is None:
+            raise VideoError(f"cannot be decoded at {self.times[index]:.3f} s")
+        pixels = self._rgb.reformat(self._shown, format="rgb24").to_ndarray()
+        if self.quarter_turns:
+            pixels = np.ascontiguousarray(np.rot90(pixels, self.quarter_turns))
+        return max(0, bisect_right(self.pts, self._shown.pts) - 1), pixels
+
+    def _is_near(self, target: int) -> bool:
+        if self._shown is None or self._shown.pts > target:
+            return False
+        key = bisect_right(self.keys, target)
+        if key == 0:
+            return True
+        return bisect_right(self.pts, self._shown.pts) >= bisect_right(self.pts, self.keys[key - 1]) - NEAR_FRAMES
+
+    def _seek(self, target: int) -> None:
+        """Make a frame at or before `target` the one shown, as near to it as keyframes allow."""
+        before = self.keys[: bisect_right(self.keys, target)]
+        for key in before[: -RESEEKS - 1 : -1]:
+            self._ahead = None
+            self._frames = self._decode_from(key)
+            self._shown = next(self._frames, None)
+            if self._shown is not None and self._shown.pts <= target:
+                return
+        self._restart()
+
+    def _restart(self) -> None:
+        self._container.close()
+        self._open()
+        self._frames = self._decode(self._packets())
+        self._shown = next(self._frames, None)
+
+    def _decode_from(self, key: int) -> Iterator[av.VideoFrame]:
+        # Containers seek by decoding time, by presentation time or to no keyframe at all; so look at what comes.
+        try:
+            self._container.seek(key, stream=self._stream)
+        except av.error.FFmpegError:
+            return
+        packets = self._packets()
+        first = next((packet for packet in packets if packet.is_keyframe), None)
+        if first is None or first.pts is None or first.pts > key:
+            return
+        start = first.pts
+
+        def rest() -> Iterator[av.Packet]:
+            yield first
+            yield from packets
+
+        # Frames that lead an open GOP lean on frames before it and come out broken.
+        yield from (frame for frame in self._decode(rest()) if frame.pts >= start)
+
+    def _packets(self) -> Iterator[av.Packet]:
+        """Packets of the video stream; a torn file ends where it is torn."""
+        try:
+            yield from self._container.demux(self._stream)
+        except av.error.FFmpegError:
+            return
+
+    def _decode(self, packets: Iterator[av.Packet]) -> Iterator[av.VideoFrame]:
+        """Frames in presentation order; a damaged packet is passed over, as players do."""
+        for packet in packets:
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                continue
+            yield from (frame for frame in frames if frame.pts is not None)
+        try:
+            yield from (frame for frame in self._stream.codec_context.decode(None) if frame.pts is not None)
+        except av.error.FFmpegError:
+            return
+
+    def close(self) -> None:
+        self._frames, self._shown, self._ahead = iter(()), None, None
+        self._container.close()

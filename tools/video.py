@@ -1,0 +1,256 @@
+"""Frame-accurate video: a file's presentation times, and its frames by time.
+
+Times are presentation times as the container states them, in seconds, with nothing subtracted: a file whose first
+frame is stamped 5.0 s begins at 5.0 s, and `duration_s` is when its last frame stops being shown on that same clock.
+
+Invariant: every frame carries the true time of the picture that it is, and `read_frame(frame.ref)` gives its bytes.
+"""
+
+import math
+import os
+import stat
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from configs.episode import EpisodeConfig
+from tools.decode_process import Ask, DecodeProcess
+from tools.frame import Frame, FrameRef, VideoError
+from tools.frame_cache import FrameCache
+from tools.image import fit, open_image, read_image
+
+__all__ = ["Video", "VideoError", "decode_process", "fit", "open_image", "open_video", "read_frame"]
+
+TIMEOUT_S = EpisodeConfig.tool_timeout_s
+"""Deadline of a request where the caller names none, seconds. Waiting for a busy decoder may take as long again."""
+PROVE_TIMEOUT_S = 10.0
+"""Deadline for proving the fast path on a file, seconds; a miss only means that PyAV reads it."""
+FAST_PATH_MIN_PIXELS = 640 * 360
+"""Smallest picture for which decord is tried; below it PyAV takes milliseconds and the proof would cost more."""
+FRAME_CACHE_BYTES = 256 * 2**20
+"""Pixels kept in memory by one process."""
+KNOWN_VIDEOS = 512
+"""Videos whose index is kept."""
+TICK_S = 1e-6
+"""A time this little before a frame counts as the frame's, so that rounding in a sum of seconds can't miss it."""
+
+Stamp = tuple[int, int]
+
+
+class _State:
+    """What one process knows: its decoder, the indexes, the frames."""
+
+    def __init__(self) -> None:
+        self.process = DecodeProcess()
+        self.frames = FrameCache(FRAME_CACHE_BYTES)
+        self.videos: OrderedDict[tuple[str, Stamp], Video] = OrderedDict()
+        self.lock = threading.Lock()
+
+
+class Video:
+    """An indexed video file; made by `open_video`. Thread-safe."""
+
+    def __init__(self, path: str, stamp: Stamp, times: np.ndarray, end_s: float, size: tuple[int, int]) -> None:
+        self.path = path
+        self.times = times
+        """[frames] float64: presentation times in seconds, sorted."""
+        self.duration_s = end_s
+        """When the last frame stops being shown: the length of the video where it starts at 0."""
+        self.width, self.height = size
+        """Pixels, upright: a rotation that the file asks for is applied."""
+        self.reader = "pyav"
+        """`decord` where that is proven on this file."""
+        self._stamp = stamp
+
+    def __repr__(self) -> str:
+        return (
+            f"Video({self.path!r}, {len(self.times)} frames from {self.times[0]:.3f} s to {self.duration_s:.3f} s, "
+            f"{self.width}x{self.height}, read by {self.reader})"
+        )
+
+    def frames_at(
+        self, times: Sequence[float], max_pixels: int, multiple: int, timeout_s: float = TIMEOUT_S
+    ) -> list[Frame]:
+        """The frame shown at each time: the last that starts at or before it; past an end, the first or the last.
+
+        Pixels are read-only and of the size `fit(width, height, max_pixels, multiple)`.
+
+        Raises:
+            VideoError: decoding failed or took longer than `timeout_s`.
+        """
+        indices = [self._index(time_s) for time_s in times]
+        return self._frames(indices, *fit(self.width, self.height, max_pixels, multiple), timeout_s)
+
+    def clip(
+        self,
+        start_s: float,
+        end_s: float,
+        fps: float,
+        max_frames: int,
+        max_pixels: int,
+        multiple: int,
+        timeout_s: float = TIMEOUT_S,
+    ) -> list[Frame]:
+        """Frames of a stretch: min(max_frames, (end - start) * fps) of them, at least one, none twice.
+
+        The stretch is first cut to what the video has, then into even slices; each gives the frame shown at its middle.
+
+        Raises:
+            VideoError: decoding failed or took longer than `timeout_s`.
+        """
+        if not (start_s <= end_s and fps > 0 and max_frames >= 1):
+            raise ValueError(f"no clip from {start_s} s to {end_s} s at {fps} fps, {max_frames} frames")
+        first, last = float(self.times[0]), self.duration_s
+        start_s, end_s = min(max(start_s, first), last), min(max(end_s, first), last)
+        count = min(max_frames, max(1, round((end_s - start_s) * fps)))
+        centres = start_s + (np.arange(count) + 0.5) * (end_s - start_s) / count
+        indices = sorted({self._index(float(time_s)) for time_s in centres})
+        return self._frames(indices, *fit(self.width, self.height, max_pixels, multiple), timeout_s)
+
+    def _index(self, time_s: float) -> int:
+        if math.isnan(time_s):
+            raise ValueError("a time is not a number")
+        return max(0, int(np.searchsorted(self.times, time_s + TICK_S, side="right")) - 1)
+
+    def _frames(self, indices: Sequence[int], width: int, height: int, timeout_s: float) -> list[Frame]:
+        found = self._cached(indices, width, height)
+        if any(index not in found for index in indices):
+            with _state.process.turn(timeout_s) as ask:
+                found |= self._cached(indices, width, height)
+                missing = sorted(set(indices) - found.keys())
+                if missing:
+                    found |= self._decode(ask, missing, width, height, timeout_s)
+        return [found[index] for index in indices]
+
+    def _cached(self, indices: Sequence[int], width: int, height: int) -> dict[int, Frame]:
+        found = {}
+        for index in indices:
+            ref = self._ref(index, width, height)
+            pixels = _state.frames.get((ref, self._stamp))
+            if pixels is not None:
+                found[index] = Frame(ref, pixels, self.times[index].item())
+        return found
+
+    def _decode(self, ask: Ask, indices: list[int], width: int, height: int, timeout_s: float) -> dict[int, Frame]:
+        request = {"do": "frames", "path": os.path.abspath(self.path), "stamp": self._stamp, "reader": self.reader}
+        try:
+            head, body = ask({**request, "indices": indices, "width": width, "height": height}, timeout_s)
+        except VideoError:
+            # If it was the fast path that hung or died, the next attempt goes without it.
+            self.reader = "pyav"
+            raise
+        self.reader = head["reader"]
+        frames = {}
+        for index, shown, view in zip(indices, head["shown"], _pictures(body, width, height), strict=True):
+            ref = self._ref(shown, width, height)
+            pixels = view.copy()
+            pixels.setflags(write=False)
+            _state.frames.put((ref, self._stamp), pixels)
+            frames[index] = Frame(ref, pixels, self.times[shown].item())
+        return frames
+
+    def _ref(self, index: int, width: int, height: int) -> FrameRef:
+        return FrameRef(self.path, self.times[index].item(), width, height)
+
+
+_state = _State()
+
+
+def _pictures(body: bytes, width: int, height: int) -> np.ndarray:
+    return np.frombuffer(body, np.uint8).reshape(-1, height, width, 3)
+
+
+def _after_fork() -> None:
+    # A fork starts anew: its parent's decoder is not its own, and a lock may have been held.
+    global _state
+    _state = _State()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def decode_process() -> DecodeProcess:
+    """This process's decoder."""
+    return _state.process
+
+
+def open_video(path: str | Path, timeout_s: float = TIMEOUT_S) -> Video:
+    """The index of a video file; kept, so that opening it again costs a `stat`.
+
+    Raises:
+        VideoError: missing, empty, not a video, without a video stream, or nothing in it can be decoded.
+    """
+    path = str(path)
+    key = path, _stamp(path)
+    video = _known(key)
+    if video is None:
+        with _state.process.turn(timeout_s) as ask:
+            video = _known(key) or _open(key, ask, timeout_s)
+    return video
+
+
+def read_frame(ref: FrameRef, timeout_s: float = TIMEOUT_S) -> np.ndarray:
+    """The pixels of a frame that was shown, [height, width, 3] uint8 RGB, read-only, bit for bit as they were.
+
+    Raises:
+        VideoError: the file cannot be read, or has no frame at that time any more.
+    """
+    if ref.time_s is not None:
+        return _read_video_frame(ref, ref.time_s, timeout_s)
+    key = ref, _stamp(ref.path)
+    pixels = _state.frames.get(key)
+    if pixels is None:
+        pixels = read_image(ref)
+        _state.frames.put(key, pixels)
+    return pixels
+
+
+def _read_video_frame(ref: FrameRef, time_s: float, timeout_s: float) -> np.ndarray:
+    video = open_video(ref.path, timeout_s)
+    frame = video._frames([video._index(time_s)], ref.width, ref.height, timeout_s)[0]
+    if abs(frame.time_s - time_s) > TICK_S:
+        raise VideoError(f"{ref.path}: has no frame at {time_s} s any more; the file was changed")
+    return frame.pixels
+
+
+def _stamp(path: str) -> Stamp:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        raise VideoError(f"{path}: cannot be opened ({reason})") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise VideoError(f"{path}: is not a file")
+    if status.st_size == 0:
+        raise VideoError(f"{path}: is empty")
+    return status.st_size, status.st_mtime_ns
+
+
+def _known(key: tuple[str, Stamp]) -> Video | None:
+    with _state.lock:
+        if key in _state.videos:
+            _state.videos.move_to_end(key)
+        return _state.videos.get(key)
+
+
+def _open(key: tuple[str, Stamp], ask: Ask, timeout_s: float) -> Video:
+    path, stamp = key
+    request = {"path": os.path.abspath(path), "stamp": stamp}
+    head, body = ask({"do": "index", **request}, timeout_s)
+    times = np.frombuffer(body, np.float64)
+    video = Video(path, stamp, times, head["end_s"], (head["width"], head["height"]))
+    if video.width * video.height >= FAST_PATH_MIN_PIXELS:
+        try:
+            proof, _ = ask({"do": "prove", **request}, PROVE_TIMEOUT_S)
+            video.reader = "decord" if proof["decord"] else "pyav"
+        except VideoError:
+            # decord hung or crashed on this file, and took only the decode process with it.
+            video.reader = "pyav"
+    with _state.lock:
+        _state.videos[key] = video
+        while len(_state.videos) > KNOWN_VIDEOS:
+            _state.videos.popitem(last=False)
+    return video

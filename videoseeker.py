@@ -1,0 +1,214 @@
+"""The command line. It reads a config, calls one function of a room, and turns errors into one sentence.
+
+Invariant: whatever ends a command, Ray is shut down by it, and what the rooms say went wrong is one line on stderr with
+exit status 2 (`--traceback` shows where); Ctrl-C is 130.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from configs import Config, ConfigError, load_config, to_yaml
+
+ROOMS = ("configs", "tools", "env", "actors", "synth", "learner", "evals")
+DEMO = Path(__file__).parent / "configs" / "demo.yaml"
+Command = Callable[[argparse.Namespace], int | None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the process's exit status."""
+    args = _arguments(argv)
+    try:
+        return args.command(args) or 0
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("videoseeker: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        ours = _our_error(error)
+        if ours is None or args.traceback:
+            raise
+        print(f"videoseeker: {' '.join(str(ours).split())}", file=sys.stderr)
+        return 2
+    finally:
+        _shut_ray_down()
+
+
+def _synth(args: argparse.Namespace) -> None:
+    config = _config(args)
+    from evals.study import run_synth
+
+    run_synth(config)
+
+
+def _sft(args: argparse.Namespace) -> None:
+    config = _config(args)
+    from evals.study import run_sft_stage
+
+    run_sft_stage(config)
+
+
+def _train(args: argparse.Namespace) -> None:
+    config = _config(args)
+    from evals.study import run_train
+
+    run_train(config, resume=args.resume)
+
+
+def _eval(args: argparse.Namespace) -> None:
+    config = _config(args)
+    from evals.study import run_eval
+
+    run_eval(config, str(_model_dir(args.checkpoint)))
+
+
+def _demo(args: argparse.Namespace) -> None:
+    config = _config(args)
+    from evals.study import run_demo
+
+    run_demo(config)
+
+
+def _results(args: argparse.Namespace) -> None:
+    config = _config(args)
+    from evals.study import run_results
+
+    run_results(config)
+
+
+def _serve(args: argparse.Namespace) -> None:
+    config, model_dir = _config(args), _model_dir(args.checkpoint)
+    from actors.serve import serve
+
+    serve(config, str(model_dir), lambda url: print(f"serving {model_dir} at {url}  (Ctrl-C stops)", flush=True))
+
+
+def _ask(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from actors.ask import ask
+
+    answer = ask(args.server, args.video, args.mark, args.question, args.option, Console())
+    return 1 if answer is None else 0
+
+
+def _replay(args: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from evals.replay import load_trajectory, print_episode
+
+    print_episode(load_trajectory(args.file, args.episode), Console())
+
+
+CONFIGURED: dict[str, tuple[Command, str]] = {
+    "synth": (_synth, "make the videos and tasks of the procedural world"),
+    "sft": (_sft, "let the teacher play, and fine-tune on what it got right"),
+    "train": (_train, "train with GRPO"),
+    "eval": (_eval, "play the held-out tasks with a model"),
+    "serve": (_serve, "serve a model with a web page, on Ray Serve"),
+    "demo": (_demo, "the whole loop, small: world, teacher, SFT, GRPO, evaluation, report"),
+    "results": (_results, "train and evaluate every arm of the ablations"),
+}
+"""The commands that take a config."""
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--traceback", action="store_true", help="show where an error came from")
+    parser = argparse.ArgumentParser("videoseeker", description="Agents that answer questions about a marked instance")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (command, help_) in CONFIGURED.items():
+        sub = commands.add_parser(name, help=help_, description=help_, parents=[common])
+        sub.set_defaults(command=_or_dry_run(command), default_config=DEMO if name == "demo" else None)
+        if name in ("eval", "serve"):
+            sub.add_argument("checkpoint", help="folder of a model, or a checkpoint that holds one")
+        sub.add_argument("settings", nargs="*", metavar="CONFIG.yaml key=value", help="a config file, then overrides")
+        sub.add_argument("--dry-run", action="store_true", help="print the resolved config and stop")
+        if name == "train":
+            sub.add_argument("--resume", action="store_true", help="go on from the run's newest checkpoint")
+    _add_ask(commands, common)
+    replay = commands.add_parser("replay", help="show an episode in the terminal", parents=[common])
+    replay.add_argument("file", help="JSONL file of episodes")
+    replay.add_argument("--episode", type=int, default=0, help="which one, from 0; negative counts from the end")
+    replay.set_defaults(command=_replay)
+    args, rest = parser.parse_known_args(argv)
+    # argparse leaves overrides that stand after an option unread.
+    unread = [word for word in rest if word.startswith("-") or not hasattr(args, "settings")]
+    if unread:
+        parser.error(f"unrecognized arguments: {' '.join(unread)}")
+    if rest:
+        args.settings += rest
+    return args
+
+
+def _add_ask(commands: Any, common: argparse.ArgumentParser) -> None:
+    serve = Config().serve
+    ask = commands.add_parser("ask", help="ask a running server about a video", parents=[common])
+    ask.add_argument("question")
+    ask.add_argument("--video", required=True, help="a video file, or the name of one in the server's folder")
+    ask.add_argument("--mark", required=True, help="for example rectangle:t=3.2,x=40,y=52,w=30,h=24")
+    ask.add_argument("--option", action="append", default=[], help="an option of a multiple choice question; repeat it")
+    ask.add_argument("--server", default=f"http://{serve.host}:{serve.port}", help="default: %(default)s")
+    ask.set_defaults(command=_ask)
+
+
+def _or_dry_run(command: Command) -> Command:
+    def run(args: argparse.Namespace) -> int | None:
+        if not args.dry_run:
+            return command(args)
+        print(to_yaml(_config(args)), end="")
+        return 0
+
+    return run
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """The config file and overrides of a command; without a file, that of the run which made the checkpoint."""
+    files = [word for word in args.settings if "=" not in word]
+    if len(files) > 1:
+        raise ConfigError(f"one config file at most, not {' and '.join(files)}; overrides are of the form key=value")
+    path = files[0] if files else args.default_config
+    if path is None and hasattr(args, "checkpoint"):
+        near = [folder / "config.yaml" for folder in Path(args.checkpoint).resolve().parents[:3]]
+        path = next((file for file in near if file.is_file()), None)
+    return load_config(path, [word for word in args.settings if "=" in word])
+
+
+def _model_dir(checkpoint: str) -> Path:
+    """The Hugging Face folder that `checkpoint` is or holds."""
+    folder = Path(checkpoint)
+    if (folder / "config.json").is_file():
+        return folder
+    held = sorted(path.parent for path in folder.glob("*/config.json"))
+    if len(held) != 1:
+        found = f"several models ({', '.join(path.name for path in held)}); name one" if held else "no model"
+        raise ConfigError(f"{checkpoint}: holds {found}")
+    return held[0]
+
+
+def _our_error(error: BaseException) -> BaseException | None:
+    """The error if a room means it for people: its class is a room's, or a room raised it as a plain ValueError."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, BaseException):
+        return _our_error(cause)
+    if any(kind.__module__.split(".")[0] in ROOMS for kind in type(error).__mro__):
+        return error
+    if type(error) is not ValueError or error.__traceback__ is None:
+        return None
+    last = error.__traceback__
+    while last.tb_next is not None:
+        last = last.tb_next
+    return error if last.tb_frame.f_globals.get("__name__", "").split(".")[0] in ROOMS else None
+
+
+def _shut_ray_down() -> None:
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
