@@ -5,13 +5,16 @@ READY := .venv/.ready
 TORCH := torch==2.13.0+cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo results test lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the whole loop on this machine: world, teacher, SFT, GRPO, evaluation, report
 	$(BIN)/videoseeker demo
+
+results: $(READY) ## every arm of the tool ablation over three seeds; writes docs/results.md
+	$(BIN)/videoseeker results configs/demo.yaml
 
 test: $(READY) ## every test, the slow ones included
 	$(BIN)/pytest

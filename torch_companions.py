@@ -4,12 +4,15 @@ PyPI's x86-64 wheels of these companions link CUDA libraries. Beside a CPU torch
 `import transformers` and `import vllm`, in every process. torch loads the entry points of the group
 `torch.backends` at the end of `import torch`, in every process of the environment, so `adapt` runs just in time:
 where torch is a CPU build and a companion's library cannot load, it declares the two operators that torchvision's
-Python code registers against, and marks torchaudio and torchcodec as absent. Where they load it does nothing.
+Python code registers against, lets torchaudio go without its compiled part, and marks torchcodec as absent. Where
+they load it does nothing. torchaudio may not be marked as absent: transformers asks for it before it imports torch,
+remembers the answer and imports it afterwards.
 """
 
 import ctypes
 import importlib.util
 import sys
+import types
 from pathlib import Path
 
 _TORCHVISION_SCHEMAS = (
@@ -31,9 +34,17 @@ def adapt() -> None:
         for schema in _TORCHVISION_SCHEMAS:
             library.define(schema)
         _libraries.append(library)
-    for name, pattern in (("torchaudio", "lib/*torchaudio*.so"), ("torchcodec", "libtorchcodec_core*.so")):
-        if _installed_but_broken(name, pattern):
-            sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+    if _installed_but_broken("torchaudio", "lib/*torchaudio*.so"):
+        loader = types.ModuleType("torchaudio._extension.utils")
+        loader.__dict__.update(_load_lib=_no_library, _check_cuda_version=lambda: None, _init_dll_path=lambda: None)
+        sys.modules.setdefault(loader.__name__, loader)
+    if _installed_but_broken("torchcodec", "libtorchcodec_core*.so"):
+        sys.modules.setdefault("torchcodec", None)  # type: ignore[arg-type]
+
+
+def _no_library(name: str) -> bool:
+    """What torchaudio's own loader answers where the compiled part is not installed."""
+    return False
 
 
 def _installed_but_broken(package: str, pattern: str) -> bool:

@@ -102,5 +102,7 @@ def actor_options(config: EngineConfig) -> dict[str, Any]:
         "num_gpus": config.gpus_per_engine,
         "max_restarts": -1,
         "max_concurrency": CALLS_AT_ONCE,
+        # Not in the placement group of a Tune trial, which has no bundle for engines.
+        "scheduling_strategy": "DEFAULT",
         "runtime_env": {} if gpu else {"env_vars": {"OMP_NUM_THREADS": str(config.cpu_threads)}},
     }

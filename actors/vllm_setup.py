@@ -46,13 +46,17 @@ def load_weights(engine: Any, path: str, model_dir: str, on_cpu: bool) -> None:
 
     Args:
         model_dir: the folder that the engine was started from.
+
+    Raises:
+        EngineError: a cached state could not be dropped; the engine is not to be used any more.
     """
     engine.collective_rpc("reload_weights", kwargs={"weights_path": path})
     if on_cpu:
         engine.apply_model(repack_output_head)
     # vLLM reads the image processor from the folder that it last loaded; a folder of weights alone has none.
     engine.model_config.model = model_dir
-    engine.reset_prefix_cache()
+    if not engine.reset_prefix_cache():
+        raise EngineError("vLLM kept its prefix cache, which holds states of the old weights")
     engine.reset_mm_cache()
     engine.reset_encoder_cache()
 

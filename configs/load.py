@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_origin
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -64,15 +64,16 @@ def _dotted_keys(tree: Any, prefix: str = "") -> Iterator[str]:
             yield from _dotted_keys(value, f"{prefix}{key}.")
 
 
-def _all_keys(kind: type, prefix: str = "") -> Iterator[str]:
+def _all_keys(kind: type, prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Every key, and whether it is a mapping, whose own keys are values."""
     for field in dataclasses.fields(kind):
-        yield f"{prefix}{field.name}"
+        yield f"{prefix}{field.name}", get_origin(field.type) is dict
         if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
             yield from _all_keys(field.type, f"{prefix}{field.name}.")
 
 
 def _require_known(origin: str, key: str) -> None:
-    known = list(_all_keys(Config))
-    if key not in known:
+    known = dict(_all_keys(Config))
+    if key not in known and not known.get(key.rpartition(".")[0], False):
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
         raise ConfigError(f"{origin}: unknown key '{key}'; did you mean '{near}'?")

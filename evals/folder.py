@@ -38,11 +38,11 @@ class RunFolder:
 
     @classmethod
     def of(cls, config: Config) -> "RunFolder":
-        """The folder of a config; made if it is not there, with the resolved config in it."""
+        """The folder of a config; made if it is not there, with the resolved config in the arm's own."""
         root = Path(config.runs_dir).absolute() / config.name
         arm = root / arm_of(config)
         arm.mkdir(parents=True, exist_ok=True)
-        (root / "config.yaml").write_text(to_yaml(config))
+        (arm / "config.yaml").write_text(to_yaml(config))
         data = Path(config.data_dir).absolute() if config.data_dir else root / "data"
         return cls(root, data, arm)
 

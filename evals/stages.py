@@ -5,6 +5,8 @@ Invariant: a stage whose output is there is not run again, so a command that was
 
 import dataclasses
 import json
+import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,10 +56,10 @@ def start_ray(config: Config) -> None:
 
     A laptop's cores are offered several times over: engine, learner and runners take turns on them.
     """
-    import os
-
     if ray.is_initialized():
         return
+    for name in ("ray.data", "ray.rllib", "ray.tune", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     if os.environ.get("RAY_ADDRESS"):
         ray.init(log_to_driver=False)
         return

@@ -5,19 +5,21 @@ kept is an eighth of the processor's output: one byte a value instead of a float
 for each of the two frames of a temporal patch.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 
-from tools.frame import FrameRef
+from tools.frame import FrameRef, VideoError
 from tools.video import read_frame
 
 
 class FramePatches:
-    """Patches of frames by reference, least recently used out first once they are over `max_bytes`."""
+    """Patches of frames by reference, least recently used out first once they are over `max_bytes`. Thread-safe."""
 
     def __init__(self, image_processor: Any, max_bytes: int) -> None:
         """Takes the Hugging Face image processor of the model."""
@@ -27,6 +29,7 @@ class FramePatches:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._patches: OrderedDict[FrameRef, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
         self._grids: dict[tuple[int, int], tuple[int, int]] = {}
 
     def grid(self, ref: FrameRef) -> tuple[int, int]:
@@ -54,13 +57,21 @@ class FramePatches:
         What is missing is decoded in the order of the files and times, which is the cheapest for a decoder.
         """
         refs = list(refs)
-        found = {ref: self._patches[ref] for ref in refs if ref in self._patches}
-        missing = sorted({ref for ref in refs if ref not in found}, key=lambda ref: (ref.path, ref.time_s or 0.0))
-        for ref in missing:
-            found[ref] = self._patchify(ref)
-        for ref in refs:
-            self._keep(ref, found[ref])
+        found: dict[FrameRef, np.ndarray] = {}
+        for ref in sorted(set(refs), key=lambda ref: (ref.path, ref.time_s or 0.0)):
+            patches = self._get(ref)
+            if patches is None:
+                patches = self._patchify(ref)
+                self._put(ref, patches)
+            found[ref] = patches
         return [found[ref] for ref in refs]
+
+    def load_ahead(self, refs: Iterable[FrameRef]) -> None:
+        """Keep these for when they are needed; for a thread beside the computation. What can't be read is left to
+        `load`, which says so."""
+        for ref in refs:
+            with suppress(VideoError, ValueError):
+                self.load([ref])
 
     def _patchify(self, ref: FrameRef) -> np.ndarray:
         rows, columns = self.grid(ref)
@@ -68,13 +79,20 @@ class FramePatches:
         blocks = read_frame(ref).reshape(rows // m, m, p, columns // m, m, p, 3)
         return np.ascontiguousarray(blocks.transpose(0, 3, 1, 4, 6, 2, 5)).reshape(rows * columns, 3, p, p)
 
-    def _keep(self, ref: FrameRef, patches: np.ndarray) -> None:
-        if ref not in self._patches:
+    def _get(self, ref: FrameRef) -> np.ndarray | None:
+        with self._lock:
+            if ref in self._patches:
+                self._patches.move_to_end(ref)
+            return self._patches.get(ref)
+
+    def _put(self, ref: FrameRef, patches: np.ndarray) -> None:
+        with self._lock:
+            if ref in self._patches:
+                return
             self._patches[ref] = patches
             self._bytes += patches.nbytes
-        self._patches.move_to_end(ref)
-        while self._bytes > self._max_bytes:
-            self._bytes -= self._patches.popitem(last=False)[1].nbytes
+            while self._bytes > self._max_bytes:
+                self._bytes -= self._patches.popitem(last=False)[1].nbytes
 
 
 class Normalise:

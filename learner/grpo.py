@@ -101,7 +101,7 @@ def _chunk_logprobs(
 
 
 def low_variance_kl(logprobs: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """k3 = pi_other / pi - log(pi_other / pi) - 1 of each token drawn from pi: unbiased for KL(pi || pi_other), >= 0."""
+    """k3 = pi_other / pi - log(pi_other / pi) - 1 of tokens drawn from pi: unbiased for KL(pi || pi_other), >= 0."""
     log_ratio = other - logprobs
     return log_ratio.exp() - log_ratio - 1
 

@@ -10,10 +10,9 @@ import os
 import random
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ import torch
 from configs.run import Config
 from env.chat import ChatFormat
 from env.transcript import Trajectory
-from learner import grpo
+from learner import grpo, weights
 from learner.batch import Batch, collate, micro_batches, mini_batches
 from learner.frames import FramePatches, Normalise
 from learner.scorer import Scorer
@@ -46,6 +45,7 @@ class Rank:
         self._device = torch.device("cpu" if self._cpu else "cuda:0")
         self._dtype = getattr(torch, config.ranks.dtype)
         self._grad_norm: float | None = None
+        self._decoding = ThreadPoolExecutor(1, "load-ahead")
 
     def address(self) -> tuple[str, int]:
         """Host and a free port, for the ranks to meet at."""
@@ -143,8 +143,13 @@ class Rank:
             **({"data_types": {"grad_accum_dtype": "fp32"}} if bf16 and ranks.zero_stage else {}),
         }
 
-    def sft_step(self, trajectories: Sequence[Trajectory], lr: float) -> dict[str, float]:
+    def sft_step(
+        self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory]
+    ) -> dict[str, float]:
         """One supervised update.
+
+        Args:
+            upcoming: what the next step will eat; its frames are decoded meanwhile.
 
         Returns:
             This rank's sums (see `grpo.means`), and the step's `grad_norm` and `seconds`.
@@ -156,7 +161,7 @@ class Rank:
             logprobs, entropy = self._engine(batch)
             return grpo.sft_loss(logprobs, entropy, batch.kinds, tokens)
 
-        sums = self._update(trajectories, None, loss, lr, self._config.sft.weight_decay)
+        sums = self._update(trajectories, None, loss, lr, self._config.sft.weight_decay, upcoming)
         return {**sums, "seconds_max": time.monotonic() - started}
 
     def grpo_step(
@@ -210,14 +215,16 @@ class Rank:
         loss: Loss,
         lr: float,
         weight_decay: float,
+        upcoming: Sequence[Trajectory] = (),
     ) -> dict[str, float]:
         """Gradients of all micro-batches, then one optimizer step."""
         ranks = self._config.ranks
-        lengths = [len(trajectory.transcript.ids) for trajectory in trajectories]
-        plan = micro_batches(lengths, ranks.micro_batch_tokens, ranks.ranks)[self._rank]
+        plan = self._plan(trajectories)
+        shortest = min(range(len(trajectories)), key=lambda i: len(trajectories[i].transcript.ids))
+        self._load_ahead([trajectories[i] for indices in plan[1:] for i in indices], upcoming)
         parts = []
         for indices in plan:
-            mine = indices or (min(range(len(lengths)), key=lengths.__getitem__),)
+            mine = indices or (shortest,)
             given = None if advantages is None else [advantages[i] for i in mine]
             batch = collate([trajectories[i] for i in mine], given, self._patches, self._chat).to(self._device)
             value, sums = loss(batch)
@@ -234,17 +241,22 @@ class Rank:
         norm = self._grad_norm if self._clips_itself else self._engine.get_global_grad_norm()
         return {**sums, "grad_norm": float(norm or 0.0) / ranks.ranks, "updates": 1.0 / ranks.ranks}
 
+    def _plan(self, trajectories: Sequence[Trajectory]) -> list[tuple[int, ...]]:
+        """The forward passes of this rank, as indices."""
+        ranks = self._config.ranks
+        lengths = [len(trajectory.transcript.ids) for trajectory in trajectories]
+        return micro_batches(lengths, ranks.micro_batch_tokens, ranks.ranks)[self._rank]
+
+    def _load_ahead(self, rest: list[Trajectory], upcoming: Sequence[Trajectory]) -> None:
+        """Decode what the later passes need, then what the next step does, beside the computation."""
+        later = [*rest, *(upcoming[i] for indices in (self._plan(upcoming) if upcoming else []) for i in indices)]
+        frames = [frame for trajectory in later for frame in trajectory.transcript.frames]
+        self._decoding.submit(self._patches.load_ahead, frames)
+
     def write_weights(self, folder: str | None) -> str | None:
         """Write the weights as `model.safetensors` into a new folder (rank 0); its path."""
-        from safetensors.torch import save_file
-
-        weights = self._weights()
-        if weights is None:
-            return None
-        size = sum(tensor.nbytes for tensor in weights.values())
-        path = Path(tempfile.mkdtemp(prefix="videoseeker-weights-", dir=folder or _roomy(size)))
-        save_file(weights, path / "model.safetensors", metadata={"format": "pt"})
-        return str(path)
+        gathered = self._gather()
+        return None if gathered is None else str(weights.write(gathered, folder))
 
     def remove_weights(self, path: str) -> None:
         """Remove what `write_weights` wrote."""
@@ -252,30 +264,13 @@ class Rank:
 
     def export(self, path: str) -> None:
         """A Hugging Face folder of the policy (rank 0), whole or not at all."""
-        from transformers import AutoProcessor
+        gathered = self._gather()
+        if gathered is not None:
+            weights.export(gathered, self._policy.model, self._model_dir, path)
 
-        weights = self._weights()
-        if weights is None:
-            return
-        partial = Path(f"{path}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        self._policy.model.save_pretrained(partial, state_dict=weights)
-        AutoProcessor.from_pretrained(self._model_dir).save_pretrained(partial)
-        if Path(path).exists():
-            shutil.rmtree(path)
-        partial.rename(path)
-
-    def _weights(self) -> dict[str, torch.Tensor] | None:
-        """Name to tensor on the CPU, tied ones once (rank 0); every rank walks the parameters in one order."""
-        import deepspeed
-
-        weights = {}
+    def _gather(self) -> dict[str, torch.Tensor] | None:
         sharded = self._config.ranks.zero_stage == 3
-        for name, parameter in self._policy.model.named_parameters():
-            with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
-                if self._rank == 0:
-                    weights[name] = parameter.detach().to("cpu", copy=True).contiguous()
-        return weights if self._rank == 0 else None
+        return weights.gather(self._policy.model, sharded=sharded, keep=self._rank == 0)
 
     def save(self, folder: str) -> None:
         """Model, optimizer and random state of this rank."""
@@ -299,11 +294,3 @@ class Rank:
         random.setstate(state["python"])
         if not self._cpu:
             torch.cuda.set_rng_state(state["cuda"])
-
-
-def _roomy(size: int) -> str:
-    """Shared memory if it has room for the weights twice over, else the folder for temporary files."""
-    shared = "/dev/shm"
-    if os.path.isdir(shared) and shutil.disk_usage(shared).free > 2 * size:
-        return shared
-    return tempfile.gettempdir()

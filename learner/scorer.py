@@ -19,7 +19,7 @@ from learner.frames import Normalise
 from learner.grpo import token_logprobs
 
 FRAME_ATTENTION = "per_frame_flash"
-"""Transformers hands an attention function all frames at once, with their bounds, only if its name has `flash` in it."""
+"""Transformers hands an attention function all frames at once, with their bounds, if its name has `flash` in it."""
 
 
 class Scorer(nn.Module):

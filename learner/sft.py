@@ -40,10 +40,13 @@ def run_sft(
     sft = config.sft
     group = RankGroup(config, str(model_dir), None, max_grad_norm=sft.max_grad_norm)
     try:
-        for step, batch in zip(range(sft.steps), batches(len(trajectories), sft.batch, config.seed), strict=False):
+        drawn = batches(len(trajectories), sft.batch, config.seed)
+        batch = [trajectories[i] for i in next(drawn)]
+        for step in range(sft.steps):
+            upcoming = [trajectories[i] for i in next(drawn)]
             lr = learning_rate(step, sft.steps, sft.warmup, sft.lr)
-            metrics = group.sft_step([trajectories[i] for i in batch], lr)
-            on_step(step + 1, {**metrics, "lr": lr})
+            on_step(step + 1, {**group.sft_step(batch, lr, upcoming), "lr": lr})
+            batch = upcoming
         return group.export(out_dir)
     finally:
         group.close()

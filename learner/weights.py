@@ -1,13 +1,20 @@
-"""Handing new weights to the inference engines.
+"""The policy's weights on their way out: to a Hugging Face folder, or to the inference engines.
 
-Invariant: when `publish` returns, every engine has said that it holds the version; an engine that has not is named.
+Invariant: names and shapes are those of the Hugging Face model, whatever the ranks did to the parameters. When
+`publish` returns, every engine has said that it holds the version; an engine that has not is named.
 """
 
+import os
+import shutil
+import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 
 
 class PublishError(RuntimeError):
@@ -18,6 +25,51 @@ class PublishError(RuntimeError):
         super().__init__(f"policy version {version} was not taken: {reasons}")
         self.failed = sorted(failed)
         """Indices into the engines that were given."""
+
+
+def gather(model: torch.nn.Module, *, sharded: bool, keep: bool) -> dict[str, torch.Tensor] | None:
+    """Name to tensor on the CPU, tied ones once, where `keep`; None elsewhere.
+
+    Args:
+        sharded: by ZeRO-3; then all ranks must call this, and walk the parameters in one order.
+    """
+    import deepspeed
+
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
+            if keep:
+                tensors[name] = parameter.detach().to("cpu", copy=True).contiguous()
+    return tensors if keep else None
+
+
+def write(tensors: dict[str, torch.Tensor], folder: str | None) -> Path:
+    """Write `model.safetensors` into a new folder within `folder`; None takes shared memory if it has room for the
+    weights twice over, else the folder for temporary files."""
+    from safetensors.torch import save_file
+
+    if folder is None:
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        shared = "/dev/shm"
+        roomy = os.path.isdir(shared) and shutil.disk_usage(shared).free > 2 * size
+        folder = shared if roomy else tempfile.gettempdir()
+    path = Path(tempfile.mkdtemp(prefix="videoseeker-weights-", dir=folder))
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+    return path
+
+
+def export(tensors: dict[str, torch.Tensor], model: Any, model_dir: str, path: str) -> None:
+    """A Hugging Face folder of the weights, with the config of `model` and the processor of `model_dir`; whole or
+    not at all."""
+    from transformers import AutoProcessor
+
+    partial = Path(f"{path}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial, state_dict=tensors)
+    AutoProcessor.from_pretrained(model_dir).save_pretrained(partial)
+    if Path(path).exists():
+        shutil.rmtree(path)
+    partial.rename(path)
 
 
 def publish(path: str, engines: Sequence[Any], version: int, timeout_s: float) -> None:

@@ -61,13 +61,18 @@ class RankGroup:
         host, port = self._wait([self._ranks[0].address.remote()], "start")[0]
         self._all("start", host, port)
 
-    def sft_step(self, trajectories: Sequence[Trajectory], lr: float) -> dict[str, float]:
+    def sft_step(
+        self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory] = ()
+    ) -> dict[str, float]:
         """One supervised update on the trajectories' sampled tokens.
+
+        Args:
+            upcoming: what the next step will eat; its frames are decoded meanwhile.
 
         Returns:
             loss (mean NLL), nll_thought, nll_call, nll_answer, entropy, grad_norm, tokens, seconds.
         """
-        return self._metrics(self._all("sft_step", ray.put(list(trajectories)), lr))
+        return self._metrics(self._all("sft_step", ray.put(list(trajectories)), lr, ray.put(list(upcoming))))
 
     def grpo_step(self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float) -> dict[str, float]:
         """The updates of one GRPO step, `config.grpo.mini_batches` of them.

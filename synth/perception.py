@@ -18,7 +18,7 @@ from synth.world import CELLS, World, make_world
 from tools.frame import Frame
 from tools.video import open_image, open_video
 
-FRAMES_PER_TASK = 3
+FRAMES_PER_TASK = 1
 """Plain frames captioned for each task, besides its marked one."""
 
 

@@ -44,13 +44,12 @@ def _run(config: Config, tasks: list[Task], model_dir: str | Path, what: str) ->
     import ray
     import ray.data
 
-    workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    workers = max(1, int(ray.cluster_resources().get("CPU", 1)) // 2)
     items = [{"order": order, "task": task} for order, task in enumerate(tasks)]
     dataset = ray.data.from_items(items, override_num_blocks=2 * workers).map_batches(
         _Worker,
         fn_constructor_args=(config, str(model_dir), what),
         batch_size=BATCH,
-        batch_format=None,
         compute=ray.data.ActorPoolStrategy(size=min(workers, max(1, len(tasks) // BATCH))),
     )
     rows = sorted(dataset.take_all(), key=lambda row: row["order"])
@@ -64,14 +63,14 @@ class _Worker:
         self._chat = ChatFormat.from_pretrained(model_dir)
         self._teacher = TeacherPolicy(self._chat, config.teacher, config.world, config.seed)
 
-    def __call__(self, batch: Any) -> dict[str, list[Any]]:
-        tasks = [row["task"] for row in batch]
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        tasks = list(batch["task"])
         if self._what == "captions":
             made = list(captions(tasks, self._chat, self._config))
         else:
             made = asyncio.run(self._play(tasks))
         return {
-            "order": [row["order"] for row in batch],
+            "order": batch["order"],
             "trajectory": [json.dumps(trajectory.to_dict()) for trajectory in made],
         }
 

@@ -31,6 +31,8 @@ class Family:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
             MARKER: self._mark,
+            # As in an activated environment: a job's `python` is this one.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "RAY_TMPDIR": str(ray_folder),
             "OMP_NUM_THREADS": "1",
         }

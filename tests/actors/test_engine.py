@@ -15,6 +15,8 @@ from env.transcript import Transcript
 from tools.frame import Frame, FrameRef
 
 pytestmark = pytest.mark.slow
+CACHE_BLOCK = 128
+"""Tokens of a block of vLLM's prefix cache on the CPU; shorter prompts are not cached."""
 
 
 def prompt_of(chat, frames: int = 3, salt: int = 0) -> tuple[Transcript, list[Frame]]:
@@ -188,7 +190,8 @@ def new_weights(model_dir, tmp_path):
 
 
 def test_new_vision_weights_reach_frames_that_were_seen_before(engine, model_dir, chat, new_weights):
-    request = request_of(chat, temperature=0.0)
+    request = request_of(chat, temperature=0.0, frames=24)
+    assert len(request.ids) > 2 * CACHE_BLOCK
     (old,) = generate(engine, request)
     folder = new_weights("visual.merger", 30.0)
     report = asyncio.run(engine.load_weights(str(folder / "bare"), 7))

@@ -17,7 +17,7 @@ from actors.events import episode_events
 from actors.web import build_app
 from configs.episode import EpisodeConfig
 from configs.run import ServeConfig
-from tests.actors.conftest import ANSWER, TEXTS, Script
+from tests.actors.conftest import ANSWER, CROP, VIEW, Script
 
 MARK = "rectangle:t=1,x=0.3,y=0.3,w=0.3,h=0.3"
 DEADLINES_S = {"slow?": 1.0, "endless?": 100.0}
@@ -66,7 +66,7 @@ def server(root, chat, requests_folder):
 
     def play_events(task, timeout_s, thumbnails):
         asleep = task.question in DEADLINES_S
-        policy = Sleeper() if asleep else Script(chat, [TEXTS[1], TEXTS[2], ANSWER])
+        policy = Sleeper() if asleep else Script(chat, [VIEW, CROP, ANSWER])
         return episode_events(task, policy, chat, episode, DEADLINES_S.get(task.question, timeout_s), thumbnails)
 
     async def health():
@@ -103,7 +103,7 @@ def test_the_episode_streams_as_json_lines_to_its_answer(client):
     assert kinds == ["start", "look", "turn", "observation", "turn", "observation", "turn", "answer"]
     assert events[-1]["answer"] == "red"
     assert events[2]["calls"][0]["name"] == "view_visual_prompt"
-    assert events[2]["thought"] == "I must see."
+    assert events[2]["thought"] == "Look."
     times = [frame["time_s"] for frame in events[5]["frames"]]
     assert times == sorted(times)
     assert all(2.0 <= time_s <= 4.5 for time_s in times)

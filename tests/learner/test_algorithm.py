@@ -159,3 +159,17 @@ def test_the_mismatch_gate_stops_the_run_with_a_sentence(run):
     algorithm = run[0]
     with pytest.raises(TrainingStopped, match="max_mismatch_kl"):
         algorithm._require_agreement({"mismatch_kl": 0.5})
+
+
+def test_with_a_staleness_bound_the_next_groups_play_while_the_learner_updates(config, model_dir, tasks_file):
+    ahead = replace(config, grpo=replace(config.grpo, max_staleness=1))
+    algorithm = build(ahead, model_dir, tasks_file)
+    try:
+        steps = [algorithm.train()["grpo"] for _ in range(4)]
+        ages = [step["staleness_max"] for step in steps]
+        assert ages[0] == 0
+        assert max(ages) == 1
+        assert algorithm.rollouts.ledger.open == config.grpo.prompts_per_step
+        assert steps[-1]["version"] > 1
+    finally:
+        algorithm.stop()

@@ -1,6 +1,7 @@
 """Batches against the model's own processor, and the cutting of a step."""
 
 import dataclasses
+from itertools import chain
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from learner.batch import collate, micro_batches, mini_batches
 from learner.frames import FramePatches, Normalise
 from learner.grpo import TOKEN_KINDS
 from tests.learner.trajectories import make_trajectory, write_frame
-from tools.frame import FrameRef
+from tools.frame import FrameRef, VideoError
 
 
 def as_processor_gives(batch, normalise):
@@ -30,7 +31,7 @@ def test_a_batch_holds_what_the_processor_makes_of_the_same_episode(trajectories
     for trajectory in trajectories:
         texts.append(chat.decode(trajectory.transcript.unexpanded_ids()))
         images.append([Image.open(frame.path) for frame in trajectory.transcript.frames])
-    pixels = processor.image_processor(images=sum(images, []), return_tensors="pt")
+    pixels = processor.image_processor(images=list(chain(*images)), return_tensors="pt")
     assert torch.equal(as_processor_gives(batch, Normalise(processor.image_processor)), pixels.pixel_values)
     for row, (text, shown) in enumerate(zip(texts, images, strict=True)):
         alone = processor(text=[text], images=shown, return_tensors="pt", return_mm_token_type_ids=True)
@@ -109,6 +110,15 @@ def test_frames_leave_the_cache_once_it_is_full(processor, folder):
     first = [patch.copy() for patch in small.load(refs)]
     assert sum(patch.nbytes for patch in small._patches.values()) <= size
     assert all((a == b).all() for a, b in zip(first, small.load(refs), strict=True))
+
+
+def test_a_frame_that_cannot_be_read_is_told_when_it_is_needed(processor, folder):
+    fresh = FramePatches(processor.image_processor, 2**20)
+    good, gone = write_frame(folder, 0).ref, FrameRef(str(folder / "gone.png"), None, 64, 64)
+    fresh.load_ahead([gone, good])
+    assert list(fresh._patches) == [good]
+    with pytest.raises(VideoError, match=r"gone\.png"):
+        fresh.load([good, gone])
 
 
 @pytest.mark.parametrize(

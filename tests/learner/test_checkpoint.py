@@ -21,9 +21,14 @@ def test_the_latest_is_the_highest_step(tmp_path):
 
 def test_a_write_that_fails_leaves_the_old_one(tmp_path):
     write(tmp_path, 1)
-    with pytest.raises(OSError, match="disk full"), writing(tmp_path, 2) as partial:
-        (partial / "state.pt").write_text("half")
-        raise OSError("disk full")
+
+    def fails():
+        with writing(tmp_path, 2) as partial:
+            (partial / "state.pt").write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fails()
     assert latest(tmp_path) == tmp_path / "step-000001"
 
 

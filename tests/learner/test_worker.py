@@ -80,7 +80,9 @@ def alone(single, trajectories, tmp_path_factory):
 
 def test_metrics_are_those_of_the_losses(alone, trajectories, model_dir, processor, patches, chat):
     supervised, reinforced, _ = alone
-    scorer = Scorer.from_pretrained(str(model_dir), torch.float32, Normalise(processor.image_processor), chat.banned_ids)
+    scorer = Scorer.from_pretrained(
+        str(model_dir), torch.float32, Normalise(processor.image_processor), chat.banned_ids
+    )
     logprobs, entropy = scorer(collate(trajectories, None, patches, chat))
     (-logprobs.mean()).backward()
     norm = torch.nn.utils.clip_grad_norm_(scorer.parameters(), 1.0)
@@ -162,7 +164,7 @@ def test_engines_get_the_weights(single, tmp_path):
 
 def test_an_engine_that_fails_is_named(single):
     engines = [ray.remote(Engine).options(num_cpus=0).remote(fails) for fails in (False, True)]
-    with pytest.raises(PublishError, match="version 9.*engine 1.*out of memory") as error:
+    with pytest.raises(PublishError, match=r"version 9.*engine 1.*out of memory") as error:
         single.publish(engines, 9)
     assert error.value.failed == [1]
     assert ray.get(engines[0].held.remote())

@@ -1,0 +1,177 @@
+"""The command line: what it prints, and how it ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import videoseeker
+from configs import Config, ConfigError, load_config
+from env.task import TaskError
+from tools.image import fit
+from tools.video import VideoError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """Stands in for the study's functions; returns what they were called with, or raises what it is given."""
+    calls = []
+
+    class Study:
+        error: BaseException | None = None
+
+        def __getattr__(self, name):
+            def run(*args, **kwargs):
+                calls.append((name, args, kwargs))
+                if self.error is not None:
+                    raise self.error
+
+            return run
+
+    study = Study()
+    study.calls = calls
+    monkeypatch.setitem(sys.modules, "evals.study", study)
+    return study
+
+
+def test_help_is_quick_and_names_every_command():
+    code = "import sys, videoseeker\ntry: videoseeker.main(['--help'])\nexcept SystemExit: print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    for command in ("synth", "sft", "train", "eval", "serve", "ask", "demo", "results", "replay"):
+        assert f"    {command}" in done.stdout
+    assert not {"'ray'", "'torch'", "'vllm'", "'transformers'"} & set(
+        done.stdout.split("[")[-1].rstrip("]\n").split(", ")
+    )
+
+
+def test_a_dry_run_prints_the_resolved_config_and_runs_nothing(served, capsys, tmp_path):
+    assert videoseeker.main(["train", "--dry-run", "grpo.steps=7"]) == 0
+    dump = tmp_path / "dump.yaml"
+    dump.write_text(capsys.readouterr().out)
+    assert load_config(dump) == load_config(None, ["grpo.steps=7"])
+    assert served.calls == []
+
+
+def test_file_then_overrides_in_any_place(served, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("name: mine\ngrpo: {steps: 3}\n")
+    assert videoseeker.main(["train", str(path), "grpo.steps=4", "--resume", "seed=9"]) == 0
+    [(name, (config,), keywords)] = served.calls
+    assert (name, keywords) == ("run_train", {"resume": True})
+    assert (config.name, config.grpo.steps, config.seed) == ("mine", 4, 9)
+
+
+@pytest.mark.parametrize(
+    ("command", "function"),
+    [("synth", "run_synth"), ("sft", "run_sft_stage"), ("results", "run_results"), ("demo", "run_demo")],
+)
+def test_each_command_calls_its_function_with_its_config(served, command, function):
+    assert videoseeker.main([command]) == 0
+    [(name, (config,), _)] = served.calls
+    assert name == function
+    assert config == (load_config(videoseeker.DEMO) if command == "demo" else Config())
+
+
+def test_a_checkpoint_brings_the_config_of_its_run(served, tmp_path):
+    (tmp_path / "config.yaml").write_text("name: trained\n")
+    policy = tmp_path / "both" / "policy"
+    policy.mkdir(parents=True)
+    (policy / "config.json").write_text("{}")
+    assert videoseeker.main(["eval", str(policy.parent)]) == 0
+    [(_, (config, model_dir), _)] = served.calls
+    assert (config.name, model_dir) == ("trained", str(policy))
+
+
+def test_a_folder_without_one_model_is_told(tmp_path, capsys):
+    assert videoseeker.main(["eval", str(tmp_path)]) == 2
+    for name in ("sft", "policy"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    assert videoseeker.main(["eval", str(tmp_path)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].endswith("holds no model")
+    assert said[1].endswith("holds several models (policy, sft); name one")
+
+
+@pytest.mark.parametrize("kind", [ConfigError, TaskError, VideoError])
+def test_an_error_of_a_room_is_one_sentence(served, capsys, kind):
+    served.error = kind("the file\nis not there")
+    assert videoseeker.main(["train"]) == 2
+    assert capsys.readouterr().err == "videoseeker: the file is not there\n"
+
+
+def test_an_error_that_ray_brings_back_is_told_as_it_was(served, capsys):
+    from ray.exceptions import RayTaskError
+
+    cause = VideoError("clip.mp4: is empty")
+    served.error = RayTaskError("f", "Traceback (most recent call last)", cause).as_instanceof_cause()
+    assert videoseeker.main(["train"]) == 2
+    assert capsys.readouterr().err == "videoseeker: clip.mp4: is empty\n"
+
+
+def test_a_plain_value_error_is_a_sentence_where_a_room_raised_it():
+    with pytest.raises(ValueError, match="sizes must be positive") as ours:
+        fit(0, 1, 1, 1)
+    assert videoseeker._our_error(ours.value) is ours.value
+    with pytest.raises(ValueError, match="invalid literal") as foreign:
+        int("x")
+    assert videoseeker._our_error(foreign.value) is None
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), ValueError("another")])
+def test_what_no_room_foresaw_keeps_its_traceback(served, error):
+    served.error = error
+    with pytest.raises(type(error)):
+        videoseeker.main(["train"])
+
+
+def test_traceback_shows_where_an_error_came_from(served):
+    served.error = TaskError("wrong")
+    with pytest.raises(TaskError):
+        videoseeker.main(["train", "--traceback"])
+
+
+def test_ctrl_c_is_130_and_shuts_ray_down(served, monkeypatch, capsys):
+    class Ray:
+        running = True
+
+        def is_initialized(self):
+            return self.running
+
+        def shutdown(self):
+            self.running = False
+
+    ray = Ray()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    served.error = KeyboardInterrupt()
+    assert videoseeker.main(["train"]) == 130
+    assert not ray.running
+    assert capsys.readouterr().err == "videoseeker: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "grpo.step=3"], "unknown key 'grpo.step'; did you mean 'grpo.steps'"),
+        (["train", "nowhere.yaml"], "nowhere.yaml: no such config file"),
+        (["train", "a.yaml", "b.yaml"], "one config file at most, not a.yaml and b.yaml"),
+        (["replay", "nowhere.jsonl"], "nowhere.jsonl: cannot be read"),
+        (["ask", "--video", "v", "--mark", "blob:t=1", "?"], "no kind 'blob'"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(arguments, said, capsys):
+    assert videoseeker.main(arguments) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["train", "--bogus"], ["replay", "a", "b=1"], ["paint"]])
+def test_what_argparse_refuses_exits_with_2(arguments):
+    with pytest.raises(SystemExit) as ended:
+        videoseeker.main(arguments)
+    assert ended.value.code == 2
