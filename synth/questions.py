@@ -209,5 +209,6 @@ def _mark_time(
 
 def _mid_event(world: World, target: int, t: float) -> bool:
     event = world.instances[target].events[int(t // SLOT_S)]
-    since = event.phase(t) if event else None
-    return since is not None and since < {"flash": 1.0, "double": 2.0, "dart": 1.5, "blink": 3.0}[event.kind]
+    if event is None or (since := event.phase(t)) is None:
+        return False
+    return since < {"flash": 1.0, "double": 2.0, "dart": 1.5, "blink": 3.0}[event.kind]
