@@ -14,7 +14,7 @@ class WorldConfig:
     """Videos for training; their seeds never meet those of `test_videos`."""
     test_videos: int = 110
     """Videos held out for evaluation."""
-    questions_per_video: int = 8
+    questions_per_video: int = 6
     """Questions asked of one video, about different instances where it has them."""
     size_px: int = 128
     """Width and height of a frame, pixels."""
@@ -57,7 +57,7 @@ class TeacherConfig:
     """Training tasks the teacher plays; only the right episodes are kept."""
     hasty: dict[str, float] = field(default_factory=lambda: {"spatial": 0.75, "direction": 0.75, "counting": 0.75})
     """By question kind, the chance that it trusts the first look where a closer one is needed, and guesses."""
-    wander: float = 0.15
+    wander: float = 0.0
     """Chance that it first crops a stretch that has nothing to do with the question."""
-    recheck: float = 0.6
-    """Chance that it looks at the mark once more before it answers."""
+    recheck: float = 0.7
+    """Chance that, where it has not looked closer, it looks at the mark once more before it answers."""

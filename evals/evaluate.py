@@ -20,22 +20,31 @@ class EvaluationError(RuntimeError):
 
 
 def evaluate(config: Config, model_dir: str | Path, tasks: list[Task]) -> list[Trajectory]:
-    """Play the first `eval.questions` tasks greedily, in the tasks' order.
+    """Start engines, play the first `eval.questions` tasks greedily, stop them; episodes in the tasks' order.
 
     Raises:
         EvaluationError: an episode could not be played.
         EngineError: no engine came up.
     """
-    chosen = tasks[: config.eval.questions] if config.eval.questions else tasks
-    chat = ChatFormat.from_pretrained(model_dir)
-    chat.check(config.episode)
     engines = Engines(config.engine, str(model_dir), config.seed)
     try:
         engines.wait()
-        greedy = SamplingConfig(temperature=0.0)
-        played = play_tasks(chosen, config, chat, engines.handles, greedy, config.eval.episodes_in_flight)
+        return evaluate_on(engines, config, model_dir, tasks)
     finally:
         engines.close()
+
+
+def evaluate_on(engines: Engines, config: Config, model_dir: str | Path, tasks: list[Task]) -> list[Trajectory]:
+    """The same, on engines that run and hold the policy to be measured.
+
+    Args:
+        model_dir: folder of the policy's tokenizer and processor.
+    """
+    chosen = tasks[: config.eval.questions] if config.eval.questions else tasks
+    chat = ChatFormat.from_pretrained(model_dir)
+    chat.check(config.episode)
+    greedy = SamplingConfig(temperature=0.0)
+    played = play_tasks(chosen, config, chat, engines.handles, greedy, config.eval.episodes_in_flight)
     failures = [episode for episode in played if isinstance(episode, FailedEpisode)]
     if failures:
         raise EvaluationError(f"{len(failures)} of {len(played)} questions could not be played; {failures[0].error}")

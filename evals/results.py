@@ -7,9 +7,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from configs import Config
-from evals import study
 from evals.folder import ARMS, RunFolder, with_arm
 from evals.score import Scores
+from evals.stages import metrics_of, trained_arm
 
 SEEDS = (0, 1, 2)
 STAGES = ("sft", "grpo")
@@ -28,9 +28,9 @@ def run_results(config: Config) -> Path:
     for seed in SEEDS:
         run = dataclasses.replace(config, name=f"{config.name}-seed{seed}", seed=seed)
         for arm in ARMS:
-            for stage, found in study.trained_arm(run, arm).items():
+            for stage, found in trained_arm(run, arm).items():
                 scores[arm][stage].append(found)
-            rows += study.metrics_of(RunFolder.of(with_arm(run, arm)))
+            rows += metrics_of(RunFolder.of(with_arm(run, arm)))
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(config, scores, rows))
     print(f"results: {PAGE}")

@@ -16,11 +16,11 @@ import ray
 from configs import Config
 from env.task import load_tasks
 from env.transcript import Trajectory
-from evals.evaluate import evaluate
-from evals.folder import RunFolder, arm_of
+from evals.evaluate import evaluate, evaluate_on
+from evals.folder import RunFolder, arm_of, with_arm
 from evals.progress import stage
 from evals.score import Scores, score
-from learner.algorithm import GRPOConfig
+from learner.algorithm import GRPO, GRPOConfig
 from learner.checkpoint import latest, prune, writing
 from learner.sft import run_sft
 from learner.tiny import build_tiny_model
@@ -128,57 +128,88 @@ def _supervised(config: Config, lessons: list[Trajectory], source: Path, out: Pa
 
 
 def run_train(config: Config, resume: bool = False) -> RunFolder:
-    """SFT if it was not run, then GRPO; `resume` goes on from the newest checkpoint."""
+    """SFT if it was not run, then GRPO, then the held-out questions; `resume` goes on from the newest checkpoint.
+
+    The held-out episodes lie in `episodes/sft.jsonl` and `episodes/grpo.jsonl`.
+    """
     folder = run_sft_stage(config)
     if folder.policy.exists():
         return folder
     start_ray(config)
-    algorithm = (
-        GRPOConfig()
-        .grpo(run=config, model_dir=folder.sft, tasks_file=folder.train, reference_dir=folder.sft)
-        .build_algo()
-    )
-    with (
-        Tracker(config.tracking, f"{config.name}/{arm_of(config)}/grpo", dataclasses.asdict(config)) as tracker,
-        stage(f"{arm_of(config)}: grpo", config.grpo.steps) as bar,
-    ):
+    settings = GRPOConfig().grpo(run=config, model_dir=folder.sft, tasks_file=folder.train, reference_dir=folder.sft)
+    with stage(f"{arm_of(config)}: engines and ranks come up"):
+        algorithm = settings.build_algo()
+    with Tracker(config.tracking, f"{config.name}/{arm_of(config)}/grpo", dataclasses.asdict(config)) as tracker:
         try:
             newest = latest(folder.checkpoints) if resume else None
             if newest is not None:
                 algorithm.restore_from_path(str(newest))
-            rows = MetricsLog(folder.metrics, "grpo", tracker)
-            while algorithm.training_iteration < config.grpo.steps:
-                metrics: dict[str, Any] = algorithm.train()["grpo"]
-                step = algorithm.training_iteration
-                rows.write(step, metrics)
-                bar.step(step, {key: metrics[key] for key in SHOWN if key in metrics})
-                if step % config.grpo.checkpoint_every == 0 or step == config.grpo.steps:
-                    with writing(folder.checkpoints, step) as partial:
-                        algorithm.save_to_path(str(partial))
-                    prune(folder.checkpoints, config.grpo.keep_checkpoints)
-                    played = [episode for group in algorithm.groups for episode in group.trajectories]
-                    tracker.episodes(step, played[:: max(1, len(played) // config.tracking.sample_episodes)])
+            if not folder.episodes("sft").exists() and algorithm.version == 0:
+                _held_out(config, algorithm, folder, "sft")
+            _optimize(config, algorithm, folder, tracker)
+            _held_out(config, algorithm, folder, "grpo")
             algorithm.ranks.export(folder.policy)
         finally:
             algorithm.stop()
     return folder
 
 
-def run_eval(config: Config, model_dir: str | Path, stage_name: str = "eval") -> Scores:
-    """Play the held-out tasks; episodes to the run's folder, scores to the screen."""
+def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, tracker: Tracker) -> None:
+    """GRPO steps up to `grpo.steps`, with checkpoints on the way."""
+    rows = MetricsLog(folder.metrics, "grpo", tracker)
+    with stage(f"{arm_of(config)}: grpo", config.grpo.steps) as bar:
+        while algorithm.training_iteration < config.grpo.steps:
+            metrics: dict[str, Any] = algorithm.train()["grpo"]
+            step = algorithm.training_iteration
+            rows.write(step, metrics)
+            bar.step(step, {key: metrics[key] for key in SHOWN if key in metrics})
+            if step % config.grpo.checkpoint_every and step != config.grpo.steps:
+                continue
+            with writing(folder.checkpoints, step) as partial:
+                algorithm.save_to_path(str(partial))
+            prune(folder.checkpoints, config.grpo.keep_checkpoints)
+            played = [episode for group in algorithm.groups for episode in group.trajectories]
+            tracker.episodes(step, played[:: max(1, len(played) // config.tracking.sample_episodes)])
+
+
+def _held_out(config: Config, algorithm: GRPO, folder: RunFolder, stage_name: str) -> None:
+    """Play the held-out questions on the engines of the run."""
+    with stage(f"{arm_of(config)}: held-out questions, {stage_name}"):
+        played = evaluate_on(algorithm.engines, config, folder.sft, load_tasks(folder.test))
+        save_trajectories(folder.episodes(stage_name), played)
+    print(_summary(score(played, seed=config.seed)))
+
+
+def run_eval(config: Config, model_dir: str | Path) -> Scores:
+    """Play the held-out tasks with any model; episodes to `episodes/eval.jsonl`, scores to the screen."""
     folder = run_synth(config)
     start_ray(config)
-    with stage(f"{arm_of(config)}: held-out questions, {stage_name}"):
+    with stage(f"{arm_of(config)}: held-out questions"):
         played = evaluate(config, model_dir, load_tasks(folder.test))
-        save_trajectories(folder.episodes(stage_name), played)
+        save_trajectories(folder.episodes("eval"), played)
     scores = score(played, seed=config.seed)
-    print(
+    print(_summary(scores))
+    return scores
+
+
+def _summary(scores: Scores) -> str:
+    return (
         f"accuracy {scores.accuracy.mean:.3f} [{scores.accuracy.low:.3f}, {scores.accuracy.high:.3f}] on "
         f"{scores.accuracy.tasks} questions, {scores.tool_calls:.2f} tool calls an episode"
     )
-    return scores
 
 
 def load_trajectories(path: Path) -> list[Trajectory]:
     """The trajectories of a JSONL file."""
     return [Trajectory.from_dict(json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def trained_arm(config: Config, arm: str) -> dict[str, Scores]:
+    """Train one arm; its held-out scores after SFT and after GRPO."""
+    folder = run_train(with_arm(config, arm))
+    return {stage: score(load_trajectories(folder.episodes(stage)), seed=config.seed) for stage in ("sft", "grpo")}
+
+
+def metrics_of(folder: RunFolder) -> list[dict[str, Any]]:
+    """The rows of an arm's `metrics.jsonl`."""
+    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]

@@ -16,8 +16,16 @@ from evals.folder import RunFolder, with_arm
 from evals.memory import PeakMemory
 from evals.report import write_report
 from evals.results import run_results
-from evals.score import Scores, score
-from evals.stages import load_trajectories, run_eval, run_sft_stage, run_synth, run_train
+from evals.score import Scores
+from evals.stages import (
+    load_trajectories,
+    metrics_of,
+    run_eval,
+    run_sft_stage,
+    run_synth,
+    run_train,
+    trained_arm,
+)
 
 __all__ = ["run_demo", "run_eval", "run_results", "run_sft_stage", "run_synth", "run_train"]
 
@@ -49,24 +57,6 @@ def run_demo(config: Config) -> Path:
     page = write_report(folder.root, report, rows, list(scores.items()), episodes)
     print(f"{json.dumps(report['accuracy'])}\nreport: {page}")
     return page
-
-
-def trained_arm(config: Config, arm: str) -> dict[str, Scores]:
-    """Train one arm; its held-out scores after SFT and after GRPO."""
-    config = with_arm(config, arm)
-    folder = run_train(config)
-    return {stage: _scores(config, folder, stage) for stage in ("sft", "grpo")}
-
-
-def _scores(config: Config, folder: RunFolder, stage: str) -> Scores:
-    if folder.episodes(stage).exists():
-        return score(load_trajectories(folder.episodes(stage)), seed=config.seed)
-    return run_eval(config, folder.sft if stage == "sft" else folder.policy, stage)
-
-
-def metrics_of(folder: RunFolder) -> list[dict[str, Any]]:
-    """The rows of an arm's `metrics.jsonl`."""
-    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
 
 
 def summary(scores: dict[str, Scores], rows: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 Its thoughts ground themselves: they say where the mark is and what is seen in every frame that was fetched, which is
 what lets a small student learn from few episodes. Its *use* of the tools is imperfect in the ways of real teachers:
-it trusts the first look where a closer one is needed and guesses, wanders to stretches that don't matter, and looks
-at the mark twice. Rejection keeps its right episodes only; lucky guesses and needless calls survive that, and are
-what reinforcement learning has to unlearn.
+it trusts the first look where a closer one is needed and guesses, looks at the mark a second time where once was
+enough, and (if asked to) wanders to stretches that don't matter. Rejection keeps its right episodes only; lucky
+guesses and needless calls survive that, and are what reinforcement learning has to unlearn.
 """
 
 import json
@@ -22,6 +22,16 @@ from synth.questions import Question, answer, vocabulary
 from synth.world import EVENT_S, SLOT_S, World, make_world
 
 VIEW, CROP = "view_visual_prompt", "crop_video"
+CONCLUSIONS = {
+    "direction": "It darts {}.",
+    "feature": "It flashes {}.",
+    "forward": "It flashes {}.",
+    "reverse": "It flashes {}.",
+    "sequence": "First {}.",
+    "spatial": "It is {}.",
+    "counting": "It vanishes {} times.",
+}
+"""How a thought sums up what its readings show."""
 
 
 def question_of(task: Task) -> tuple[int, Question]:
@@ -59,50 +69,39 @@ class TeacherPolicy:
         rng = np.random.default_rng([self._seed, *task.id.encode()])
         seed, question = question_of(task)
         world = make_world(seed, self._world)
-        mark = f"The mark is on {reading(world, question.target, question.mark_time_s)}."
+        mark = first = f"The mark is on {reading(world, question.target, question.mark_time_s)}."
         steps: list[Callable[[VideoEnv], str]] = []
         if VIEW in tools:
             steps.append(lambda env: _call("Look at the mark.", VIEW))
         hasty = rng.random() < self._teacher.hasty.get(question.kind, 0.0)
         wanders, rechecks = rng.random() < self._teacher.wander, rng.random() < self._teacher.recheck
-        if question.window is None:
-            steps.append(lambda env: _answer(mark, answer(world, question)))
-            return _rechecked(steps, mark) if rechecks and VIEW in tools else steps
-        if CROP not in tools or hasty:
-            guess = str(rng.choice(vocabulary(question)))
-            steps.append(lambda env: _answer(f"{mark} This should be right.", guess))
-            return steps
+        closer = question.window is not None and CROP in tools and not hasty
+        if not closer:
+            if rechecks and VIEW in tools:
+                steps.append(lambda env: _call(first, VIEW))
+                mark = "It is the same."
+            sure = question.window is None
+            right = answer(world, question) if sure else str(rng.choice(vocabulary(question)))
+            return [*steps, lambda env: _answer(mark if sure else f"{mark} This should be right.", right)]
         if wanders:
             astray = int(rng.integers(world.slots)) * SLOT_S
-            steps.append(lambda env: _crop(mark, (astray, astray + EVENT_S)))
+            steps.append(lambda env: _crop(first, (astray, astray + EVENT_S)))
             mark = "Nothing here."
+        assert question.window is not None
         window = question.window
         steps.append(lambda env: _crop(mark, window))
-        steps.append(lambda env: _answer(_seen(world, question, env), answer(world, question)))
-        return _rechecked(steps, "It is the same.") if rechecks and VIEW in tools else steps
-
-
-def _rechecked(steps: list[Callable[[VideoEnv], str]], thought: str) -> list[Callable[[VideoEnv], str]]:
-    """The same plan, but before it answers it looks at the mark once more."""
-    *before, last = steps
-
-    def look_again(env: VideoEnv) -> str:
-        return _call(_thought(last(env)), VIEW)
-
-    def then_answer(env: VideoEnv) -> str:
-        return f"<think>{thought}</think><answer>{_answered(last(env))}</answer>"
-
-    # The plan is made anew each turn, so `last` must say the same before and after the second look.
-    return [*before, look_again, then_answer]
+        return [*steps, lambda env: _answer(_seen(world, question, env), answer(world, question))]
 
 
 def _seen(world: World, question: Question, env: VideoEnv) -> str:
-    """The readings of the frames of the last crop."""
+    """The readings of the frames of the last crop, and what follows from them."""
     crops = [turn for turn in env.turns if CROP in turn.text and turn.frames]
     times = [frame.time_s for frame in crops[-1].frames if frame.time_s is not None] if crops else []
     if question.other is not None:
-        return ", ".join(reading(world, index, times[0]) for index in (question.target, question.other)) + "."
-    return ", ".join(reading(world, question.target, time) for time in times) + "."
+        readings = [reading(world, index, times[0]) for index in (question.target, question.other)]
+    else:
+        readings = [reading(world, question.target, time) for time in times]
+    return f"{', '.join(readings)}. {CONCLUSIONS[question.kind].format(answer(world, question))}"
 
 
 def _crop(thought: str, window: tuple[int, int]) -> str:
@@ -119,14 +118,6 @@ def _answer(thought: str, text: str | None) -> str:
     return f"<think>{thought}</think><answer>{text}</answer>"
 
 
-def _thought(turn: str) -> str:
-    return turn.removeprefix("<think>").split("</think>")[0]
-
-
-def _answered(turn: str) -> str:
-    return turn.split("<answer>")[1].removesuffix("</answer>")
-
-
 def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
     """Texts of questions and turns, to train a tiny tokenizer on."""
     for task in tasks:
@@ -141,5 +132,5 @@ def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
             yield f"frames from {start}.0 s to {end}.0 s: marked frame at {question.mark_time_s:.1f} s: "
             yield _crop(mark, question.window)
             times = [start + 0.25 + 0.5 * i for i in range(6)]
-            seen = ", ".join(reading(world, question.target, time) for time in times) + "."
-            yield _answer(seen, task.answer)
+            seen = ", ".join(reading(world, question.target, time) for time in times)
+            yield _answer(f"{seen}. {CONCLUSIONS[question.kind].format(task.answer)}", task.answer)

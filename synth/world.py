@@ -179,9 +179,10 @@ def _events(rng: np.random.Generator, homes: list[list[int | None]], colours: li
     """Each slot has one kind of event; most of the instances in sight live through it, each in its own way."""
     count, slots = len(homes), len(homes[0])
     events: list[list[Event | None]] = [[None] * slots for _ in range(count)]
-    kinds: list[EventKind] = ["flash", "double", "dart", "blink"]
+    # Three kinds of questions are about flashes, one about each of the others.
+    kinds: list[EventKind] = ["flash", "double", "flash", "dart", "blink"]
     for slot in range(slots):
-        kind = kinds[(slot + int(rng.integers(2))) % 4] if rng.random() < 0.8 else None
+        kind = kinds[int(rng.integers(len(kinds)))] if rng.random() < 0.85 else None
         if kind is None:
             continue
         taken = {homes[i][slot] for i in range(count)}

@@ -1,0 +1,46 @@
+import dataclasses
+import json
+
+import pytest
+
+from configs import Config
+from evals.folder import ARMS
+from evals.results import page
+from evals.score import score
+from evals.study import summary
+from tests.sample_episode import make_episode
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory):
+    episode = make_episode(tmp_path_factory.mktemp("episode"))
+    wrong = dataclasses.replace(episode, rewards=dataclasses.replace(episode.rewards, accuracy=0.0))
+    return {"right": score([episode]), "wrong": score([wrong])}
+
+
+STEP = {
+    "stage": "grpo",
+    "updates": 1.0,
+    "mismatch_kl": 3e-8,
+    "rollout_tokens_per_s": 100.0,
+    "learner_tokens_per_s": 50.0,
+}
+
+
+def test_the_page_has_a_row_for_every_arm_and_means_over_seeds(scores):
+    stages = {"sft": [scores["wrong"]] * 3, "grpo": [scores["right"], scores["right"], scores["wrong"]]}
+    text = page(Config(name="demo"), dict.fromkeys(ARMS, stages), [STEP])
+    assert text.count("| 0.0 ± 0.0 | 66.7 ± 57.7 |") == len(ARMS)
+    assert "3.0e-08" in text
+    machine = json.loads(text.split("```json\n")[1].split("\n```")[0])
+    assert machine["accuracy"]["both"]["grpo"] == [1.0, 1.0, 0.0]
+
+
+def test_the_report_s_figures_come_from_scores_and_steps(scores):
+    found = {"no_tools": scores["wrong"], "sft": scores["wrong"], "grpo": scores["right"]}
+    skipped = {"stage": "grpo", "mismatch_kl": 1.0, "updates": 0.0}
+    report = summary(found, [STEP, skipped, {"stage": "sft", "loss": 1.0}])
+    assert report["accuracy"] == {"no_tools": 0.0, "sft": 0.0, "grpo": 1.0}
+    assert report["mismatch_kl_max"] == 3e-8
+    assert report["tokens_per_s"] == {"rollout": 100.0, "learner": 50.0}
+    assert set(report["tool_calls_per_episode"]) == {"sft", "grpo"}
