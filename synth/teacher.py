@@ -42,10 +42,15 @@ def question_of(task: Task) -> tuple[int, Question]:
     return seed, Question(window=tuple(window) if window else None, **facts)
 
 
-def reading(world: World, index: int, t: float) -> str:
-    """What is seen of an instance at a time: its colour and cell, or `gone`."""
+def who_is_where(world: World, index: int, t: float) -> str:
+    """What is seen of an instance, by its colour: `red north`; `gone` if it can't be seen."""
     colour, cell = world.colour(index, t), world.cell(index, t)
     return f"{colour} {cell}" if colour and cell else "gone"
+
+
+def what_is_there(world: World, index: int, t: float) -> str:
+    """What is seen of an instance, by its place: `north red`; `north nothing` if it can't be seen."""
+    return f"{world.cell(index, t)} {world.colour(index, t) or 'nothing'}"
 
 
 class TeacherPolicy:
@@ -69,7 +74,7 @@ class TeacherPolicy:
         rng = np.random.default_rng([self._seed, *task.id.encode()])
         seed, question = question_of(task)
         world = make_world(seed, self._world)
-        mark = first = f"The mark is on {reading(world, question.target, question.mark_time_s)}."
+        mark = first = f"The mark is on {who_is_where(world, question.target, question.mark_time_s)}."
         steps: list[Callable[[VideoEnv], str]] = []
         if VIEW in tools:
             steps.append(lambda env: _call("Look at the mark.", VIEW))
@@ -97,11 +102,17 @@ def _seen(world: World, question: Question, env: VideoEnv) -> str:
     """The readings of the frames of the last crop, and what follows from them."""
     crops = [turn for turn in env.turns if CROP in turn.text and turn.frames]
     times = [frame.time_s for frame in crops[-1].frames if frame.time_s is not None] if crops else []
+    readings = ", ".join(_readings(world, question, times))
+    return f"{readings}. {CONCLUSIONS[question.kind].format(answer(world, question))}"
+
+
+def _readings(world: World, question: Question, times: Sequence[float]) -> list[str]:
+    """What changes is said last: the place where a question is about places, else the colour."""
     if question.other is not None:
-        readings = [reading(world, index, times[0]) for index in (question.target, question.other)]
-    else:
-        readings = [reading(world, question.target, time) for time in times]
-    return f"{', '.join(readings)}. {CONCLUSIONS[question.kind].format(answer(world, question))}"
+        return [who_is_where(world, index, times[0]) for index in (question.target, question.other)]
+    if question.kind == "direction":
+        return [who_is_where(world, question.target, time) for time in times]
+    return [what_is_there(world, question.target, time) for time in times]
 
 
 def _crop(thought: str, window: tuple[int, int]) -> str:
@@ -123,7 +134,7 @@ def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
     for task in tasks:
         seed, question = question_of(task)
         world = make_world(seed, world_config)
-        mark = f"The mark is on {reading(world, question.target, question.mark_time_s)}."
+        mark = f"The mark is on {who_is_where(world, question.target, question.mark_time_s)}."
         yield task.question
         yield _call("Look at the mark.", VIEW)
         yield _answer(f"{mark} This should be right.", task.answer)
@@ -132,5 +143,5 @@ def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
             yield f"frames from {start}.0 s to {end}.0 s: marked frame at {question.mark_time_s:.1f} s: "
             yield _crop(mark, question.window)
             times = [start + 0.25 + 0.5 * i for i in range(6)]
-            seen = ", ".join(reading(world, question.target, time) for time in times)
+            seen = ", ".join(_readings(world, question, times))
             yield _answer(f"{seen}. {CONCLUSIONS[question.kind].format(task.answer)}", task.answer)

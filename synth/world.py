@@ -123,9 +123,9 @@ class World:
         return float(x + amplitude * np.cos(angle)), float(y + amplitude * np.sin(angle))
 
     def cell(self, index: int, t: float) -> str | None:
-        """Name of the cell an instance is in; None while it can't be seen."""
+        """Name of the cell an instance is in, seen or not; None while it is out of the frame."""
         x, y = self.position(index, t)
-        if self.colour(index, t) is None or not (0 <= x < 1 and 0 <= y < 1):
+        if not (0 <= x < 1 and 0 <= y < 1):
             return None
         return CELLS[int(y * 3) * 3 + int(x * 3)]
 

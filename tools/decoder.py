@@ -24,8 +24,10 @@ from tools.frame import VideoError
 from tools.image import resize
 from tools.pyav_reader import PyavReader
 
-OPEN_VIDEOS = 8
-"""Videos kept open, with their decoders."""
+OPEN_VIDEOS = 400
+"""Most videos kept open, with their decoders and indexes; each holds a file descriptor."""
+OPEN_PIXELS = 8 * 1920 * 1080
+"""Most pixels of one frame of each of them together; a decoder's memory goes with its frame's size."""
 ALARM_GRACE_S = 2
 """How long after a request's deadline the process ends itself, seconds, had the parent not done it."""
 
@@ -42,7 +44,7 @@ class Decoder:
         key = (request["path"], *request["stamp"])
         if key not in self._open:
             self._open[key] = PyavReader(request["path"]), []
-            while len(self._open) > OPEN_VIDEOS:
+            while len(self._open) > 1 and self._too_many():
                 self._open.popitem(last=False)[1][0].close()
         self._open.move_to_end(key)
         truth, fast = self._open[key]
@@ -51,6 +53,10 @@ class Decoder:
         if request["do"] == "prove":
             return {"decord": self._prove(request["path"], truth, fast)}, b""
         return self._frames(request, truth, fast)
+
+    def _too_many(self) -> bool:
+        pixels = sum(reader.width * reader.height for reader, _ in self._open.values())
+        return len(self._open) > OPEN_VIDEOS or pixels > OPEN_PIXELS
 
     def _prove(self, path: str, truth: PyavReader, fast: list[DecordReader]) -> bool:
         try:
