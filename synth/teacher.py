@@ -107,12 +107,12 @@ def _seen(world: World, question: Question, env: VideoEnv) -> str:
 
 
 def _readings(world: World, question: Question, times: Sequence[float]) -> list[str]:
-    """What changes is said last: the place where a question is about places, else the colour."""
+    """When and what. What changes is said last: the place where a question is about places, else the colour."""
     if question.other is not None:
-        return [who_is_where(world, index, times[0]) for index in (question.target, question.other)]
-    if question.kind == "direction":
-        return [who_is_where(world, question.target, time) for time in times]
-    return [what_is_there(world, question.target, time) for time in times]
+        return [f"{times[0]:.1f} {who_is_where(world, i, times[0])}" for i in (question.target, question.other)]
+    first = f"{times[0]:.1f} {who_is_where(world, question.target, times[0])}"
+    look = who_is_where if question.kind == "direction" else what_is_there
+    return [first, *(f"{time:.1f} {look(world, question.target, time)}" for time in times[1:])]
 
 
 def _crop(thought: str, window: tuple[int, int]) -> str:
