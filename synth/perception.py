@@ -37,12 +37,8 @@ def captions(tasks: list[Task], chat: ChatFormat, config: Config) -> Iterator[Tr
         times = np.sort(rng.uniform(0, world.duration_s, FRAMES_PER_TASK))
         frames += open_video(task.video).frames_at(times.tolist(), budget, episode.pixel_multiple)
         thought = f"<think>The mark is on {who_is_where(world, question.target, mark.time_s)}.</think>"
-        text = (
-            thought
-            + "<answer>"
-            + ". ".join(f"{frame.time_s:.1f} {_caption(world, frame.time_s, rng)}" for frame in frames)
-            + "</answer>"
-        )
+        told = [f"{frame.time_s:.1f} {_caption(world, frame.time_s, rng)}" for frame in frames]
+        text = f"{thought}<answer>{'. '.join(told)}</answer>"
         yield _trajectory(task, chat, frames, text)
 
 
