@@ -13,15 +13,13 @@ from configs import Config
 from env.chat import ChatFormat
 from env.task import Task
 from env.transcript import Rewards, Trajectory, Transcript, Turn, TurnRecord
-from synth.teacher import question_of, what_is_there, who_is_where
+from synth.teacher import question_of, who_is_where
 from synth.world import CELLS, World, make_world
 from tools.frame import Frame
 from tools.video import open_image, open_video
 
 FRAMES_PER_TASK = 1
 """Plain frames captioned for each task, besides its marked one."""
-EMPTY_TOLD = 2
-"""Places said to hold nothing in a caption by place."""
 
 
 def captions(tasks: list[Task], chat: ChatFormat, config: Config) -> Iterator[Trajectory]:
@@ -37,20 +35,16 @@ def captions(tasks: list[Task], chat: ChatFormat, config: Config) -> Iterator[Tr
         times = np.sort(rng.uniform(0, world.duration_s, FRAMES_PER_TASK))
         frames += open_video(task.video).frames_at(times.tolist(), budget, episode.pixel_multiple)
         thought = f"<think>The mark is on {who_is_where(world, question.target, mark.time_s)}.</think>"
-        told = [f"{frame.time_s:.1f} {_caption(world, frame.time_s, rng)}" for frame in frames]
-        text = f"{thought}<answer>{'. '.join(told)}</answer>"
+        text = f"{thought}<answer>{'. '.join(_caption(world, frame.time_s) for frame in frames)}</answer>"
         yield _trajectory(task, chat, frames, text)
 
 
-def _caption(world: World, t: float, rng: np.random.Generator) -> str:
-    """Every instance in sight, by colour or by place in reading order; by place, some empty places as well."""
-    seen = [i for i in range(len(world.instances)) if who_is_where(world, i, t) != "gone"]
-    if rng.random() < 0.5:
-        return ", ".join(sorted(who_is_where(world, i, t) for i in seen))
-    told = [what_is_there(world, i, t) for i in seen]
-    taken = {world.cell(i, t) for i in seen}
-    told += [f"{cell} nothing" for cell in rng.permutation([cell for cell in CELLS if cell not in taken])[:EMPTY_TOLD]]
-    return ", ".join(sorted(told, key=lambda words: CELLS.index(words.split()[0])))
+def _caption(world: World, t: float) -> str:
+    """Every instance in sight, in reading order of their places."""
+    seen = [who_is_where(world, i, t) for i in range(len(world.instances))]
+    return ", ".join(
+        sorted((words for words in seen if words != "gone"), key=lambda words: CELLS.index(words.split()[1]))
+    )
 
 
 def _trajectory(task: Task, chat: ChatFormat, frames: list[Frame], text: str) -> Trajectory:
