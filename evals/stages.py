@@ -60,11 +60,12 @@ def start_ray(config: Config) -> None:
         return
     for name in ("ray.data", "ray.rllib", "ray.tune", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
         return
     slots = max(os.cpu_count() or 1, config.ranks.ranks * config.ranks.cpus_per_rank + config.grpo.env_runners + 1)
-    ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False)
+    ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 
 def run_synth(config: Config) -> RunFolder:
