@@ -145,6 +145,7 @@ def run_train(config: Config, resume: bool = False) -> RunFolder:
             newest = latest(folder.checkpoints) if resume else None
             if newest is not None:
                 algorithm.restore_from_path(str(newest))
+            _forget_rows(folder.metrics, after=algorithm.training_iteration)
             if not folder.episodes("sft").exists() and algorithm.version == 0:
                 _held_out(config, algorithm, folder, "sft")
             _optimize(config, algorithm, folder, tracker)
@@ -171,6 +172,13 @@ def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, tracker: Track
             prune(folder.checkpoints, config.grpo.keep_checkpoints)
             played = [episode for group in algorithm.groups for episode in group.trajectories]
             tracker.episodes(step, played[:: max(1, len(played) // config.tracking.sample_episodes)])
+
+
+def _forget_rows(path: Path, after: int) -> None:
+    """Drop the GRPO rows of steps that will be run again."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    kept = [row for row in rows if row["stage"] != "grpo" or row["step"] <= after]
+    path.write_text("".join(json.dumps(row) + "\n" for row in kept))
 
 
 def _held_out(config: Config, algorithm: GRPO, folder: RunFolder, stage_name: str) -> None:
@@ -207,7 +215,7 @@ def load_trajectories(path: Path) -> list[Trajectory]:
 
 def trained_arm(config: Config, arm: str) -> dict[str, Scores]:
     """Train one arm; its held-out scores after SFT and after GRPO."""
-    folder = run_train(with_arm(config, arm))
+    folder = run_train(with_arm(config, arm), resume=True)
     return {stage: score(load_trajectories(folder.episodes(stage)), seed=config.seed) for stage in ("sft", "grpo")}
 
 
