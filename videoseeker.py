@@ -5,6 +5,7 @@ exit status 2 (`--traceback` shows where); Ctrl-C is 130.
 """
 
 import argparse
+import errno
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -190,11 +191,13 @@ def _model_dir(checkpoint: str) -> Path:
 
 
 def _our_error(error: BaseException) -> BaseException | None:
-    """The error if a room means it for people: its class is a room's, or a room raised it as a plain ValueError."""
+    """The error if it is one for people: of a room's class, a plain ValueError that a room raised, or a full disk."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, BaseException):
         return _our_error(cause)
     if any(kind.__module__.split(".")[0] in ROOMS for kind in type(error).__mro__):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return error
     if type(error) is not ValueError or error.__traceback__ is None:
         return None

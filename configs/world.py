@@ -20,7 +20,7 @@ class WorldConfig:
     """Width and height of a frame, pixels."""
     fps: int = 8
     """Frames a second of the rendered file."""
-    min_duration_s: float = 20.0
+    min_duration_s: float = 28.0
     """Shortest video, seconds."""
     max_duration_s: float = 40.0
     """Longest video, seconds. At most 90."""
@@ -55,7 +55,7 @@ class TeacherConfig:
 
     tasks: int = 2400
     """Training tasks the teacher plays; only the right episodes are kept."""
-    hasty: dict[str, float] = field(default_factory=lambda: {"spatial": 0.75, "direction": 0.3, "counting": 0.3})
+    hasty: dict[str, float] = field(default_factory=lambda: {"spatial": 0.67, "reverse": 0.86})
     """By question kind, the chance that it trusts the first look where a closer one is needed, and guesses."""
     wander: float = 0.0
     """Chance that it first crops a stretch that has nothing to do with the question."""

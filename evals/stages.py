@@ -140,9 +140,10 @@ def run_train(config: Config, resume: bool = False) -> RunFolder:
     settings = GRPOConfig().grpo(run=config, model_dir=folder.sft, tasks_file=folder.train, reference_dir=folder.sft)
     with stage(f"{arm_of(config)}: engines and ranks come up"):
         algorithm = settings.build_algo()
-    with Tracker(config.tracking, f"{config.name}/{arm_of(config)}/grpo", dataclasses.asdict(config)) as tracker:
+    newest = latest(folder.checkpoints) if resume else None
+    name, params = f"{config.name}/{arm_of(config)}/grpo", dataclasses.asdict(config)
+    with Tracker(config.tracking, name, params, folder=folder.arm, resume=newest is not None) as tracker:
         try:
-            newest = latest(folder.checkpoints) if resume else None
             if newest is not None:
                 algorithm.restore_from_path(str(newest))
             _forget_rows(folder.metrics, after=algorithm.training_iteration)

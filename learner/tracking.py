@@ -43,6 +43,7 @@ METRICS_PER_REQUEST = 1000
 PARAMS_PER_REQUEST = 100
 """Limits of MLflow's `log_batch`."""
 PARAM_CHARACTERS = 6000
+FOLDER_TAG = "folder"
 PROMPT_FRAMES = 16
 """Most frames of the first look that a trace shows."""
 
@@ -51,7 +52,14 @@ class Tracker:
     """One MLflow run. A context manager: leaving it ends the run, as failed if by an exception."""
 
     def __init__(
-        self, config: TrackingConfig, run_name: str, params: Mapping[str, Any], finish_timeout_s: float = 120.0
+        self,
+        config: TrackingConfig,
+        run_name: str,
+        params: Mapping[str, Any],
+        *,
+        folder: str | Path | None = None,
+        resume: bool = False,
+        finish_timeout_s: float = 120.0,
     ) -> None:
         """Start sending. Returns at once; the store is opened in the background.
 
@@ -59,6 +67,8 @@ class Tracker:
             config: Where the store is.
             run_name: Name of the run in it.
             params: Nested as you like; keys are joined by dots.
+            folder: What the run is about on this machine; a tag of the run.
+            resume: Go on with the newest unfinished run of this name and folder, if the store has one.
             finish_timeout_s: Most that `finish` waits for what is still to be sent.
         """
         self.run_id: str | None = None
@@ -68,6 +78,8 @@ class Tracker:
         self._config = config
         self._run_name = run_name
         self._params = _flatten(params)
+        self._tags = {} if folder is None else {FOLDER_TAG: str(Path(folder).absolute())}
+        self._resume = resume
         self._finish_timeout_s = finish_timeout_s
         self._unsent: list[Metric] = []
         self._warned = False
@@ -151,11 +163,26 @@ class Tracker:
             mlflow.set_tracking_uri(self._config.uri)
             client = mlflow.MlflowClient(self._config.uri)
             self._experiment_id = _experiment(client, self._config)
-            self.run_id = client.create_run(self._experiment_id, run_name=self._run_name).info.run_id
+            self.run_id = self._unfinished_run(client)
+            if self.run_id is None:
+                made = client.create_run(self._experiment_id, run_name=self._run_name, tags=self._tags)
+                self.run_id = made.info.run_id
+                for i in range(0, len(self._params), PARAMS_PER_REQUEST):
+                    client.log_batch(self.run_id, params=self._params[i : i + PARAMS_PER_REQUEST])
             self._client = client
-            for i in range(0, len(self._params), PARAMS_PER_REQUEST):
-                client.log_batch(self.run_id, params=self._params[i : i + PARAMS_PER_REQUEST])
         return self._client
+
+    def _unfinished_run(self, client: mlflow.MlflowClient) -> str | None:
+        """The run to go on with, set running again."""
+        if not (self._resume and self._tags):
+            return None
+        same = f"attributes.run_name = '{self._run_name}' and tags.{FOLDER_TAG} = '{self._tags[FOLDER_TAG]}'"
+        wanted = f"{same} and attributes.status != 'FINISHED'"
+        newest = client.search_runs([self._experiment_id], wanted, max_results=1, order_by=["attributes.start_time DESC"])
+        if not newest:
+            return None
+        client.update_run(newest[0].info.run_id, status="RUNNING")
+        return str(newest[0].info.run_id)
 
     def _log_metrics(self, rows: Sequence[Metric]) -> None:
         self._unsent += rows

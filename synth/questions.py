@@ -138,9 +138,10 @@ def candidates(
 
 
 def _attribute(world: World, fps: int, rng: np.random.Generator) -> Iterator[Question]:
-    for target in range(len(world.instances)):
-        if (time := _mark_time(world, target, None, fps, rng)) is not None:
-            yield Question("attribute", target, time, None)
+    """One a video: of the others there are never that many."""
+    target = int(rng.integers(len(world.instances)))
+    if (time := _mark_time(world, target, None, fps, rng)) is not None:
+        yield Question("attribute", target, time, None)
 
 
 def _windowed(
@@ -176,10 +177,9 @@ def _spatial_questions(
 ) -> Iterator[Question]:
     slot = window[0] // SLOT_S
     calm = [i for i, instance in enumerate(world.instances) if _calm(instance.events[slot])]
-    for other in calm:
-        time = _mark_time(world, target, None, fps, rng)
-        if target not in calm or other == target or time is None:
-            continue
+    if target not in calm or (time := _mark_time(world, target, None, fps, rng)) is None:
+        return
+    for other in (i for i in calm if i != target):
         for axis in ("column", "row"):
             question = Question("spatial", target, time, window, other, axis)
             if answer(world, question) is not None:
@@ -200,9 +200,9 @@ def _mark_time(
         t
         for t in (i / fps for i in range(int(np.ceil(low * fps)), int(np.ceil(high * fps))))
         if t % SLOT_S < EVENT_S
+        and not _mid_event(world, target, t)
         and world.colour(target, t) == instance.colour
         and world.cell(target, t) is not None
-        and not _mid_event(world, target, t)
     ]
     return float(rng.choice(times)) if times else None
 

@@ -56,9 +56,9 @@ def _background(world: World, t: float, size_px: int) -> np.ndarray:
     axis = np.arange(size_px, dtype=np.float32) / size_px
     wave_x = np.sin(2 * np.pi * (axis * 2 + drift * t + hue))
     wave_y = np.cos(2 * np.pi * (axis * 3 - drift * t + hue))
-    level = 70 + 22 * grain * (wave_x[None, :] * wave_y[:, None])
+    level = (70 + 22 * grain * (wave_x[None, :] * wave_y[:, None])).astype(np.uint8)
     tint = np.array([1.0, 0.95 + 0.1 * hue, 1.1 - 0.1 * hue], np.float32)
-    return (level[..., None] * tint).astype(np.uint8)
+    return (np.arange(256, dtype=np.float32)[:, None] * tint).clip(0, 255).astype(np.uint8)[level]
 
 
 def _paint(image: np.ndarray, instance: Instance, centre: tuple[float, float], rgb: tuple[int, int, int]) -> None:
@@ -77,10 +77,10 @@ def _shape_mask(
 ) -> tuple[tuple[slice, slice], np.ndarray]:
     """The window of the frame that an instance touches, and its mask within."""
     x, y, radius = centre[0] * size_px, centre[1] * size_px, instance.radius * size_px
-    top, bottom = (int(np.clip(edge, 0, size_px)) for edge in (y - radius - 1, y + radius + 2))
-    left, right = (int(np.clip(edge, 0, size_px)) for edge in (x - radius - 1, x + radius + 2))
-    rows, columns = np.mgrid[top:bottom, left:right].astype(np.float32)
-    dy, dx = (rows + 0.5 - y) / radius, (columns + 0.5 - x) / radius
+    top, bottom = (min(max(int(edge), 0), size_px) for edge in (y - radius - 1, y + radius + 2))
+    left, right = (min(max(int(edge), 0), size_px) for edge in (x - radius - 1, x + radius + 2))
+    dy = ((np.arange(top, bottom, dtype=np.float32) + 0.5 - y) / radius)[:, None]
+    dx = ((np.arange(left, right, dtype=np.float32) + 0.5 - x) / radius)[None, :]
     mask = {
         "circle": lambda: dx**2 + dy**2 <= 1,
         "square": lambda: np.maximum(abs(dx), abs(dy)) <= 0.88,

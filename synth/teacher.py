@@ -9,6 +9,7 @@ guesses and needless calls survive that, and are what reinforcement learning has
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ CONCLUSIONS = {
     "feature": "It flashes {}.",
     "forward": "It flashes {}.",
     "reverse": "It flashes {}.",
-    "sequence": "First {}.",
+    "sequence": "First {}, then {}.",
     "spatial": "It is {}.",
     "counting": "It vanishes {} times.",
 }
@@ -43,14 +44,14 @@ def question_of(task: Task) -> tuple[int, Question]:
 
 
 def who_is_where(world: World, index: int, t: float) -> str:
-    """What is seen of an instance, by its colour: `red north`; `gone` if it can't be seen."""
+    """What is seen of an instance, by its colour: `red north west`; `gone` if it can't be seen."""
     colour, cell = world.colour(index, t), world.cell(index, t)
     return f"{colour} {cell}" if colour and cell else "gone"
 
 
 def what_is_there(world: World, index: int, t: float) -> str:
-    """What is seen of an instance, by its place: `north red`; `north nothing` if it can't be seen."""
-    return f"{world.cell(index, t)} {world.colour(index, t) or 'nothing'}"
+    """What is seen of an instance, by its place: `north west red`."""
+    return f"{world.cell(index, t)} {world.colour(index, t)}"
 
 
 class TeacherPolicy:
@@ -102,17 +103,36 @@ def _seen(world: World, question: Question, env: VideoEnv) -> str:
     """The readings of the frames of the last crop, and what follows from them."""
     crops = [turn for turn in env.turns if CROP in turn.text and turn.frames]
     times = [frame.time_s for frame in crops[-1].frames if frame.time_s is not None] if crops else []
-    readings = ", ".join(_readings(world, question, times))
-    return f"{readings}. {CONCLUSIONS[question.kind].format(answer(world, question))}"
+    return f"{', '.join(_readings(world, question, times))}. {_conclusion(world, question)}"
+
+
+def _conclusion(world: World, question: Question) -> str:
+    words: tuple[str | None, ...] = (answer(world, question),)
+    if question.kind == "sequence" and question.window:
+        event = world.instances[question.target].events[question.window[0] // SLOT_S]
+        words = event.value if event else words
+    return CONCLUSIONS[question.kind].format(*words)
 
 
 def _readings(world: World, question: Question, times: Sequence[float]) -> list[str]:
     """When and what. What changes is said last: the place where a question is about places, else the colour."""
+    if not times:
+        return []
+    target = question.target
     if question.other is not None:
-        return [f"{times[0]:.1f} {who_is_where(world, i, times[0])}" for i in (question.target, question.other)]
-    first = f"{times[0]:.1f} {who_is_where(world, question.target, times[0])}"
-    look = who_is_where if question.kind == "direction" else what_is_there
-    return [first, *(f"{time:.1f} {look(world, question.target, time)}" for time in times[1:])]
+        return [f"{times[0]:.1f} {who_is_where(world, i, times[0])}" for i in (target, question.other)]
+    readings = [f"{times[0]:.1f} {who_is_where(world, target, times[0])}"]
+    gone = 0
+    for before, time in pairwise(times):
+        if question.kind == "direction":
+            seen = who_is_where(world, target, time)
+        elif question.kind == "counting" and world.colour(target, time) is None:
+            gone += world.colour(target, before) is not None
+            seen = f"gone {gone}"
+        else:
+            seen = "here" if question.kind == "counting" else what_is_there(world, target, time)
+        readings.append(f"{time:.1f} {seen}")
+    return readings
 
 
 def _crop(thought: str, window: tuple[int, int]) -> str:
@@ -137,11 +157,11 @@ def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
         mark = f"The mark is on {who_is_where(world, question.target, question.mark_time_s)}."
         yield task.question
         yield _call("Look at the mark.", VIEW)
-        yield _answer(f"{mark} This should be right.", task.answer)
+        yield _answer(f"{mark} This should be right. It is the same. There is no mark.", task.answer)
         if question.window:
             start, end = question.window
             yield f"frames from {start}.0 s to {end}.0 s: marked frame at {question.mark_time_s:.1f} s: "
             yield _crop(mark, question.window)
             times = [start + 0.25 + 0.5 * i for i in range(6)]
             seen = ", ".join(_readings(world, question, times))
-            yield _answer(f"{seen}. {CONCLUSIONS[question.kind].format(task.answer)}", task.answer)
+            yield _answer(f"{seen}. {_conclusion(world, question)}", task.answer)

@@ -27,7 +27,7 @@ def teacher_trajectories(config: Config, tasks: list[Task], model_dir: str | Pat
 
 
 def caption_trajectories(config: Config, tasks: list[Task], model_dir: str | Path) -> list[Trajectory]:
-    """One caption trajectory a task, in the tasks' order."""
+    """Captions of frames, in the tasks' order."""
     return _run(config, tasks, model_dir, "captions")
 
 
@@ -64,14 +64,14 @@ class _Worker:
         self._teacher = TeacherPolicy(self._chat, config.teacher, config.world, config.seed)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        tasks = list(batch["task"])
+        tasks, order = list(batch["task"]), list(batch["order"])
         if self._what == "captions":
-            made = list(captions(tasks, self._chat, self._config))
+            made = [list(captions(task, self._chat, self._config)) for task in tasks]
         else:
-            made = asyncio.run(self._play(tasks))
+            made = [[episode] for episode in asyncio.run(self._play(tasks))]
         return {
-            "order": batch["order"],
-            "trajectory": [json.dumps(trajectory.to_dict()) for trajectory in made],
+            "order": [place for place, of_task in zip(order, made, strict=True) for _ in of_task],
+            "trajectory": [json.dumps(trajectory.to_dict()) for of_task in made for trajectory in of_task],
         }
 
     async def _play(self, tasks: list[Task]) -> list[Trajectory]:

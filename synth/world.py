@@ -29,7 +29,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "white": (250, 250, 250),
 }
 SHAPES = ("circle", "square", "triangle", "diamond")
-CELLS = ("northwest", "north", "northeast", "west", "center", "east", "southwest", "south", "southeast")
+CELLS = tuple(f"{row} {column}" for row in ("north", "middle", "south") for column in ("west", "center", "east"))
 """Names of the 3x3 cells, row by row."""
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 
@@ -179,12 +179,15 @@ def _events(rng: np.random.Generator, homes: list[list[int | None]], colours: li
     """Each slot has one kind of event; most of the instances in sight live through it, each in its own way."""
     count, slots = len(homes), len(homes[0])
     events: list[list[Event | None]] = [[None] * slots for _ in range(count)]
-    # Three kinds of questions are about flashes, one about each of the others.
-    kinds: list[EventKind] = ["flash", "double", "flash", "dart", "blink"]
+    deck: list[EventKind] = []
     for slot in range(slots):
-        kind = kinds[int(rng.integers(len(kinds)))] if rng.random() < 0.85 else None
-        if kind is None:
+        if not deck:
+            shuffled: list[EventKind] = ["flash", "double", "dart", "blink"]
+            rng.shuffle(shuffled)
+            deck += shuffled
+        if rng.random() < 0.1:
             continue
+        kind = deck.pop()
         taken = {homes[i][slot] for i in range(count)}
         for i in range(count):
             if homes[i][slot] is None or rng.random() < 0.15:

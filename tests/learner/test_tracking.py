@@ -123,6 +123,21 @@ def test_a_run_that_ends_in_an_exception_is_failed(tracked):
     assert run.info.experiment_id == first.info.experiment_id
 
 
+def test_a_run_that_goes_on_is_the_same_run(tracked, tmp_path):
+    client, *_, folder = tracked
+    config = TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db", experiment="trial")
+    ids = []
+    for step, end in ((1, KeyboardInterrupt), (2, None), (3, None)):
+        tracker = Tracker(config, "long", {"a": step}, folder=tmp_path, resume=step > 1)
+        tracker.log(step, {"reward": float(step)})
+        tracker.__exit__(end, None, None)
+        ids.append(tracker.run_id)
+    assert ids[0] == ids[1] != ids[2], "a finished run is not gone on with"
+    resumed = client.get_run(ids[0])
+    assert (resumed.info.status, resumed.data.params["a"]) == ("FINISHED", "1")
+    assert [m.step for m in client.get_metric_history(ids[0], "reward")] == [1, 2]
+
+
 def test_a_dead_server_costs_one_warning_and_no_exception(caplog, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as free:

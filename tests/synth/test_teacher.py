@@ -78,9 +78,10 @@ def test_an_episode_is_a_function_of_seed_and_task(small_data, chat, config):
 
 def test_captions_teach_the_words_of_the_thoughts(small_data, chat, config):
     _, tasks = small_data
-    made = list(captions(tasks, chat, config))
-    assert len(made) == len(tasks)
+    made = [trajectory for task in tasks for trajectory in captions(task, chat, config)]
+    thoughts = Counter(trajectory.turns[0].text.split(".")[0].rsplit(" ", 2)[0] for trajectory in made)
+    assert thoughts["<think>The mark is on"] == len(tasks)
+    assert len(made) - len(tasks) == sum(t.turns[0].text.startswith("<think>There is no mark.") for t in made) > 0
     for trajectory in made:
-        assert trajectory.turns[0].text.startswith("<think>The mark is on ")
         assert sum(trajectory.transcript.sampled) > 10
-        assert len(trajectory.transcript.media) == len(trajectory.prompt_frames)
+        assert len(trajectory.transcript.media) == len(trajectory.prompt_frames) == 1
