@@ -178,7 +178,8 @@ class Tracker:
             return None
         same = f"attributes.run_name = '{self._run_name}' and tags.{FOLDER_TAG} = '{self._tags[FOLDER_TAG]}'"
         wanted = f"{same} and attributes.status != 'FINISHED'"
-        newest = client.search_runs([self._experiment_id], wanted, max_results=1, order_by=["attributes.start_time DESC"])
+        order = ["attributes.start_time DESC"]
+        newest = client.search_runs([self._experiment_id], wanted, max_results=1, order_by=order)
         if not newest:
             return None
         client.update_run(newest[0].info.run_id, status="RUNNING")
