@@ -80,9 +80,9 @@ def test_an_episode_is_a_function_of_seed_and_task(small_data, chat, config):
 def test_captions_teach_the_words_of_the_thoughts(small_data, chat, config):
     _, tasks = small_data
     made = [trajectory for task in tasks for trajectory in captions(task, chat, config)]
-    thoughts = Counter(trajectory.turns[0].text.split(".")[0].rsplit(" ", 2)[0] for trajectory in made)
-    assert thoughts["<think>The mark is on"] == len(tasks)
-    assert len(made) - len(tasks) == sum(t.turns[0].text.startswith("<think>There is no mark.") for t in made) > 0
+    marked = [t for t in made if t.turns[0].text.startswith("<think>The mark is on ")]
+    plain = [t for t in made if t.turns[0].text.startswith("<think>There is no mark.")]
+    assert len(marked) == len(tasks) > len(plain) == len(made) - len(marked) > 0
     for trajectory in made:
         assert sum(trajectory.transcript.sampled) > 10
         assert len(trajectory.transcript.media) == len(trajectory.prompt_frames) == 1
