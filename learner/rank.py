@@ -112,7 +112,7 @@ class Rank:
             {"params": [p for _, p in named if (p.ndim > 1) == decays], "decays": decays, "weight_decay": 0.0}
             for decays in (True, False)
         ]
-        optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
+        optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, ranks.beta2), fused=True)
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=self._policy, optimizer=optimizer, config=self._deepspeed_config(), dist_init_required=False
         )
