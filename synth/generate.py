@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from actors.request import sentence
 from configs import Config
 from env.task import Task, VisualPrompt, save_tasks
+from synth.errors import raise_first
 from synth.questions import DIMENSIONS, Question, answer, candidates, vocabulary
 from synth.render import instance_mask, render_frame, write_video
 from synth.world import World, make_world
@@ -30,6 +32,7 @@ def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
 
     Raises:
         ValueError: a question kind that the world does not know, or a config that yields no task.
+        SynthError: a video could not be made.
     """
     import ray.data
 
@@ -45,6 +48,7 @@ def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
         for index in range(count)
     ]
     made = ray.data.from_items(videos).map(_make_video, fn_args=(config, out_dir)).take_all()
+    raise_first(row["error"] for row in made)
     tasks = {split: _ordered(made, split) for split in ("test", "train")}
     for split, found in tasks.items():
         if not found:
@@ -59,14 +63,21 @@ def _ordered(made: list[dict[str, Any]], split: str) -> list[Task]:
 
 
 def _make_video(item: dict[str, Any], config: Config, out_dir: Path) -> dict[str, Any]:
-    seed = config.seed * 10**6 + item["index"] + (TEST_SEEDS if item["split"] == "test" else 0)
     name = f"{item['split']}-{item['index']:05d}"
+    try:
+        return {**item, "tasks": _tasks(item, name, config, out_dir), "error": None}
+    except Exception as error:  # noqa: BLE001 - Ray Data passes on no error's class: the driver raises it
+        return {**item, "tasks": [], "error": f"{name}: {sentence(error)}"}
+
+
+def _tasks(item: dict[str, Any], name: str, config: Config, out_dir: Path) -> list[Task]:
+    """The video of an item, and its tasks."""
+    seed = config.seed * 10**6 + item["index"] + (TEST_SEEDS if item["split"] == "test" else 0)
     world = make_world(seed, config.world)
     write_video(world, out_dir / "videos" / f"{name}.mp4", config.world)
     rng = np.random.default_rng([seed, 11])
     questions = _choose(world, config, item["index"], rng)
-    tasks = [_task(world, question, f"{name}-{i}", name, config, out_dir, rng) for i, question in enumerate(questions)]
-    return {**item, "tasks": tasks}
+    return [_task(world, question, f"{name}-{i}", name, config, out_dir, rng) for i, question in enumerate(questions)]
 
 
 def _choose(world: World, config: Config, index: int, rng: np.random.Generator) -> list[Question]:

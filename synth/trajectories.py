@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from actors.loop import play
+from actors.request import sentence
 from configs import Config
 from env.chat import ChatFormat
 from env.task import Task
 from env.transcript import Trajectory
+from synth.errors import raise_first
 from synth.perception import captions
 from synth.teacher import TeacherPolicy
 
@@ -21,13 +23,21 @@ BATCH = 16
 
 
 def teacher_trajectories(config: Config, tasks: list[Task], model_dir: str | Path) -> list[Trajectory]:
-    """Play the first `teacher.tasks` tasks on Ray Data actors; the episodes answered right, in the tasks' order."""
+    """Play the first `teacher.tasks` tasks on Ray Data actors; the episodes answered right, in the tasks' order.
+
+    Raises:
+        SynthError: an episode could not be played.
+    """
     played = _run(config, tasks[: config.teacher.tasks], model_dir, "episodes")
     return [trajectory for trajectory in played if trajectory.rewards.accuracy == 1.0]
 
 
 def caption_trajectories(config: Config, tasks: list[Task], model_dir: str | Path) -> list[Trajectory]:
-    """Captions of frames, in the tasks' order."""
+    """Captions of frames, in the tasks' order.
+
+    Raises:
+        SynthError: a frame could not be read.
+    """
     return _run(config, tasks, model_dir, "captions")
 
 
@@ -53,6 +63,7 @@ def _run(config: Config, tasks: list[Task], model_dir: str | Path, what: str) ->
         compute=ray.data.ActorPoolStrategy(size=min(workers, max(1, len(tasks) // BATCH))),
     )
     rows = sorted(dataset.take_all(), key=lambda row: row["order"])
+    raise_first(row["error"] for row in rows)
     return [Trajectory.from_dict(json.loads(row["trajectory"])) for row in rows]
 
 
@@ -65,14 +76,22 @@ class _Worker:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         tasks, order = list(batch["task"]), list(batch["order"])
-        if self._what == "captions":
-            made = [list(captions(task, self._chat, self._config)) for task in tasks]
-        else:
-            made = [[episode] for episode in asyncio.run(self._play(tasks))]
+        try:
+            made = self._make(tasks)
+        except Exception as error:  # noqa: BLE001 - Ray Data passes on no error's class: the driver raises it
+            return {"order": order[:1], "trajectory": [""], "error": [sentence(error)]}
+        rows = [(place, json.dumps(t.to_dict())) for place, of_task in zip(order, made, strict=True) for t in of_task]
         return {
-            "order": [place for place, of_task in zip(order, made, strict=True) for _ in of_task],
-            "trajectory": [json.dumps(trajectory.to_dict()) for of_task in made for trajectory in of_task],
+            "order": [place for place, _ in rows],
+            "trajectory": [text for _, text in rows],
+            "error": [""] * len(rows),
         }
+
+    def _make(self, tasks: list[Task]) -> list[list[Trajectory]]:
+        """The trajectories of each task."""
+        if self._what == "captions":
+            return [list(captions(task, self._chat, self._config)) for task in tasks]
+        return [[episode] for episode in asyncio.run(self._play(tasks))]
 
     async def _play(self, tasks: list[Task]) -> list[Trajectory]:
         episodes = [play(task, self._teacher, self._chat, self._config.episode) for task in tasks]

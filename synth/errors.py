@@ -1,0 +1,14 @@
+"""What goes wrong in a pipeline's worker, brought to the driver: Ray Data passes on the text of an error alone."""
+
+from collections.abc import Iterable
+
+
+class SynthError(RuntimeError):
+    """Data could not be made, said in one sentence."""
+
+
+def raise_first(errors: Iterable[str | None]) -> None:
+    """Raise the first error that there is as a `SynthError`."""
+    for error in errors:
+        if error:
+            raise SynthError(error)
