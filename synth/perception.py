@@ -45,7 +45,7 @@ def _caption(world: World, t: float) -> str:
     """Every instance in sight, in reading order of their places."""
     seen = [who_is_where(world, i, t) for i in range(len(world.instances))]
     return ", ".join(
-        sorted((words for words in seen if words != "gone"), key=lambda words: CELLS.index(words.split(" ", 1)[1]))
+        sorted((words for words in seen if words != "gone"), key=lambda words: CELLS.index(words.split()[1]))
     )
 
 

@@ -44,13 +44,13 @@ def question_of(task: Task) -> tuple[int, Question]:
 
 
 def who_is_where(world: World, index: int, t: float) -> str:
-    """What is seen of an instance, by its colour: `red north west`; `gone` if it can't be seen."""
+    """What is seen of an instance, by its colour: `red north`; `gone` if it can't be seen."""
     colour, cell = world.colour(index, t), world.cell(index, t)
     return f"{colour} {cell}" if colour and cell else "gone"
 
 
 def what_is_there(world: World, index: int, t: float) -> str:
-    """What is seen of an instance, by its place: `north west red`."""
+    """What is seen of an instance, by its place: `north red`."""
     return f"{world.cell(index, t)} {world.colour(index, t)}"
 
 

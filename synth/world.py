@@ -29,8 +29,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "white": (250, 250, 250),
 }
 SHAPES = ("circle", "square", "triangle", "diamond")
-CELLS = tuple(f"{row} {column}" for row in ("north", "middle", "south") for column in ("west", "center", "east"))
-"""Names of the 3x3 cells, row by row."""
+CELLS = ("northwest", "north", "northeast", "west", "center", "east", "southwest", "south", "southeast")
+"""Names of the 3x3 cells, row by row; one word each, for a place of two words is much slower to learn."""
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 
 EventKind = Literal["flash", "double", "dart", "blink"]
