@@ -71,6 +71,9 @@ class GrpoConfig:
     """Epsilon of the clipped ratio."""
     kl_coef: float = 0.001
     """Beta, weight of the low-variance KL to the reference policy (paper, training details)."""
+    advantage_eps: float = 1e-6
+    """Added to a group's standard deviation of rewards. As small as this, it gives a group that differs in the number
+    of calls alone the same weight as one that differs in right and wrong."""
     drop_uniform_groups: bool = True
     """Leave out groups whose rewards are all equal: their advantages are zero."""
     max_staleness: int = 0

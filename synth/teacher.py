@@ -24,7 +24,7 @@ from synth.world import EVENT_S, SLOT_S, World, make_world
 
 VIEW, CROP = "view_visual_prompt", "crop_video"
 CONCLUSIONS = {
-    "direction": "It darts {}.",
+    "direction": "From {} to {}, so {}.",
     "feature": "It flashes {}.",
     "forward": "It flashes {}.",
     "reverse": "It flashes {}.",
@@ -50,8 +50,8 @@ def who_is_where(world: World, index: int, t: float) -> str:
 
 
 def what_is_there(world: World, index: int, t: float) -> str:
-    """What is seen of an instance, by its place: `north red`."""
-    return f"{world.cell(index, t)} {world.colour(index, t)}"
+    """What is seen of an instance, by its place: `north red`; `north gone` if it can't be seen."""
+    return f"{world.cell(index, t)} {world.colour(index, t) or 'gone'}"
 
 
 class TeacherPolicy:
@@ -107,11 +107,16 @@ def _seen(world: World, question: Question, env: VideoEnv) -> str:
 
 
 def _conclusion(world: World, question: Question) -> str:
-    words: tuple[str | None, ...] = (answer(world, question),)
-    if question.kind == "sequence" and question.window:
-        event = world.instances[question.target].events[question.window[0] // SLOT_S]
-        words = event.value if event else words
-    return CONCLUSIONS[question.kind].format(*words)
+    right = answer(world, question)
+    if question.kind not in ("sequence", "direction") or question.window is None:
+        return CONCLUSIONS[question.kind].format(right)
+    slot = question.window[0] // SLOT_S
+    event = world.instances[question.target].events[slot]
+    assert event is not None
+    if question.kind == "sequence":
+        return CONCLUSIONS["sequence"].format(*event.value)
+    rest, aside = (world.cell(question.target, slot * SLOT_S + event.offset_s + since) for since in (0.0, 0.75))
+    return CONCLUSIONS["direction"].format(rest, aside, right)
 
 
 def _readings(world: World, question: Question, times: Sequence[float]) -> list[str]:
@@ -121,16 +126,14 @@ def _readings(world: World, question: Question, times: Sequence[float]) -> list[
     target = question.target
     if question.other is not None:
         return [f"{times[0]:.1f} {who_is_where(world, i, times[0])}" for i in (target, question.other)]
+    look = who_is_where if question.kind == "direction" else what_is_there
     readings = [f"{times[0]:.1f} {who_is_where(world, target, times[0])}"]
     gone = 0
     for before, time in pairwise(times):
-        if question.kind == "direction":
-            seen = who_is_where(world, target, time)
-        elif question.kind == "counting" and world.colour(target, time) is None:
+        seen = look(world, target, time)
+        if world.colour(target, time) is None:
             gone += world.colour(target, before) is not None
-            seen = f"gone {gone}"
-        else:
-            seen = "here" if question.kind == "counting" else what_is_there(world, target, time)
+            seen = f"{seen} {gone}"
         readings.append(f"{time:.1f} {seen}")
     return readings
 
