@@ -55,7 +55,7 @@ class TeacherConfig:
 
     tasks: int = 2400
     """Training tasks the teacher plays; only the right episodes are kept."""
-    hasty: dict[str, float] = field(default_factory=lambda: {"spatial": 0.5, "reverse": 0.86})
+    hasty: dict[str, float] = field(default_factory=lambda: {"feature": 0.9, "spatial": 0.3})
     """By question kind, the chance that it trusts the first look where a closer one is needed, and guesses."""
     wander: float = 0.0
     """Chance that it first crops a stretch that has nothing to do with the question."""

@@ -43,9 +43,8 @@ def cut_batch(groups: Sequence[PlayedGroup], version: int, config: GrpoConfig) -
         else:
             kept += 1
             trajectories += group.trajectories
-            advantages += group_advantages(torch.tensor([rewards], dtype=torch.float64), config.advantage_eps)[
-                0
-            ].tolist()
+            scored = torch.tensor([rewards], dtype=torch.float64)
+            advantages += group_advantages(scored, config.advantage_eps)[0].tolist()
     ages = tuple(staleness(trajectory, version) for trajectory in trajectories)
     return TrainingBatch(tuple(trajectories), tuple(advantages), kept, uniform, stale, ages)
 
