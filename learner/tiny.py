@@ -4,7 +4,9 @@ Invariant: the folder is indistinguishable in kind from a released Qwen3-VL chec
 `Qwen3VLForConditionalGeneration.from_pretrained` and vLLM load it without knowing that it is small.
 """
 
+import re
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from configs.policy import TinyModelConfig
@@ -109,7 +111,10 @@ def _bpe(vocab_size: int, texts: Iterable[str]):
         show_progress=False,
     )
     two_digits = [f"{number:02d}" for number in range(100)]
-    tokenizer.train_from_iterator([*two_digits * 100, *texts], trainer)
+    # The trainer does not know them: left in, `>` would grow together with the word behind a tag.
+    tags = re.compile("|".join(re.escape(str(token.content)) for token in special + added))
+    words = (piece for text in texts for piece in tags.split(text))
+    tokenizer.train_from_iterator(chain(two_digits * 100, words), trainer)
     tokenizer.add_tokens(added)
     return tokenizer
 

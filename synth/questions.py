@@ -33,13 +33,13 @@ EVENT_OF = {
 """The event that a kind asks about."""
 TEXTS = {
     "attribute": "What colour is {target}?",
-    "direction": "Between {start} s and {end} s, which way does {target} dart?",
+    "direction": "Which way does {target} dart between {start} s and {end} s?",
     "feature": "Between {start} s and {end} s, which colour does {target} flash?",
-    "forward": "Which colour does {target} flash right after the marked moment?",
-    "reverse": "Which colour did {target} flash right before the marked moment?",
-    "sequence": "Between {start} s and {end} s, {target} flashes two colours. Which one comes first?",
-    "spatial": "Between {start} s and {end} s, is {target} {choice} the {other} one?",
-    "counting": "Between {start} s and {end} s, how often does {target} vanish?",
+    "forward": "Which colour does {target} flash between the marked moment and {end} s?",
+    "reverse": "Which colour did {target} flash between {start} s and the marked moment?",
+    "sequence": "From {start} s to {end} s, {target} flashes two colours. Which one comes first?",
+    "spatial": "Is {target} {choice} the {other} one between {start} s and {end} s?",
+    "counting": "How often does {target} vanish between {start} s and {end} s?",
 }
 TARGETS = {
     "rectangle": "the target in the box",

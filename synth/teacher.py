@@ -158,7 +158,8 @@ def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
         seed, question = question_of(task)
         world = make_world(seed, world_config)
         mark = f"The mark is on {who_is_where(world, question.target, question.mark_time_s)}."
-        yield task.question
+        yield f"<|im_start|>system\nAnswer with the tools {VIEW}, {CROP}.\nAnswer the question.\nSay what you see.\n"
+        yield f"<|im_start|>user\n{task.question}<|im_end|>\n<|im_start|>assistant\n"
         yield _call("Look at the mark.", VIEW)
         yield _answer(f"{mark} This should be right. It is the same. There is no mark.", task.answer)
         if question.window:
