@@ -6,6 +6,7 @@ exit status 2 (`--traceback` shows where); Ctrl-C is 130.
 
 import argparse
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -197,7 +198,7 @@ def _our_error(error: BaseException) -> BaseException | None:
         return _our_error(cause)
     if any(kind.__module__.split(".")[0] in ROOMS for kind in type(error).__mro__):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if os.strerror(errno.ENOSPC) in str(error):  # libraries wrap it in errors of their own
         return error
     if type(error) is not ValueError or error.__traceback__ is None:
         return None

@@ -1,5 +1,6 @@
 """The command line: what it prints, and how it ends."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,20 @@ def test_an_error_that_ray_brings_back_is_told_as_it_was(served, capsys):
     served.error = RayTaskError("f", "Traceback (most recent call last)", cause).as_instanceof_cause()
     assert videoseeker.main(["train"]) == 2
     assert capsys.readouterr().err == "videoseeker: clip.mp4: is empty\n"
+
+
+def test_a_full_disk_is_one_sentence(served, capsys):
+    full = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(OSError, match="No space left") as error:
+        os.write(full, b"x")
+    os.close(full)
+    served.error = error.value
+    assert videoseeker.main(["train"]) == 2
+    served.error = RuntimeError(f"while serializing: {error.value}")
+    assert videoseeker.main(["train"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "No space left on device" in first
+    assert "No space left on device" in second
 
 
 def test_a_plain_value_error_is_a_sentence_where_a_room_raised_it():

@@ -6,6 +6,7 @@ from PIL import Image
 
 from env.judge import judge
 from env.task import load_tasks
+from synth.errors import SynthError
 from synth.generate import _make_video, make_tasks
 from synth.teacher import question_of
 from synth.world import make_world
@@ -50,6 +51,10 @@ def test_the_pipeline_makes_the_same_folder_twice_with_disjoint_worlds(config, t
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         counts = [make_tasks(small, tmp_path / name) for name in ("a", "b")]
+        (tmp_path / "c" / "videos" / "train-00001.mp4").mkdir(parents=True)
+        with pytest.raises(SynthError, match="^train-00001: IsADirectoryError: "):
+            make_tasks(small, tmp_path / "c")
+        assert not list((tmp_path / "c").glob("*.jsonl"))
     finally:
         ray.shutdown()
     assert counts[0] == counts[1]
