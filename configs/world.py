@@ -55,8 +55,9 @@ class TeacherConfig:
 
     tasks: int = 2400
     """Training tasks the teacher plays; only the right episodes are kept."""
-    hasty: dict[str, float] = field(default_factory=lambda: {"feature": 0.9, "spatial": 0.3})
-    """By question kind, the chance that it trusts the first look where a closer one is needed, and guesses."""
+    hasty: dict[str, float] = field(default_factory=lambda: {"point": 0.88, "arrow": 0.88})
+    """By kind of visual prompt, the chance that it trusts the first look where a closer one is needed, and guesses.
+    Like the habits of real teachers it hangs on something that has nothing to do with the question."""
     wander: float = 0.0
     """Chance that it first crops a stretch that has nothing to do with the question."""
     recheck: float = 0.7

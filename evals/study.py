@@ -38,8 +38,8 @@ def run_demo(config: Config) -> Path:
     """
     started = time.monotonic()
     with PeakMemory() as memory:
-        scores = {"no_tools": trained_arm(config, "no_tools")["grpo"]}
-        scores |= trained_arm(config, "both")
+        agent = trained_arm(config, "both")
+        scores = {"no_tools": trained_arm(config, "no_tools")["grpo"], **agent}
         ray.shutdown()
         folder = RunFolder.of(with_arm(config, "both"))
         served = ask_served(config, folder.policy, load_tasks(folder.test)[0])

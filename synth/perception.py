@@ -50,7 +50,7 @@ def _caption(world: World, t: float) -> str:
 
 
 def _trajectory(task: Task, chat: ChatFormat, frame: Frame, thought: str, world: World) -> Trajectory:
-    text = f"<think>{thought}</think><answer>{_caption(world, frame.time_s)}.</answer>"
+    text = f"<think>{thought}</think><answer> {_caption(world, frame.time_s)}.</answer>"
     transcript = Transcript()
     transcript.append_prompt(chat.prompt("Say what you see.", (f"{frame.time_s:.1f} s ", frame)))
     ids = chat.encode(text)

@@ -79,7 +79,7 @@ class TeacherPolicy:
         steps: list[Callable[[VideoEnv], str]] = []
         if VIEW in tools:
             steps.append(lambda env: _call("Look at the mark.", VIEW))
-        hasty = rng.random() < self._teacher.hasty.get(question.kind, 0.0)
+        hasty = rng.random() < self._teacher.hasty.get(task.visual_prompts[0].kind, 0.0)
         wanders, rechecks = rng.random() < self._teacher.wander, rng.random() < self._teacher.recheck
         closer = question.window is not None and CROP in tools and not hasty
         if not closer:
@@ -149,7 +149,8 @@ def _call(thought: str, name: str, **arguments: Any) -> str:
 
 
 def _answer(thought: str, text: str | None) -> str:
-    return f"<think>{thought}</think><answer>{text}</answer>"
+    # With its space the word is the same token as in the thought.
+    return f"<think>{thought}</think><answer> {text}</answer>"
 
 
 def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:

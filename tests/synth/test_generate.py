@@ -52,7 +52,7 @@ def test_the_pipeline_makes_the_same_folder_twice_with_disjoint_worlds(config, t
     try:
         counts = [make_tasks(small, tmp_path / name) for name in ("a", "b")]
         (tmp_path / "c" / "videos" / "train-00001.mp4").mkdir(parents=True)
-        with pytest.raises(SynthError, match="^train-00001: IsADirectoryError: "):
+        with pytest.raises(SynthError, match=r"^train-00001: IsADirectoryError: "):
             make_tasks(small, tmp_path / "c")
         assert not list((tmp_path / "c").glob("*.jsonl"))
     finally:

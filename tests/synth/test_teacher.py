@@ -53,7 +53,7 @@ def test_its_thoughts_say_what_is_in_every_frame_it_fetched(small_data, chat, co
 
 def test_its_habits_show_hasty_guesses_and_needless_calls(small_data, chat, config):
     _, tasks = small_data
-    hasty = TeacherConfig(hasty=dict.fromkeys(config.world.kinds, 1.0), wander=0.0, recheck=0.0)
+    hasty = TeacherConfig(hasty=dict.fromkeys(config.world.prompt_kinds, 1.0), wander=0.0, recheck=0.0)
     guesses = played(tasks, chat, config, hasty)
     assert all([call.name for call in trajectory.calls] == ["view_visual_prompt"] for trajectory in guesses)
     assert 0 < sum(trajectory.rewards.accuracy for trajectory in guesses) < len(guesses)
