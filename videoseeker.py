@@ -1,7 +1,7 @@
 """The command line. It reads a config, calls one function of a room, and turns errors into one sentence.
 
 Invariant: whatever ends a command, Ray is shut down by it, and what the rooms say went wrong is one line on stderr with
-exit status 2 (`--traceback` shows where); Ctrl-C is 130.
+exit status 2 (`--traceback` shows where); Ctrl-C and SIGTERM are 130.
 """
 
 import argparse
@@ -23,10 +23,13 @@ Command = Callable[[argparse.Namespace], int | None]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit status."""
     args = _arguments(argv)
+    # To be asked to end is Ctrl-C by another name; shells start background jobs deaf to Ctrl-C itself.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return args.command(args) or 0
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, signal.SIG_IGN)
         print("videoseeker: interrupted", file=sys.stderr)
         return 130
     except Exception as error:

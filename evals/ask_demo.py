@@ -79,9 +79,9 @@ def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Ctrl-C, as a user would; past the deadline its whole session is killed."""
+    """Asked to end; past the deadline its whole session is killed."""
     if server.poll() is None:
-        server.send_signal(signal.SIGINT)
+        server.terminate()
     try:
         server.wait(STOP_S)
     except subprocess.TimeoutExpired:
