@@ -7,6 +7,8 @@ import dataclasses
 import json
 import logging
 import os
+import signal
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,11 +63,14 @@ def start_ray(config: Config) -> None:
     for name in ("ray.data", "ray.rllib", "ray.tune", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
-        return
-    slots = max(os.cpu_count() or 1, config.ranks.ranks * config.ranks.cpus_per_rank + config.grpo.env_runners + 1)
-    ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    local: dict[str, Any] = {}
+    if not os.environ.get("RAY_ADDRESS"):
+        ranks = config.ranks.ranks * config.ranks.cpus_per_rank
+        local = {"num_cpus": max(os.cpu_count() or 1, ranks + config.grpo.env_runners + 1), "include_dashboard": False}
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray takes it for itself, and aborts
 
 
 def run_synth(config: Config) -> RunFolder:
