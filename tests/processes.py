@@ -47,6 +47,8 @@ class Family:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # Shells start background jobs deaf to Ctrl-C, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     def run(self, *arguments: str, timeout_s: float = 300, **environment: str) -> "subprocess.CompletedProcess[str]":
