@@ -20,20 +20,21 @@ _TORCHVISION_SCHEMAS = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 _libraries = []
-"""`torch.library.Library` objects undeclare their operators when they are collected."""
+"""What declares operators in torch takes them back when it is collected."""
 
 
 def adapt() -> None:
     """The entry point; see the module's docstring."""
     import torch
+    from torch import library
 
     if torch.version.cuda is not None or torch.version.hip is not None:
         return
     if _installed_but_broken("torchvision", "_C.so"):
-        library = torch.library.Library("torchvision", "DEF")
+        torchvision = library.Library("torchvision", "DEF")
         for schema in _TORCHVISION_SCHEMAS:
-            library.define(schema)
-        _libraries.append(library)
+            torchvision.define(schema)
+        _libraries.append(torchvision)
     if _installed_but_broken("torchaudio", "lib/*torchaudio*.so"):
         loader = types.ModuleType("torchaudio._extension.utils")
         loader.__dict__.update(_load_lib=_no_library, _check_cuda_version=lambda: None, _init_dll_path=lambda: None)

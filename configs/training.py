@@ -23,7 +23,7 @@ class RanksConfig:
     freeze_vision: bool = False
     """Leave the vision tower as it is (paper, training details)."""
     beta2: float = 0.98
-    """Decay of AdamW's second moments; small, because runs are a few hundred steps long."""
+    """Decay of AdamW's second moments."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
     frame_cache_mib: int = 1024

@@ -184,7 +184,9 @@ def _forget_rows(path: Path, after: int) -> None:
     """Drop the GRPO rows of steps that will be run again."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     kept = [row for row in rows if row["stage"] != "grpo" or row["step"] <= after]
-    path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    partial.replace(path)
 
 
 def _held_out(config: Config, algorithm: GRPO, folder: RunFolder, stage_name: str) -> None:

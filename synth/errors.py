@@ -7,8 +7,8 @@ class SynthError(RuntimeError):
     """Data could not be made, said in one sentence."""
 
 
-def raise_first(errors: Iterable[str | None]) -> None:
-    """Raise the first error that there is as a `SynthError`."""
+def raise_first(errors: Iterable[str]) -> None:
+    """Raise the first error that is not empty as a `SynthError`."""
     for error in errors:
         if error:
             raise SynthError(error)

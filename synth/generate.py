@@ -65,7 +65,7 @@ def _ordered(made: list[dict[str, Any]], split: str) -> list[Task]:
 def _make_video(item: dict[str, Any], config: Config, out_dir: Path) -> dict[str, Any]:
     name = f"{item['split']}-{item['index']:05d}"
     try:
-        return {**item, "tasks": _tasks(item, name, config, out_dir), "error": None}
+        return {**item, "tasks": _tasks(item, name, config, out_dir), "error": ""}
     except Exception as error:  # noqa: BLE001 - Ray Data passes on no error's class: the driver raises it
         return {**item, "tasks": [], "error": f"{name}: {sentence(error)}"}
 

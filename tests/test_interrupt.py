@@ -1,4 +1,4 @@
-"""A run that is interrupted, in whichever phase, ends cleanly; started again it goes on."""
+"""A run that is interrupted while it makes data, in SFT or in GRPO ends cleanly; started again it goes on."""
 
 import shutil
 import signal
@@ -31,7 +31,7 @@ def _end(members: Family, process, how: signal.Signals) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_run_ends_cleanly_in_every_phase_and_goes_on(members, tmp_path):
+def test_an_interrupted_run_ends_cleanly_and_goes_on(members, tmp_path):
     train = ("videoseeker.py", "train", "configs/smoke.yaml", f"runs_dir={tmp_path}", "--resume")
     train += (f"tracking.uri=sqlite:///{tmp_path}/mlflow.db",)
     world = members.start(*train, "world.train_videos=60")
