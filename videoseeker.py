@@ -100,6 +100,30 @@ def _ask(args: argparse.Namespace) -> int:
     return 1 if answer is None else 0
 
 
+def _serve_tools(args: argparse.Namespace) -> None:
+    import tempfile
+
+    from actors.mark import draw_mark, parse_mark
+    from tools.base import Limits, Mark, Scene
+    from tools.mcp_server import HTTP_PATH, serve_http, serve_stdio, tool_server
+    from tools.video import open_video
+
+    episode = load_config(args.config).episode
+    video = open_video(args.video)
+    with tempfile.TemporaryDirectory(prefix="videoseeker-") as folder:
+        marks = []
+        for i, text in enumerate(args.mark):
+            image = Path(folder) / f"mark{i}.png"
+            drawn = draw_mark(parse_mark(text), video, image, episode.tool_timeout_s)
+            marks.append(Mark(drawn.image, drawn.time_s, drawn.kind, drawn.geometry))
+        server = tool_server(Scene(args.video, tuple(marks)), Limits.of(episode))
+        if args.http is None:
+            serve_stdio(server)
+            return
+        print(f"tools of {args.video} at http://{args.host}:{args.http}{HTTP_PATH}  (Ctrl-C stops)", flush=True)
+        serve_http(server, args.host, args.http)
+
+
 def _replay(args: argparse.Namespace) -> None:
     from rich.console import Console
 
@@ -135,6 +159,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         if name == "train":
             sub.add_argument("--resume", action="store_true", help="go on from the run's newest checkpoint")
     _add_ask(commands, common)
+    _add_tools(commands, common)
     replay = commands.add_parser("replay", help="show an episode in the terminal", parents=[common])
     replay.add_argument("file", help="JSONL file of episodes")
     replay.add_argument("--episode", type=int, default=0, help="which one, from 0; negative counts from the end")
@@ -158,6 +183,19 @@ def _add_ask(commands: Any, common: argparse.ArgumentParser) -> None:
     ask.add_argument("--option", action="append", default=[], help="an option of a multiple choice question; repeat it")
     ask.add_argument("--server", default=f"http://{serve.host}:{serve.port}", help="default: %(default)s")
     ask.set_defaults(command=_ask)
+
+
+def _add_tools(commands: Any, common: argparse.ArgumentParser) -> None:
+    tools = commands.add_parser("tools", help="the perception tools by themselves")
+    serve = tools.add_subparsers(required=True, metavar="COMMAND").add_parser(
+        "serve", help="offer the tools on a video over the Model Context Protocol", parents=[common]
+    )
+    serve.add_argument("--video", required=True, help="a video file")
+    serve.add_argument("--mark", action="append", default=[], help="for example rectangle:t=3.2,x=40,y=52,w=30,h=24")
+    serve.add_argument("--config", help="a config file whose episode.* limits the calls")
+    serve.add_argument("--http", type=int, metavar="PORT", help="serve over HTTP at this port; else over stdio")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on over HTTP, default: %(default)s")
+    serve.set_defaults(command=_serve_tools)
 
 
 def _or_dry_run(command: Command) -> Command:

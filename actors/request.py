@@ -75,7 +75,7 @@ def frame_id(ref: FrameRef) -> str:
         OSError: the file is gone.
     """
     stat = os.stat(ref.path)
-    key = f"{ref.path}|{stat.st_size}|{stat.st_mtime_ns}|{ref.time_s!r}|{ref.width}x{ref.height}"
+    key = f"{ref.path}|{stat.st_size}|{stat.st_mtime_ns}|{ref.time_s!r}|{ref.width}x{ref.height}|{ref.region}"
     return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
 

@@ -39,6 +39,12 @@ class EpisodeConfig:
     """Frames a second of a crop."""
     crop_max_frames: int = 32
     """Most frames of a crop, spread evenly over the stretch."""
+    view_max_frames: int = 8
+    """Most single frames that one call gives."""
+    track_max_s: float = 60.0
+    """Most seconds that one call follows the target."""
+    search_max_frames: int = 240
+    """Most frames in which one call looks for the target, spread evenly over the video."""
     pixel_multiple: int = 32
     """Frames are resized to multiples of this many pixels: the policy's patch times its spatial merge.
     Checked against the processor at start."""

@@ -15,13 +15,14 @@ from configs.episode import EpisodeConfig
 from env.prompt import MARK_TOOL, readable, system_prompt, user_content
 from env.reward import score
 from env.spaces import AnyText, ContentSpace
-from env.task import Task
+from env.task import Task, VisualPrompt
 from env.transcript import Rewards, ToolCallRecord, TurnRecord
 from env.turn import ParsedCall, ParsedTurn, parse_turn
 from tools.base import Limits, Mark, Scene, ToolError
 from tools.frame import Content, Frame
 from tools.image import open_image
 from tools.registry import call as call_tool
+from tools.registry import cost_of
 from tools.video import VideoError, open_video
 
 Stop = Literal["answer", "no_answer", "length", "timeout"]
@@ -49,13 +50,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
         self.tasks = tuple(tasks)
         self.action_space = AnyText()
         self.observation_space = ContentSpace(config.pixel_multiple)
-        self.limits = Limits(
-            tool_max_pixels=config.tool_max_pixels,
-            crop_fps=config.crop_fps,
-            crop_max_frames=config.crop_max_frames,
-            pixel_multiple=config.pixel_multiple,
-            timeout_s=config.tool_timeout_s,
-        )
+        self.limits = Limits.of(config)
         self._over = True
         self._result: tuple[Rewards, str | None, Stop] | None = None
 
@@ -81,7 +76,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
         task = (options or {}).get("task") or self._drawn_task()
         content = self._first_look(task)
         self.task = task
-        self.scene = Scene(task.video, tuple(Mark(mark.image, mark.time_s) for mark in task.visual_prompts))
+        self.scene = Scene(task.video, tuple(_mark(prompt) for prompt in task.visual_prompts))
         self.frames = _frames(content)
         self.turns, self.calls = [], []
         self.rounds_left = self.config.max_tool_rounds
@@ -191,7 +186,9 @@ class VideoEnv(gymnasium.Env[Content, str]):
 
     def _end(self, answer: str | None, stop: Stop) -> Rewards:
         format_ok = self._well_formed and answer is not None
-        rewards = score(self.config.reward, self.task, answer, format_ok, len(self.calls))
+        rewards = score(
+            self.config.reward, self.task, answer, format_ok, sum(cost_of(call.name) for call in self.calls)
+        )
         self._over, self._result = True, (rewards, answer, stop)
         return rewards
 
@@ -202,6 +199,10 @@ class VideoEnv(gymnasium.Env[Content, str]):
     def _require_under_way(self) -> None:
         if self._over:
             raise RuntimeError("no episode is under way: call reset")
+
+
+def _mark(prompt: VisualPrompt) -> Mark:
+    return Mark(prompt.image, prompt.time_s, prompt.kind, prompt.geometry)
 
 
 def _frames(content: Content) -> list[Frame]:

@@ -6,13 +6,13 @@ from env.task import Task
 from env.transcript import Rewards
 
 
-def score(config: RewardConfig, task: Task, answer: str | None, format_ok: bool, calls: int) -> Rewards:
+def score(config: RewardConfig, task: Task, answer: str | None, format_ok: bool, calls: float) -> Rewards:
     """The reward and its parts.
 
     Args:
         answer: the parsed answer; None if the episode ended without one.
         format_ok: every turn was well formed and the episode ended with an answer.
-        calls: N, the tool calls asked for, the refused ones included.
+        calls: N, the tool calls asked for, the refused ones included, each counted at its tool's cost.
     """
     accuracy = judge(task, answer)
     form = float(format_ok)

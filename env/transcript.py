@@ -148,16 +148,16 @@ class Trajectory:
     def from_dict(row: dict[str, Any]) -> "Trajectory":
         """The inverse of `to_dict`."""
         transcript = row["transcript"]
-        media = [Media(FrameRef(**m["frame"]), m["start"], m["tokens"]) for m in transcript["media"]]
+        media = [Media(FrameRef.from_dict(m["frame"]), m["start"], m["tokens"]) for m in transcript["media"]]
         return Trajectory(
             **{
                 **row,
                 "transcript": Transcript(**{**transcript, "media": media}),
                 "rewards": Rewards(**row["rewards"]),
                 "calls": tuple(ToolCallRecord(**call) for call in row["calls"]),
-                "prompt_frames": tuple(FrameRef(**frame) for frame in row["prompt_frames"]),
+                "prompt_frames": tuple(FrameRef.from_dict(frame) for frame in row["prompt_frames"]),
                 "turns": tuple(
-                    TurnRecord(t["text"], t["observation"], tuple(FrameRef(**f) for f in t["frames"]))
+                    TurnRecord(t["text"], t["observation"], tuple(FrameRef.from_dict(f) for f in t["frames"]))
                     for t in row["turns"]
                 ),
             }

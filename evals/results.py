@@ -32,15 +32,25 @@ def run_results(config: Config) -> Path:
                 scores[arm][stage].append(found)
             rows += metrics_of(RunFolder.of(with_arm(run, arm)))
     PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page(config, scores, rows))
+    report = Path(config.runs_dir) / config.name / "report.json"
+    PAGE.write_text(page(config, scores, rows, json.loads(report.read_text()) if report.is_file() else None))
     print(f"results: {PAGE}")
     return PAGE
 
 
-def page(config: Config, scores: dict[str, dict[str, list[Scores]]], rows: list[dict[str, Any]]) -> str:
-    """The Markdown of the results."""
+def page(
+    config: Config,
+    scores: dict[str, dict[str, list[Scores]]],
+    rows: list[dict[str, Any]],
+    demo: dict[str, Any] | None = None,
+) -> str:
+    """The Markdown of the results.
+
+    Args:
+        demo: the report of `make demo` with this config, if it was run.
+    """
     questions = scores["both"]["grpo"][0].accuracy.tasks
-    mismatch = max(row["mismatch_kl"] for row in rows if row["stage"] == "grpo" and row.get("updates"))
+    mismatch = max(abs(row["mismatch_kl"]) for row in rows if row["stage"] == "grpo" and row.get("updates"))
     lines = [
         "# Results",
         "",
@@ -52,9 +62,11 @@ def page(config: Config, scores: dict[str, dict[str, list[Scores]]], rows: list[
         "|---|---|---|---|---|---|---|",
     ]
     lines += [_arm_row(arm, scores[arm]) for arm in ARMS]
+    lines += ["", *_margins(scores), "", f"Largest mismatch KL of any step of any run: {mismatch:.1e}."]
     lines += ["", "## By dimension (SFT + GRPO)", "", *_dimension_table(scores), ""]
-    lines += [f"Largest mismatch KL of any step of any run: {mismatch:.1e}.", "", "```json", _machine_readable(scores)]
-    return "\n".join([*lines, "```", ""])
+    if demo:
+        lines += ["## What one run costs", "", *_cost(demo), ""]
+    return "\n".join([*lines, "```json", _machine_readable(scores), "```", ""])
 
 
 def _arm_row(arm: str, stages: dict[str, list[Scores]]) -> str:
@@ -65,6 +77,25 @@ def _arm_row(arm: str, stages: dict[str, list[Scores]]) -> str:
     cells += [f"{100 * fmean(found.tool_error_rate for found in final):.2f} %"]
     cells += [f"{100 * fmean(found.parse_rate for found in final):.2f} %"]
     return f"| {' | '.join(cells)} |"
+
+
+def _margins(scores: dict[str, dict[str, list[Scores]]]) -> list[str]:
+    """What the tools and GRPO are worth, in points."""
+    final = {arm: 100 * fmean(found.accuracy.mean for found in stages["grpo"]) for arm, stages in scores.items()}
+    start = 100 * fmean(found.accuracy.mean for found in scores["both"]["sft"])
+    against = {f"over {LABELS[arm]}": final["both"] - final[arm] for arm in ARMS if arm != "both"}
+    margins = {**against, "over SFT alone": final["both"] - start}
+    return [f"Mark + crop after GRPO: {', '.join(f'{points:+.1f} points {what}' for what, points in margins.items())}."]
+
+
+def _cost(demo: dict[str, Any]) -> list[str]:
+    """The time and memory that the demo took."""
+    speed = demo["tokens_per_s"]
+    return [
+        f"`make demo` (two arms, seed {demo['seed']}, and a question to the served agent): {demo['wall_s'] / 60:.1f} "
+        f"minutes after the install, at most {demo['peak_rss_gib']:.1f} GiB of memory of all processes together; "
+        f"{speed['rollout']:,.0f} tokens a second sampled in rollouts, {speed['learner']:,.0f} trained on.",
+    ]
 
 
 def _dimension_table(scores: dict[str, dict[str, list[Scores]]]) -> list[str]:

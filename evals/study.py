@@ -74,7 +74,7 @@ def summary(scores: dict[str, Scores], rows: Iterable[dict[str, Any]]) -> dict[s
         "tool_error_rate": round(scores["grpo"].tool_error_rate, 4),
         "parse_rate": round(scores["grpo"].parse_rate, 4),
         "seconds_per_episode": round(scores["grpo"].seconds, 3),
-        "mismatch_kl_max": max((row["mismatch_kl"] for row in steps), default=0.0),
+        "mismatch_kl_max": max((abs(row["mismatch_kl"]) for row in steps), default=0.0),
         "tokens_per_s": {
             "rollout": round(fmean(row["rollout_tokens_per_s"] for row in steps), 1) if steps else 0.0,
             "learner": round(fmean(row["learner_tokens_per_s"] for row in steps), 1) if steps else 0.0,

@@ -5,10 +5,11 @@ Invariant: a tool sees handles (`video_1`, `frame_1`), never paths; a call that 
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from configs.episode import EpisodeConfig
 from tools.frame import Content
 
 
@@ -24,6 +25,10 @@ class Mark:
     """Path of the image."""
     time_s: float
     """Presentation time of the frame that was marked, seconds."""
+    kind: str = ""
+    """One of the eight kinds; empty if it is not known."""
+    geometry: Mapping[str, Any] | None = None
+    """What was drawn, in pixels of the image, as `tools.visual_prompt.draw` tells it; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +51,43 @@ class Limits:
     """Frames a second of a crop."""
     crop_max_frames: int
     """Most frames of a crop."""
+    view_max_frames: int
+    """Most single frames that one call gives."""
+    track_max_s: float
+    """Most seconds that one call follows the target."""
+    search_max_frames: int
+    """Most frames in which one call looks for the target."""
     pixel_multiple: int
     """Width and height of a frame are multiples of this, pixels."""
     timeout_s: float
     """Deadline of the decoding, seconds."""
+
+    @staticmethod
+    def of(config: EpisodeConfig) -> "Limits":
+        """The limits that an episode's config sets."""
+        return Limits(
+            tool_max_pixels=config.tool_max_pixels,
+            crop_fps=config.crop_fps,
+            crop_max_frames=config.crop_max_frames,
+            view_max_frames=config.view_max_frames,
+            track_max_s=config.track_max_s,
+            search_max_frames=config.search_max_frames,
+            pixel_multiple=config.pixel_multiple,
+            timeout_s=config.tool_timeout_s,
+        )
 
 
 @dataclass(frozen=True)
 class Tool:
     """A perception tool made of a function `(scene, limits, parameters...) -> Content`.
 
-    The function's docstring is the description; each parameter is `Annotated[float | str, "what it is"]`.
+    The function's docstring is the description; each parameter is `Annotated[kind, "what it is"]` of a kind in
+    `_JSON_TYPES`.
     """
 
     function: Callable[..., Content]
+    cost: float = 1.0
+    """What a call counts for in R_par (paper: each call is one)."""
 
     @property
     def name(self) -> str:
@@ -74,7 +102,7 @@ class Tool:
         parameters = self._parameters()
         properties = {}
         for name, (kind, description, default) in parameters.items():
-            properties[name] = {"type": _JSON_TYPES[kind], "description": description}
+            properties[name] = {**_JSON_TYPES[kind], "description": description}
             if default is not inspect.Parameter.empty:
                 properties[name]["default"] = default
         schema = {
@@ -111,14 +139,18 @@ class Tool:
             raise ToolError(f"{self.name} needs {listed(missing)}; it takes {listed(parameters)}")
         return {name: _checked(name, parameters[name][0], value) for name, value in arguments.items()}
 
-    def _parameters(self) -> dict[str, tuple[type, str, Any]]:
+    def _parameters(self) -> dict[str, tuple[Any, str, Any]]:
         """Name -> (type, description, default) of what the caller gives."""
         hints = get_type_hints(self.function, include_extras=True)
         own = list(inspect.signature(self.function).parameters.values())[2:]
         return {p.name: (*_annotated(hints[p.name]), p.default) for p in own}
 
 
-_JSON_TYPES = {float: "number", str: "string"}
+_JSON_TYPES: dict[Any, dict[str, Any]] = {
+    float: {"type": "number"},
+    str: {"type": "string"},
+    list[float]: {"type": "array", "items": {"type": "number"}},
+}
 
 
 def listed(names: Any) -> str:
@@ -127,18 +159,26 @@ def listed(names: Any) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def _annotated(hint: Any) -> tuple[type, str]:
+def _annotated(hint: Any) -> tuple[Any, str]:
     if get_origin(hint) is not Annotated or get_args(hint)[0] not in _JSON_TYPES:
-        raise TypeError(f"a tool's parameter must be Annotated[float or str, description], not {hint}")
+        raise TypeError(f"a tool's parameter must be Annotated[float, str or list[float], description], not {hint}")
     kind, description = get_args(hint)
     return kind, description
 
 
-def _checked(name: str, kind: type, value: Any) -> Any:
+def _checked(name: str, kind: Any, value: Any) -> Any:
     if kind is str:
         if not isinstance(value, str):
             raise ToolError(f"{name} must be a string, not {shown(value)}")
         return value
+    if kind is float:
+        return _number(name, value)
+    if not isinstance(value, list):
+        raise ToolError(f"{name} must be a list of numbers such as [1.5, 2], not {shown(value)}")
+    return [_number(f"{name}[{i}]", item) for i, item in enumerate(value)]
+
+
+def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ToolError(f"{name} must be a plain number such as 12.5, not {shown(value)}")
     try:

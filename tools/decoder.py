@@ -77,14 +77,22 @@ class Decoder:
             try:
                 fast[:] = fast or [DecordReader(request["path"])]
                 for row, index in enumerate(indices):
-                    pixels[row] = resize(fast[0].read(index), width, height)
+                    pixels[row] = _cut(fast[0].read(index), request)
             except Exception:  # noqa: BLE001 - whatever decord raises, the file is read with PyAV
                 reader = "pyav"
         if reader == "pyav":
             for row, index in enumerate(indices):
                 shown[row], frame = truth.read(index)
-                pixels[row] = resize(frame, width, height)
+                pixels[row] = _cut(frame, request)
         return {"shown": shown, "reader": reader}, pixels.reshape(-1).data
+
+
+def _cut(frame: np.ndarray, request: dict[str, Any]) -> np.ndarray:
+    """The region asked for, at the size asked for."""
+    if request.get("region"):
+        left, top, right, bottom = request["region"]
+        frame = np.ascontiguousarray(frame[top:bottom, left:right])
+    return resize(frame, request["width"], request["height"])
 
 
 def serve(connection: Connection) -> None:

@@ -1,8 +1,13 @@
 """A frame as a model sees it, and the reference from which the same pixels can be made again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+Region = tuple[int, int, int, int]
+"""Left, top, right, bottom of a part of an upright frame, pixels; right and bottom are outside."""
 
 
 class VideoError(ValueError):
@@ -21,6 +26,14 @@ class FrameRef:
     """Pixels, as fed to the model."""
     height: int
     """Pixels, as fed to the model."""
+    region: Region | None = None
+    """The part of the frame that was shown; None for the whole of it."""
+
+    @staticmethod
+    def from_dict(row: Mapping[str, Any]) -> "FrameRef":
+        """The inverse of `dataclasses.asdict`, from JSON too."""
+        region = row.get("region")
+        return FrameRef(**{**row, "region": tuple(region) if region else None})
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def open_image(path: str, time_s: float, max_pixels: int, multiple: int) -> Fram
     Raises:
         VideoError: it cannot be read.
     """
-    pixels = _load(path)
+    pixels = load_image(path)
     width, height = fit(pixels.shape[1], pixels.shape[0], max_pixels, multiple)
     pixels = resize(pixels, width, height)
     pixels.setflags(write=False)
@@ -65,12 +65,17 @@ def open_image(path: str, time_s: float, max_pixels: int, multiple: int) -> Fram
 
 def read_image(ref: FrameRef) -> np.ndarray:
     """The pixels that `open_image` gave for this reference."""
-    pixels = resize(_load(ref.path), ref.width, ref.height)
+    pixels = resize(load_image(ref.path), ref.width, ref.height)
     pixels.setflags(write=False)
     return pixels
 
 
-def _load(path: str) -> np.ndarray:
+def load_image(path: str) -> np.ndarray:
+    """An image file at its own size, upright, [height, width, 3] uint8 RGB.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
     try:
         with Image.open(path) as image:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))

@@ -5,11 +5,25 @@ from typing import Any
 
 from tools.base import Limits, Scene, Tool, ToolError, listed, shown
 from tools.crop_video import crop_video
+from tools.find_instance import find_instance
 from tools.frame import Content
+from tools.track_instance import track_instance
+from tools.view_frames import view_frames
 from tools.view_visual_prompt import view_visual_prompt
+from tools.zoom_region import zoom_region
 
-TOOLS: dict[str, Tool] = {tool.name: tool for tool in (Tool(view_visual_prompt), Tool(crop_video))}
+_ALL = (
+    Tool(view_visual_prompt),
+    Tool(crop_video),
+    Tool(view_frames),
+    Tool(zoom_region),
+    Tool(track_instance, cost=2.0),
+    Tool(find_instance, cost=2.0),
+)
+TOOLS: dict[str, Tool] = {tool.name: tool for tool in _ALL}
 """Every tool there is; a task is offered some of them."""
+MARK_TOOLS = frozenset({"view_visual_prompt", "track_instance", "find_instance"})
+"""Tools that make no sense without a marked frame."""
 
 
 def schemas(names: Sequence[str]) -> list[dict[str, Any]]:
@@ -22,6 +36,11 @@ def schemas(names: Sequence[str]) -> list[dict[str, Any]]:
         if name not in TOOLS:
             raise ToolError(f"there is no tool '{name}'; the tools are {listed(TOOLS)}")
     return [TOOLS[name].schema() for name in names]
+
+
+def cost_of(name: str) -> float:
+    """What a call by this name counts for in R_par; 1 where there is no such tool."""
+    return TOOLS[name].cost if name in TOOLS else 1.0
 
 
 def call(name: str, arguments: dict[str, Any], offered: Sequence[str], scene: Scene, limits: Limits) -> Content:

@@ -10,15 +10,17 @@ import math
 import os
 import stat
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from configs.episode import EpisodeConfig
 from tools.decode_process import Ask, DecodeProcess
-from tools.frame import Frame, FrameRef, VideoError
+from tools.frame import Frame, FrameRef, Region, VideoError
 from tools.frame_cache import FrameCache
 from tools.image import fit, open_image, read_image
 
@@ -34,6 +36,8 @@ FRAME_CACHE_BYTES = 256 * 2**20
 """Pixels kept in memory by one process."""
 KNOWN_VIDEOS = 512
 """Videos whose index is kept."""
+SCAN_FRAMES = 16
+"""Frames of a scan that are decoded by one request."""
 TICK_S = 1e-6
 """A time this little before a frame counts as the frame's, so that rounding in a sum of seconds can't miss it."""
 
@@ -72,17 +76,30 @@ class Video:
         )
 
     def frames_at(
-        self, times: Sequence[float], max_pixels: int, multiple: int, timeout_s: float = TIMEOUT_S
+        self,
+        times: Sequence[float],
+        max_pixels: int,
+        multiple: int,
+        timeout_s: float = TIMEOUT_S,
+        region: Region | None = None,
     ) -> list[Frame]:
         """The frame shown at each time: the last that starts at or before it; past an end, the first or the last.
 
-        Pixels are read-only and of the size `fit(width, height, max_pixels, multiple)`.
+        Pixels are read-only and of the size `fit(width, height, max_pixels, multiple)`, those of the region if one is
+        given: it is cut out before it is resized.
 
         Raises:
             VideoError: decoding failed or took longer than `timeout_s`.
+            ValueError: the region is empty or reaches out of the frame.
         """
+        width, height = self.width, self.height
+        if region is not None:
+            left, top, right, bottom = region
+            if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+                raise ValueError(f"no region {region} in a frame of {width}x{height} pixels")
+            width, height = right - left, bottom - top
         indices = [self._index(time_s) for time_s in times]
-        return self._frames(indices, *fit(self.width, self.height, max_pixels, multiple), timeout_s)
+        return self._frames(indices, _Form(*fit(width, height, max_pixels, multiple), region), timeout_s)
 
     def clip(
         self,
@@ -108,59 +125,89 @@ class Video:
         count = min(max_frames, max(1, round((end_s - start_s) * fps)))
         centres = start_s + (np.arange(count) + 0.5) * (end_s - start_s) / count
         indices = sorted({self._index(float(time_s)) for time_s in centres})
-        return self._frames(indices, *fit(self.width, self.height, max_pixels, multiple), timeout_s)
+        return self._frames(indices, _Form(*fit(self.width, self.height, max_pixels, multiple)), timeout_s)
+
+    def scan(
+        self, times: Sequence[float], max_pixels: int, timeout_s: float = TIMEOUT_S
+    ) -> Iterator[tuple[float, np.ndarray]]:
+        """The time and pixels of the frame shown at each time, for a walk over many: they are not kept.
+
+        Raises:
+            VideoError: decoding failed, or all of it took longer than `timeout_s`.
+        """
+        deadline = time.monotonic() + timeout_s
+        form = _Form(*fit(self.width, self.height, max_pixels, 1))
+        indices = [self._index(time_s) for time_s in times]
+        for start in range(0, len(indices), SCAN_FRAMES):
+            part = indices[start : start + SCAN_FRAMES]
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise VideoError(f"{self.path}: looking through {len(indices)} frames took longer than {timeout_s:g} s")
+            onward = sorted(set(part))
+            with _state.process.turn(left_s) as ask:
+                shown, pictures = self._asked(ask, onward, form, left_s)
+            for row in (onward.index(index) for index in part):
+                yield self.times[shown[row]].item(), pictures[row]
 
     def _index(self, time_s: float) -> int:
         if math.isnan(time_s):
             raise ValueError("a time is not a number")
         return max(0, int(np.searchsorted(self.times, time_s + TICK_S, side="right")) - 1)
 
-    def _frames(self, indices: Sequence[int], width: int, height: int, timeout_s: float) -> list[Frame]:
-        found = self._cached(indices, width, height)
+    def _frames(self, indices: Sequence[int], form: "_Form", timeout_s: float) -> list[Frame]:
+        found = self._cached(indices, form)
         if any(index not in found for index in indices):
             with _state.process.turn(timeout_s) as ask:
-                found |= self._cached(indices, width, height)
+                found |= self._cached(indices, form)
                 missing = sorted(set(indices) - found.keys())
                 if missing:
-                    found |= self._decode(ask, missing, width, height, timeout_s)
+                    found |= self._decode(ask, missing, form, timeout_s)
         return [found[index] for index in indices]
 
-    def _cached(self, indices: Sequence[int], width: int, height: int) -> dict[int, Frame]:
+    def _cached(self, indices: Sequence[int], form: "_Form") -> dict[int, Frame]:
         found = {}
         for index in indices:
-            ref = self._ref(index, width, height)
+            ref = self._ref(index, form)
             pixels = _state.frames.get((ref, self._stamp))
             if pixels is not None:
                 found[index] = Frame(ref, pixels, self.times[index].item())
         return found
 
-    def _decode(self, ask: Ask, indices: list[int], width: int, height: int, timeout_s: float) -> dict[int, Frame]:
-        request = {"do": "frames", "path": os.path.abspath(self.path), "stamp": self._stamp, "reader": self.reader}
-        try:
-            head, body = ask({**request, "indices": indices, "width": width, "height": height}, timeout_s)
-        except VideoError:
-            # If it was the fast path that hung or died, the next attempt goes without it.
-            self.reader = "pyav"
-            raise
-        self.reader = head["reader"]
+    def _decode(self, ask: Ask, indices: list[int], form: "_Form", timeout_s: float) -> dict[int, Frame]:
         frames = {}
-        for index, shown, view in zip(indices, head["shown"], _pictures(body, width, height), strict=True):
-            ref = self._ref(shown, width, height)
+        for index, shown, view in zip(indices, *self._asked(ask, indices, form, timeout_s), strict=True):
+            ref = self._ref(shown, form)
             pixels = view.copy()
             pixels.setflags(write=False)
             _state.frames.put((ref, self._stamp), pixels)
             frames[index] = Frame(ref, pixels, self.times[shown].item())
         return frames
 
-    def _ref(self, index: int, width: int, height: int) -> FrameRef:
-        return FrameRef(self.path, self.times[index].item(), width, height)
+    def _asked(self, ask: Ask, indices: Sequence[int], form: "_Form", timeout_s: float) -> tuple[list[int], np.ndarray]:
+        """The indices of the frames that are shown, and their pixels, [frames, height, width, 3] uint8."""
+        request = {"do": "frames", "path": os.path.abspath(self.path), "stamp": self._stamp, "reader": self.reader}
+        try:
+            head, body = ask({**request, "indices": list(indices), **form._asdict()}, timeout_s)
+        except VideoError:
+            # If it was the fast path that hung or died, the next attempt goes without it.
+            self.reader = "pyav"
+            raise
+        self.reader = head["reader"]
+        return head["shown"], np.frombuffer(body, np.uint8).reshape(-1, form.height, form.width, 3)
+
+    def _ref(self, index: int, form: "_Form") -> FrameRef:
+        return FrameRef(self.path, self.times[index].item(), *form)
+
+
+class _Form(NamedTuple):
+    """What is made of a decoded frame."""
+
+    width: int
+    height: int
+    region: Region | None = None
 
 
 _state = _State()
-
-
-def _pictures(body: bytes, width: int, height: int) -> np.ndarray:
-    return np.frombuffer(body, np.uint8).reshape(-1, height, width, 3)
 
 
 def _after_fork() -> None:
@@ -210,7 +257,7 @@ def read_frame(ref: FrameRef, timeout_s: float = TIMEOUT_S) -> np.ndarray:
 
 def _read_video_frame(ref: FrameRef, time_s: float, timeout_s: float) -> np.ndarray:
     video = open_video(ref.path, timeout_s)
-    frame = video._frames([video._index(time_s)], ref.width, ref.height, timeout_s)[0]
+    frame = video._frames([video._index(time_s)], _Form(ref.width, ref.height, ref.region), timeout_s)[0]
     if abs(frame.time_s - time_s) > TICK_S:
         raise VideoError(f"{ref.path}: has no frame at {time_s} s any more; the file was changed")
     return frame.pixels

@@ -34,6 +34,17 @@ def test_the_page_has_a_row_for_every_arm_and_means_over_seeds(scores):
     assert "3.0e-08" in text
     machine = json.loads(text.split("```json\n")[1].split("\n```")[0])
     assert machine["accuracy"]["both"]["grpo"] == [1.0, 1.0, 0.0]
+    assert "+0.0 points over crop only, +66.7 points over SFT alone." in text
+    assert "What one run costs" not in text
+
+
+def test_the_page_tells_the_demo_s_cost_where_it_was_run(scores):
+    stages = {stage: [scores["right"]] for stage in ("sft", "grpo")}
+    demo = {"seed": 3, "wall_s": 90, "peak_rss_gib": 6.41, "tokens_per_s": {"rollout": 1445.2, "learner": 5000.0}}
+    text = page(Config(name="demo"), dict.fromkeys(ARMS, stages), [STEP], demo)
+    assert "seed 3" in text
+    assert "1.5 minutes after the install, at most 6.4 GiB" in text
+    assert "1,445 tokens a second sampled" in text
 
 
 def test_the_report_s_figures_come_from_scores_and_steps(scores):

@@ -1,0 +1,109 @@
+"""What each further tool gives, and what it says to a call that asks too much or makes no sense."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.tools import movies, walk
+from tests.tools.test_registry import LIMITS, frames, text
+from tools.base import Mark, Scene, ToolError
+from tools.registry import TOOLS, call, cost_of
+from tools.video import read_frame
+from tools.visual_prompt import draw
+
+
+@pytest.fixture(scope="module")
+def numbered(films) -> Scene:
+    return Scene(films["even"], ())
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory) -> Scene:
+    folder = tmp_path_factory.mktemp("walked")
+    marked, geometry = draw(walk.picture(2.0), "ellipse", box=(*walk.place(2.0), walk.SIDE, walk.SIDE))
+    Image.fromarray(marked).save(folder / "mark.png")
+    return Scene(walk.write(folder / "walk.mp4"), (Mark(str(folder / "mark.png"), 2.0, "ellipse", geometry),))
+
+
+def run(scene: Scene, name: str, **arguments):
+    return call(name, arguments, list(TOOLS), scene, LIMITS)
+
+
+def test_single_frames_come_in_order_each_once_with_their_own_times(numbered):
+    content = run(numbered, "view_frames", times=[7.3, 2, 2.01])
+    assert text(content) == "frames: 2.0 s [frame]7.2 s [frame]"
+    assert [movies.number(frame.pixels) for frame in frames(content)] == [16, 58]
+
+
+def test_too_many_times_and_times_past_the_end_are_said(numbered):
+    content = run(numbered, "view_frames", times=[1, 2, 3, 4, 5, 6])
+    assert text(content).startswith("frames (only the first 4 of 6 times; a call gives no more): 1.0 s ")
+    content = run(numbered, "view_frames", times=[1, 500])
+    assert text(content) == "frames (the video ends at 20.0 s): 1.0 s [frame]19.9 s [frame]"
+
+
+def test_a_part_of_a_frame_is_shown_at_native_resolution(walked):
+    x, y = walk.place(3.0)
+    left, top = x / walk.WIDTH * 1000, y / walk.HEIGHT * 1000
+    right, bottom = (x + walk.SIDE) / walk.WIDTH * 1000, (y + walk.SIDE) / walk.HEIGHT * 1000
+    content = run(walked, "zoom_region", time=3, box=[left, top, right, bottom])
+    assert re.fullmatch(r"part \[\d+, \d+, \d+, \d+\] of the frame at 3\.0 s: \[frame\]", text(content))
+    [frame] = frames(content)
+    assert frame.pixels.shape == (32, 32, 3)
+    assert np.abs(frame.pixels[16, 16].astype(int) - (240, 220, 60)).max() < 40
+    assert np.abs(frame.pixels[4, 16].astype(int) - (220, 60, 40)).max() < 40
+    assert np.array_equal(read_frame(frame.ref), frame.pixels)
+
+
+def test_a_part_past_the_edge_or_the_end_is_cut_and_said(walked):
+    content = run(walked, "zoom_region", time=99, box=[500, -50, 1200, 500])
+    assert text(content).startswith(
+        "part [500, 0, 1000, 500] of the frame at 11.9 s (coordinates go from 0 to 1000) (the"
+    )
+
+
+def test_following_tells_when_the_target_is_in_sight_and_where(walked):
+    first, *lines = text(run(walked, "track_instance", start_time=1.0, end_time=9.0)).split("\n")
+    stretches = [float(number) for number in re.findall(r"([\d.]+) s to", first)]
+    ends = [float(number) for number in re.findall(r"to ([\d.]+) s", first)]
+    assert first.startswith("the target from 1.0 s to 9.0 s is in sight: ")
+    assert np.allclose([stretches[1], ends[1], stretches[2], ends[2]], [1.0, *walk.AWAY, 9.0], atol=0.35)
+    assert len(lines) == 6
+    for line in lines:
+        time_s, box = re.fullmatch(r"([\d.]+) s \[(.*)\]", line).groups()
+        left, top, right, bottom = (float(v) / 1000 * s for v, s in zip(box.split(","), [320, 200] * 2, strict=True))
+        assert walk.overlap((left, top, right - left, bottom - top), float(time_s)) > 0.4
+
+
+def test_finding_tells_the_stretches_with_their_likeness(walked):
+    found = text(run(walked, "find_instance"))
+    stretches = [tuple(map(float, m)) for m in re.findall(r"([\d.]+) s to ([\d.]+) s \(([\d.]+)\)", found)]
+    assert found.startswith("the target or its like (one look each 0.5 s): ")
+    assert [s[:2] for s in stretches] == [pytest.approx((0.0, 5.0), abs=0.51), pytest.approx((7.0, 12.0), abs=0.51)]
+    assert all(0.6 <= likeness <= 1.0 for *_, likeness in stretches)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("view_frames", {"times": []}, "times must name at least one time"),
+        ("view_frames", {"times": 3}, "times must be a list of numbers such as [1.5, 2], not 3"),
+        ("view_frames", {"times": [1, "2"]}, "times[1] must be a plain number such as 12.5, not '2'"),
+        ("zoom_region", {"time": 1, "box": [1, 2, 3]}, "box must be [left, top, right, bottom]"),
+        ("zoom_region", {"time": 1, "box": [500, 0, 400, 9]}, "left < right and top < bottom, not [500, 0, 400, 9]"),
+        ("zoom_region", {"time": 1, "box": [1000, 0, 2000, 9]}, "box lies outside of the frame"),
+        ("track_instance", {"start_time": 0, "end_time": 11}, "follows the target for at most 10 s"),
+        ("track_instance", {"start_time": 3, "end_time": 2}, "start_time (3) must be less than end_time (2)"),
+        ("track_instance", {"start_time": 0, "end_time": 2, "frame": "frame_2"}, "the marked frames are frame_1"),
+        ("find_instance", {"frame": "../x"}, "there is no frame '../x'"),
+    ],
+)
+def test_a_call_that_makes_no_sense_is_told_what_would(walked, name, arguments, message):
+    with pytest.raises(ToolError, match=re.escape(message)):
+        run(walked, name, **arguments)
+
+
+def test_a_tool_has_its_cost():
+    assert [cost_of(name) for name in ("crop_video", "track_instance", "no such tool")] == [1.0, 2.0, 1.0]

@@ -1,0 +1,42 @@
+"""The tool that finds where in the video the marked target appears."""
+
+from typing import Annotated
+
+import numpy as np
+
+from tools.base import Limits, Scene
+from tools.frame import Content
+from tools.handles import FRAME, mark_of, video_of
+from tools.tracker import Target, presences
+
+FIND_FPS = 2.0
+"""Most looks a second."""
+MAX_STRETCHES = 12
+"""Most stretches told, the likeliest first chosen, told in order of time."""
+
+
+def find_instance(
+    scene: Scene,
+    limits: Limits,
+    frame: Annotated[str, "Handle of the marked frame."] = FRAME,
+) -> Content:
+    """Find where in the video something looks like the marked target. Gives stretches, each with its likeness from 0
+    to 1. Look-alikes are found too."""
+    mark = mark_of(scene, frame)
+    video = video_of(scene, "video_1", limits)
+    start_s, end_s = float(video.times[0]), video.duration_s
+    count = min(limits.search_max_frames, max(1, round((end_s - start_s) * FIND_FPS)))
+    step_s = (end_s - start_s) / count
+    times = start_s + (np.arange(count) + 0.5) * step_s
+    seen = presences(Target(video, mark, limits.timeout_s).find(times.tolist()), 1.5 * step_s)
+    told = sorted(sorted(seen, key=lambda part: -part.likeness)[:MAX_STRETCHES], key=lambda part: part.start_s)
+    half = step_s / 2
+    parts = [
+        f"{max(start_s, part.start_s - half):.1f} s to {min(end_s, part.end_s + half):.1f} s ({part.likeness:.2f})"
+        for part in told
+    ]
+    looked = f"one look each {step_s:.1f} s"
+    if not parts:
+        return (f"nothing like the target is in sight ({looked})",)
+    more = f"; {len(seen) - len(told)} less likely left out" if len(seen) > len(told) else ""
+    return (f"the target or its like ({looked}): {', '.join(parts)}{more}",)

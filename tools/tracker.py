@@ -1,0 +1,151 @@
+"""Following a target through a video, and finding it again, without learned weights.
+
+Invariant: what comes back says for every time that was looked at whether the target is in sight; a box is never carried
+over a time at which it was not found.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from tools.appearance import Appearance
+from tools.base import Mark
+from tools.canvas import Box
+from tools.target import ROUGH, target_box, target_mask
+from tools.video import Video
+
+TRACK_FPS = 6.0
+"""Looks a second while following."""
+MAX_PIXELS = 320 * 320
+"""Size of the frames that are looked at."""
+KEEP = 0.45
+"""Least likeness, near where it was, that still is the target."""
+FIND = 0.6
+"""Least likeness anywhere in the frame that is the target again."""
+REACH = 1.5
+"""How far the target may move between two looks, in sizes of its own."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One look."""
+
+    time_s: float
+    box: Box | None
+    """x, y, width, height in pixels of the video; None if the target is not in sight."""
+    likeness: float
+    """0 to 1."""
+
+
+@dataclass(frozen=True)
+class Presence:
+    """A stretch in which the target is in sight."""
+
+    start_s: float
+    end_s: float
+    likeness: float
+    """Mean of its looks."""
+
+
+class Target:
+    """The marked instance of a video, as the tracker knows it."""
+
+    def __init__(self, video: Video, mark: Mark, timeout_s: float) -> None:
+        """Learns the target's looks from the video's own frame at the mark's time.
+
+        Raises:
+            ToolError: nothing is marked.
+            VideoError: the video or the image cannot be read.
+        """
+        self._video = video
+        self._timeout_s = timeout_s
+        [native] = video.frames_at([mark.time_s], video.width * video.height, 1, timeout_s)
+        box = target_box(mark, native.pixels)
+        _, small = next(iter(video.scan([mark.time_s], MAX_PIXELS, timeout_s)))
+        self._scale = video.width / small.shape[1], video.height / small.shape[0]
+        self._box = self._to_small(box)
+        mask = target_mask(small, self._box, rough=mark.kind in ROUGH)
+        self._box = _bounds(mask, self._box)
+        self._appearance = Appearance(small, self._box, mask)
+        self.time_s = mark.time_s
+
+    def follow(self, times: Sequence[float]) -> list[Sighting]:
+        """One look at each time, which must run away from the mark's, forwards or backwards.
+
+        Raises:
+            VideoError: decoding failed or took too long.
+        """
+        return [self._native(sighting) for sighting in self._followed(times)]
+
+    def find(self, times: Sequence[float]) -> list[Sighting]:
+        """One look at each time, each anywhere in the frame, whatever was seen before.
+
+        Raises:
+            VideoError: decoding failed or took too long.
+        """
+        looks = []
+        for time_s, frame in self._frames(times):
+            found = self._appearance.best(frame, self._box[2:])
+            looks.append(self._native(Sighting(time_s, found.box if found.likeness >= FIND else None, found.likeness)))
+        return looks
+
+    def _followed(self, times: Sequence[float]) -> Iterator[Sighting]:
+        last, last_s, size = self._box, self.time_s, self._box[2:]
+        for time_s, frame in self._frames(times):
+            reach = REACH * max(size) * max(1.0, abs(time_s - last_s) * TRACK_FPS)
+            found = self._appearance.best(frame, size, last, reach)
+            if found.likeness < KEEP:
+                found = self._appearance.best(frame, self._box[2:])
+                if found.likeness < FIND:
+                    yield Sighting(time_s, None, found.likeness)
+                    continue
+            last, last_s, size = found.box, time_s, _bounded(found.box[2:], self._box[2:])
+            yield Sighting(time_s, found.box, found.likeness)
+
+    def _frames(self, times: Sequence[float]) -> Iterator[tuple[float, np.ndarray]]:
+        return self._video.scan(times, MAX_PIXELS, self._timeout_s)
+
+    def _to_small(self, box: Box) -> Box:
+        sx, sy = self._scale
+        return box[0] / sx, box[1] / sy, box[2] / sx, box[3] / sy
+
+    def _native(self, sighting: Sighting) -> Sighting:
+        if sighting.box is None:
+            return sighting
+        (sx, sy), (x, y, w, h) = self._scale, sighting.box
+        return Sighting(sighting.time_s, (x * sx, y * sy, w * sx, h * sy), sighting.likeness)
+
+
+def presences(looks: Iterable[Sighting], gap_s: float) -> list[Presence]:
+    """Stretches in sight; a gap of up to `gap_s` between two sightings does not end one.
+
+    A stretch reaches from its first sighting to its last, so one that was seen once has no length.
+    """
+    seen = [look for look in looks if look.box is not None]
+    groups: list[list[Sighting]] = [seen[:1]] if seen else []
+    for before, look in pairwise(seen):
+        if look.time_s - before.time_s <= gap_s:
+            groups[-1].append(look)
+        else:
+            groups.append([look])
+    return [
+        Presence(group[0].time_s, group[-1].time_s, float(np.mean([look.likeness for look in group])))
+        for group in groups
+    ]
+
+
+def _bounds(mask: np.ndarray, otherwise: Box) -> Box:
+    """The box of a mask, unless there is too little of it."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if len(rows) < 2 or len(columns) < 2:
+        return otherwise
+    x, y = float(columns[0]), float(rows[0])
+    return x, y, columns[-1] + 1.0 - x, rows[-1] + 1.0 - y
+
+
+def _bounded(size: tuple[float, float], first: tuple[float, float]) -> tuple[float, float]:
+    """The size, kept within half and double of the first: more is drift."""
+    w, h = (min(max(now, then / 2), then * 2) for now, then in zip(size, first, strict=True))
+    return w, h
