@@ -74,9 +74,10 @@ class VideoEnv(gymnasium.Env[Content, str]):
         super().reset(seed=seed)
         self._over, self._result = True, None
         task = (options or {}).get("task") or self._drawn_task()
+        self.scene = Scene(task.video, tuple(_mark(prompt) for prompt in task.visual_prompts), task.root)
+        self.scene.require_confined()
         content = self._first_look(task)
         self.task = task
-        self.scene = Scene(task.video, tuple(_mark(prompt) for prompt in task.visual_prompts))
         self.frames = _frames(content)
         self.turns, self.calls = [], []
         self.rounds_left = self.config.max_tool_rounds

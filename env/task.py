@@ -51,6 +51,8 @@ class Task:
     """Where the question comes from."""
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Ground truth that only teachers and tests may read; never shown to a policy."""
+    root: str = dataclasses.field(default="", compare=False)
+    """Folder of the file that the task was read from; its files there must not be links out of it."""
 
     def __post_init__(self) -> None:
         if not self.visual_prompts:
@@ -73,6 +75,7 @@ def save_tasks(path: str | Path, tasks: Iterable[Task]) -> None:
     partial = path.with_suffix(".partial")
     rows = [dataclasses.asdict(task) for task in tasks]
     for row in rows:
+        del row["root"]
         row["video"] = _named_from(path.parent, row["video"])
         for mark in row["visual_prompts"]:
             mark["image"] = _named_from(path.parent, mark["image"])
@@ -118,6 +121,7 @@ def _parse(line: str, where: str, root: Path) -> Task:
             VisualPrompt(**{**mark, "image": str(root / mark["image"])}) for mark in row["visual_prompts"]
         )
         row["options"] = tuple(row["options"]) if row.get("options") else None
+        row["root"] = str(root)
         return Task(**row)
     except TaskError as error:
         raise TaskError(f"{where}: {error}") from None

@@ -5,12 +5,13 @@ Invariant: a tool sees handles (`video_1`, `frame_1`), never paths; a call that 
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from configs.episode import EpisodeConfig
-from tools.frame import Content
+from tools.frame import Content, VideoError
 
 
 class ToolError(Exception):
@@ -39,6 +40,21 @@ class Scene:
     """Known to the caller as `video_1`."""
     marks: tuple[Mark, ...]
     """Known to the caller as `frame_1`, `frame_2`, ..."""
+    root: str = ""
+    """Folder that its files must not leave by symbolic links; files that are named outside of it are not concerned."""
+
+    def require_confined(self) -> None:
+        """Checks where the files really lie.
+
+        Raises:
+            VideoError: one is a link out of `root`.
+        """
+        if not self.root:
+            return
+        named, real = os.path.abspath(self.root), os.path.realpath(self.root)
+        for path in (self.video_path, *(mark.image for mark in self.marks)):
+            if _within(os.path.abspath(path), named) and not _within(os.path.realpath(path), real):
+                raise VideoError(f"{path}: is a link out of {self.root}; name the file itself, by its absolute path")
 
 
 @dataclass(frozen=True)
@@ -151,6 +167,10 @@ _JSON_TYPES: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
     list[float]: {"type": "array", "items": {"type": "number"}},
 }
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def listed(names: Any) -> str:

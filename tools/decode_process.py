@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -21,6 +22,11 @@ from tools.frame import VideoError
 START_TIMEOUT_S = 60.0
 """Deadline for the process to come up, seconds; on a quiet machine it takes a quarter of one."""
 
+KILLS = 2
+"""Times in a row that a file may take the process down, by crash or by deadline, before it is set aside."""
+QUARANTINE_S = 600.0
+"""How long it is then refused, seconds; a machine that was only too busy gets another chance."""
+
 Ask = Callable[[dict[str, Any], float], tuple[dict[str, Any], bytes]]
 
 
@@ -31,6 +37,7 @@ class DecodeProcess:
         self._lock = threading.Lock()
         self._process: subprocess.Popen | None = None
         self._connection: Connection | None = None
+        self._kills: dict[tuple[str, ...], tuple[int, float]] = {}
 
     @contextmanager
     def turn(self, timeout_s: float) -> Iterator[Ask]:
@@ -57,10 +64,14 @@ class DecodeProcess:
             self._stop()
 
     def _ask(self, request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], bytes]:
+        where = request["path"]
+        file = where, *map(str, request.get("stamp", ()))
+        kills, since = self._kills.get(file, (0, 0.0))
+        if kills >= KILLS and time.monotonic() - since < QUARANTINE_S:
+            raise VideoError(f"{where}: was set aside, for it took the decode process down {kills} times in a row")
         if self._process is None or self._process.poll() is not None:
             self._stop()
             self._start()
-        where = request["path"]
         try:
             with self._deadline(timeout_s) as missed:
                 self._send({**request, "timeout_s": timeout_s})
@@ -68,6 +79,7 @@ class DecodeProcess:
                 body = self._receive()
         except (EOFError, OSError):
             self._stop()
+            self._kills[file] = kills + 1, time.monotonic()
             if missed.is_set():
                 raise VideoError(f"{where}: decoding took longer than {timeout_s:g} s and was stopped") from None
             raise VideoError(f"{where}: the decode process died while reading it") from None
@@ -75,6 +87,7 @@ class DecodeProcess:
             # An interrupt between question and answer would leave the answer to the next request.
             self._stop()
             raise
+        self._kills.pop(file, None)
         if missed.is_set():
             self._stop()
         if "error" in head:

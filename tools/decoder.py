@@ -10,9 +10,11 @@ kernel's alarm ends it soon after the request's deadline.
 import json
 import math
 import os
+import resource
 import signal
 import sys
 from collections import OrderedDict
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,69 +24,112 @@ import numpy as np
 from tools.decord_reader import DecordReader, proven
 from tools.frame import VideoError
 from tools.image import resize
-from tools.pyav_reader import PyavReader
+from tools.index_cache import IndexCache
+from tools.pyav_reader import Index, PyavReader
 
 OPEN_VIDEOS = 400
 """Most videos kept open, with their decoders and indexes; each holds a file descriptor."""
 OPEN_PIXELS = 8 * 1920 * 1080
 """Most pixels of one frame of each of them together; a decoder's memory goes with its frame's size."""
+MEMORY_BYTES = 6 * 2**30
+"""Most address space of the process; a file that asks for more fails alone."""
 ALARM_GRACE_S = 2
 """How long after a request's deadline the process ends itself, seconds, had the parent not done it."""
 
 Answer = tuple[dict[str, Any], bytes | memoryview]
 
 
+@dataclass
+class _Open:
+    """A video that is open."""
+
+    truth: PyavReader
+    decord: bool | None
+    """Whether decord is proven on it; None: not known."""
+    fast: DecordReader | None = None
+
+    def close(self) -> None:
+        self.fast = None
+        self.truth.close()
+
+
 class Decoder:
     """The videos that are open, least recently used first."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[tuple, tuple[PyavReader, list[DecordReader]]] = OrderedDict()
+        self._open: OrderedDict[tuple, _Open] = OrderedDict()
+        self._indexes = IndexCache()
 
     def answer(self, request: dict[str, Any]) -> Answer:
         key = (request["path"], *request["stamp"])
         if key not in self._open:
-            self._open[key] = PyavReader(request["path"]), []
+            self._open[key] = self._opened(request["path"])
             while len(self._open) > 1 and self._too_many():
-                self._open.popitem(last=False)[1][0].close()
+                self._open.popitem(last=False)[1].close()
         self._open.move_to_end(key)
-        truth, fast = self._open[key]
+        video = self._open[key]
         if request["do"] == "index":
-            return {"width": truth.width, "height": truth.height, "end_s": truth.end_s}, truth.times.tobytes()
+            return _told(video.truth.index), video.truth.index.times.tobytes()
         if request["do"] == "prove":
-            return {"decord": self._prove(request["path"], truth, fast)}, b""
-        return self._frames(request, truth, fast)
+            if video.decord is None:
+                self._prove(request["path"], video)
+            return {"decord": video.decord}, b""
+        return self._frames(request, video)
+
+    def _opened(self, path: str) -> _Open:
+        index, decord = self._indexes.load(path)
+        truth = PyavReader(path, index)
+        if index is None:
+            self._indexes.save(path, truth.index)
+        return _Open(truth, decord)
 
     def _too_many(self) -> bool:
-        pixels = sum(reader.width * reader.height for reader, _ in self._open.values())
+        pixels = sum(video.truth.index.width * video.truth.index.height for video in self._open.values())
         return len(self._open) > OPEN_VIDEOS or pixels > OPEN_PIXELS
 
-    def _prove(self, path: str, truth: PyavReader, fast: list[DecordReader]) -> bool:
+    def _prove(self, path: str, video: _Open) -> None:
+        # Kept before the trial: where decord takes the process down with it, the next one must not try again.
+        self._indexes.save(path, video.truth.index, decord=False)
+        video.decord = False
         try:
-            fast[:] = [DecordReader(path)]
-            if proven(fast[0], truth):
-                return True
+            video.fast = DecordReader(path)
+            video.decord = proven(video.fast, video.truth)
         except Exception:  # noqa: BLE001 - whatever decord raises, the file is read with PyAV
             pass
-        fast.clear()
-        return False
+        if video.decord:
+            self._indexes.save(path, video.truth.index, decord=True)
+        else:
+            video.fast = None
 
-    def _frames(self, request: dict[str, Any], truth: PyavReader, fast: list[DecordReader]) -> Answer:
-        indices, width, height = request["indices"], request["width"], request["height"]
-        pixels = np.empty((len(indices), height, width, 3), np.uint8)
+    def _frames(self, request: dict[str, Any], video: _Open) -> Answer:
+        indices = request["indices"]
+        pixels = np.empty((len(indices), request["height"], request["width"], 3), np.uint8)
         shown = list(indices)
         reader = request["reader"]
         if reader == "decord":
             try:
-                fast[:] = fast or [DecordReader(request["path"])]
+                video.fast = video.fast or DecordReader(request["path"])
                 for row, index in enumerate(indices):
-                    pixels[row] = _cut(fast[0].read(index), request)
+                    pixels[row] = _cut(video.fast.read(index), request)
             except Exception:  # noqa: BLE001 - whatever decord raises, the file is read with PyAV
                 reader = "pyav"
         if reader == "pyav":
             for row, index in enumerate(indices):
-                shown[row], frame = truth.read(index)
+                shown[row], frame = video.truth.read(index)
                 pixels[row] = _cut(frame, request)
         return {"shown": shown, "reader": reader}, pixels.reshape(-1).data
+
+
+def _told(index: Index) -> dict[str, Any]:
+    """What a parent is told of a video, beside its times."""
+    rate = index.rate
+    return {
+        "width": index.width,
+        "height": index.height,
+        "end_s": index.end_s,
+        "rotation": -90 * index.quarter_turns % 360,
+        "rate": [rate.numerator, rate.denominator] if rate else None,
+    }
 
 
 def _cut(frame: np.ndarray, request: dict[str, Any]) -> np.ndarray:
@@ -120,6 +165,7 @@ def serve(connection: Connection) -> None:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     try:
         serve(Connection(int(sys.argv[1])))

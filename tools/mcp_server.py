@@ -85,7 +85,8 @@ def serve_http(server: Server[Any], host: str, port: int) -> None:
     try:
         listening = socket.create_server((host, port))
     except OSError as error:
-        raise ToolServerError(f"port {port} of {host} cannot be listened on ({os.strerror(error.errno or 0)})") from None
+        reason = os.strerror(error.errno or 0)
+        raise ToolServerError(f"port {port} of {host} cannot be listened on ({reason})") from None
     with listening:
         app = server.streamable_http_app(streamable_http_path=HTTP_PATH, host=host)
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])

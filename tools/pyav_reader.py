@@ -7,6 +7,8 @@ Invariant: a frame is found by its presentation timestamp, decoded forward from 
 import os
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
 
 import av
@@ -27,21 +29,66 @@ NEAR_FRAMES = 8
 """A target this many frames past a keyframe boundary is reached by decoding on, not by seeking."""
 
 
+@dataclass(frozen=True)
+class Index:
+    """What a pass over a file's packets tells; enough to find any frame without another pass."""
+
+    pts: np.ndarray
+    """[frames] int64, sorted: presentation timestamps in ticks of `time_base`."""
+    keys: np.ndarray
+    """[keyframes] int64, sorted: timestamps of the keyframes."""
+    end: int
+    """When the last frame stops being shown, ticks."""
+    time_base: Fraction
+    """Seconds of a tick."""
+    width: int
+    """Pixels, upright."""
+    height: int
+    """Pixels, upright."""
+    quarter_turns: int
+    """Counter-clockwise turns that set the stored picture upright."""
+
+    @property
+    def times(self) -> np.ndarray:
+        """[frames] float64, seconds: presentation times as the container states them, sorted."""
+        return np.array([float(pts * self.time_base) for pts in self.pts.tolist()], dtype=np.float64)
+
+    @property
+    def end_s(self) -> float:
+        """When the last frame stops being shown, seconds on the same clock."""
+        return float(self.end * self.time_base)
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Frames a second; None where it varies, by more than the tick that a container may round to."""
+        frames = len(self.pts)
+        if frames < 2:
+            return None
+        span = int(self.pts[-1] - self.pts[0])
+        even = self.pts[0] + np.arange(frames) * (span / (frames - 1))
+        if np.abs(self.pts - even).max() > 1.0:
+            return None
+        exact = Fraction(frames - 1, 1) / (span * self.time_base)
+        steps = set(np.diff(self.pts).tolist())
+        return exact if len(steps) == 1 else exact.limit_denominator(1001)
+
+
 class PyavReader:
-    """A video file with its index of presentation times and a decoder that keeps its place.
+    """A video file with its index and a decoder that keeps its place.
 
     Raises:
         VideoError: not a video, no video stream, no timestamps, or no frame that can be decoded.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, index: Index | None = None) -> None:
+        """`index` is the file's own from an earlier time, which saves the pass over its packets."""
         self._path = path
         self._rgb = VideoReformatter()
         self._open()
-        self.pts: list[int] = []
-        self.keys: list[int] = []
-        self._end = 0
-        self._index()
+        self.pts: list[int] = index.pts.tolist() if index else []
+        self.keys: list[int] = index.keys.tolist() if index else []
+        self._end = index.end if index else 0
+        self.index = index or self._made()
 
     def _open(self) -> None:
         try:
@@ -69,18 +116,20 @@ class PyavReader:
         self._shown: av.VideoFrame | None = None
         self._ahead: av.VideoFrame | None = None
 
-    def _index(self) -> None:
+    def _made(self) -> Index:
         """Presentation times from the packets alone, unless the first frames show that they can't be trusted."""
         if not (self._index_packets() and self._first_frames_agree()):
             self._index_frames()
+        if self._end <= self.pts[-1]:
+            self._end = self.pts[-1] + round((self.pts[-1] - self.pts[0]) / max(1, len(self.pts) - 1))
         self._seek(self.pts[0])
         first = self._shown
         assert first is not None
-        self.quarter_turns = round(first.rotation / 90) % 4
-        """Counter-clockwise turns that set the picture upright."""
-        self.width, self.height = first.width, first.height
-        if self.quarter_turns % 2:
-            self.width, self.height = self.height, self.width
+        turns = round(first.rotation / 90) % 4
+        width, height = (first.height, first.width) if turns % 2 else (first.width, first.height)
+        base = Fraction(self._stream.time_base)
+        pts, keys = np.array(self.pts, np.int64), np.array(self.keys, np.int64)
+        return Index(pts, keys, self._end, base, width, height, turns)
 
     def _index_packets(self) -> bool:
         pts: set[int] = set()
@@ -119,20 +168,6 @@ class PyavReader:
             raise VideoError("has no true presentation times; convert it to MP4")
         self.pts = pts
 
-    @property
-    def times(self) -> np.ndarray:
-        """[frames] float64, seconds: presentation times as the container states them, sorted."""
-        base = self._stream.time_base
-        return np.array([float(pts * base) for pts in self.pts], dtype=np.float64)
-
-    @property
-    def end_s(self) -> float:
-        """When the last frame stops being shown, seconds on the same clock."""
-        if self._end > self.pts[-1]:
-            return float(self._end * self._stream.time_base)
-        step = (self.pts[-1] - self.pts[0]) / max(1, len(self.pts) - 1)
-        return float((self.pts[-1] + step) * self._stream.time_base)
-
     def read(self, index: int) -> tuple[int, np.ndarray]:
         """Frame `index` as ([H, W, 3] uint8 RGB, upright), with the index of the frame that it really is: where that
         frame is damaged, the one shown in its place."""
@@ -149,11 +184,14 @@ class PyavReader:
                 break
             self._shown = ahead
         if self._shown is None:
-            raise VideoError(f"cannot be decoded at {self.times[index]:.3f} s")
+            raise VideoError(f"cannot be decoded at {self._seconds(target):.3f} s")
         pixels = self._rgb.reformat(self._shown, format="rgb24").to_ndarray()
-        if self.quarter_turns:
-            pixels = np.ascontiguousarray(np.rot90(pixels, self.quarter_turns))
+        if self.index.quarter_turns:
+            pixels = np.ascontiguousarray(np.rot90(pixels, self.index.quarter_turns))
         return max(0, bisect_right(self.pts, self._shown.pts) - 1), pixels
+
+    def _seconds(self, pts: int) -> float:
+        return float(pts * self._stream.time_base)
 
     def _is_near(self, target: int) -> bool:
         if self._shown is None or self._shown.pts > target:

@@ -56,4 +56,5 @@ def call(name: str, arguments: dict[str, Any], offered: Sequence[str], scene: Sc
         raise ToolError(f"there is no tool '{str(name)[:40]}' here; {hint}")
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
         raise ToolError(f"the arguments of {name} must be a JSON object, not {shown(arguments)}")
+    scene.require_confined()
     return TOOLS[name].run(scene, limits, **arguments)

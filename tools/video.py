@@ -13,8 +13,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from tools.decode_process import Ask, DecodeProcess
 from tools.frame import Frame, FrameRef, Region, VideoError
 from tools.frame_cache import FrameCache
 from tools.image import fit, open_image, read_image
+from tools.shared_frames import SharedFrames
 
 __all__ = ["Video", "VideoError", "decode_process", "fit", "open_image", "open_video", "read_frame"]
 
@@ -34,6 +36,8 @@ FAST_PATH_MIN_PIXELS = 640 * 360
 """Smallest picture for which decord is tried; below it PyAV takes milliseconds and the proof would cost more."""
 FRAME_CACHE_BYTES = 256 * 2**20
 """Pixels kept in memory by one process."""
+SHARED_FRAMES_BYTES = 512 * 2**20
+"""Pixels kept in memory by all processes of a node together."""
 KNOWN_VIDEOS = 512
 """Videos whose index is kept."""
 SCAN_FRAMES = 16
@@ -47,9 +51,10 @@ Stamp = tuple[int, int]
 class _State:
     """What one process knows: its decoder, the indexes, the frames."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared_bytes: int = SHARED_FRAMES_BYTES) -> None:
         self.process = DecodeProcess()
         self.frames = FrameCache(FRAME_CACHE_BYTES)
+        self.shared = SharedFrames(shared_bytes)
         self.videos: OrderedDict[tuple[str, Stamp], Video] = OrderedDict()
         self.lock = threading.Lock()
 
@@ -57,14 +62,19 @@ class _State:
 class Video:
     """An indexed video file; made by `open_video`. Thread-safe."""
 
-    def __init__(self, path: str, stamp: Stamp, times: np.ndarray, end_s: float, size: tuple[int, int]) -> None:
+    def __init__(self, path: str, stamp: Stamp, times: np.ndarray, told: dict[str, Any]) -> None:
         self.path = path
         self.times = times
         """[frames] float64: presentation times in seconds, sorted."""
-        self.duration_s = end_s
+        self.duration_s: float = told["end_s"]
         """When the last frame stops being shown: the length of the video where it starts at 0."""
-        self.width, self.height = size
+        self.width: int = told["width"]
+        self.height: int = told["height"]
         """Pixels, upright: a rotation that the file asks for is applied."""
+        self.rotation: int = told["rotation"]
+        """Degrees, clockwise, by which the stored picture was turned: 0, 90, 180 or 270."""
+        self.rate = Fraction(*told["rate"]) if told["rate"] else None
+        """Frames a second; None where it varies."""
         self.reader = "pyav"
         """`decord` where that is proven on this file."""
         self._stamp = stamp
@@ -72,7 +82,7 @@ class Video:
     def __repr__(self) -> str:
         return (
             f"Video({self.path!r}, {len(self.times)} frames from {self.times[0]:.3f} s to {self.duration_s:.3f} s, "
-            f"{self.width}x{self.height}, read by {self.reader})"
+            f"{self.width}x{self.height}, {_rate(self.rate)}, read by {self.reader})"
         )
 
     def frames_at(
@@ -100,6 +110,23 @@ class Video:
             width, height = right - left, bottom - top
         indices = [self._index(time_s) for time_s in times]
         return self._frames(indices, _Form(*fit(width, height, max_pixels, multiple), region), timeout_s)
+
+    def frame_before(self, time_s: float, max_pixels: int, multiple: int, timeout_s: float = TIMEOUT_S) -> Frame | None:
+        """The last frame that is over when the one shown at `time_s` begins; None if that is the first.
+
+        Raises:
+            VideoError: decoding failed or took longer than `timeout_s`.
+        """
+        return self._beside(self._index(time_s) - 1, max_pixels, multiple, timeout_s)
+
+    def frame_after(self, time_s: float, max_pixels: int, multiple: int, timeout_s: float = TIMEOUT_S) -> Frame | None:
+        """The first frame that begins after `time_s`; None if there is none.
+
+        Raises:
+            VideoError: decoding failed or took longer than `timeout_s`.
+        """
+        index = int(np.searchsorted(self.times, time_s + TICK_S, side="right"))
+        return self._beside(index, max_pixels, multiple, timeout_s)
 
     def clip(
         self,
@@ -149,6 +176,11 @@ class Video:
             for row in (onward.index(index) for index in part):
                 yield self.times[shown[row]].item(), pictures[row]
 
+    def _beside(self, index: int, max_pixels: int, multiple: int, timeout_s: float) -> Frame | None:
+        if not 0 <= index < len(self.times):
+            return None
+        return self._frames([index], _Form(*fit(self.width, self.height, max_pixels, multiple)), timeout_s)[0]
+
     def _index(self, time_s: float) -> int:
         if math.isnan(time_s):
             raise ValueError("a time is not a number")
@@ -161,15 +193,32 @@ class Video:
                 found |= self._cached(indices, form)
                 missing = sorted(set(indices) - found.keys())
                 if missing:
-                    found |= self._decode(ask, missing, form, timeout_s)
+                    # Another process may be at the same stretch: wait for it and take what it made.
+                    with _state.shared.decoding(self.path, timeout_s):
+                        found |= self._shared(missing, form)
+                        missing = sorted(set(indices) - found.keys())
+                        if missing:
+                            found |= self._decode(ask, missing, form, timeout_s)
         return [found[index] for index in indices]
 
     def _cached(self, indices: Sequence[int], form: "_Form") -> dict[int, Frame]:
+        """Those that this process has."""
         found = {}
         for index in indices:
             ref = self._ref(index, form)
             pixels = _state.frames.get((ref, self._stamp))
             if pixels is not None:
+                found[index] = Frame(ref, pixels, self.times[index].item())
+        return found
+
+    def _shared(self, indices: Sequence[int], form: "_Form") -> dict[int, Frame]:
+        """Those that some process of this node has made."""
+        found = {}
+        for index in indices:
+            ref = self._ref(index, form)
+            pixels = _state.shared.get((ref, self._stamp))
+            if pixels is not None:
+                _state.frames.put((ref, self._stamp), pixels)
                 found[index] = Frame(ref, pixels, self.times[index].item())
         return found
 
@@ -180,6 +229,7 @@ class Video:
             pixels = view.copy()
             pixels.setflags(write=False)
             _state.frames.put((ref, self._stamp), pixels)
+            _state.shared.put((ref, self._stamp), pixels)
             frames[index] = Frame(ref, pixels, self.times[shown].item())
         return frames
 
@@ -217,6 +267,10 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _rate(rate: Fraction | None) -> str:
+    return f"{float(rate):.6g} frames a second" if rate else "variable frame rate"
 
 
 def decode_process() -> DecodeProcess:
@@ -288,7 +342,7 @@ def _open(key: tuple[str, Stamp], ask: Ask, timeout_s: float) -> Video:
     request = {"path": os.path.abspath(path), "stamp": stamp}
     head, body = ask({"do": "index", **request}, timeout_s)
     times = np.frombuffer(body, np.float64)
-    video = Video(path, stamp, times, head["end_s"], (head["width"], head["height"]))
+    video = Video(path, stamp, times, head)
     if video.width * video.height >= FAST_PATH_MIN_PIXELS:
         try:
             proof, _ = ask({"do": "prove", **request}, PROVE_TIMEOUT_S)

@@ -1,6 +1,7 @@
 """Episodes on a real video: rounds, errors, rewards and the gymnasium contract."""
 
 import dataclasses
+import shutil
 
 import gymnasium
 import numpy as np
@@ -271,3 +272,21 @@ def test_tasks_are_drawn_by_the_seed(task):
     tasks = [dataclasses.replace(task, id=str(i)) for i in range(50)]
     drawn = [VideoEnv(config(), tasks=tasks).reset(seed=seed)[1]["task_id"] for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_links_out_of_the_tasks_folder_are_refused(task, tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    link = folder / "film.mp4"
+    link.symlink_to(task.video)
+    linked = dataclasses.replace(task, video=str(link), root=str(folder))
+    with pytest.raises(VideoError, match=r"film\.mp4: is a link out of .*/set; name the file itself"):
+        started(linked)
+    link.unlink()
+    shutil.copy(task.video, link)
+    env = started(linked)
+    link.unlink()
+    link.symlink_to(task.video)
+    with pytest.raises(VideoError, match="is a link out of"):
+        env.step(CROP)
+    started(dataclasses.replace(task, root=str(folder)))

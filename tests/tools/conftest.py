@@ -31,7 +31,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch):
-    """A process state of the test's own: no index, no frame, no decode process."""
-    monkeypatch.setattr(video, "_state", video._State())
+    """A process state of the test's own: no index, no frame, no decode process, nothing shared with others."""
+    monkeypatch.setattr(video, "_state", video._State(shared_bytes=0))
     yield
     video.decode_process().close()

@@ -73,6 +73,23 @@ def test_a_crash_while_reading_is_told_and_survived(films, fresh):
     assert movies.number(video.frames_at([4.0], 96 * 96, 32)[0].pixels) == 32
 
 
+def test_a_file_that_kills_twice_is_set_aside(films, tmp_path):
+    pipe = str(tmp_path / "pipe.mp4")
+    os.mkfifo(pipe)
+    process = DecodeProcess()
+    bad, good = {"do": "index", "path": pipe, "stamp": [0, 0]}, {"do": "index", "path": films["even"], "stamp": [0, 0]}
+    with process.turn(5) as ask:
+        for _ in range(2):
+            with pytest.raises(VideoError, match="took longer"):
+                ask(bad, 0.5)
+        with pytest.raises(VideoError, match="set aside, for it took the decode process down 2 times in a row"):
+            ask(bad, 0.5)
+        assert ask(good, 10)[0]["width"] == 192
+        with pytest.raises(VideoError, match="took longer"):
+            ask({**bad, "stamp": [0, 1]}, 0.5)
+    process.close()
+
+
 def test_a_death_while_idle_goes_unnoticed(films, fresh):
     video = open_video(films["even"])
     first = decode_process().pid

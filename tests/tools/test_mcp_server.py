@@ -109,4 +109,4 @@ def test_a_port_in_use_is_one_sentence(film, members):
         port = taken.getsockname()[1]
         done = members.run(*arguments(film, "--http", str(port)), timeout_s=DEADLINE_S)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"videoseeker: port {port} of 127.0.0.1 cannot be listened on (Address already in use")
+    assert done.stderr == f"videoseeker: port {port} of 127.0.0.1 cannot be listened on (Address already in use)\n"

@@ -41,7 +41,7 @@ def test_times_are_those_of_the_container(films, name, times):
 def test_what_a_video_tells_of_itself(films):
     video = open_video(films["late"])
     assert (video.width, video.height, video.duration_s) == (192, 192, 17.5)
-    assert repr(video).endswith("100 frames from 5.000 s to 17.500 s, 192x192, read by pyav)")
+    assert repr(video).endswith("100 frames from 5.000 s to 17.500 s, 192x192, 8 frames a second, read by pyav)")
 
 
 @settings(max_examples=60, deadline=None)
@@ -210,3 +210,33 @@ def test_frames_without_true_times_are_refused(tmp_path):
     path = movies.write(tmp_path / "guessed.avi", range(40))
     with pytest.raises(VideoError, match="no true presentation times"):
         open_video(path)
+
+
+def test_the_frames_beside_a_time(films):
+    video = open_video(films["uneven"])
+    between = (video.times[7] + video.times[8]) / 2
+    shown = [video.frame_before(between, BIG, 32), video.frame_after(between, BIG, 32)]
+    assert [movies.number(frame.pixels) for frame in shown] == [6, 8]
+    assert video.frame_before(video.times[0], BIG, 32) is None
+    assert video.frame_after(video.times[-1], BIG, 32) is None
+    assert movies.number(video.frame_after(-5.0, BIG, 32).pixels) == 0
+
+
+def test_a_region_is_cut_out_before_it_is_resized(films):
+    video = open_video(films["even"])
+    [whole] = video.frames_at([5.0], BIG, 1)
+    [part] = video.frames_at([5.0], BIG, 1, region=(64, 0, 192, 96))
+    assert np.array_equal(part.pixels, whole.pixels[:96, 64:])
+    assert np.array_equal(read_frame(part.ref), part.pixels)
+    with pytest.raises(ValueError, match="no region"):
+        video.frames_at([5.0], BIG, 1, region=(64, 0, 193, 96))
+
+
+def test_a_scan_gives_the_frames_in_the_order_asked(films):
+    video = open_video(films["even"])
+    times = [10.0, 9.5, 9.5, 0.1, 12.0] * 5
+    looks = list(video.scan(times, 64 * 64))
+    assert [movies.number(pixels) for _, pixels in looks] == [int(t * 8) for t in times]
+    assert [time_s for time_s, _ in looks] == [int(t * 8) / 8 for t in times]
+    with pytest.raises(VideoError, match="took longer than 0 s"):
+        list(video.scan(times, 64 * 64, timeout_s=0))
