@@ -114,9 +114,8 @@ class Decoder:
             except Exception:  # noqa: BLE001 - whatever decord raises, the file is read with PyAV
                 reader = "pyav"
         if reader == "pyav":
-            for row, index in enumerate(indices):
-                shown[row], frame = video.truth.read(index)
-                pixels[row] = _cut(frame, request)
+            for row, (index, frame) in enumerate(video.truth.read_many(indices)):
+                shown[row], pixels[row] = index, _cut(frame, request)
         return {"shown": shown, "reader": reader}, pixels.reshape(-1).data
 
 

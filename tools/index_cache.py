@@ -39,10 +39,9 @@ class IndexCache:
             file = self._file(path)
             with np.load(file) as stored:
                 numbers = stored["numbers"].tolist()
-                end, numerator, denominator, width, height, turns, decord = numbers
-                index = Index(
-                    stored["pts"], stored["keys"], end, Fraction(numerator, denominator), width, height, turns
-                )
+                end, numerator, denominator, width, height, turns, timed, decord = numbers
+                base = Fraction(numerator, denominator)
+                index = Index(stored["pts"], stored["keys"], end, base, width, height, turns, bool(timed))
             os.utime(file)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
             return None, None
@@ -57,7 +56,7 @@ class IndexCache:
             return
         base = index.time_base
         numbers = [index.end, base.numerator, base.denominator, index.width, index.height, index.quarter_turns]
-        numbers.append(-1 if decord is None else int(decord))
+        numbers += [int(index.timed_packets), -1 if decord is None else int(decord)]
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".partial", delete=False) as partial:

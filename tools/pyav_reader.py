@@ -6,7 +6,7 @@ Invariant: a frame is found by its presentation timestamp, decoded forward from 
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -23,6 +23,8 @@ THREADED_PIXELS = 1280 * 720
 """Smallest picture that is decoded with several threads; below it starting them costs more than it gains."""
 CHECKED_FRAMES = 8
 """Frames decoded at the start to see whether the packets' timestamps are those of the frames."""
+SKIPPING = frozenset({"h264"})
+"""Codecs whose frames say for certain that no other refers to them."""
 RESEEKS = 3
 """Keyframes tried, going back, before a file is decoded from its start."""
 NEAR_FRAMES = 8
@@ -47,6 +49,8 @@ class Index:
     """Pixels, upright."""
     quarter_turns: int
     """Counter-clockwise turns that set the stored picture upright."""
+    timed_packets: bool
+    """Whether the packets' timestamps are those of the frames."""
 
     @property
     def times(self) -> np.ndarray:
@@ -84,6 +88,7 @@ class PyavReader:
         """`index` is the file's own from an earlier time, which saves the pass over its packets."""
         self._path = path
         self._rgb = VideoReformatter()
+        self._wanted: set[int] = set()
         self._open()
         self.pts: list[int] = index.pts.tolist() if index else []
         self.keys: list[int] = index.keys.tolist() if index else []
@@ -115,10 +120,12 @@ class PyavReader:
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._shown: av.VideoFrame | None = None
         self._ahead: av.VideoFrame | None = None
+        self._skipped: set[int] = set()
 
     def _made(self) -> Index:
         """Presentation times from the packets alone, unless the first frames show that they can't be trusted."""
-        if not (self._index_packets() and self._first_frames_agree()):
+        timed = self._index_packets() and self._first_frames_agree()
+        if not timed:
             self._index_frames()
         if self._end <= self.pts[-1]:
             self._end = self.pts[-1] + round((self.pts[-1] - self.pts[0]) / max(1, len(self.pts) - 1))
@@ -129,7 +136,7 @@ class PyavReader:
         width, height = (first.height, first.width) if turns % 2 else (first.width, first.height)
         base = Fraction(self._stream.time_base)
         pts, keys = np.array(self.pts, np.int64), np.array(self.keys, np.int64)
-        return Index(pts, keys, self._end, base, width, height, turns)
+        return Index(pts, keys, self._end, base, width, height, turns, timed)
 
     def _index_packets(self) -> bool:
         pts: set[int] = set()
@@ -171,6 +178,17 @@ class PyavReader:
     def read(self, index: int) -> tuple[int, np.ndarray]:
         """Frame `index` as ([H, W, 3] uint8 RGB, upright), with the index of the frame that it really is: where that
         frame is damaged, the one shown in its place."""
+        [found] = self.read_many([index])
+        return found
+
+    def read_many(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """`read` of each; on the way, frames that are not asked for and to which no other refers are not decoded."""
+        may_skip = self.index.timed_packets and self._stream.codec_context.name in SKIPPING
+        self._wanted = {self.pts[index] for index in indices} if may_skip else set()
+        for index in indices:
+            yield self._read(index)
+
+    def _read(self, index: int) -> tuple[int, np.ndarray]:
         target = self.pts[index]
         if not self._is_near(target):
             self._seek(target)
@@ -196,6 +214,10 @@ class PyavReader:
     def _is_near(self, target: int) -> bool:
         if self._shown is None or self._shown.pts > target:
             return False
+        if self._shown.pts == target:
+            return True
+        if target in self._skipped:
+            return False
         key = bisect_right(self.keys, target)
         if key == 0:
             return True
@@ -206,6 +228,7 @@ class PyavReader:
         before = self.keys[: bisect_right(self.keys, target)]
         for key in before[: -RESEEKS - 1 : -1]:
             self._ahead = None
+            self._skipped.clear()
             self._frames = self._decode_from(key)
             self._shown = next(self._frames, None)
             if self._shown is not None and self._shown.pts <= target:
@@ -246,7 +269,12 @@ class PyavReader:
 
     def _decode(self, packets: Iterator[av.Packet]) -> Iterator[av.VideoFrame]:
         """Frames in presentation order; a damaged packet is passed over, as players do."""
+        context = self._stream.codec_context
         for packet in packets:
+            skip = bool(self._wanted) and packet.pts is not None and packet.pts not in self._wanted
+            context.skip_frame = "NONREF" if skip else "DEFAULT"
+            if skip:
+                self._skipped.add(packet.pts)
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:

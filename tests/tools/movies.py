@@ -33,20 +33,47 @@ def write(
     b_frames: int = 2,
     container: str | None = None,
     options: dict[str, str] | None = None,
+    codec: str = "libx264",
+    codec_options: dict[str, str] | None = None,
 ) -> str:
     """A video whose i-th frame shows i and is stamped `ticks[i] * time_base`."""
     with av.open(str(path), "w", format=container, options=options or {}) as output:
-        stream = output.add_stream("libx264", rate=8)
+        stream = output.add_stream(codec, rate=8)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = time_base
-        stream.options = {"g": str(gop), "bf": str(b_frames), "preset": "veryfast", "sc_threshold": "0"}
+        stream.options = {"g": str(gop), "bf": str(b_frames), **CODEC_OPTIONS.get(codec, {}), **(codec_options or {})}
         for i, tick in enumerate(ticks):
             frame = av.VideoFrame.from_ndarray(picture(i, *size), format="rgb24")
             frame.pts, frame.time_base = tick, time_base
             output.mux(stream.encode(frame))
         output.mux(stream.encode())
     return str(path)
+
+
+CODEC_OPTIONS = {
+    "libx264": {"preset": "veryfast", "sc_threshold": "0"},
+    "libx265": {"preset": "ultrafast", "x265-params": "log-level=none:open-gop=1:keyint=16:bframes=3:scenecut=0"},
+    "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "auto-alt-ref": "1", "lag-in-frames": "8"},
+}
+
+
+def trim(path: str, to: Path, first: int) -> str:
+    """A copy of an MP4 without re-encoding that begins at frame `first`: the file holds frames before it, from the
+    keyframe on, and an edit list that hides them, as cutting tools write it."""
+    with av.open(path) as source, av.open(str(to), "w", options={"movflags": "+use_metadata_tags"}) as output:
+        old = source.streams.video[0]
+        new = output.add_stream_from_template(old)
+        packets = [packet for packet in source.demux(old) if packet.pts is not None]
+        start = sorted(packet.pts for packet in packets)[first]
+        key = max(packet.pts for packet in packets if packet.is_keyframe and packet.pts <= start)
+        for packet in packets:
+            if packet.pts >= key:
+                packet.pts -= start
+                packet.dts -= start
+                packet.stream = new
+                output.mux(packet)
+    return str(to)
 
 
 def write_sound(path: Path) -> str:

@@ -1,0 +1,58 @@
+"""What all benchmarks share: timing side by side, tables for people, and one line for machines."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+CONSOLE = Console()
+
+
+def seconds(run: Callable[[], Any]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def side_by_side(rivals: Mapping[str, Callable[[int], Any]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of every rival's every repeat, run by turns, so that a noisy moment meets all of them.
+
+    Each is called with the number of the repeat; the order rotates.
+    """
+    names = list(rivals)
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    for repeat in range(repeats):
+        for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
+            taken[name].append(seconds(lambda name=name, repeat=repeat: rivals[name](repeat)))
+    return taken
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
+    """Ours over theirs, repeat by repeat: the median, and the middle half's ends."""
+    ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return {"median": round(middle, 3), "from": round(low, 3), "to": round(high, 3)}
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table."""
+    shown = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        shown.add_column(column, justify="right" if i else "left")
+    for row in rows:
+        shown.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+    CONSOLE.print(shown)
+
+
+def finish(name: str, ratios: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    """Print the last line: the benchmark as one JSON object."""
+    cpus = len(os.sched_getaffinity(0))
+    machine = {"cpus": cpus, "platform": platform.platform(), "python": platform.python_version()}
+    print(json.dumps({"benchmark": name, "machine": machine, "ratios": ratios, "figures": figures}))
