@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 from actors.policy import Policy
+from actors.sam3 import tracker_of
 from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
 from env.environment import VideoEnv
@@ -46,7 +47,7 @@ async def play(
         VideoError: the video or a marked frame cannot be read.
     """
     started = time.monotonic()
-    env, transcript, emit = VideoEnv(config), Transcript(), on_event or _unheard
+    env, transcript, emit = VideoEnv(config, tracker=tracker_of(config)), Transcript(), on_event or _unheard
     shown: tuple[FrameRef, ...] = ()
     try:
         async with asyncio.timeout(config.timeout_s):

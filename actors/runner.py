@@ -6,6 +6,7 @@ from typing import Any
 from ray.rllib.env.env_runner import EnvRunner
 
 from actors.groups import GroupOrder, GroupPlayer, PlayedGroup
+from actors.sam3 import tracker_of
 from env.chat import ChatFormat
 
 
@@ -18,6 +19,7 @@ class VideoEnvRunner(EnvRunner):
         run = self.config.run
         chat = ChatFormat.from_pretrained(self.config.model_dir)
         chat.check(run.episode)
+        tracker_of(run.episode)  # loads the weights before the first episode's deadline runs
         self._player = GroupPlayer(run, chat, run.sampling, run.grpo.episodes_in_flight)
 
     def sample(  # type: ignore[override]

@@ -41,6 +41,9 @@ class EpisodeConfig:
     """Most frames of a crop, spread evenly over the stretch."""
     view_max_frames: int = 8
     """Most single frames that one call gives."""
+    tracker: str = ""
+    """SAM 3 tracker weights that `track_instance` follows the target with, a folder or hub id; empty for the tracker
+    that needs none."""
     track_max_s: float = 60.0
     """Most seconds that one call follows the target."""
     search_max_frames: int = 240

@@ -23,6 +23,7 @@ from tools.frame import Content, Frame
 from tools.image import open_image
 from tools.registry import call as call_tool
 from tools.registry import cost_of
+from tools.tracker import Tracker
 from tools.video import VideoError, open_video
 
 Stop = Literal["answer", "no_answer", "length", "timeout"]
@@ -44,8 +45,10 @@ class VideoEnv(gymnasium.Env[Content, str]):
     rounds_left: int
     """Turns that may still call tools."""
 
-    def __init__(self, config: EpisodeConfig, tasks: Sequence[Task] = ()) -> None:
-        """`tasks` is what `reset` draws from when it is given no task."""
+    def __init__(self, config: EpisodeConfig, tasks: Sequence[Task] = (), tracker: Tracker | None = None) -> None:
+        """`tasks` is what `reset` draws from when it is given no task; `tracker` is what follows targets for the tools,
+        None for the one that needs no weights."""
+        self._tracker = tracker
         self.config = config
         self.tasks = tuple(tasks)
         self.action_space = AnyText()
@@ -74,7 +77,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
         super().reset(seed=seed)
         self._over, self._result = True, None
         task = (options or {}).get("task") or self._drawn_task()
-        self.scene = Scene(task.video, tuple(_mark(prompt) for prompt in task.visual_prompts), task.root)
+        self.scene = Scene(task.video, tuple(_mark(prompt) for prompt in task.visual_prompts), task.root, self._tracker)
         self.scene.require_confined()
         content = self._first_look(task)
         self.task = task

@@ -8,10 +8,13 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 from configs.episode import EpisodeConfig
 from tools.frame import Content, VideoError
+
+if TYPE_CHECKING:
+    from tools.tracker import Tracker
 
 
 class ToolError(Exception):
@@ -42,6 +45,8 @@ class Scene:
     """Known to the caller as `frame_1`, `frame_2`, ..."""
     root: str = ""
     """Folder that its files must not leave by symbolic links; files that are named outside of it are not concerned."""
+    tracker: "Tracker | None" = None
+    """Follows the target; None for the tracker that needs no weights."""
 
     def require_confined(self) -> None:
         """Checks where the files really lie.

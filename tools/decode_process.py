@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tools.frame import VideoError
+from tools.frame import DeadlineError, VideoError
 
 START_TIMEOUT_S = 60.0
 """Deadline for the process to come up, seconds; on a quiet machine it takes a quarter of one."""
@@ -47,7 +47,7 @@ class DecodeProcess:
             VideoError: it was not free in time. `ask` raises it where the file is bad, or the deadline was missed.
         """
         if not self._lock.acquire(timeout=timeout_s):
-            raise VideoError(f"the decode process was busy for {timeout_s:g} s")
+            raise DeadlineError(f"the decode process was busy for {timeout_s:g} s")
         try:
             yield self._ask
         finally:
@@ -81,7 +81,7 @@ class DecodeProcess:
             self._stop()
             self._kills[file] = kills + 1, time.monotonic()
             if missed.is_set():
-                raise VideoError(f"{where}: decoding took longer than {timeout_s:g} s and was stopped") from None
+                raise DeadlineError(f"{where}: decoding took longer than {timeout_s:g} s and was stopped") from None
             raise VideoError(f"{where}: the decode process died while reading it") from None
         except BaseException:
             # An interrupt between question and answer would leave the answer to the next request.

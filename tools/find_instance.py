@@ -4,10 +4,10 @@ from typing import Annotated
 
 import numpy as np
 
-from tools.base import Limits, Scene
-from tools.frame import Content
-from tools.handles import FRAME, mark_of, video_of
-from tools.tracker import Target, presences
+from tools.base import Limits, Scene, ToolError
+from tools.frame import Content, DeadlineError
+from tools.handles import FRAME, VIDEO, mark_of, video_of
+from tools.tracker import AppearanceTracker, presences
 
 FIND_FPS = 2.0
 """Most looks a second."""
@@ -23,12 +23,16 @@ def find_instance(
     """Find where in the video something looks like the marked target. Gives stretches, each with its likeness from 0
     to 1. Look-alikes are found too."""
     mark = mark_of(scene, frame)
-    video = video_of(scene, "video_1", limits)
+    video = video_of(scene, VIDEO, limits)
     start_s, end_s = float(video.times[0]), video.duration_s
     count = min(limits.search_max_frames, max(1, round((end_s - start_s) * FIND_FPS)))
     step_s = (end_s - start_s) / count
     times = start_s + (np.arange(count) + 0.5) * step_s
-    seen = presences(Target(video, mark, limits.timeout_s).find(times.tolist()), 1.5 * step_s)
+    try:
+        looks = AppearanceTracker().find(video, mark, times.tolist(), limits.timeout_s)
+    except DeadlineError:
+        raise ToolError(f"looking took longer than {limits.timeout_s:g} s; follow the target through a part") from None
+    seen = presences(looks, 1.5 * step_s)
     told = sorted(sorted(seen, key=lambda part: -part.likeness)[:MAX_STRETCHES], key=lambda part: part.start_s)
     half = step_s / 2
     parts = [

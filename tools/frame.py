@@ -14,6 +14,10 @@ class VideoError(ValueError):
     """A video or image that cannot be read, said in one sentence."""
 
 
+class DeadlineError(VideoError):
+    """It could not be read in the time there was."""
+
+
 @dataclass(frozen=True)
 class FrameRef:
     """One frame as a model saw it, to be made again from the file."""

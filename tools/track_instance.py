@@ -1,13 +1,14 @@
 """The tool that follows the marked target."""
 
+import time
 from typing import Annotated
 
 import numpy as np
 
-from tools.base import Limits, Scene, ToolError
-from tools.frame import Content
-from tools.handles import FRAME, Stretch, mark_of, stretch_of, video_of
-from tools.tracker import TRACK_FPS, Sighting, Target, presences
+from tools.base import Limits, Mark, Scene, ToolError
+from tools.frame import Content, DeadlineError
+from tools.handles import FRAME, VIDEO, Stretch, mark_of, stretch_of, video_of
+from tools.tracker import TRACK_FPS, AppearanceTracker, Sighting, Tracker, presences
 from tools.video import Video
 from tools.zoom_region import in_thousandths
 
@@ -25,21 +26,28 @@ def track_instance(
     """Follow the marked target. Gives when it is in sight between start_time and end_time, and its box each second
     as [left, top, right, bottom] in thousandths of the frame's width and height."""
     mark = mark_of(scene, frame)
-    video = video_of(scene, "video_1", limits)
+    video = video_of(scene, VIDEO, limits)
     stretch = stretch_of(video, start_time, end_time)
     if stretch.end_s - stretch.start_s > limits.track_max_s:
         raise ToolError(f"a call follows the target for at most {limits.track_max_s:g} s; ask for a shorter stretch")
-    target = Target(video, mark, limits.timeout_s)
-    looks = [look for look in _around(target, stretch) if stretch.start_s <= look.time_s <= stretch.end_s]
+    try:
+        looks = _looks(scene.tracker or AppearanceTracker(), video, mark, stretch, limits.timeout_s)
+    except DeadlineError:
+        raise ToolError(f"following took longer than {limits.timeout_s:g} s; ask for a shorter stretch") from None
     return (f"{_presence(looks, stretch)}{_boxes(looks, video)}",)
 
 
-def _around(target: Target, stretch: Stretch) -> list[Sighting]:
-    """Looks at the stretch, forwards and backwards from the mark."""
+def _looks(tracker: Tracker, video: Video, mark: Mark, stretch: Stretch, timeout_s: float) -> list[Sighting]:
+    """Looks at the stretch, in order of time, made backwards and forwards from the mark."""
+    deadline = time.monotonic() + timeout_s
     count = max(1, round((stretch.end_s - stretch.start_s) * TRACK_FPS))
     times = stretch.start_s + (np.arange(count) + 0.5) * (stretch.end_s - stretch.start_s) / count
-    before, after = times[times < target.time_s][::-1], times[times >= target.time_s]
-    return target.follow(before.tolist())[::-1] + target.follow(after.tolist())
+    looks: list[Sighting] = []
+    for part in (times[times < mark.time_s][::-1], times[times >= mark.time_s]):
+        if len(part):
+            looks += tracker.follow(video, mark, part.tolist(), max(0.0, deadline - time.monotonic()))
+    inside = [look for look in looks if stretch.start_s <= look.time_s <= stretch.end_s]
+    return sorted(inside, key=lambda look: look.time_s)
 
 
 def _presence(looks: list[Sighting], stretch: Stretch) -> str:

@@ -1,12 +1,14 @@
-"""Following a target through a video, and finding it again, without learned weights.
+"""Following a target through a video: what any tracker does, and one that needs no learned weights.
 
 Invariant: what comes back says for every time that was looked at whether the target is in sight; a box is never carried
 over a time at which it was not found.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
@@ -49,50 +51,54 @@ class Presence:
     """Mean of its looks."""
 
 
-class Target:
-    """The marked instance of a video, as the tracker knows it."""
+class Tracker(Protocol):
+    """Follows the marked target through a video."""
 
-    def __init__(self, video: Video, mark: Mark, timeout_s: float) -> None:
-        """Learns the target's looks from the video's own frame at the mark's time.
+    def follow(self, video: Video, mark: Mark, times: Sequence[float], timeout_s: float) -> list[Sighting]:
+        """One look at each time, which run away from the mark's, forwards or backwards.
 
         Raises:
-            ToolError: nothing is marked.
+            ToolError: nothing is marked on the marked image.
             VideoError: the video or the image cannot be read.
+            DeadlineError: it took longer than `timeout_s`.
         """
-        self._video = video
-        self._timeout_s = timeout_s
-        [native] = video.frames_at([mark.time_s], video.width * video.height, 1, timeout_s)
-        box = target_box(mark, native.pixels)
-        _, small = next(iter(video.scan([mark.time_s], MAX_PIXELS, timeout_s)))
-        self._scale = video.width / small.shape[1], video.height / small.shape[0]
-        self._box = self._to_small(box)
-        mask = target_mask(small, self._box, rough=mark.kind in ROUGH)
-        self._box = _bounds(mask, self._box)
-        self._appearance = Appearance(small, self._box, mask)
-        self.time_s = mark.time_s
 
-    def follow(self, times: Sequence[float]) -> list[Sighting]:
-        """One look at each time, which must run away from the mark's, forwards or backwards.
 
-        Raises:
-            VideoError: decoding failed or took too long.
-        """
-        return [self._native(sighting) for sighting in self._followed(times)]
+class AppearanceTracker:
+    """The tracker that needs no weights."""
 
-    def find(self, times: Sequence[float]) -> list[Sighting]:
+    def follow(self, video: Video, mark: Mark, times: Sequence[float], timeout_s: float) -> list[Sighting]:
+        target = _Target(video, mark, timeout_s)
+        return [target.native(sighting) for sighting in target.followed(times)]
+
+    def find(self, video: Video, mark: Mark, times: Sequence[float], timeout_s: float) -> list[Sighting]:
         """One look at each time, each anywhere in the frame, whatever was seen before.
 
         Raises:
-            VideoError: decoding failed or took too long.
+            As `follow`.
         """
-        looks = []
-        for time_s, frame in self._frames(times):
-            found = self._appearance.best(frame, self._box[2:])
-            looks.append(self._native(Sighting(time_s, found.box if found.likeness >= FIND else None, found.likeness)))
-        return looks
+        target = _Target(video, mark, timeout_s)
+        return [target.native(sighting) for sighting in target.found(times)]
 
-    def _followed(self, times: Sequence[float]) -> Iterator[Sighting]:
-        last, last_s, size = self._box, self.time_s, self._box[2:]
+
+class _Target:
+    """The marked instance, in the coordinates of small frames."""
+
+    def __init__(self, video: Video, mark: Mark, timeout_s: float) -> None:
+        self._video = video
+        self._deadline = time.monotonic() + timeout_s
+        [native] = video.frames_at([mark.time_s], video.width * video.height, 1, timeout_s)
+        box = target_box(mark, native.pixels)
+        [(_, small)] = self._frames([mark.time_s])
+        self._scale = sx, sy = video.width / small.shape[1], video.height / small.shape[0]
+        box = box[0] / sx, box[1] / sy, box[2] / sx, box[3] / sy
+        mask = target_mask(small, box, rough=mark.kind in ROUGH)
+        self._box = _bounds(mask, box)
+        self._appearance = Appearance(small, self._box, mask)
+        self._time_s = mark.time_s
+
+    def followed(self, times: Sequence[float]) -> Iterator[Sighting]:
+        last, last_s, size = self._box, self._time_s, self._box[2:]
         for time_s, frame in self._frames(times):
             reach = REACH * max(size) * max(1.0, abs(time_s - last_s) * TRACK_FPS)
             found = self._appearance.best(frame, size, last, reach)
@@ -104,18 +110,20 @@ class Target:
             last, last_s, size = found.box, time_s, _bounded(found.box[2:], self._box[2:])
             yield Sighting(time_s, found.box, found.likeness)
 
-    def _frames(self, times: Sequence[float]) -> Iterator[tuple[float, np.ndarray]]:
-        return self._video.scan(times, MAX_PIXELS, self._timeout_s)
+    def found(self, times: Sequence[float]) -> Iterator[Sighting]:
+        for time_s, frame in self._frames(times):
+            found = self._appearance.best(frame, self._box[2:])
+            yield Sighting(time_s, found.box if found.likeness >= FIND else None, found.likeness)
 
-    def _to_small(self, box: Box) -> Box:
-        sx, sy = self._scale
-        return box[0] / sx, box[1] / sy, box[2] / sx, box[3] / sy
-
-    def _native(self, sighting: Sighting) -> Sighting:
+    def native(self, sighting: Sighting) -> Sighting:
+        """The sighting in pixels of the video."""
         if sighting.box is None:
             return sighting
         (sx, sy), (x, y, w, h) = self._scale, sighting.box
         return Sighting(sighting.time_s, (x * sx, y * sy, w * sx, h * sy), sighting.likeness)
+
+    def _frames(self, times: Sequence[float]) -> Iterator[tuple[float, np.ndarray]]:
+        return self._video.scan(times, MAX_PIXELS, max(0.0, self._deadline - time.monotonic()))
 
 
 def presences(looks: Iterable[Sighting], gap_s: float) -> list[Presence]:

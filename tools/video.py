@@ -21,7 +21,7 @@ import numpy as np
 
 from configs.episode import EpisodeConfig
 from tools.decode_process import Ask, DecodeProcess
-from tools.frame import Frame, FrameRef, Region, VideoError
+from tools.frame import DeadlineError, Frame, FrameRef, Region, VideoError
 from tools.frame_cache import FrameCache
 from tools.image import fit, open_image, read_image
 from tools.shared_frames import SharedFrames
@@ -160,7 +160,8 @@ class Video:
         """The time and pixels of the frame shown at each time, for a walk over many: they are not kept.
 
         Raises:
-            VideoError: decoding failed, or all of it took longer than `timeout_s`.
+            VideoError: decoding failed.
+            DeadlineError: all of it, what is done between the frames included, took longer than `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
         form = _Form(*fit(self.width, self.height, max_pixels, 1))
@@ -169,7 +170,8 @@ class Video:
             part = indices[start : start + SCAN_FRAMES]
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                raise VideoError(f"{self.path}: looking through {len(indices)} frames took longer than {timeout_s:g} s")
+                what = f"looking through {len(indices)} frames"
+                raise DeadlineError(f"{self.path}: {what} took longer than {timeout_s:g} s")
             onward = sorted(set(part))
             with _state.process.turn(left_s) as ask:
                 shown, pictures = self._asked(ask, onward, form, left_s)

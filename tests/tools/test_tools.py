@@ -1,5 +1,6 @@
 """What each further tool gives, and what it says to a call that asks too much or makes no sense."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -107,3 +108,12 @@ def test_a_call_that_makes_no_sense_is_told_what_would(walked, name, arguments, 
 
 def test_a_tool_has_its_cost():
     assert [cost_of(name) for name in ("crop_video", "track_instance", "no such tool")] == [1.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("track_instance", {"start_time": 1, "end_time": 9}), ("find_instance", {})]
+)
+def test_looking_for_too_long_is_an_error_for_the_caller(walked, name, arguments):
+    hurried = dataclasses.replace(LIMITS, timeout_s=1e-3)
+    with pytest.raises(ToolError, match=r"took longer than 0\.001 s; "):
+        call(name, arguments, list(TOOLS), walked, hurried)

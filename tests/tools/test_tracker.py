@@ -8,7 +8,7 @@ from configs.world import PROMPT_KINDS
 from tests.tools import walk
 from tools.base import Mark, ToolError
 from tools.target import target_box, target_mask
-from tools.tracker import FIND, KEEP, Presence, Sighting, Target, presences
+from tools.tracker import FIND, KEEP, AppearanceTracker, Presence, Sighting, presences
 from tools.video import open_video
 from tools.visual_prompt import draw
 
@@ -67,8 +67,7 @@ def test_a_mask_is_cut_out_of_a_loose_box():
 
 @pytest.mark.parametrize("kind", ["rectangle", "ellipse", "point", "arrow", "set_of_mark"])
 def test_a_target_is_followed_lost_and_found_again(film, mark, kind):
-    target = Target(open_video(film), mark(kind), 30.0)
-    looks = target.follow([2 + i / 6 for i in range(60)])
+    looks = AppearanceTracker().follow(open_video(film), mark(kind), [2 + i / 6 for i in range(60)], 30.0)
     for look in looks:
         away = walk.place(look.time_s) is None
         assert (look.box is None) == away, look
@@ -78,12 +77,12 @@ def test_a_target_is_followed_lost_and_found_again(film, mark, kind):
 
 
 def test_a_target_is_followed_backwards(film, mark):
-    looks = Target(open_video(film), mark(), 30.0).follow([2 - i / 6 for i in range(1, 12)])
+    looks = AppearanceTracker().follow(open_video(film), mark(), [2 - i / 6 for i in range(1, 12)], 30.0)
     assert all(look.box and walk.overlap(look.box, look.time_s) > 0.5 for look in looks)
 
 
 def test_every_look_anywhere_stands_for_itself(film, mark):
-    looks = Target(open_video(film), mark(), 30.0).find([0.5, 6.0, 9.0, 1.0])
+    looks = AppearanceTracker().find(open_video(film), mark(), [0.5, 6.0, 9.0, 1.0], 30.0)
     assert [look.box is not None for look in looks] == [True, False, True, True]
     assert looks[1].likeness < FIND
 
