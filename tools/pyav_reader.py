@@ -16,6 +16,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from tools.frame import VideoError
+from tools.hdr import is_hdr, to_srgb
 
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif,mxf,ivf,nut,mp3,wav,flac,aac"
 """Containers that are opened, of sound too for a clear refusal. Playlists and image patterns could name other files."""
@@ -203,10 +204,16 @@ class PyavReader:
             self._shown = ahead
         if self._shown is None:
             raise VideoError(f"cannot be decoded at {self._seconds(target):.3f} s")
-        pixels = self._rgb.reformat(self._shown, format="rgb24").to_ndarray()
+        pixels = self._pixels(self._shown)
         if self.index.quarter_turns:
             pixels = np.ascontiguousarray(np.rot90(pixels, self.index.quarter_turns))
         return max(0, bisect_right(self.pts, self._shown.pts) - 1), pixels
+
+    def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
+        transfer = int(frame.color_trc)
+        if is_hdr(transfer):
+            return to_srgb(self._rgb.reformat(frame, format="rgb48le").to_ndarray(), transfer)
+        return self._rgb.reformat(frame, format="rgb24").to_ndarray()
 
     def _seconds(self, pts: int) -> float:
         return float(pts * self._stream.time_base)
