@@ -105,8 +105,8 @@ def _serve_tools(args: argparse.Namespace) -> None:
 
     from actors.mark import draw_mark, parse_mark
     from tools.base import Limits, Mark, Scene
-    from tools.mcp_server import HTTP_PATH, serve_http, serve_stdio, tool_server
-    from tools.video import open_video
+    from tools.mcp_server import serve_http, serve_stdio, tool_server
+    from tools.video import decode_process, open_video
 
     episode = load_config(args.config).episode
     video = open_video(args.video)
@@ -117,11 +117,19 @@ def _serve_tools(args: argparse.Namespace) -> None:
             drawn = draw_mark(parse_mark(text), video, image, episode.tool_timeout_s)
             marks.append(Mark(drawn.image, drawn.time_s, drawn.kind, drawn.geometry))
         server = tool_server(Scene(args.video, tuple(marks)), Limits.of(episode))
-        if args.http is None:
+        if args.http is not None:
+            serve_http(server, args.host, args.http, lambda url: print(f"tools at {url}  (Ctrl-C stops)", flush=True))
+            return
+        # asyncio would answer Ctrl-C by waiting for the thread that reads stdin.
+        signal.signal(signal.SIGINT, lambda *_: signal.default_int_handler(signal.SIGINT, None))
+        try:
             serve_stdio(server)
             return
-        print(f"tools of {args.video} at http://{args.host}:{args.http}{HTTP_PATH}  (Ctrl-C stops)", flush=True)
-        serve_http(server, args.host, args.http)
+        except KeyboardInterrupt:
+            print("videoseeker: interrupted", file=sys.stderr, flush=True)
+    # The thread that waits for stdin's next line cannot be ended, and would keep the process.
+    decode_process().close()
+    os._exit(130)
 
 
 def _replay(args: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ import torch
 from configs.episode import EpisodeConfig
 from tools.base import Mark
 from tools.canvas import Box
+from tools.frame import DeadlineError
 from tools.target import target_box
 from tools.tracker import Sighting, Tracker
 from tools.video import Video
@@ -56,8 +57,16 @@ class Sam3Tracker:
         deadline = time.monotonic() + timeout_s
         [native] = video.frames_at([mark.time_s], video.width * video.height, 1, timeout_s)
         box = target_box(mark, native.pixels)
+        if not self._lock.acquire(timeout=timeout_s):
+            raise DeadlineError(f"the tracker was busy for {timeout_s:g} s")
+        try:
+            return self._followed(video, mark, times, box, deadline)
+        finally:
+            self._lock.release()
+
+    def _followed(self, video: Video, mark: Mark, times: Sequence[float], box: Box, deadline: float) -> list[Sighting]:
         sightings = []
-        with self._lock, torch.inference_mode():
+        with torch.inference_mode():
             session = self._processor.init_video_session(inference_device=self._device, dtype=self._dtype)
             left_s = max(0.0, deadline - time.monotonic())
             for i, (time_s, pixels) in enumerate(video.scan([mark.time_s, *times], MAX_PIXELS, left_s)):
@@ -70,6 +79,8 @@ class Sam3Tracker:
                     )
                 frame = inputs.pixel_values[0].to(self._device, self._dtype)
                 seen = self._model(inference_session=session, frame=frame)
+                # The session would keep every frame; it needs no more than what it remembers of them.
+                session.processed_frames.clear()
                 if i:
                     sightings.append(self._sighting(time_s, seen, inputs.original_sizes, scale))
         return sightings

@@ -9,7 +9,7 @@ import av
 import cv2
 import numpy as np
 
-from tests.tools import movies
+from benchmarks import movies
 
 LONG_FPS = 25
 LONG_GOP_S = 2

@@ -34,9 +34,9 @@ def side_by_side(rivals: Mapping[str, Callable[[int], Any]], repeats: int) -> di
     return taken
 
 
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
-    """Ours over theirs, repeat by repeat: the median, and the middle half's ends."""
-    ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
+def ratio(first: Sequence[float], second: Sequence[float]) -> dict[str, float]:
+    """The first over the second, repeat by repeat: the median, and the middle half's ends."""
+    ratios = sorted(a / b for a, b in zip(first, second, strict=True))
     low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     return {"median": round(middle, 3), "from": round(low, 3), "to": round(high, 3)}
 

@@ -17,6 +17,8 @@ SURROUNDINGS = 1.7
 """Side of the surroundings that a place is compared with, as a share of the target's."""
 SCALES = (1.0, 0.87, 1.15)
 """Sizes tried, as shares of the last one; the first wins a tie."""
+FLAT = 2.0
+"""A template of which every channel varies less than this has no picture to be compared; only its colour counts."""
 MIN_SIDE = 6
 """Smallest side of a target, pixels; less is noise."""
 
@@ -38,6 +40,7 @@ class Appearance:
         self._posterior = (target / (target + others + 1e-6)).astype(np.float32)
         x, y, w, h = _whole(box, frame.shape)
         self._template = np.ascontiguousarray(frame[y : y + h, x : x + w])
+        self._flat = float(self._template.std(axis=(0, 1)).max()) < FLAT
         contrast = _contrast(self.likely(frame), w, h)[y + h // 2, x + w // 2]
         self._contrast = max(0.2, float(contrast))
 
@@ -61,8 +64,8 @@ class Appearance:
         likely = self.likely(frame)
         found = Found((0.0, 0.0, *size), -1.0)
         for scale in SCALES:
-            w = min(max(MIN_SIDE, round(size[0] * scale)), frame.shape[1] - 2)
-            h = min(max(MIN_SIDE, round(size[1] * scale)), frame.shape[0] - 2)
+            w = max(1, min(max(MIN_SIDE, round(size[0] * scale)), frame.shape[1] - 2))
+            h = max(1, min(max(MIN_SIDE, round(size[1] * scale)), frame.shape[0] - 2))
             likeness = self._likeness(frame, likely, w, h)
             if near is not None:
                 likeness = likeness * _nearness(likeness.shape, w, h, near, reach)
@@ -73,11 +76,13 @@ class Appearance:
 
     def _likeness(self, frame: np.ndarray, likely: np.ndarray, w: int, h: int) -> np.ndarray:
         """[H - h + 1, W - w + 1], by the upper left corner."""
-        template = cv2.resize(self._template, (w, h), interpolation=cv2.INTER_AREA)
-        same = np.clip(cv2.matchTemplate(frame, template, cv2.TM_CCOEFF_NORMED), 0.0, 1.0)
-        rows, columns = same.shape
+        rows, columns = frame.shape[0] - h + 1, frame.shape[1] - w + 1
         contrast = _contrast(likely, w, h)[h // 2 : h // 2 + rows, w // 2 : w // 2 + columns]
-        return 0.5 * same + 0.5 * np.clip(contrast / self._contrast, 0.0, 1.0)
+        coloured = np.clip(contrast / self._contrast, 0.0, 1.0)
+        if self._flat:
+            return coloured
+        template = cv2.resize(self._template, (w, h), interpolation=cv2.INTER_AREA)
+        return 0.5 * np.clip(cv2.matchTemplate(frame, template, cv2.TM_CCOEFF_NORMED), 0.0, 1.0) + 0.5 * coloured
 
 
 def _histogram(pixels: np.ndarray) -> np.ndarray:

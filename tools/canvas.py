@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
@@ -29,6 +30,8 @@ MIN_STROKE_PX = 3.0
 """Thinnest stroke: with its rim it is still two pixels wide when the frame is halved."""
 LABEL = "1"
 """What the badge of a single target says."""
+STEPS = 12
+"""Pixels up to which a mask is grown step by step; past that a distance transform is quicker."""
 _SCALE = 3
 
 
@@ -187,6 +190,9 @@ def _opposite(colour: Colour) -> Colour:
 
 def _dilated(mask: np.ndarray, pixels: int) -> np.ndarray:
     """[H, W] float 0 or 1: the mask grown by that many pixels, with round corners."""
+    if pixels > STEPS:
+        outside = cv2.distanceTransform((~mask.astype(bool)).astype(np.uint8), cv2.DIST_L2, 5)
+        return (outside <= pixels).astype(np.float64)
     grown = Image.fromarray(mask.astype(np.uint8) * 255)
     for step in range(pixels):
         # A square and a diamond by turns make an octagon, which is near enough to a disc.

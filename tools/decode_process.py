@@ -47,7 +47,7 @@ class DecodeProcess:
             VideoError: it was not free in time. `ask` raises it where the file is bad, or the deadline was missed.
         """
         if not self._lock.acquire(timeout=timeout_s):
-            raise DeadlineError(f"the decode process was busy for {timeout_s:g} s")
+            raise DeadlineError(f"the decode process was busy for {round(timeout_s, 1):g} s")
         try:
             yield self._ask
         finally:
@@ -81,7 +81,7 @@ class DecodeProcess:
             self._stop()
             self._kills[file] = kills + 1, time.monotonic()
             if missed.is_set():
-                raise DeadlineError(f"{where}: decoding took longer than {timeout_s:g} s and was stopped") from None
+                raise DeadlineError(f"{where}: decoding took longer than {round(timeout_s, 1):g} s and was stopped") from None
             raise VideoError(f"{where}: the decode process died while reading it") from None
         except BaseException:
             # An interrupt between question and answer would leave the answer to the next request.
@@ -133,20 +133,24 @@ class DecodeProcess:
             "OMP_NUM_THREADS": "1",
         }
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tools.decoder", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env=environment,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "tools.decoder", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env=environment,
+                )
+            except OSError as error:
+                ours.close()
+                raise VideoError(f"the decode process cannot be started ({error.strerror})") from None
         self._connection = Connection(ours.detach())
         try:
             with self._deadline(START_TIMEOUT_S):
                 self._receive()
         except (EOFError, OSError):
             self._stop()
-            raise VideoError(f"the decode process did not start within {START_TIMEOUT_S:g} s") from None
+            raise VideoError(f"the decode process did not start, or not within {START_TIMEOUT_S:g} s") from None
         except BaseException:
             self._stop()
             raise

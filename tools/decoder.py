@@ -7,6 +7,7 @@ Invariant: it does not outlive its parent. Idle, it ends when the socket closes 
 kernel's alarm ends it soon after the request's deadline.
 """
 
+import errno
 import json
 import math
 import os
@@ -16,12 +17,12 @@ import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 
-from tools.decord_reader import DecordReader, proven
+from tools.decord_reader import DecordReader, speedup
 from tools.frame import VideoError
 from tools.image import resize
 from tools.index_cache import IndexCache
@@ -33,6 +34,8 @@ OPEN_PIXELS = 8 * 1920 * 1080
 """Most pixels of one frame of each of them together; a decoder's memory goes with its frame's size."""
 MEMORY_BYTES = 6 * 2**30
 """Most address space of the process; a file that asks for more fails alone."""
+OPEN_FRAMES = 4_000_000
+"""Most frames in the indexes of all of them together."""
 ALARM_GRACE_S = 2
 """How long after a request's deadline the process ends itself, seconds, had the parent not done it."""
 
@@ -44,6 +47,8 @@ class _Open:
     """A video that is open."""
 
     truth: PyavReader
+    entry: Path | None
+    """Where its index is kept."""
     decord: bool | None
     """Whether decord is proven on it; None: not known."""
     fast: DecordReader | None = None
@@ -62,8 +67,11 @@ class Decoder:
 
     def answer(self, request: dict[str, Any]) -> Answer:
         key = (request["path"], *request["stamp"])
+        _require_unchanged(request)
         if key not in self._open:
-            self._open[key] = self._opened(request["path"])
+            opened = self._opened(request["path"])
+            _require_unchanged(request)
+            self._open[key] = opened
             while len(self._open) > 1 and self._too_many():
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(key)
@@ -77,32 +85,36 @@ class Decoder:
         return self._frames(request, video)
 
     def _opened(self, path: str) -> _Open:
-        index, decord = self._indexes.load(path)
+        entry = self._indexes.entry(path)
+        index, decord = self._indexes.load(entry)
         truth = PyavReader(path, index)
         if index is None:
-            self._indexes.save(path, truth.index)
-        return _Open(truth, decord)
+            self._indexes.save(entry, path, truth.index)
+        return _Open(truth, entry, decord)
 
     def _too_many(self) -> bool:
-        pixels = sum(video.truth.index.width * video.truth.index.height for video in self._open.values())
-        return len(self._open) > OPEN_VIDEOS or pixels > OPEN_PIXELS
+        indexes = [video.truth.index for video in self._open.values()]
+        pixels, frames = sum(i.width * i.height for i in indexes), sum(len(i.pts) for i in indexes)
+        return len(indexes) > OPEN_VIDEOS or pixels > OPEN_PIXELS or frames > OPEN_FRAMES
 
     def _prove(self, path: str, video: _Open) -> None:
         # Kept before the trial: where decord takes the process down with it, the next one must not try again.
-        self._indexes.save(path, video.truth.index, decord=False)
-        video.decord = False
+        self._judge(path, video, False)
         try:
             video.fast = DecordReader(path)
-            video.decord = proven(video.fast, video.truth)
+            if speedup(video.fast, video.truth) > 1.0:
+                self._judge(path, video, True)
         except Exception:  # noqa: BLE001 - whatever decord raises, the file is read with PyAV
-            pass
-        if video.decord:
-            self._indexes.save(path, video.truth.index, decord=True)
-        else:
             video.fast = None
+
+    def _judge(self, path: str, video: _Open, decord: bool) -> None:
+        video.decord = decord
+        self._indexes.save(video.entry, path, video.truth.index, decord)
 
     def _frames(self, request: dict[str, Any], video: _Open) -> Answer:
         indices = request["indices"]
+        if request["keyframes"]:
+            indices = [video.truth.index.keyframe(index) for index in indices]
         pixels = np.empty((len(indices), request["height"], request["width"], 3), np.uint8)
         shown = list(indices)
         reader = request["reader"]
@@ -114,9 +126,22 @@ class Decoder:
             except Exception:  # noqa: BLE001 - whatever decord raises, the file is read with PyAV
                 reader = "pyav"
         if reader == "pyav":
+            if video.decord:  # it failed just now, or took a process down before this one
+                self._judge(request["path"], video, False)
             for row, (index, frame) in enumerate(video.truth.read_many(indices)):
                 shown[row], pixels[row] = index, _cut(frame, request)
         return {"shown": shown, "reader": reader}, pixels.reshape(-1).data
+
+
+def _require_unchanged(request: dict[str, Any]) -> None:
+    """A file that was replaced has other frames than the index that the parent goes by.
+
+    Raises:
+        VideoError: it is not the file that the parent opened.
+    """
+    status = os.stat(request["path"])
+    if [status.st_size, status.st_mtime_ns] != list(request["stamp"]):
+        raise VideoError("was changed while it was open; open it again")
 
 
 def _told(index: Index) -> dict[str, Any]:
@@ -126,6 +151,7 @@ def _told(index: Index) -> dict[str, Any]:
         "width": index.width,
         "height": index.height,
         "end_s": index.end_s,
+        "keyframe_s": index.keyframe_s,
         "rotation": -90 * index.quarter_turns % 360,
         "rate": [rate.numerator, rate.denominator] if rate else None,
     }
@@ -150,15 +176,20 @@ def serve(connection: Connection) -> None:
                 return
         request = json.loads(connection.recv_bytes())
         signal.alarm(math.ceil(request["timeout_s"]) + ALARM_GRACE_S)
+        starved = False
         try:
             head, body = decoder.answer(request)
         except VideoError as error:
             head, body = {"error": str(error)}, b""
-        except (av.error.FFmpegError, MemoryError, ValueError) as error:
-            head, body = {"error": f"cannot be decoded ({error})"}, b""
+        except Exception as error:  # noqa: BLE001 - the parent is told what a file makes the libraries raise
+            starved = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+            reason = "out of memory" if starved else f"{type(error).__name__}: {error}"
+            head, body = {"error": f"cannot be decoded ({reason})"}, b""
         connection.send_bytes(json.dumps(head).encode())
         connection.send_bytes(body)
         signal.alarm(0)
+        if starved:  # what is left of the memory is in pieces; a fresh process has all of it
+            return
 
 
 def main() -> None:

@@ -4,13 +4,15 @@ from typing import Annotated
 
 import numpy as np
 
-from tools.base import Limits, Scene, ToolError
-from tools.frame import Content, DeadlineError
+from tools.base import Limits, Scene
+from tools.frame import Content
 from tools.handles import FRAME, VIDEO, mark_of, video_of
 from tools.tracker import AppearanceTracker, presences
 
 FIND_FPS = 2.0
 """Most looks a second."""
+KEYFRAMES_WITHIN = 4
+"""Keyframes are looked at instead of evenly spaced frames where they are at most this much rarer."""
 MAX_STRETCHES = 12
 """Most stretches told, the likeliest first chosen, told in order of time."""
 
@@ -26,13 +28,14 @@ def find_instance(
     video = video_of(scene, VIDEO, limits)
     start_s, end_s = float(video.times[0]), video.duration_s
     count = min(limits.search_max_frames, max(1, round((end_s - start_s) * FIND_FPS)))
+    # Keyframes need no others to be decoded first; where they are not much rarer they do as well.
+    keyframes = video.keyframe_s <= KEYFRAMES_WITHIN * (end_s - start_s) / count
+    if keyframes:
+        count = min(count, max(1, round((end_s - start_s) / video.keyframe_s)))
     step_s = (end_s - start_s) / count
-    times = start_s + (np.arange(count) + 0.5) * step_s
-    try:
-        looks = AppearanceTracker().find(video, mark, times.tolist(), limits.timeout_s)
-    except DeadlineError:
-        raise ToolError(f"looking took longer than {limits.timeout_s:g} s; follow the target through a part") from None
-    seen = presences(looks, 1.5 * step_s)
+    times = start_s + (np.arange(count) + (1.0 if keyframes else 0.5)) * step_s
+    looks = AppearanceTracker().find(video, mark, times.tolist(), limits.timeout_s, keyframes)
+    seen = presences(looks, 1.6 * step_s)
     told = sorted(sorted(seen, key=lambda part: -part.likeness)[:MAX_STRETCHES], key=lambda part: part.start_s)
     half = step_s / 2
     parts = [
@@ -40,6 +43,8 @@ def find_instance(
         for part in told
     ]
     looked = f"one look each {step_s:.1f} s"
+    if len(looks) < count:
+        looked += f", only until {looks[-1].time_s:.1f} s; there was no time for more"
     if not parts:
         return (f"nothing like the target is in sight ({looked})",)
     more = f"; {len(seen) - len(told)} less likely left out" if len(seen) > len(told) else ""

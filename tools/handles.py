@@ -3,6 +3,7 @@
 Invariant: a handle is looked up, never opened; a stretch that reaches past the video is cut to it, with a note of it.
 """
 
+import math
 from dataclasses import dataclass
 
 from tools.base import Limits, Mark, Scene, ToolError, listed
@@ -61,7 +62,9 @@ def stretch_of(video: Video, start_s: float, end_s: float) -> Stretch:
     if start_s >= end_s:
         raise ToolError(f"start_time ({start_s:g}) must be less than end_time ({end_s:g})")
     if start_s >= last:
-        raise ToolError(f"the video ends at {last:.1f} s; start_time must be less than that, not {start_s:g}")
+        # Rounded down, for a time below it must be right.
+        end = math.floor(last * 10) / 10
+        raise ToolError(f"the video ends at {end:.1f} s; start_time must be less than that, not {start_s:g}")
     if end_s <= first:
         raise ToolError(f"the video starts at {first:.1f} s; end_time must be greater than that, not {end_s:g}")
     notes = []

@@ -5,6 +5,7 @@ to a light grey, and what is brighter, up to 1000 cd/m2, into the rest (extended
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from av.video.reformatter import ColorTrc
@@ -23,14 +24,29 @@ def is_hdr(transfer: int) -> bool:
 
 def to_srgb(pixels: np.ndarray, transfer: int) -> np.ndarray:
     """[H, W, 3] uint16 of BT.2020 with an HDR transfer characteristic to [H, W, 3] uint8 sRGB."""
-    linear = TRANSFERS[transfer](np.arange(65536, dtype=np.float32) / 65535)[pixels]
+    linear = _decoded(transfer)[pixels]
     linear = np.maximum(linear @ BT2020_TO_BT709.T, 0.0)
     brightest = linear.max(2, keepdims=True)
     peak = PEAK_NITS / WHITE_NITS
     toned = linear * ((1 + brightest / peak**2) / (1 + brightest))
-    toned = np.clip(toned, 0.0, 1.0)
-    encoded = np.where(toned <= 0.0031308, 12.92 * toned, 1.055 * toned ** (1 / 2.4) - 0.055)
-    return np.round(encoded * 255).astype(np.uint8)
+    return _ENCODED[(np.clip(toned, 0.0, 1.0) * (len(_ENCODED) - 1) + 0.5).astype(np.uint16)]
+
+
+def _encoded() -> np.ndarray:
+    """[65536] uint8: sRGB of evenly spaced light from 0 to 1."""
+    light = np.arange(65536) / 65535
+    return np.round(255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)).astype(
+        np.uint8
+    )
+
+
+_ENCODED = _encoded()
+
+
+@cache
+def _decoded(transfer: int) -> np.ndarray:
+    """[65536] float32: light of each value."""
+    return TRANSFERS[transfer](np.arange(65536, dtype=np.float32) / 65535)
 
 
 def _pq(signal: np.ndarray) -> np.ndarray:

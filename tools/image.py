@@ -4,9 +4,11 @@ Invariant: `resize` is the only place where pixels are scaled, so a frame and it
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from tools.frame import Frame, FrameRef, VideoError
 
@@ -63,6 +65,17 @@ def open_image(path: str, time_s: float, max_pixels: int, multiple: int) -> Fram
     return Frame(FrameRef(path, None, width, height), pixels, time_s)
 
 
+def image_size(path: str) -> tuple[int, int]:
+    """Width and height of an image file, upright, from its header.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    with _opened(path) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (image.height, image.width) if turned else image.size
+
+
 def read_image(ref: FrameRef) -> np.ndarray:
     """The pixels that `open_image` gave for this reference."""
     pixels = resize(load_image(ref.path), ref.width, ref.height)
@@ -76,9 +89,15 @@ def load_image(path: str) -> np.ndarray:
     Raises:
         VideoError: it cannot be read.
     """
+    with _opened(path) as image:
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+            yield image
     except FileNotFoundError:
         raise VideoError(f"{path}: no such image file") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:

@@ -8,7 +8,7 @@ import base64
 import io
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
@@ -76,18 +76,21 @@ def serve_stdio(server: Server[Any]) -> None:
     anyio.run(run)
 
 
-def serve_http(server: Server[Any], host: str, port: int) -> None:
-    """Serve over streamable HTTP at `HTTP_PATH` until SIGINT or SIGTERM.
+def serve_http(server: Server[Any], host: str, port: int, on_ready: Callable[[str], None]) -> None:
+    """Listen, call `on_ready` with the address, and serve over streamable HTTP until SIGINT or SIGTERM.
 
     Raises:
         ToolServerError: the address cannot be listened on.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port))
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
+        listening = socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number and number > 0 else str(error)
         raise ToolServerError(f"port {port} of {host} cannot be listened on ({reason})") from None
     with listening:
+        on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}{HTTP_PATH}")
         app = server.streamable_http_app(streamable_http_path=HTTP_PATH, host=host)
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 

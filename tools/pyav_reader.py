@@ -4,8 +4,8 @@ Invariant: a frame is found by its presentation timestamp, decoded forward from 
 (`_seek` checks where the container really landed); nothing is computed from `index / fps`.
 """
 
+import math
 import os
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -63,6 +63,19 @@ class Index:
         """When the last frame stops being shown, seconds on the same clock."""
         return float(self.end * self.time_base)
 
+    def keyframe(self, index: int) -> int:
+        """Index of the last keyframe at or before frame `index`; of the frame itself where there is none."""
+        before = self.keys[: int(np.searchsorted(self.keys, self.pts[index], side="right"))]
+        if not len(before):
+            return index
+        found = int(np.searchsorted(self.pts, before[-1]))
+        return found if self.pts[found] == before[-1] else index
+
+    @property
+    def keyframe_s(self) -> float:
+        """Seconds from one keyframe to the next, on average."""
+        return (self.end_s - float(self.pts[0] * self.time_base)) / max(1, len(self.keys))
+
     @property
     def rate(self) -> Fraction | None:
         """Frames a second; None where it varies, by more than the tick that a container may round to."""
@@ -91,9 +104,8 @@ class PyavReader:
         self._rgb = VideoReformatter()
         self._wanted: set[int] = set()
         self._open()
-        self.pts: list[int] = index.pts.tolist() if index else []
-        self.keys: list[int] = index.keys.tolist() if index else []
-        self._end = index.end if index else 0
+        self._pts = index.pts if index else np.array([], np.int64)
+        self._keys = index.keys if index else np.array([], np.int64)
         self.index = index or self._made()
 
     def _open(self) -> None:
@@ -125,56 +137,62 @@ class PyavReader:
 
     def _made(self) -> Index:
         """Presentation times from the packets alone, unless the first frames show that they can't be trusted."""
-        timed = self._index_packets() and self._first_frames_agree()
+        timed, end = self._index_packets()
+        timed = timed and self._first_frames_agree()
         if not timed:
-            self._index_frames()
-        if self._end <= self.pts[-1]:
-            self._end = self.pts[-1] + round((self.pts[-1] - self.pts[0]) / max(1, len(self.pts) - 1))
-        self._seek(self.pts[0])
+            end = self._index_frames()
+        if end <= self._pts[-1]:
+            end = int(self._pts[-1]) + round(int(self._pts[-1] - self._pts[0]) / max(1, len(self._pts) - 1))
+        self._seek(int(self._pts[0]))
         first = self._shown
         assert first is not None
         turns = round(first.rotation / 90) % 4
         width, height = (first.height, first.width) if turns % 2 else (first.width, first.height)
         base = Fraction(self._stream.time_base)
-        pts, keys = np.array(self.pts, np.int64), np.array(self.keys, np.int64)
-        return Index(pts, keys, self._end, base, width, height, turns, timed)
+        return Index(self._pts, self._keys, end, base, width, height, turns, timed)
 
-    def _index_packets(self) -> bool:
-        pts: set[int] = set()
-        timed = True
+    def _index_packets(self) -> tuple[bool, int]:
+        """Sets the timestamps; tells whether each packet has one of its own, in order, and when the last one ends."""
+        pts: list[int] = []
+        keys: list[int] = []
+        end, last_dts, timed = 0, -math.inf, True
         for packet in self._packets():
             if packet.pts is None:
                 timed = timed and packet.size == 0
                 continue
+            if packet.dts is not None:
+                timed, last_dts = timed and packet.dts >= last_dts, packet.dts
             if packet.is_keyframe:
-                self.keys.append(packet.pts)
+                keys.append(packet.pts)
             if not packet.is_discard:
-                pts.add(packet.pts)
-                self._end = max(self._end, packet.pts + (packet.duration or 0))
-        self.pts = sorted(pts)
-        self.keys.sort()
-        return timed and bool(pts)
+                pts.append(packet.pts)
+                end = max(end, packet.pts + (packet.duration or 0))
+        self._pts, self._keys = np.unique(np.array(pts, np.int64)), np.unique(np.array(keys, np.int64))
+        return timed and 0 < len(pts) == len(self._pts), end
 
     def _first_frames_agree(self) -> bool:
-        self._seek(self.pts[0])
-        for pts in self.pts[:CHECKED_FRAMES]:
+        self._seek(int(self._pts[0]))
+        for pts in self._pts[:CHECKED_FRAMES]:
             if self._shown is None or self._shown.pts != pts:
                 return False
             self._shown = next(self._frames, None)
         return True
 
-    def _index_frames(self) -> None:
+    def _index_frames(self) -> int:
+        """Sets the timestamps from the frames themselves; gives the end of the last one."""
         pts: list[int] = []
+        end = 0
         self._restart()
         while self._shown is not None:
             pts.append(self._shown.pts)
-            self._end = max(self._end, self._shown.pts + (self._shown.duration or 0))
+            end = max(end, self._shown.pts + (self._shown.duration or 0))
             self._shown = next(self._frames, None)
         if not pts:
             raise VideoError("has no frame that can be decoded")
         if any(b <= a for a, b in pairwise(pts)):
-            raise VideoError("has no true presentation times; convert it to MP4")
-        self.pts = pts
+            raise VideoError("has no true presentation times, for they jump back or repeat; convert it to MP4")
+        self._pts = np.array(pts, np.int64)
+        return end
 
     def read(self, index: int) -> tuple[int, np.ndarray]:
         """Frame `index` as ([H, W, 3] uint8 RGB, upright), with the index of the frame that it really is: where that
@@ -185,12 +203,12 @@ class PyavReader:
     def read_many(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """`read` of each; on the way, frames that are not asked for and to which no other refers are not decoded."""
         may_skip = self.index.timed_packets and self._stream.codec_context.name in SKIPPING
-        self._wanted = {self.pts[index] for index in indices} if may_skip else set()
+        self._wanted = set(self._pts[list(indices)].tolist()) if may_skip else set()
         for index in indices:
             yield self._read(index)
 
     def _read(self, index: int) -> tuple[int, np.ndarray]:
-        target = self.pts[index]
+        target = int(self._pts[index])
         if not self._is_near(target):
             self._seek(target)
         while self._shown is None or self._shown.pts < target:
@@ -207,7 +225,7 @@ class PyavReader:
         pixels = self._pixels(self._shown)
         if self.index.quarter_turns:
             pixels = np.ascontiguousarray(np.rot90(pixels, self.index.quarter_turns))
-        return max(0, bisect_right(self.pts, self._shown.pts) - 1), pixels
+        return max(0, self._count(self._pts, self._shown.pts) - 1), pixels
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
         transfer = int(frame.color_trc)
@@ -225,14 +243,20 @@ class PyavReader:
             return True
         if target in self._skipped:
             return False
-        key = bisect_right(self.keys, target)
+        key = self._count(self._keys, target)
         if key == 0:
             return True
-        return bisect_right(self.pts, self._shown.pts) >= bisect_right(self.pts, self.keys[key - 1]) - NEAR_FRAMES
+        passed = self._count(self._pts, self._shown.pts), self._count(self._pts, self._keys[key - 1])
+        return passed[0] >= passed[1] - NEAR_FRAMES
+
+    @staticmethod
+    def _count(times: np.ndarray, until: int) -> int:
+        """How many of the sorted times are not after `until`."""
+        return int(np.searchsorted(times, until, side="right"))
 
     def _seek(self, target: int) -> None:
         """Make a frame at or before `target` the one shown, as near to it as keyframes allow."""
-        before = self.keys[: bisect_right(self.keys, target)]
+        before = self._keys[: self._count(self._keys, target)].tolist()
         for key in before[: -RESEEKS - 1 : -1]:
             self._ahead = None
             self._skipped.clear()

@@ -6,7 +6,7 @@ from typing import Any
 from tools.base import Limits, Scene, Tool, ToolError, listed, shown
 from tools.crop_video import crop_video
 from tools.find_instance import find_instance
-from tools.frame import Content
+from tools.frame import Content, DeadlineError
 from tools.track_instance import track_instance
 from tools.view_frames import view_frames
 from tools.view_visual_prompt import view_visual_prompt
@@ -47,7 +47,7 @@ def call(name: str, arguments: dict[str, Any], offered: Sequence[str], scene: Sc
     """Carry out one call of a policy.
 
     Raises:
-        ToolError: the tool is not offered, or the arguments are wrong; the message is for the policy.
+        ToolError: the tool is not offered, the arguments are wrong, or it took too long; the message is for the policy.
         VideoError: the scene's own file cannot be read; no fault of the policy's.
     """
     if not isinstance(name, str) or name not in TOOLS or name not in offered:
@@ -57,4 +57,7 @@ def call(name: str, arguments: dict[str, Any], offered: Sequence[str], scene: Sc
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
         raise ToolError(f"the arguments of {name} must be a JSON object, not {shown(arguments)}")
     scene.require_confined()
-    return TOOLS[name].run(scene, limits, **arguments)
+    try:
+        return TOOLS[name].run(scene, limits, **arguments)
+    except DeadlineError:
+        raise ToolError(f"{name} took longer than {limits.timeout_s:g} s; ask for less") from None

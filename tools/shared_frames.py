@@ -26,6 +26,8 @@ FOLDER = Path("/dev/shm")
 """A file system in memory; where there is none, nothing is shared."""
 LOCKS = 64
 """Stretches that can be decoded at once on a node."""
+SWEEPS = 64
+"""A process looks after the budget each time that it has put a part of it this small."""
 POLL_S = 0.002
 """Pause between two looks at a lock that another process holds, seconds."""
 
@@ -33,7 +35,7 @@ POLL_S = 0.002
 class SharedFrames:
     """A folder of frames, least recently used out first once they are over `max_bytes`. Safe between processes.
 
-    It is made with the first frame and goes with the last process that used it.
+    It is made with the first frame; the last process that used it takes the frames along.
     """
 
     def __init__(self, max_bytes: int, root: Path = FOLDER) -> None:
@@ -59,11 +61,19 @@ class SharedFrames:
     def _join(self) -> None:
         """Hold a lock that tells others that the frames are in use, and remove them if nobody else does at the end."""
         users = os.open(self._folder / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(users, fcntl.LOCK_SH)
+        # Who has it for himself is just removing the frames; to go on without waiting only costs those.
+        with suppress(OSError):
+            fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        joined = os.getpid()
 
         def leave() -> None:
+            if os.getpid() != joined:  # a fork, which leaves its parent's frames alone
+                return
             if _locked(users):
-                shutil.rmtree(self._folder, ignore_errors=True)
+                for frame in self._folder.glob("*.rgb"):
+                    with suppress(OSError):
+                        frame.unlink()
+            os.close(users)
 
         atexit.register(leave)
 
@@ -98,7 +108,7 @@ class SharedFrames:
             return
         with self._lock:
             self._unswept += pixels.nbytes
-            due = self._unswept > self._budget // 8
+            due = self._unswept > self._budget // SWEEPS
             self._unswept = 0 if due else self._unswept
         if due:
             self._sweep()

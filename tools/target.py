@@ -12,8 +12,7 @@ import numpy as np
 
 from tools.base import Mark, ToolError
 from tools.canvas import Box
-from tools.frame import VideoError
-from tools.image import load_image, resize
+from tools.image import image_size, load_image, resize
 
 POINT_SIDE = 0.12
 """Side of the box that is assumed around a point, as a share of the frame's shorter side."""
@@ -32,18 +31,21 @@ def target_box(mark: Mark, frame: np.ndarray) -> Box:
     """The target's box (x, y, width, height) in pixels of `frame`, [H, W, 3] uint8, the video's own frame.
 
     Raises:
-        ToolError: nothing is drawn on the marked image.
+        ToolError: nothing is drawn on the marked image, or what is drawn lies outside of it.
         VideoError: the image cannot be read.
     """
     height, width = frame.shape[:2]
     if mark.geometry:
-        box = _from_geometry(mark.kind, mark.geometry, min(width, height))
+        image_width, image_height = image_size(mark.image)
+        x, y, w, h = _from_geometry(mark.kind, mark.geometry, min(image_width, image_height))
+        sx, sy = width / image_width, height / image_height
+        box = x * sx, y * sy, w * sx, h * sy
     else:
         box = _from_ink(resize(load_image(mark.image), width, height), frame, mark.kind)
     left, top = max(0.0, box[0]), max(0.0, box[1])
     right, bottom = min(box[0] + box[2], float(width)), min(box[1] + box[3], float(height))
     if right - left < 1 or bottom - top < 1:
-        raise VideoError(f"{mark.image}: its mark lies outside of the frame")
+        raise ToolError("the mark lies outside of the marked frame")
     return left, top, right - left, bottom - top
 
 

@@ -1,19 +1,20 @@
 """The tool that follows the marked target."""
 
+import math
 import time
 from typing import Annotated
 
 import numpy as np
 
-from tools.base import Limits, Mark, Scene, ToolError
-from tools.frame import Content, DeadlineError
+from tools.base import Limits, Mark, Scene
+from tools.frame import Content
 from tools.handles import FRAME, VIDEO, Stretch, mark_of, stretch_of, video_of
 from tools.tracker import TRACK_FPS, AppearanceTracker, Sighting, Tracker, presences
 from tools.video import Video
 from tools.zoom_region import in_thousandths
 
 GAP_S = 2.0 / TRACK_FPS
-"""Longest loss that does not count as having left, seconds."""
+"""Longest loss that does not count as having left, seconds; of a slow video, one frame."""
 
 
 def track_instance(
@@ -29,32 +30,41 @@ def track_instance(
     video = video_of(scene, VIDEO, limits)
     stretch = stretch_of(video, start_time, end_time)
     if stretch.end_s - stretch.start_s > limits.track_max_s:
-        raise ToolError(f"a call follows the target for at most {limits.track_max_s:g} s; ask for a shorter stretch")
-    try:
-        looks = _looks(scene.tracker or AppearanceTracker(), video, mark, stretch, limits.timeout_s)
-    except DeadlineError:
-        raise ToolError(f"following took longer than {limits.timeout_s:g} s; ask for a shorter stretch") from None
-    return (f"{_presence(looks, stretch)}{_boxes(looks, video)}",)
+        end_s = stretch.start_s + limits.track_max_s
+        stretch = Stretch(stretch.start_s, end_s, f" (a call follows for at most {limits.track_max_s:g} s)")
+    times = _times(video, stretch)
+    looks = _looks(scene.tracker or AppearanceTracker(), video, mark, times, limits.timeout_s)
+    return (f"{_presence(looks, times, stretch)}{_boxes(looks, video)}",)
 
 
-def _looks(tracker: Tracker, video: Video, mark: Mark, stretch: Stretch, timeout_s: float) -> list[Sighting]:
-    """Looks at the stretch, in order of time, made backwards and forwards from the mark."""
+def _times(video: Video, stretch: Stretch) -> np.ndarray:
+    """Times of the frames that are looked at: the one shown at the start and those that begin in the stretch, thinned
+    out to `TRACK_FPS`."""
+    first = max(0, int(np.searchsorted(video.times, stretch.start_s, side="right")) - 1)
+    frames = video.times[first : max(first + 1, int(np.searchsorted(video.times, stretch.end_s)))]
+    most = max(1.0, (stretch.end_s - stretch.start_s) * TRACK_FPS)
+    return frames[:: max(1, round(len(frames) / most))]
+
+
+def _looks(tracker: Tracker, video: Video, mark: Mark, times: np.ndarray, timeout_s: float) -> list[Sighting]:
+    """Looks in order of time, made backwards and forwards from the mark."""
     deadline = time.monotonic() + timeout_s
-    count = max(1, round((stretch.end_s - stretch.start_s) * TRACK_FPS))
-    times = stretch.start_s + (np.arange(count) + 0.5) * (stretch.end_s - stretch.start_s) / count
     looks: list[Sighting] = []
     for part in (times[times < mark.time_s][::-1], times[times >= mark.time_s]):
         if len(part):
             looks += tracker.follow(video, mark, part.tolist(), max(0.0, deadline - time.monotonic()))
-    inside = [look for look in looks if stretch.start_s <= look.time_s <= stretch.end_s]
-    return sorted(inside, key=lambda look: look.time_s)
+    return sorted(looks, key=lambda look: look.time_s)
 
 
-def _presence(looks: list[Sighting], stretch: Stretch) -> str:
-    seen = presences(looks, GAP_S)
+def _presence(looks: list[Sighting], times: np.ndarray, stretch: Stretch) -> str:
+    spacing_s = float(np.median(np.diff(times))) if len(times) > 1 else math.inf
+    seen = presences(looks, max(GAP_S, 1.5 * spacing_s))
     if not seen:
         return f"the target is not in sight {stretch}"
-    parts = ", ".join(f"{part.start_s:.1f} s to {part.end_s:.1f} s" for part in seen)
+    # A look stands for the time until the next one.
+    ends = [min(part.end_s + spacing_s, stretch.end_s) for part in seen]
+    starts = [max(part.start_s, stretch.start_s) for part in seen]
+    parts = ", ".join(f"{start_s:.1f} s to {end_s:.1f} s" for start_s, end_s in zip(starts, ends, strict=True))
     return f"the target {stretch} is in sight: {parts}"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from tools.appearance import Appearance
 from tools.base import Mark
 from tools.canvas import Box
+from tools.frame import DeadlineError
 from tools.target import ROUGH, target_box, target_mask
 from tools.video import Video
 
@@ -71,14 +72,26 @@ class AppearanceTracker:
         target = _Target(video, mark, timeout_s)
         return [target.native(sighting) for sighting in target.followed(times)]
 
-    def find(self, video: Video, mark: Mark, times: Sequence[float], timeout_s: float) -> list[Sighting]:
-        """One look at each time, each anywhere in the frame, whatever was seen before.
+    def find(
+        self, video: Video, mark: Mark, times: Sequence[float], timeout_s: float, keyframes: bool = False
+    ) -> list[Sighting]:
+        """One look at each time, or at the last keyframe before it, anywhere in the frame, whatever was seen before.
+
+        Returns:
+            Looks in the order of the times; not at all of them where there was no time for more.
 
         Raises:
-            As `follow`.
+            As `follow`, but for a missed deadline after the first look.
         """
         target = _Target(video, mark, timeout_s)
-        return [target.native(sighting) for sighting in target.found(times)]
+        looks: list[Sighting] = []
+        try:
+            for sighting in target.found(times, keyframes):
+                looks.append(target.native(sighting))
+        except DeadlineError:
+            if not looks:
+                raise
+        return looks
 
 
 class _Target:
@@ -110,8 +123,8 @@ class _Target:
             last, last_s, size = found.box, time_s, _bounded(found.box[2:], self._box[2:])
             yield Sighting(time_s, found.box, found.likeness)
 
-    def found(self, times: Sequence[float]) -> Iterator[Sighting]:
-        for time_s, frame in self._frames(times):
+    def found(self, times: Sequence[float], keyframes: bool) -> Iterator[Sighting]:
+        for time_s, frame in self._frames(times, keyframes):
             found = self._appearance.best(frame, self._box[2:])
             yield Sighting(time_s, found.box if found.likeness >= FIND else None, found.likeness)
 
@@ -122,8 +135,8 @@ class _Target:
         (sx, sy), (x, y, w, h) = self._scale, sighting.box
         return Sighting(sighting.time_s, (x * sx, y * sy, w * sx, h * sy), sighting.likeness)
 
-    def _frames(self, times: Sequence[float]) -> Iterator[tuple[float, np.ndarray]]:
-        return self._video.scan(times, MAX_PIXELS, max(0.0, self._deadline - time.monotonic()))
+    def _frames(self, times: Sequence[float], keyframes: bool = False) -> Iterator[tuple[float, np.ndarray]]:
+        return self._video.scan(times, MAX_PIXELS, max(0.0, self._deadline - time.monotonic()), keyframes)
 
 
 def presences(looks: Iterable[Sighting], gap_s: float) -> list[Presence]:

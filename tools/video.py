@@ -26,7 +26,7 @@ from tools.frame_cache import FrameCache
 from tools.image import fit, open_image, read_image
 from tools.shared_frames import SharedFrames
 
-__all__ = ["Video", "VideoError", "decode_process", "fit", "open_image", "open_video", "read_frame"]
+__all__ = ["Video", "VideoError", "decode_process", "fit", "forget_frames", "open_image", "open_video", "read_frame"]
 
 TIMEOUT_S = EpisodeConfig.tool_timeout_s
 """Deadline of a request where the caller names none, seconds. Waiting for a busy decoder may take as long again."""
@@ -41,7 +41,9 @@ SHARED_FRAMES_BYTES = 512 * 2**20
 KNOWN_VIDEOS = 512
 """Videos whose index is kept."""
 SCAN_FRAMES = 16
-"""Frames of a scan that are decoded by one request."""
+"""Frames that are decoded by one request."""
+SCAN_GRACE_S = 2.0
+"""Least time that the last request of a scan gets, seconds."""
 TICK_S = 1e-6
 """A time this little before a frame counts as the frame's, so that rounding in a sum of seconds can't miss it."""
 
@@ -73,6 +75,8 @@ class Video:
         """Pixels, upright: a rotation that the file asks for is applied."""
         self.rotation: int = told["rotation"]
         """Degrees, clockwise, by which the stored picture was turned: 0, 90, 180 or 270."""
+        self.keyframe_s: float = told["keyframe_s"]
+        """Seconds from one keyframe to the next, on average."""
         self.rate = Fraction(*told["rate"]) if told["rate"] else None
         """Frames a second; None where it varies."""
         self.reader = "pyav"
@@ -155,9 +159,12 @@ class Video:
         return self._frames(indices, _Form(*fit(self.width, self.height, max_pixels, multiple)), timeout_s)
 
     def scan(
-        self, times: Sequence[float], max_pixels: int, timeout_s: float = TIMEOUT_S
+        self, times: Sequence[float], max_pixels: int, timeout_s: float = TIMEOUT_S, keyframes: bool = False
     ) -> Iterator[tuple[float, np.ndarray]]:
         """The time and pixels of the frame shown at each time, for a walk over many: they are not kept.
+
+        Args:
+            keyframes: give the last keyframe before each time instead, which is cheaper by far.
 
         Raises:
             VideoError: decoding failed.
@@ -173,8 +180,10 @@ class Video:
                 what = f"looking through {len(indices)} frames"
                 raise DeadlineError(f"{self.path}: {what} took longer than {timeout_s:g} s")
             onward = sorted(set(part))
+            # The last request may end a little late; cutting it off would cost the decode process.
+            left_s = max(left_s, SCAN_GRACE_S)
             with _state.process.turn(left_s) as ask:
-                shown, pictures = self._asked(ask, onward, form, left_s)
+                shown, pictures = self._asked(ask, onward, form, left_s, keyframes)
             for row in (onward.index(index) for index in part):
                 yield self.times[shown[row]].item(), pictures[row]
 
@@ -189,18 +198,20 @@ class Video:
         return max(0, int(np.searchsorted(self.times, time_s + TICK_S, side="right")) - 1)
 
     def _frames(self, indices: Sequence[int], form: "_Form", timeout_s: float) -> list[Frame]:
+        deadline = time.monotonic() + timeout_s
         found = self._cached(indices, form)
         if any(index not in found for index in indices):
-            with _state.process.turn(timeout_s) as ask:
+            # Another thread or process may be at the same stretch: wait for it and take what it made.
+            with _state.shared.decoding(self.path, timeout_s):
                 found |= self._cached(indices, form)
+                found |= self._shared(sorted(set(indices) - found.keys()), form)
                 missing = sorted(set(indices) - found.keys())
-                if missing:
-                    # Another process may be at the same stretch: wait for it and take what it made.
-                    with _state.shared.decoding(self.path, timeout_s):
-                        found |= self._shared(missing, form)
-                        missing = sorted(set(indices) - found.keys())
-                        if missing:
-                            found |= self._decode(ask, missing, form, timeout_s)
+                for start in range(0, len(missing), SCAN_FRAMES):
+                    # By turns with other threads, so that a long first look does not keep a short crop waiting.
+                    left_s = max(SCAN_GRACE_S / 10, deadline - time.monotonic())
+                    with _state.process.turn(left_s) as ask:
+                        left_s = max(SCAN_GRACE_S / 10, deadline - time.monotonic())
+                        found |= self._decode(ask, missing[start : start + SCAN_FRAMES], form, left_s)
         return [found[index] for index in indices]
 
     def _cached(self, indices: Sequence[int], form: "_Form") -> dict[int, Frame]:
@@ -235,11 +246,13 @@ class Video:
             frames[index] = Frame(ref, pixels, self.times[shown].item())
         return frames
 
-    def _asked(self, ask: Ask, indices: Sequence[int], form: "_Form", timeout_s: float) -> tuple[list[int], np.ndarray]:
+    def _asked(
+        self, ask: Ask, indices: Sequence[int], form: "_Form", timeout_s: float, keyframes: bool = False
+    ) -> tuple[list[int], np.ndarray]:
         """The indices of the frames that are shown, and their pixels, [frames, height, width, 3] uint8."""
         request = {"do": "frames", "path": os.path.abspath(self.path), "stamp": self._stamp, "reader": self.reader}
         try:
-            head, body = ask({**request, "indices": list(indices), **form._asdict()}, timeout_s)
+            head, body = ask({**request, "indices": list(indices), "keyframes": keyframes, **form._asdict()}, timeout_s)
         except VideoError:
             # If it was the fast path that hung or died, the next attempt goes without it.
             self.reader = "pyav"
@@ -275,6 +288,11 @@ def _rate(rate: Fraction | None) -> str:
     return f"{float(rate):.6g} frames a second" if rate else "variable frame rate"
 
 
+def forget_frames(max_bytes: int = FRAME_CACHE_BYTES) -> None:
+    """Drop the frames that this process keeps, and keep at most `max_bytes` from now on; the node's stay."""
+    _state.frames = FrameCache(max_bytes)
+
+
 def decode_process() -> DecodeProcess:
     """This process's decoder."""
     return _state.process
@@ -290,8 +308,9 @@ def open_video(path: str | Path, timeout_s: float = TIMEOUT_S) -> Video:
     key = path, _stamp(path)
     video = _known(key)
     if video is None:
+        deadline = time.monotonic() + timeout_s
         with _state.process.turn(timeout_s) as ask:
-            video = _known(key) or _open(key, ask, timeout_s)
+            video = _known(key) or _open(key, ask, max(SCAN_GRACE_S / 10, deadline - time.monotonic()))
     return video
 
 
@@ -347,7 +366,7 @@ def _open(key: tuple[str, Stamp], ask: Ask, timeout_s: float) -> Video:
     video = Video(path, stamp, times, head)
     if video.width * video.height >= FAST_PATH_MIN_PIXELS:
         try:
-            proof, _ = ask({"do": "prove", **request}, PROVE_TIMEOUT_S)
+            proof, _ = ask({"do": "prove", **request}, min(PROVE_TIMEOUT_S, timeout_s))
             video.reader = "decord" if proof["decord"] else "pyav"
         except VideoError:
             # decord hung or crashed on this file, and took only the decode process with it.

@@ -8,8 +8,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
-from PIL import Image, ImageFilter
 
 from configs.world import PROMPT_KINDS
 from tools.canvas import Box, Canvas, Point, corners, rounded, rounded_points
@@ -120,11 +120,8 @@ def _inside(mask: np.ndarray | None, box: Box) -> Point:
     if mask is None:
         return box[0] + box[2] / 2, box[1] + box[3] / 2
     left, top, right, bottom = int(box[0]), int(box[1]), int(box[0] + box[2]), int(box[1] + box[3])
-    core = Image.fromarray(np.pad(mask[top:bottom, left:right], 1).astype(np.uint8) * 255)
-    deepest = core
-    while core.getbbox():
-        deepest, core = core, core.filter(ImageFilter.MinFilter(3))
-    rows, columns = np.nonzero(np.asarray(deepest))
+    depth = cv2.distanceTransform(np.pad(mask[top:bottom, left:right], 1).astype(np.uint8), cv2.DIST_C, 3)
+    rows, columns = np.nonzero(depth == depth.max())
     middle = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
     return left + float(columns[middle]) - 0.5, top + float(rows[middle]) - 0.5
 

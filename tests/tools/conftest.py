@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tools import movies
+from benchmarks import movies
 from tools import video
 
 UNEVEN = np.cumsum(np.random.default_rng(1).integers(5, 200, 120)).tolist()

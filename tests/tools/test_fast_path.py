@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from tests.tools import movies
+from benchmarks import movies
 from tools import decoder, video
-from tools.decord_reader import DecordReader, proven
+from tools.decord_reader import DecordReader, speedup
 from tools.pyav_reader import PyavReader
 from tools.video import open_video
 
@@ -12,14 +12,18 @@ pytest.importorskip("decord")
 
 @pytest.mark.parametrize("name", ["late", "uneven", "ts"])
 def test_a_file_whose_times_decord_shifts_is_left_to_pyav(films, name):
-    assert not proven(DecordReader(films[name]), PyavReader(films[name]))
+    assert speedup(DecordReader(films[name]), PyavReader(films[name])) == 0.0
+
+
+def test_a_file_on_which_both_agree_is_proven(films):
+    assert speedup(DecordReader(films["even"]), PyavReader(films["even"])) > 0.0
 
 
 def test_wrong_pixels_are_noticed(films, monkeypatch):
     fast, truth = DecordReader(films["even"]), PyavReader(films["even"])
     off_by_one = fast.read
     monkeypatch.setattr(fast, "read", lambda index: off_by_one(max(0, index - 1)))
-    assert not proven(fast, truth)
+    assert speedup(fast, truth) == 0.0
 
 
 def test_decord_gives_the_same_bytes_where_its_times_are_right(films, fresh):
@@ -40,14 +44,35 @@ def test_where_decord_fails_pyav_reads_on(films, monkeypatch):
             raise RuntimeError("no decoder for this codec")
 
     monkeypatch.setattr(decoder, "DecordReader", Failing)
-    request = {"do": "frames", "path": films["even"], "stamp": [0, 0], "indices": [9], "width": 96, "height": 96}
-    head, body = decoder.Decoder().answer({**request, "reader": "decord"})
+    request = {"do": "frames", "path": films["even"], "stamp": video._stamp(films["even"]), "indices": [9]}
+    request |= {"width": 96, "height": 96, "region": None, "keyframes": False, "reader": "decord"}
+    head, body = decoder.Decoder().answer(request)
     assert head == {"shown": [9], "reader": "pyav"}
     assert movies.number(np.frombuffer(body, np.uint8).reshape(96, 96, 3)) == 9
 
 
-def test_the_reader_of_a_large_picture_is_chosen_by_proof(tmp_path, fresh):
+@pytest.mark.parametrize("gain", [0.0, 0.9, 1.1])
+def test_the_reader_is_chosen_by_proof_and_the_choice_kept(films, monkeypatch, tmp_path, gain):
+    tried = []
+    monkeypatch.setattr(decoder, "speedup", lambda fast, truth: tried.append(1) or gain)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    request = {"do": "prove", "path": films["even"], "stamp": video._stamp(films["even"])}
+    assert [decoder.Decoder().answer(request)[0]["decord"] for _ in range(2)] == [gain > 1] * 2
+    assert len(tried) == 1
+
+
+def test_a_choice_that_fails_is_taken_back_for_good(films, monkeypatch, tmp_path):
+    monkeypatch.setattr(decoder, "speedup", lambda fast, truth: 2.0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    request = {"do": "prove", "path": films["even"], "stamp": video._stamp(films["even"])}
+    frames = {**request, "do": "frames", "indices": [9], "width": 96, "height": 96, "region": None, "keyframes": False}
+    first = decoder.Decoder()
+    assert first.answer(request)[0]["decord"]
+    first.answer({**frames, "reader": "pyav"})
+    assert not decoder.Decoder().answer(request)[0]["decord"]
+
+
+def test_a_large_picture_is_read_right_by_whichever_reader(tmp_path, fresh):
     opened = open_video(movies.write(tmp_path / "large.mp4", range(48), size=(640, 384)))
-    assert opened.reader in ("pyav", "decord")
     frames = opened.clip(0.0, 6.0, 2.0, 32, 10**6, 32)
     assert [movies.number(frame.pixels) for frame in frames] == [round(frame.time_s * 8) for frame in frames]

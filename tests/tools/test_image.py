@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.tools import movies
+from benchmarks import movies
 from tools.image import fit, open_image, resize
 from tools.video import VideoError, read_frame
 

@@ -6,8 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tests.tools import movies
+from benchmarks import movies
 from tools import index_cache
 from tools.index_cache import IndexCache
 from tools.pyav_reader import PyavReader
@@ -19,10 +21,14 @@ def cache(tmp_path, monkeypatch):
     return IndexCache(tmp_path / "cache")
 
 
+def keep(cache: IndexCache, path: str, index, decord: bool | None = None) -> None:
+    cache.save(cache.entry(path), path, index, decord)
+
+
 def test_a_reader_with_a_kept_index_reads_the_same(films, cache):
     made = PyavReader(films["mkv"])
-    cache.save(films["mkv"], made.index, decord=True)
-    index, decord = cache.load(films["mkv"])
+    keep(cache, films["mkv"], made.index, decord=True)
+    index, decord = cache.load(cache.entry(films["mkv"]))
     assert decord is True
     assert index.time_base == made.index.time_base == Fraction(1, 1000)
     assert np.array_equal(index.pts, made.index.pts)
@@ -36,40 +42,62 @@ def test_a_reader_with_a_kept_index_reads_the_same(films, cache):
 def test_a_file_that_changed_has_no_index(films, cache, tmp_path):
     film = tmp_path / "film.mp4"
     shutil.copy(films["even"], film)
-    cache.save(str(film), PyavReader(str(film)).index)
-    assert cache.load(str(film))[0] is not None
+    keep(cache, str(film), PyavReader(str(film)).index)
+    assert cache.load(cache.entry(str(film)))[0] is not None
     os.utime(film, ns=(1, 1))
-    assert cache.load(str(film)) == (None, None)
-    cache.save(str(film), PyavReader(str(film)).index)
+    assert cache.load(cache.entry(str(film))) == (None, None)
+    keep(cache, str(film), PyavReader(str(film)).index)
     # The same size and time, another beginning.
     film.write_bytes(bytes(100) + film.read_bytes()[100:])
     os.utime(film, ns=(1, 1))
-    assert cache.load(str(film)) == (None, None)
+    assert cache.load(cache.entry(str(film))) == (None, None)
+
+
+def test_an_index_of_a_file_that_grew_meanwhile_is_not_kept(films, cache, tmp_path):
+    film = tmp_path / "film.mp4"
+    shutil.copy(films["ts"], film)
+    entry = cache.entry(str(film))
+    index = PyavReader(str(film)).index
+    with open(film, "ab") as growing:
+        growing.write(bytes(188))
+    cache.save(entry, str(film), index, decord=False)
+    assert cache.load(entry) == cache.load(cache.entry(str(film))) == (None, None)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_flipped_bit_never_raises(films, cache, place, bit):
+    keep(cache, films["even"], PyavReader(films["even"]).index)
+    entry = cache.entry(films["even"])
+    data = bytearray(entry.read_bytes())
+    data[int(place * len(data))] ^= 1 << bit
+    entry.write_bytes(data)
+    cache.load(entry)
 
 
 def test_a_torn_index_is_as_good_as_none(films, cache):
-    cache.save(films["even"], PyavReader(films["even"]).index)
+    keep(cache, films["even"], PyavReader(films["even"]).index)
     [file] = cache._folder.iterdir()
     file.write_bytes(file.read_bytes()[:200])
-    assert cache.load(films["even"]) == (None, None)
+    assert cache.load(cache.entry(films["even"])) == (None, None)
     file.write_bytes(b"")
-    assert cache.load(films["even"]) == (None, None)
+    assert cache.load(cache.entry(films["even"])) == (None, None)
 
 
 def test_a_short_video_s_index_is_not_worth_keeping(films, tmp_path):
     cache = IndexCache(tmp_path / "cache")
-    cache.save(films["even"], PyavReader(films["even"]).index)
-    assert cache.load(films["even"]) == (None, None)
+    keep(cache, films["even"], PyavReader(films["even"]).index)
+    assert cache.load(cache.entry(films["even"])) == (None, None)
 
 
 def test_the_longest_unused_go_when_there_are_too_many(films, cache, monkeypatch):
     monkeypatch.setattr(index_cache, "MAX_FILES", 2)
     for i, name in enumerate(["even", "late", "mkv"]):
-        cache.save(films[name], PyavReader(films[name]).index)
+        keep(cache, films[name], PyavReader(films[name]).index)
         if name != "mkv":
-            os.utime(cache._file(films[name]), (i, i))
-    assert cache.load(films["even"])[0] is None
-    assert cache.load(films["mkv"])[0] is not None
+            os.utime(cache.entry(films[name]), (i, i))
+    assert cache.load(cache.entry(films["even"]))[0] is None
+    assert cache.load(cache.entry(films["mkv"]))[0] is not None
     assert len(list(cache._folder.iterdir())) == 1
 
 

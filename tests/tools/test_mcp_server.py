@@ -6,7 +6,9 @@ import io
 import re
 import signal
 import socket
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -76,7 +78,7 @@ def test_a_client_over_stdio(film):
 def test_a_client_over_http(film, members):
     mark = MARK.format(*walk.place(2.0))
     server = members.start(*arguments(film, "--mark", mark, "--http", str(free_port())))
-    url = re.search(r"http://\S+", wait_for_line(server, "tools of")).group()
+    url = re.search(r"http://\S+", wait_for_line(server, "tools at")).group()
     check(talk(url, look_around))
     server.send_signal(signal.SIGINT)
     assert server.wait(DEADLINE_S) in (0, 130)
@@ -110,3 +112,39 @@ def test_a_port_in_use_is_one_sentence(film, members):
         done = members.run(*arguments(film, "--http", str(port)), timeout_s=DEADLINE_S)
     assert done.returncode == 2
     assert done.stderr == f"videoseeker: port {port} of 127.0.0.1 cannot be listened on (Address already in use)\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--http", "70000"), "port 70000 of"),
+        (("--http", "0", "--host", "no.such.host.invalid"), "cannot be listened on ("),
+    ],
+)
+def test_an_address_that_is_none_is_one_sentence(film, members, more, message):
+    done = members.run(*arguments(film, *more), timeout_s=DEADLINE_S)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_stdio_server_ends_when_it_is_told_to_though_its_client_stays(film, members, how):
+    command = [sys.executable, *arguments(film, "--mark", MARK.format(*walk.place(2.0)))]
+    server = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=members.environment,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + DEADLINE_S
+    while len(members.members()) < 2 and time.monotonic() < deadline:  # it has its decode process, so it serves soon
+        time.sleep(0.1)
+    time.sleep(1.0)
+    server.send_signal(how)
+    assert server.wait(20) == 130
+    assert "interrupted" in server.stderr.read()
+    assert not members.gone(10)

@@ -5,7 +5,7 @@ import re
 import pytest
 from PIL import Image
 
-from tests.tools import movies
+from benchmarks import movies
 from tools.base import Limits, Mark, Scene, Tool, ToolError
 from tools.frame import Content, Frame
 from tools.registry import TOOLS, call, schemas

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tools import movies
+from benchmarks import movies
 from tests.tools.conftest import UNEVEN
 from tools.frame import FrameRef
 from tools.video import VideoError, decode_process, open_video, read_frame
@@ -240,3 +240,24 @@ def test_a_scan_gives_the_frames_in_the_order_asked(films):
     assert [time_s for time_s, _ in looks] == [int(t * 8) / 8 for t in times]
     with pytest.raises(VideoError, match="took longer than 0 s"):
         list(video.scan(times, 64 * 64, timeout_s=0))
+
+
+def test_a_file_that_is_replaced_while_open_is_told(films, tmp_path, fresh):
+    film = tmp_path / "film.mp4"
+    shutil.copy(films["even"], film)
+    video = open_video(film)
+    assert movies.number(video.frames_at([4.0], BIG, 32)[0].pixels) == 32
+    shutil.copy(films["late"], tmp_path / "other.mp4")
+    os.replace(tmp_path / "other.mp4", film)
+    for _ in range(2):
+        with pytest.raises(VideoError, match="was changed while it was open; open it again"):
+            video.frames_at([2.0], BIG, 32)
+        decode_process().close()
+    assert movies.number(open_video(film).frames_at([6.0], BIG, 32)[0].pixels) == 8
+
+
+def test_times_that_jump_back_are_refused(films, tmp_path):
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(Path(films["ts"]).read_bytes() * 2)
+    with pytest.raises(VideoError, match="for they jump back or repeat; convert it"):
+        open_video(joined)

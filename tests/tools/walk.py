@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.tools import movies
+from benchmarks import movies
 
 RATE = 8
 SIDE = 30
