@@ -81,7 +81,9 @@ class DecodeProcess:
             self._stop()
             self._kills[file] = kills + 1, time.monotonic()
             if missed.is_set():
-                raise DeadlineError(f"{where}: decoding took longer than {round(timeout_s, 1):g} s and was stopped") from None
+                raise DeadlineError(
+                    f"{where}: decoding took longer than {round(timeout_s, 1):g} s and was stopped"
+                ) from None
             raise VideoError(f"{where}: the decode process died while reading it") from None
         except BaseException:
             # An interrupt between question and answer would leave the answer to the next request.

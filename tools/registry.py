@@ -53,7 +53,8 @@ def call(name: str, arguments: dict[str, Any], offered: Sequence[str], scene: Sc
     if not isinstance(name, str) or name not in TOOLS or name not in offered:
         known = [tool for tool in offered if tool in TOOLS]
         hint = f"the tools are {listed(known)}" if known else "there are no tools; answer the question"
-        raise ToolError(f"there is no tool '{str(name)[:40]}' here; {hint}")
+        called = name if isinstance(name, str) else shown(name)
+        raise ToolError(f"there is no tool '{called[:40]}' here; {hint}")
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
         raise ToolError(f"the arguments of {name} must be a JSON object, not {shown(arguments)}")
     scene.require_confined()

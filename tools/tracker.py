@@ -4,7 +4,9 @@ Invariant: what comes back says for every time that was looked at whether the ta
 over a time at which it was not found.
 """
 
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +29,8 @@ KEEP = 0.45
 """Least likeness, near where it was, that still is the target."""
 FIND = 0.6
 """Least likeness anywhere in the frame that is the target again."""
+KEPT_CALLS = 256
+"""Calls whose looks are kept."""
 REACH = 1.5
 """How far the target may move between two looks, in sizes of its own."""
 
@@ -66,11 +70,15 @@ class Tracker(Protocol):
 
 
 class AppearanceTracker:
-    """The tracker that needs no weights."""
+    """The tracker that needs no weights. What it saw is kept, since the rollouts of a task ask for much the same."""
 
     def follow(self, video: Video, mark: Mark, times: Sequence[float], timeout_s: float) -> list[Sighting]:
-        target = _Target(video, mark, timeout_s)
-        return [target.native(sighting) for sighting in target.followed(times)]
+        """See `Tracker`."""
+        key = "follow", video.path, video.stamp, repr(mark), tuple(times)
+        if (known := _seen.get(key)) is None:
+            target = _Target(video, mark, timeout_s)
+            known = _seen.put(key, [target.native(sighting) for sighting in target.followed(times)])
+        return list(known)
 
     def find(
         self, video: Video, mark: Mark, times: Sequence[float], timeout_s: float, keyframes: bool = False
@@ -83,6 +91,9 @@ class AppearanceTracker:
         Raises:
             As `follow`, but for a missed deadline after the first look.
         """
+        key = "find", video.path, video.stamp, repr(mark), tuple(times), keyframes
+        if (known := _seen.get(key)) is not None:
+            return list(known)
         target = _Target(video, mark, timeout_s)
         looks: list[Sighting] = []
         try:
@@ -91,7 +102,32 @@ class AppearanceTracker:
         except DeadlineError:
             if not looks:
                 raise
+            return looks
+        return list(_seen.put(key, looks))
+
+
+class _Seen:
+    """The looks of the latest calls. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._looks: OrderedDict[tuple, list[Sighting]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple) -> list[Sighting] | None:
+        with self._lock:
+            if key in self._looks:
+                self._looks.move_to_end(key)
+            return self._looks.get(key)
+
+    def put(self, key: tuple, looks: list[Sighting]) -> list[Sighting]:
+        with self._lock:
+            self._looks[key] = looks
+            while len(self._looks) > KEPT_CALLS:
+                self._looks.popitem(last=False)
         return looks
+
+
+_seen = _Seen()
 
 
 class _Target:

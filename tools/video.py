@@ -81,7 +81,8 @@ class Video:
         """Frames a second; None where it varies."""
         self.reader = "pyav"
         """`decord` where that is proven on this file."""
-        self._stamp = stamp
+        self.stamp = stamp
+        """Size in bytes and modification time in nanoseconds of the file that was indexed."""
 
     def __repr__(self) -> str:
         return (
@@ -219,7 +220,7 @@ class Video:
         found = {}
         for index in indices:
             ref = self._ref(index, form)
-            pixels = _state.frames.get((ref, self._stamp))
+            pixels = _state.frames.get((ref, self.stamp))
             if pixels is not None:
                 found[index] = Frame(ref, pixels, self.times[index].item())
         return found
@@ -229,9 +230,9 @@ class Video:
         found = {}
         for index in indices:
             ref = self._ref(index, form)
-            pixels = _state.shared.get((ref, self._stamp))
+            pixels = _state.shared.get((ref, self.stamp))
             if pixels is not None:
-                _state.frames.put((ref, self._stamp), pixels)
+                _state.frames.put((ref, self.stamp), pixels)
                 found[index] = Frame(ref, pixels, self.times[index].item())
         return found
 
@@ -241,8 +242,8 @@ class Video:
             ref = self._ref(shown, form)
             pixels = view.copy()
             pixels.setflags(write=False)
-            _state.frames.put((ref, self._stamp), pixels)
-            _state.shared.put((ref, self._stamp), pixels)
+            _state.frames.put((ref, self.stamp), pixels)
+            _state.shared.put((ref, self.stamp), pixels)
             frames[index] = Frame(ref, pixels, self.times[shown].item())
         return frames
 
@@ -250,7 +251,7 @@ class Video:
         self, ask: Ask, indices: Sequence[int], form: "_Form", timeout_s: float, keyframes: bool = False
     ) -> tuple[list[int], np.ndarray]:
         """The indices of the frames that are shown, and their pixels, [frames, height, width, 3] uint8."""
-        request = {"do": "frames", "path": os.path.abspath(self.path), "stamp": self._stamp, "reader": self.reader}
+        request = {"do": "frames", "path": os.path.abspath(self.path), "stamp": self.stamp, "reader": self.reader}
         try:
             head, body = ask({**request, "indices": list(indices), "keyframes": keyframes, **form._asdict()}, timeout_s)
         except VideoError:
