@@ -12,7 +12,7 @@ BITS = 9
 
 def picture(number: int, width: int = 192, height: int = 192) -> np.ndarray:
     """[height, width, 3]: the number's bits as a 3x3 grid of black and white blocks."""
-    bits = np.array([number >> bit & 1 for bit in range(BITS)], np.uint8).reshape(3, 3)
+    bits = np.array([number % 2**BITS >> bit & 1 for bit in range(BITS)], np.uint8).reshape(3, 3)
     grid = bits.repeat(-(-height // 3), 0).repeat(-(-width // 3), 1)[:height, :width]
     return np.repeat((grid * 215 + 20)[..., None], 3, 2).astype(np.uint8)
 

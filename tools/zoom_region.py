@@ -21,7 +21,7 @@ def zoom_region(
 ) -> Content:
     """Look closer at a part of one frame. Gives that part at the video's own resolution."""
     opened = video_of(scene, video, limits)
-    region, note = _region(opened, box)
+    region, note = region_of(opened, box)
     [frame] = opened.frames_at([time], limits.tool_max_pixels, limits.pixel_multiple, limits.timeout_s, region)
     if abs(time - frame.time_s) > 0.05 and not opened.times[0] <= time <= opened.duration_s:
         note += f" (the video is from {opened.times[0]:.1f} s to {opened.duration_s:.1f} s)"
@@ -34,7 +34,12 @@ def in_thousandths(region: tuple[float, float, float, float], video: Video) -> s
     return f"[{', '.join(str(round(SCALE * value / side)) for value, side in zip(region, sides, strict=True))}]"
 
 
-def _region(video: Video, box: list[float]) -> tuple[Region, str]:
+def region_of(video: Video, box: list[float]) -> tuple[Region, str]:
+    """The pixels that a box in thousandths covers, and a note of what was cut.
+
+    Raises:
+        ToolError: it is not four numbers, empty, or outside of the frame.
+    """
     if len(box) != 4:
         raise ToolError(f"box must be [left, top, right, bottom], such as [250, 250, 750, 750], not {len(box)} numbers")
     left, top, right, bottom = box

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import movies
-from tools import video
+from tools import tracker, video
 
 UNEVEN = np.cumsum(np.random.default_rng(1).integers(5, 200, 120)).tolist()
 """Milliseconds of the frames of the variable-frame-rate file."""
@@ -33,5 +33,6 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def fresh(monkeypatch: pytest.MonkeyPatch):
     """A process state of the test's own: no index, no frame, no decode process, nothing shared with others."""
     monkeypatch.setattr(video, "_state", video._State(shared_bytes=0))
+    monkeypatch.setattr(tracker, "_seen", tracker._Seen())
     yield
     video.decode_process().close()
