@@ -20,19 +20,20 @@ from env.environment import VideoEnv
 from env.task import Task
 from env.transcript import Transcript, Turn
 from synth.questions import Question, answer, vocabulary
-from synth.world import EVENT_S, SLOT_S, World, make_world
+from synth.world import CELLS, EVENT_S, SLOT_S, World, make_world
 
 VIEW, CROP = "view_visual_prompt", "crop_video"
 CONCLUSIONS = {
-    "direction": "From {} to {}, so {}.",
-    "feature": "It flashes {}.",
-    "forward": "It flashes {}.",
-    "reverse": "It flashes {}.",
-    "sequence": "First {}, then {}.",
-    "spatial": "It is {}.",
-    "counting": "It vanishes {} times.",
+    "direction": "From {} aside {}, so {}.",
+    "feature": "It is flash {}.",
+    "forward": "It is flash {}.",
+    "reverse": "It is flash {}.",
+    "sequence": "It is first {}, then {}.",
+    "spatial": "{} {} against {}, so {}.",
+    "counting": "It is gone {} times.",
 }
-"""How a thought sums up what its readings show."""
+"""How a thought sums up what its readings show. Each takes up a word of the readings and what followed it there, which
+is what a small student learns soonest."""
 
 
 def question_of(task: Task) -> tuple[int, Question]:
@@ -50,8 +51,14 @@ def who_is_where(world: World, index: int, t: float) -> str:
 
 
 def what_is_there(world: World, index: int, t: float) -> str:
-    """What is seen of an instance, by its place: `north red`; `north gone` if it can't be seen."""
-    return f"{world.cell(index, t)} {world.colour(index, t) or 'gone'}"
+    """What is seen of an instance, by its place: `north red`; `north blue flash blue` in another colour than its own;
+    `north blue first blue` and `north white then white` where it takes on two; `north gone` if it can't be seen."""
+    colour, event = world.colour(index, t) or "gone", world.instances[index].events[int(t // SLOT_S)]
+    seen = f"{world.cell(index, t)} {colour}"
+    if event is None or colour not in event.value:
+        return seen
+    word = "flash" if event.kind == "flash" else ("first", "then")[event.value.index(colour)]
+    return f"{seen} {word} {colour}"
 
 
 class TeacherPolicy:
@@ -107,16 +114,28 @@ def _seen(world: World, question: Question, env: VideoEnv) -> str:
 
 
 def _conclusion(world: World, question: Question) -> str:
-    right = answer(world, question)
-    if question.kind not in ("sequence", "direction") or question.window is None:
+    right, start_s = answer(world, question), (question.window or (0, 0))[0]
+    if question.kind == "spatial" and question.other is not None:
+        lines = [_line(world.cell(i, start_s), question.axis) for i in (question.target, question.other)]
+        return CONCLUSIONS["spatial"].format(str(question.axis).title(), *lines, right)
+    event = world.instances[question.target].events[start_s // SLOT_S]
+    if event is None or question.kind not in ("sequence", "direction"):
         return CONCLUSIONS[question.kind].format(right)
-    slot = question.window[0] // SLOT_S
-    event = world.instances[question.target].events[slot]
-    assert event is not None
     if question.kind == "sequence":
         return CONCLUSIONS["sequence"].format(*event.value)
-    rest, aside = (world.cell(question.target, slot * SLOT_S + event.offset_s + since) for since in (0.0, 0.75))
-    return CONCLUSIONS["direction"].format(rest, aside, right)
+    cells = [str(world.cell(question.target, start_s + event.offset_s + since)) for since in (0.0, 0.75)]
+    return CONCLUSIONS["direction"].format(*(f"{cell} {in_numbers(cell)}" for cell in cells), right)
+
+
+def in_numbers(cell: str) -> str:
+    """Where a cell is, in words that can be compared: `column 2 row 1`."""
+    return f"column {_line(cell, 'column')} row {_line(cell, 'row')}"
+
+
+def _line(cell: str | None, axis: str | None) -> int:
+    """Number of a cell's column or row, from 1."""
+    row, column = divmod(CELLS.index(str(cell)), 3)
+    return 1 + (column if axis == "column" else row)
 
 
 def _readings(world: World, question: Question, times: Sequence[float]) -> list[str]:
@@ -125,12 +144,18 @@ def _readings(world: World, question: Question, times: Sequence[float]) -> list[
         return []
     target = question.target
     if question.other is not None:
-        return [f"{times[0]:.1f} {who_is_where(world, i, times[0])}" for i in (target, question.other)]
+        pair = (question.target, question.other)
+        lines = [f"{question.axis} {_line(world.cell(i, times[0]), question.axis)}" for i in pair]
+        return [
+            f"{times[0]:.1f} {who_is_where(world, i, times[0])} {line}" for i, line in zip(pair, lines, strict=True)
+        ]
     look = who_is_where if question.kind == "direction" else what_is_there
     readings = [f"{times[0]:.1f} {who_is_where(world, target, times[0])}"]
     gone = 0
     for before, time in pairwise(times):
         seen = look(world, target, time)
+        if question.kind == "direction" and world.cell(target, time) != world.cell(target, times[0]):
+            seen = f"{seen} aside {world.cell(target, time)}"
         if world.colour(target, time) is None:
             gone += world.colour(target, before) is not None
             seen = f"{seen} {gone}"
