@@ -110,10 +110,11 @@ def _seen(world: World, question: Question, env: VideoEnv) -> str:
     """The readings of the frames of the last crop, and what follows from them."""
     crops = [turn for turn in env.turns if CROP in turn.text and turn.frames]
     times = [frame.time_s for frame in crops[-1].frames if frame.time_s is not None] if crops else []
-    return f"{', '.join(_readings(world, question, times))}. {_conclusion(world, question)}"
+    return f"{', '.join(readings(world, question, times))}. {conclusion(world, question)}"
 
 
-def _conclusion(world: World, question: Question) -> str:
+def conclusion(world: World, question: Question) -> str:
+    """What follows from the readings of a question's stretch."""
     right, start_s = answer(world, question), (question.window or (0, 0))[0]
     if question.kind == "spatial" and question.other is not None:
         lines = [_line(world.cell(i, start_s), question.axis) for i in (question.target, question.other)]
@@ -138,8 +139,9 @@ def _line(cell: str | None, axis: str | None) -> int:
     return 1 + (column if axis == "column" else row)
 
 
-def _readings(world: World, question: Question, times: Sequence[float]) -> list[str]:
-    """When and what. What changes is said last: the place where a question is about places, else the colour."""
+def readings(world: World, question: Question, times: Sequence[float]) -> list[str]:
+    """When and what, for each time in seconds. What changes is said last: the place where a question is about places,
+    else the colour."""
     if not times:
         return []
     target = question.target
@@ -150,7 +152,7 @@ def _readings(world: World, question: Question, times: Sequence[float]) -> list[
             f"{times[0]:.1f} {who_is_where(world, i, times[0])} {line}" for i, line in zip(pair, lines, strict=True)
         ]
     look = who_is_where if question.kind == "direction" else what_is_there
-    readings = [f"{times[0]:.1f} {who_is_where(world, target, times[0])}"]
+    told = [f"{times[0]:.1f} {who_is_where(world, target, times[0])}"]
     gone = 0
     for before, time in pairwise(times):
         seen = look(world, target, time)
@@ -159,8 +161,8 @@ def _readings(world: World, question: Question, times: Sequence[float]) -> list[
         if world.colour(target, time) is None:
             gone += world.colour(target, before) is not None
             seen = f"{seen} {gone}"
-        readings.append(f"{time:.1f} {seen}")
-    return readings
+        told.append(f"{time:.1f} {seen}")
+    return told
 
 
 def _crop(thought: str, window: tuple[int, int]) -> str:
@@ -185,6 +187,7 @@ def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
         world = make_world(seed, world_config)
         mark = f"The mark is on {who_is_where(world, question.target, question.mark_time_s)}."
         yield f"<|im_start|>system\nAnswer with the tools {VIEW}, {CROP}.\nAnswer the question.\nSay what you see.\n"
+        yield "<|im_start|>system\nSay what follows.\n"
         yield f"<|im_start|>user\n{task.question}<|im_end|>\n<|im_start|>assistant\n"
         yield _call("Look at the mark.", VIEW)
         yield _answer(f"{mark} This should be right. It is the same. There is no mark.", task.answer)
@@ -193,5 +196,5 @@ def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
             yield f"frames from {start}.0 s to {end}.0 s: marked frame at {question.mark_time_s:.1f} s: "
             yield _crop(mark, question.window)
             times = [start + 0.25 + 0.5 * i for i in range(6)]
-            seen = ", ".join(_readings(world, question, times))
-            yield _answer(f"{seen}. {_conclusion(world, question)}", task.answer)
+            seen = ", ".join(readings(world, question, times))
+            yield _answer(f"{seen}. {conclusion(world, question)}", task.answer)

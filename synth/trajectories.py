@@ -15,6 +15,7 @@ from env.chat import ChatFormat
 from env.task import Task
 from env.transcript import Trajectory
 from synth.errors import raise_first
+from synth.exercises import exercises
 from synth.perception import captions
 from synth.teacher import TeacherPolicy
 
@@ -90,7 +91,8 @@ class _Worker:
     def _make(self, tasks: list[Task]) -> list[list[Trajectory]]:
         """The trajectories of each task."""
         if self._what == "captions":
-            return [list(captions(task, self._chat, self._config)) for task in tasks]
+            given = self._chat, self._config
+            return [[*captions(task, *given), *exercises(task, *given)] for task in tasks]
         return [[episode] for episode in asyncio.run(self._play(tasks))]
 
     async def _play(self, tasks: list[Task]) -> list[Trajectory]:
