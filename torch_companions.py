@@ -15,12 +15,7 @@ import sys
 import types
 from pathlib import Path
 
-_TORCHVISION_SCHEMAS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
-_libraries = []
-"""What declares operators in torch takes them back when it is collected."""
+_TORCHVISION_SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 def adapt() -> None:
@@ -31,10 +26,8 @@ def adapt() -> None:
     if torch.version.cuda is not None or torch.version.hip is not None:
         return
     if _installed_but_broken("torchvision", "_C.so"):
-        torchvision = library.Library("torchvision", "DEF")
-        for schema in _TORCHVISION_SCHEMAS:
-            torchvision.define(schema)
-        _libraries.append(torchvision)
+        for name in ("nms", "qnms"):
+            library.define(f"torchvision::{name}", _TORCHVISION_SCHEMA)
     if _installed_but_broken("torchaudio", "lib/*torchaudio*.so"):
         loader = types.ModuleType("torchaudio._extension.utils")
         loader.__dict__.update(_load_lib=_no_library, _check_cuda_version=lambda: None, _init_dll_path=lambda: None)

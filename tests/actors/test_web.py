@@ -76,6 +76,7 @@ def server(root, chat, requests_folder):
     with pytest.MonkeyPatch.context() as patch, socket.socket() as listener:
         patch.setattr("tempfile.tempdir", str(requests_folder))
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # from here on a client is not refused, however late the server comes
         running = uvicorn.Server(uvicorn.Config(build_app(play_events, health, config), log_level="error"))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -45,11 +45,14 @@ def test_only_what_follows_from_the_readings_is_trained_on(made):
 
 
 def test_the_conclusion_takes_up_what_the_readings_say(made):
+    taken = Counter()
     for _, lessons in made[1]:
         for lesson in lessons:
             readings, conclusion = lesson.turns[0].text[7:].rsplit(". ", 1)
             for taken_up in re.findall(r" ((?:flash|first|then|aside|gone) \w+)", conclusion):
                 assert taken_up in readings
+                taken[taken_up.split()[0]] += 1
+    assert set(taken) == {"flash", "first", "then", "aside", "gone"}
 
 
 def test_things_happen_at_any_time(made):

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import movies
 from tools.decode_process import DecodeProcess
+from tools.decoder import MEMORY_BYTES
 from tools.video import VideoError, decode_process, open_video
 
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -103,6 +104,13 @@ def test_a_death_while_idle_goes_unnoticed(films, fresh):
     os.kill(first, signal.SIGKILL)
     assert gone(first, 5)
     assert movies.number(video.frames_at([4.0], 96 * 96, 32)[0].pixels) == 32
+
+
+def test_its_memory_is_limited(films, fresh):
+    open_video(films["even"])
+    limits = Path(f"/proc/{decode_process().pid}/limits").read_text()
+    [line] = [line for line in limits.splitlines() if line.startswith("Max address space")]
+    assert int(line.split()[3]) == MEMORY_BYTES
 
 
 def test_a_busy_process_is_not_waited_for_for_ever(films, fresh):
