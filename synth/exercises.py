@@ -17,12 +17,11 @@ from env.chat import ChatFormat
 from env.task import Task
 from env.transcript import Rewards, Segment, Trajectory, Transcript, Turn, TurnRecord
 from synth.questions import Question, answer
-from synth.teacher import conclusion, question_of, readings
+from synth.teacher import CONCLUDE, conclusion, question_of, readings
 from synth.world import COLOURS, DIRECTIONS, EVENT_S, SLOT_S, Event, World, make_world
 
 EACH = 2
 """Exercises for each training question about a stretch."""
-SYSTEM = "Say what follows."
 SPACING_S = 0.5
 """Seconds between two readings."""
 _READING = re.compile(r"(\S+ \S+ [a-z]+)(.*)")
@@ -84,7 +83,7 @@ def _trajectory(task: Task, question: Question, world: World, chat: ChatFormat, 
     times = question.window[0] + rng.uniform(0.0, SPACING_S) + SPACING_S * np.arange(EVENT_S / SPACING_S)
     first, *rest = readings(world, question, times.tolist())
     transcript = Transcript()
-    transcript.append_prompt(chat.prompt(SYSTEM, (question.text(world, task.visual_prompts[0].kind),)))
+    transcript.append_prompt(chat.prompt(CONCLUDE, (question.text(world, task.visual_prompts[0].kind),)))
     given, asked = _cut(first)
     pieces = [(f"<think>{given}", asked)]
     for reading in rest:

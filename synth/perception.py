@@ -13,7 +13,7 @@ from configs import Config
 from env.chat import ChatFormat
 from env.task import Task
 from env.transcript import Rewards, Trajectory, Transcript, Turn, TurnRecord
-from synth.teacher import question_of, who_is_where
+from synth.teacher import SEE, question_of, who_is_where
 from synth.world import CELLS, World, make_world
 from tools.frame import Frame
 from tools.video import open_image, open_video
@@ -52,7 +52,7 @@ def _caption(world: World, t: float) -> str:
 def _trajectory(task: Task, chat: ChatFormat, frame: Frame, thought: str, world: World) -> Trajectory:
     text = f"<think>{thought}</think><answer> {_caption(world, frame.time_s)}.</answer>"
     transcript = Transcript()
-    transcript.append_prompt(chat.prompt("Say what you see.", (f"{frame.time_s:.1f} s ", frame)))
+    transcript.append_prompt(chat.prompt(SEE, (f"{frame.time_s:.1f} s ", frame)))
     ids = chat.encode(text)
     transcript.append_turn(Turn(ids, (0.0,) * len(ids), text, "stop"))
     return Trajectory(

@@ -23,6 +23,8 @@ from synth.questions import Question, answer, vocabulary
 from synth.world import CELLS, EVENT_S, SLOT_S, World, make_world
 
 VIEW, CROP = "view_visual_prompt", "crop_video"
+SEE, CONCLUDE = "Say what you see.", "Say what follows."
+"""What lessons of one turn ask for in place of an episode's instructions."""
 CONCLUSIONS = {
     "direction": "From {} aside {}, so {}.",
     "feature": "It is flash {}.",
@@ -186,8 +188,7 @@ def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
         seed, question = question_of(task)
         world = make_world(seed, world_config)
         mark = f"The mark is on {who_is_where(world, question.target, question.mark_time_s)}."
-        yield f"<|im_start|>system\nAnswer with the tools {VIEW}, {CROP}.\nAnswer the question.\nSay what you see.\n"
-        yield "<|im_start|>system\nSay what follows.\n"
+        yield f"<|im_start|>system\nAnswer with the tools {VIEW}, {CROP}.\nAnswer the question.\n{SEE}\n{CONCLUDE}\n"
         yield f"<|im_start|>user\n{task.question}<|im_end|>\n<|im_start|>assistant\n"
         yield _call("Look at the mark.", VIEW)
         yield _answer(f"{mark} This should be right. It is the same. There is no mark.", task.answer)
