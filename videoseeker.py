@@ -43,10 +43,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _synth(args: argparse.Namespace) -> None:
+    if args.settings[:1] == ["inspect"]:
+        return _inspect(args)
     config = _config(args)
     from evals.study import run_synth
 
     run_synth(config)
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    if len(args.settings) != 2:
+        raise ConfigError("synth inspect takes one folder of data, e.g. runs/mine/data")
+    from synth.gallery import write_gallery
+    from synth.synthesis import STAGES_FOLDER
+
+    folder = Path(args.settings[1]).absolute()
+    print(f"gallery: {write_gallery(folder / STAGES_FOLDER, folder / 'gallery.html')}")
 
 
 def _sft(args: argparse.Namespace) -> None:
@@ -68,6 +80,13 @@ def _eval(args: argparse.Namespace) -> None:
     from evals.study import run_eval
 
     run_eval(config, str(_model_dir(args.checkpoint)))
+
+
+def _difficulty(args: argparse.Namespace) -> None:
+    config = _config(args)
+    from evals.study import run_difficulty
+
+    run_difficulty(config, str(_model_dir(args.checkpoint)))
 
 
 def _demo(args: argparse.Namespace) -> None:
@@ -141,8 +160,9 @@ def _replay(args: argparse.Namespace) -> None:
 
 
 CONFIGURED: dict[str, tuple[Command, str]] = {
-    "synth": (_synth, "make the videos and tasks of the procedural world"),
+    "synth": (_synth, "make tasks from footage or the procedural world; `synth inspect FOLDER` shows them on a page"),
     "sft": (_sft, "let the teacher play, and fine-tune on what it got right"),
+    "difficulty": (_difficulty, "keep for GRPO the tasks that a model gets neither always right nor always wrong"),
     "train": (_train, "train with GRPO"),
     "eval": (_eval, "play the held-out tasks with a model"),
     "serve": (_serve, "serve a model with a web page, on Ray Serve"),
@@ -160,7 +180,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     for name, (command, help_) in CONFIGURED.items():
         sub = commands.add_parser(name, help=help_, description=help_, parents=[common])
         sub.set_defaults(command=_or_dry_run(command), default_config=DEMO if name == "demo" else None)
-        if name in ("eval", "serve"):
+        if name in ("difficulty", "eval", "serve"):
             sub.add_argument("checkpoint", help="folder of a model, or a checkpoint that holds one")
         sub.add_argument("settings", nargs="*", metavar="CONFIG.yaml key=value", help="a config file, then overrides")
         sub.add_argument("--dry-run", action="store_true", help="print the resolved config and stop")

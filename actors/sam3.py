@@ -28,7 +28,7 @@ TARGET = 1
 
 
 class TrackerError(RuntimeError):
-    """The tracker's weights cannot be used, said in one sentence."""
+    """The weights of SAM 3 cannot be used, said in one sentence."""
 
 
 class Sam3Tracker:
@@ -42,15 +42,11 @@ class Sam3Tracker:
         """
         from transformers import Sam3TrackerVideoModel, Sam3TrackerVideoProcessor
 
-        self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._dtype = torch.bfloat16 if self._device.startswith("cuda") else torch.float32
+        self._device, self._dtype = device_of(device)
         self._lock = threading.Lock()
-        try:
-            self._processor = Sam3TrackerVideoProcessor.from_pretrained(model)
-            loaded = Sam3TrackerVideoModel.from_pretrained(model, dtype=self._dtype)
-        except (OSError, ValueError, TypeError) as error:
-            raise TrackerError(f"{model}: holds no SAM 3 tracker ({str(error).splitlines()[0]})") from None
-        self._model: Any = loaded.to(self._device).eval()
+        self._processor, self._model = weights_of(
+            model, Sam3TrackerVideoProcessor, Sam3TrackerVideoModel, "tracker", self._device, self._dtype
+        )
 
     def follow(self, video: Video, mark: Mark, times: Sequence[float], timeout_s: float) -> list[Sighting]:
         """See `tools.tracker.Tracker`."""
@@ -70,6 +66,8 @@ class Sam3Tracker:
             session = self._processor.init_video_session(inference_device=self._device, dtype=self._dtype)
             left_s = max(0.0, deadline - time.monotonic())
             for i, (time_s, pixels) in enumerate(video.scan([mark.time_s, *times], MAX_PIXELS, left_s)):
+                if time.monotonic() > deadline:
+                    raise DeadlineError(f"{video.path}: following the target through {len(times)} looks took too long")
                 scale = video.width / pixels.shape[1], video.height / pixels.shape[0]
                 inputs = self._processor(images=pixels.copy(), return_tensors="pt")
                 if i == 0:
@@ -78,7 +76,8 @@ class Sam3Tracker:
                         session, 0, TARGET, input_boxes=[[[x, y, x + w, y + h]]], original_size=inputs.original_sizes[0]
                     )
                 frame = inputs.pixel_values[0].to(self._device, self._dtype)
-                seen = self._model(inference_session=session, frame=frame)
+                # Without its number each would count as the first, for the session is emptied below.
+                seen = self._model(inference_session=session, frame_idx=i, frame=frame)
                 # The session would keep every frame; it needs no more than what it remembers of them.
                 session.processed_frames.clear()
                 if i:
@@ -90,6 +89,32 @@ class Sam3Tracker:
         [masks] = self._processor.post_process_masks([seen.pred_masks.float()], original_sizes=sizes, binarize=True)
         box = _box(masks[0, 0].cpu().numpy(), scale) if likeness > 0.5 else None
         return Sighting(time_s, box, likeness)
+
+
+def device_of(device: str | None) -> tuple[str, torch.dtype]:
+    """Where SAM 3 runs, on a GPU if there is one and none is named, and in what precision."""
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return device, torch.bfloat16 if device.startswith("cuda") else torch.float32
+
+
+def weights_of(
+    model: str, processor: Any, architecture: Any, what: str, device: str, dtype: torch.dtype
+) -> tuple[Any, Any]:
+    """The processor and the model of a folder or hub id, ready to run.
+
+    Args:
+        processor: the transformers class of the one.
+        architecture: the transformers class of the other.
+        what: what it is in words, `tracker`.
+
+    Raises:
+        TrackerError: there are no such weights, or they are of another architecture.
+    """
+    try:
+        loaded = processor.from_pretrained(model), architecture.from_pretrained(model, dtype=dtype)
+    except (OSError, ValueError, TypeError) as error:
+        raise TrackerError(f"{model}: holds no SAM 3 {what} ({str(error).splitlines()[0]})") from None
+    return loaded[0], loaded[1].to(device).eval()
 
 
 def tracker_of(config: EpisodeConfig) -> Tracker | None:

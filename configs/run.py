@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from configs.episode import EpisodeConfig
 from configs.policy import EngineConfig, ModelConfig, SamplingConfig
+from configs.synthesis import SynthConfig
 from configs.training import GrpoConfig, RanksConfig, SftConfig
 from configs.world import TeacherConfig, WorldConfig
 
@@ -16,6 +17,18 @@ class EvalConfig:
     """Held-out questions asked; 0 asks all."""
     episodes_in_flight: int = 64
     """Episodes played at once."""
+
+
+@dataclass
+class DifficultyConfig:
+    """Which training tasks GRPO is given (paper, section 3.2: the RL set is filtered by pass@k)."""
+
+    attempts: int = 8
+    """Times that each task is played, sampled as in GRPO."""
+    low: float = 0.0
+    """Tasks whose mean accuracy is above this are kept."""
+    high: float = 1.0
+    """Tasks whose mean accuracy is below this are kept."""
 
 
 @dataclass
@@ -61,6 +74,7 @@ class Config:
     data_dir: str | None = None
     """Folder of tasks and videos; None means `runs_dir/name/data`."""
     world: WorldConfig = field(default_factory=WorldConfig)
+    synth: SynthConfig = field(default_factory=SynthConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     episode: EpisodeConfig = field(default_factory=EpisodeConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -72,5 +86,6 @@ class Config:
     sft: SftConfig = field(default_factory=SftConfig)
     grpo: GrpoConfig = field(default_factory=GrpoConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    difficulty: DifficultyConfig = field(default_factory=DifficultyConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -1,6 +1,9 @@
 """The procedural world: what `synth` renders when no footage is given."""
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+from configs.synth import EndpointConfig
 
 PROMPT_KINDS = ("rectangle", "mask_contour", "ellipse", "triangle", "scribble", "point", "arrow", "set_of_mark")
 """The eight kinds of visual prompt (paper, section 3.2)."""
@@ -51,8 +54,12 @@ class WorldConfig:
 
 @dataclass
 class TeacherConfig:
-    """The scripted teacher: how often it errs, so that what it teaches can be improved upon."""
+    """Who plays the training tasks: the script, whose errors leave something to improve upon, or a model."""
 
+    player: Literal["script", "model"] = "script"
+    """`script`, which knows the procedural world's truth and nothing else, or `model`."""
+    model: EndpointConfig = field(default_factory=EndpointConfig)
+    """The vision-language model that plays, with tool calls of its own."""
     tasks: int = 2400
     """Training tasks the teacher plays; only the right episodes are kept."""
     hasty: dict[str, float] = field(default_factory=lambda: {"point": 0.92, "arrow": 0.92, "triangle": 0.92})

@@ -38,6 +38,8 @@ class VideoEnv(gymnasium.Env[Content, str]):
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # as in gymnasium.Env
     task: Task
+    contents: list[Content]
+    """All that was shown so far: the first look and the question, then what followed each turn."""
     frames: list[Frame]
     """Every frame shown so far, in order."""
     turns: list[TurnRecord]
@@ -81,7 +83,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
         self.scene.require_confined()
         content = self._first_look(task)
         self.task = task
-        self.frames = _frames(content)
+        self.contents, self.frames = [content], _frames(content)
         self.turns, self.calls = [], []
         self.rounds_left = self.config.max_tool_rounds
         self._well_formed = True
@@ -111,6 +113,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
         if self.rounds_left == 0:
             content = (*content, "\nAnswer now: no calls are left." if self.config.tools else "\nAnswer now.")
         shown = _frames(content)
+        self.contents.append(content)
         self.frames += shown
         self.turns.append(TurnRecord(action, readable(content), tuple(frame.ref for frame in shown)))
         return content, 0.0, False, False, {}

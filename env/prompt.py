@@ -52,12 +52,19 @@ def system_prompt(config: EpisodeConfig) -> str:
     if not config.tools:
         return f"{_ROLE} {_FRAMES}\n\n{_NO_TOOLS}"
     listed = "\n".join(json.dumps(schema) for schema in schemas(config.tools))
-    marks = (
-        'The marked frames are "frame_1", "frame_2" and so on; look at the mark first.'
-        if MARK_TOOL in config.tools
-        else "The marked frames are in the prompt."
+    return f"{_ROLE} {_FRAMES}\n\n" + _TOOLS.format(schemas=listed, rounds=config.max_tool_rounds, marks=_marks(config))
+
+
+def native_system_prompt(config: EpisodeConfig) -> str:
+    """The system turn of a chat model that is given the tools in its own way."""
+    asked = "Before each call and before the answer, say what you saw, where and when, and what follows from it."
+    answer = "When you know the answer, write it alone within <answer></answer> tags, after your reasons."
+    if not config.tools:
+        return f"{_ROLE} {_FRAMES}\n\n{asked} {answer}"
+    rounds = (
+        f"You may call one tool a turn, in at most {config.max_tool_rounds} turns; call only what the question needs."
     )
-    return f"{_ROLE} {_FRAMES}\n\n" + _TOOLS.format(schemas=listed, rounds=config.max_tool_rounds, marks=marks)
+    return f'{_ROLE} {_FRAMES} {_marks(config)} The video is "video_1".\n\n{rounds} {asked} {answer}'
 
 
 def user_content(task: Task, config: EpisodeConfig, coarse: Sequence[Frame], marked: Sequence[Frame] | None) -> Content:
@@ -78,6 +85,12 @@ def user_content(task: Task, config: EpisodeConfig, coarse: Sequence[Frame], mar
 def readable(content: Content) -> str:
     """The content for people: each frame is a `[frame 12.3 s]`."""
     return "".join(part if isinstance(part, str) else f"[frame {part.time_s:.1f} s]" for part in content)
+
+
+def _marks(config: EpisodeConfig) -> str:
+    if MARK_TOOL in config.tools:
+        return 'The marked frames are "frame_1", "frame_2" and so on; look at the mark first.'
+    return "The marked frames are in the prompt."
 
 
 def _question(task: Task, full: bool) -> str:

@@ -72,6 +72,11 @@ class RunFolder:
         return self.arm / "teacher.jsonl"
 
     @property
+    def rl(self) -> Path:
+        """The training tasks that `videoseeker difficulty` kept for GRPO, if it was run."""
+        return self.arm / "rl.jsonl"
+
+    @property
     def sft(self) -> Path:
         """The policy after the cold start."""
         return self.arm / "sft"

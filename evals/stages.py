@@ -28,6 +28,7 @@ from learner.sft import run_sft
 from learner.tiny import build_tiny_model
 from learner.tracking import Tracker
 from synth.generate import make_tasks
+from synth.synthesis import synthesise
 from synth.teacher import corpus
 from synth.trajectories import caption_trajectories, save_trajectories, teacher_trajectories
 
@@ -74,12 +75,16 @@ def start_ray(config: Config) -> None:
 
 
 def run_synth(config: Config) -> RunFolder:
-    """Make videos and tasks, unless they are there."""
+    """Make tasks, and the procedural world's videos, unless they are there."""
     folder = RunFolder.of(config)
     if not folder.train.exists():
         start_ray(config)
-        with stage("world: videos and questions"):
-            make_tasks(config, folder.data)
+        if config.synth.source:
+            with stage(f"{config.synth.source}: questions, masks and marks"):
+                print(synthesise(config, folder.data).told())
+        else:
+            with stage("world: videos and questions"):
+                make_tasks(config, folder.data)
     return folder
 
 
@@ -112,7 +117,10 @@ def run_sft_stage(config: Config) -> RunFolder:
     start_ray(config)
     if not folder.teacher.exists():
         with stage(f"{arm_of(config)}: teacher's episodes"):
-            save_trajectories(folder.teacher, teacher_trajectories(config, load_tasks(folder.train), model_dir))
+            save_trajectories(
+                folder.teacher,
+                teacher_trajectories(config, load_tasks(folder.train), model_dir, folder.data / "answers"),
+            )
     lessons = load_trajectories(folder.teacher)
     _supervised(config, lessons, model_dir, folder.sft, folder.metrics, "sft")
     return folder
@@ -142,7 +150,8 @@ def run_train(config: Config, resume: bool = False) -> RunFolder:
     if folder.policy.exists():
         return folder
     start_ray(config)
-    settings = GRPOConfig().grpo(run=config, model_dir=folder.sft, tasks_file=folder.train, reference_dir=folder.sft)
+    tasks = folder.rl if folder.rl.exists() else folder.train
+    settings = GRPOConfig().grpo(run=config, model_dir=folder.sft, tasks_file=tasks, reference_dir=folder.sft)
     with stage(f"{arm_of(config)}: engines and ranks come up"):
         algorithm = settings.build_algo()
     newest = latest(folder.checkpoints) if resume else None

@@ -76,24 +76,24 @@ def _tasks(item: dict[str, Any], name: str, config: Config, out_dir: Path) -> li
     world = make_world(seed, config.world)
     write_video(world, out_dir / "videos" / f"{name}.mp4", config.world)
     rng = np.random.default_rng([seed, 11])
-    questions = _choose(world, config, item["index"], rng)
+    questions = choose_questions(world, config, config.world.questions_per_video, item["index"], rng)
     return [_task(world, question, f"{name}-{i}", name, config, out_dir, rng) for i, question in enumerate(questions)]
 
 
-def _choose(world: World, config: Config, index: int, rng: np.random.Generator) -> list[Question]:
-    """Questions of as many kinds as the video has, the first kind changing from video to video."""
+def choose_questions(world: World, config: Config, most: int, index: int, rng: np.random.Generator) -> list[Question]:
+    """At most that many questions, of as many kinds as the video has; the first kind changes from video to video."""
     kinds = config.world.kinds
     streams = {
         kind: candidates(world, kind, coarse_times(world.duration_s, config), config.world.fps, rng) for kind in kinds
     }
     order = [kinds[(index + i) % len(kinds)] for i in range(len(kinds))]
     found: list[Question] = []
-    while order and len(found) < config.world.questions_per_video:
+    while order and len(found) < most:
         for kind in list(order):
             question = next(streams[kind], None)
             if question is None:
                 order.remove(kind)
-            elif len(found) < config.world.questions_per_video:
+            elif len(found) < most:
                 found.append(question)
     return found
 

@@ -71,10 +71,14 @@ class Question:
     """`column` or `row` of a spatial question."""
 
     def text(self, world: World, prompt_kind: str) -> str:
-        """The question in words."""
+        """The question in words, its target named by the mark."""
+        return self.named(world, TARGETS[prompt_kind])
+
+    def named(self, world: World, target: str) -> str:
+        """The question in words, with a name of one's own for the target."""
         start, end = self.window or (0, 0)
         return TEXTS[self.kind].format(
-            target=TARGETS[prompt_kind],
+            target=target,
             start=start,
             end=end,
             choice="left or right of" if self.axis == "column" else "above or below",

@@ -5,31 +5,41 @@ Invariant: a kept trajectory was played with the real environment and tools, and
 
 import asyncio
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from actors.loop import play
+from actors.policy import Policy
 from actors.request import sentence
 from configs import Config
 from env.chat import ChatFormat
 from env.task import Task
 from env.transcript import Trajectory
+from synth.chat_teacher import ChatTeacher
 from synth.errors import raise_first
 from synth.exercises import exercises
+from synth.models.endpoint import AnswerError, Endpoint
 from synth.perception import captions
 from synth.teacher import TeacherPolicy
 
+logger = logging.getLogger(__name__)
 BATCH = 16
 """Tasks that a worker plays at once."""
 
 
-def teacher_trajectories(config: Config, tasks: list[Task], model_dir: str | Path) -> list[Trajectory]:
+def teacher_trajectories(
+    config: Config, tasks: list[Task], model_dir: str | Path, answers: str | Path
+) -> list[Trajectory]:
     """Play the first `teacher.tasks` tasks on Ray Data actors; the episodes answered right, in the tasks' order.
+
+    Args:
+        answers: folder of the replies of `teacher.model`; what is in it is not paid again.
 
     Raises:
         SynthError: an episode could not be played.
     """
-    played = _run(config, tasks[: config.teacher.tasks], model_dir, "episodes")
+    played = _run(config, tasks[: config.teacher.tasks], model_dir, "episodes", str(answers))
     return [trajectory for trajectory in played if trajectory.rewards.accuracy == 1.0]
 
 
@@ -51,7 +61,7 @@ def save_trajectories(path: str | Path, trajectories: list[Trajectory]) -> None:
     partial.replace(path)
 
 
-def _run(config: Config, tasks: list[Task], model_dir: str | Path, what: str) -> list[Trajectory]:
+def _run(config: Config, tasks: list[Task], model_dir: str | Path, what: str, answers: str = "") -> list[Trajectory]:
     import ray
     import ray.data
 
@@ -59,7 +69,7 @@ def _run(config: Config, tasks: list[Task], model_dir: str | Path, what: str) ->
     items = [{"order": order, "task": task} for order, task in enumerate(tasks)]
     dataset = ray.data.from_items(items, override_num_blocks=2 * workers).map_batches(
         _Worker,
-        fn_constructor_args=(config, str(model_dir), what),
+        fn_constructor_args=(config, str(model_dir), what, answers),
         batch_size=BATCH,
         compute=ray.data.ActorPoolStrategy(size=min(workers, max(1, len(tasks) // BATCH))),
     )
@@ -69,11 +79,15 @@ def _run(config: Config, tasks: list[Task], model_dir: str | Path, what: str) ->
 
 
 class _Worker:
-    def __init__(self, config: Config, model_dir: str, what: str) -> None:
+    def __init__(self, config: Config, model_dir: str, what: str, answers: str) -> None:
         self._config = config
         self._what = what
         self._chat = ChatFormat.from_pretrained(model_dir)
-        self._teacher = TeacherPolicy(self._chat, config.teacher, config.world, config.seed)
+        self._teacher: Policy = (
+            ChatTeacher(self._chat, Endpoint(config.teacher.model, answers))
+            if config.teacher.player == "model" and answers
+            else TeacherPolicy(self._chat, config.teacher, config.world, config.seed)
+        )
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         tasks, order = list(batch["task"]), list(batch["order"])
@@ -93,8 +107,14 @@ class _Worker:
         if self._what == "captions":
             given = self._chat, self._config
             return [[*captions(task, *given), *exercises(task, *given)] for task in tasks]
-        return [[episode] for episode in asyncio.run(self._play(tasks))]
+        return asyncio.run(self._play(tasks))
 
-    async def _play(self, tasks: list[Task]) -> list[Trajectory]:
-        episodes = [play(task, self._teacher, self._chat, self._config.episode) for task in tasks]
-        return list(await asyncio.gather(*episodes))
+    async def _play(self, tasks: list[Task]) -> list[list[Trajectory]]:
+        return list(await asyncio.gather(*map(self._episode, tasks)))
+
+    async def _episode(self, task: Task) -> list[Trajectory]:
+        try:
+            return [await play(task, self._teacher, self._chat, self._config.episode)]
+        except AnswerError as error:
+            logger.warning("task %s: the teacher gave no turn (%s)", task.id, error)
+            return []

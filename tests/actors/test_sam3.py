@@ -90,6 +90,19 @@ def test_every_look_has_its_time_and_a_box_inside_the_frame(weights, scene):
 
 
 @pytest.mark.slow
+def test_every_look_is_a_frame_of_its_own(weights, scene):
+    tracker = Sam3Tracker(weights, device="cpu")
+    sessions = []
+    init = tracker._processor.init_video_session
+    tracker._processor.init_video_session = lambda *a, **k: sessions.append(init(*a, **k)) or sessions[-1]
+    tracker.follow(open_video(scene.video_path), scene.marks[0], [2.5, 3.0, 3.5], 60.0)
+    [session] = sessions
+    assert list(session.output_dict_per_obj[0]["cond_frame_outputs"]) == [0], "the mark's"
+    assert list(session.output_dict_per_obj[0]["non_cond_frame_outputs"]) == [1, 2, 3]
+    assert not session.processed_frames
+
+
+@pytest.mark.slow
 def test_the_mark_s_box_is_what_the_model_is_told(weights, scene):
     tracker = Sam3Tracker(weights, device="cpu")
     video = open_video(scene.video_path)

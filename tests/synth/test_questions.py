@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from synth.generate import _choose, coarse_times
+from synth.generate import choose_questions, coarse_times
 from synth.questions import DIMENSIONS, TARGETS, answer, vocabulary
 from synth.world import CELLS, COLOURS, SHAPES, SLOT_S, make_world
 
@@ -18,7 +18,9 @@ def asked(config):
     found = []
     for index in SEEDS:
         world = make_world(index, config.world)
-        questions = _choose(world, config, index, np.random.default_rng(index))
+        questions = choose_questions(
+            world, config, config.world.questions_per_video, index, np.random.default_rng(index)
+        )
         found += [(world, question) for question in questions]
     return found
 

@@ -1,0 +1,278 @@
+"""Questions to a model behind an OpenAI-compatible server, answered as JSON of a given schema.
+
+Invariants: a question whose answer is kept is not paid again, by whatever process; only answers that fit their schema
+are kept or handed out. What is wrong with one question is an `AnswerError`; all other errors are to stop the run, which
+finds everything that was answered when it is started again.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jsonschema
+from openai.types.chat import ChatCompletion
+from openai.types.chat.chat_completion import Choice
+
+from configs.synth import EndpointConfig
+from synth.errors import SynthError
+from synth.models.answers import Answers
+from synth.models.parts import Clip, Part, fingerprint, wire
+from synth.models.reply import AnswerError, declined, message_of, parsed
+from synth.models.server import EndpointError, Server
+from synth.models.spending import Spending, Usage
+
+__all__ = ["AnswerError", "BudgetError", "Endpoint", "EndpointError"]
+
+Made = TypeVar("Made")
+FORMAT = 1
+"""Goes up when how questions are put changes, so that old answers no longer count."""
+TRIES = 3
+"""Times that a question is asked whose reply cannot be used."""
+
+
+class BudgetError(SynthError):
+    """The budget is spent."""
+
+
+class Endpoint:
+    """The model of a config, with its answers and its spending in a folder. For one process; any number of event loops
+    and threads."""
+
+    def __init__(self, config: EndpointConfig, folder: str | Path) -> None:
+        """`folder` is shared by the processes and the restarts of a run.
+
+        Raises:
+            ValueError: a setting that makes no sense.
+            EndpointError: the folder cannot be written to.
+        """
+        _check(config)
+        self._config = config
+        self._folder = Path(folder)
+        self._server = Server(config)
+        self._answers = Answers(self._folder / "answers")
+        try:
+            self._spending = Spending(self._folder / "spending")
+        except OSError as error:
+            raise self._disk(error) from None
+        self._asked: dict[str, Future[dict[str, Any] | None]] = {}
+        self._validators: dict[str, jsonschema.Draft202012Validator] = {}
+
+    async def ask(self, what: str, system: str, content: Sequence[Part], schema: dict[str, Any]) -> dict[str, Any]:
+        """The model's answer, which fits the schema; from the folder where it was asked before. Not to be changed.
+
+        Args:
+            what: the stage that asks, under which it is booked; it does not reach the model.
+            schema: of a JSON object, with `additionalProperties: false` where the server wants strict schemas.
+
+        Raises:
+            AnswerError: this question was not answered as asked, or the server cannot take it.
+            VideoError: a video of the content cannot be read.
+            EndpointError: the server cannot be reached, refuses, or does not come round after all retries.
+            BudgetError: the budget is spent; nothing was sent.
+        """
+        validator = self._validator(schema)
+        key = await self._key(system, content, schema)
+        return await self._once(what, key, lambda: self._ask_until_valid(what, system, content, validator))
+
+    async def chat(self, what: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> dict[str, Any]:
+        """The model's next message in a conversation with tool calls; from the folder where it was asked before.
+
+        Args:
+            messages: in the API's own form, pictures as data URLs.
+            tools: schemas in the API's own form.
+
+        Returns:
+            `{"content": str, "reasoning": str, "calls": [{"name": str, "arguments": str}]}`.
+
+        Raises:
+            AnswerError, EndpointError, BudgetError: as `ask`.
+        """
+        asked = [FORMAT, *self._deciding, messages, tools]
+        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+        async def said() -> dict[str, Any]:
+            offered = {"tools": tools, "parallel_tool_calls": False} if tools else {}
+            choice = await self._sent(what, _as_is({**self._base, "messages": messages, **offered}))
+            if declined(choice):
+                raise AnswerError("declined by the model", choice.message.refusal or choice.finish_reason)
+            return message_of(choice)
+
+        return await self._once(what, key, said)
+
+    async def _once(self, what: str, key: str, make: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        """What is kept under the key, or what is made of it now, once at a time in this process."""
+        while True:
+            mine: Future[dict[str, Any] | None] = Future()
+            mine.set_running_or_notify_cancel()
+            first = self._asked.setdefault(key, mine)
+            if first is mine:
+                break
+            if (answer := await asyncio.wrap_future(first)) is not None:
+                self._book(what, Usage(cached=1))
+                return answer
+        try:
+            answer = await self._kept_or_made(what, key, make)
+        except BaseException as error:
+            del self._asked[key]
+            # If this one is cancelled, those that wait for its answer ask for themselves.
+            if isinstance(error, Exception):
+                mine.set_exception(error)
+            else:
+                mine.set_result(None)
+            raise
+        del self._asked[key]
+        mine.set_result(answer)
+        return answer
+
+    def usage(self) -> dict[str, Usage]:
+        """What was asked and paid, by stage: totals of all processes and runs on the folder until now."""
+        return self._spending.usage()
+
+    async def close(self) -> None:
+        """Close this event loop's connections."""
+        await self._server.close()
+
+    async def _kept_or_made(self, what: str, key: str, make: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        try:
+            answer = self._answers.get(key)
+        except OSError as error:
+            raise self._disk(error) from None
+        if answer is not None:
+            self._book(what, Usage(cached=1))
+            return answer
+        answer = await make()
+        try:
+            self._answers.put(key, answer)
+        except OSError as error:
+            raise self._disk(error) from None
+        return answer
+
+    async def _ask_until_valid(
+        self, what: str, system: str, content: Sequence[Part], validator: jsonschema.Draft202012Validator
+    ) -> dict[str, Any]:
+        parts = list(content)
+        for left in reversed(range(TRIES)):
+            choice = await self._send(what, system, parts, validator.schema)
+            if declined(choice):
+                raise AnswerError("declined by the model", choice.message.refusal or choice.finish_reason)
+            try:
+                return parsed(choice, validator, self._config.max_tokens)
+            except AnswerError as error:
+                if not left:
+                    raise
+                # At temperature 0 the same question would get the same reply.
+                fault = f"{error} ({error.detail})" if error.detail else str(error)
+                parts = [*content, f"An earlier reply was of no use, {fault}. Reply with the JSON object alone."]
+        raise AssertionError("no try is left")
+
+    async def _send(self, what: str, system: str, parts: Sequence[Part], schema: Any) -> Choice:
+        def request() -> dict[str, Any]:
+            wired = [wire(part) for part in parts]
+            return {
+                **self._base,
+                "messages": [{"role": "system", "content": system}, {"role": "user", "content": wired}],
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "answer", "schema": schema, "strict": True},
+                },
+            }
+
+        return await self._sent(what, lambda: _off_loop(parts, request))
+
+    async def _sent(self, what: str, request: Callable[[], Awaitable[dict[str, Any]]]) -> Choice:
+        """One paid reply, booked. The request is made when its turn comes, so that only what is in flight is held."""
+        async with self._server.turn():
+            self._require_budget()
+            reply = await self._server.complete(await request(), lambda reply: self._book(what, self._price(reply)))
+        return reply.choices[0]
+
+    @property
+    def _base(self) -> dict[str, Any]:
+        """What every request says."""
+        config = self._config
+        return {
+            "model": config.model,
+            "seed": config.seed,
+            config.max_tokens_as: config.max_tokens,
+            **({} if config.temperature is None else {"temperature": config.temperature}),
+        }
+
+    @property
+    def _deciding(self) -> list[Any]:
+        """What of the config decides an answer."""
+        config = self._config
+        return [config.model, config.temperature, config.seed, config.max_tokens]
+
+    def _price(self, reply: ChatCompletion) -> Usage:
+        config, used = self._config, reply.usage
+        if used is None and config.budget_usd is not None:
+            raise self._server.error("does not say how many tokens a reply took, so endpoint.budget_usd cannot be kept")
+        if used is None:
+            return Usage(paid=1)
+        tokens = used.prompt_tokens or 0, used.completion_tokens or 0
+        usd = (tokens[0] * config.usd_per_million_input + tokens[1] * config.usd_per_million_output) / 1e6
+        return Usage(1, 0, *tokens, usd)
+
+    def _disk(self, error: OSError) -> EndpointError:
+        return EndpointError(f"{self._folder}: answers cannot be kept there ({error.strerror or error})")
+
+    def _require_budget(self) -> None:
+        budget = self._config.budget_usd
+        if budget is not None and (spent := self._spending.usd()) >= budget:
+            raise BudgetError(
+                f"endpoint.budget_usd: {spent:.2f} of {budget:.2f} US dollars are spent; raise it to go on, "
+                f"what was answered is kept in {self._folder}"
+            )
+
+    def _book(self, what: str, usage: Usage) -> None:
+        try:
+            self._spending.add(what, usage)
+        except OSError as error:
+            raise self._disk(error) from None
+
+    def _validator(self, schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
+        text = json.dumps(schema)
+        if text not in self._validators:
+            jsonschema.Draft202012Validator.check_schema(schema)
+            self._validators[text] = jsonschema.Draft202012Validator(json.loads(text))
+        return self._validators[text]
+
+    async def _key(self, system: str, content: Sequence[Part], schema: dict[str, Any]) -> str:
+        """Changes with all that decides the answer, and with nothing else."""
+        parts = await _off_loop(content, lambda: [fingerprint(part) for part in content])
+        asked = [FORMAT, *self._deciding, system, parts, schema]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+async def _off_loop(parts: Sequence[Part], read: Callable[[], Made]) -> Made:
+    """What `read` makes of the parts; in a thread where files are to be read."""
+    if any(isinstance(part, Clip) for part in parts):
+        return await asyncio.to_thread(read)
+    return read()
+
+
+def _as_is(request: dict[str, Any]) -> Callable[[], Awaitable[dict[str, Any]]]:
+    async def made() -> dict[str, Any]:
+        return request
+
+    return made
+
+
+def _check(config: EndpointConfig) -> None:
+    if not config.model:
+        raise ValueError("endpoint.model: is empty; name the model as the server at endpoint.base_url has it")
+    if not config.base_url.startswith(("http://", "https://")):
+        raise ValueError(f"endpoint.base_url: '{config.base_url}' does not begin with http:// or https://")
+    least = {"concurrency": 1, "retries": 0, "max_tokens": 1, "max_frames": 1, "max_pixels": 1}
+    for name, value in least.items():
+        if getattr(config, name) < value:
+            raise ValueError(f"endpoint.{name}: must be at least {value}, not {getattr(config, name)}")
+    for name in ("timeout_s", "fps"):
+        if not getattr(config, name) > 0:
+            raise ValueError(f"endpoint.{name}: must be more than 0, not {getattr(config, name)}")
+    if config.budget_usd is not None and not (config.usd_per_million_input or config.usd_per_million_output):
+        raise ValueError("endpoint.budget_usd: says nothing while both endpoint.usd_per_million_... prices are 0")

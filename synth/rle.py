@@ -1,0 +1,123 @@
+"""Masks as COCO run-length encoding, the form in which records and other tools' annotations hold them.
+
+Invariant: pycocotools sees only encodings that were checked here, since it reads and writes out of bounds where the
+runs do not fill the mask.
+"""
+
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco
+
+MAX_PIXELS = 2**27
+"""Largest mask that is decoded, pixels: four times an 8K frame."""
+MAX_GROUPS = 6
+"""Characters of one number, five bits each: any run of `MAX_PIXELS` and its sign fit, and C's int holds them all."""
+
+Rle = dict[str, Any]
+
+
+class RleError(ValueError):
+    """A run-length encoding that cannot be used, said in one sentence."""
+
+
+def encode(mask: np.ndarray) -> Rle:
+    """`{"size": [height, width], "counts": str}` of a [H, W] mask, bool or zero and other than zero; fit for JSON.
+
+    Raises:
+        RleError: not a mask of one picture, or larger than `MAX_PIXELS`.
+    """
+    if mask.ndim != 2 or not 0 < mask.size <= MAX_PIXELS:
+        raise RleError(f"an array of shape {list(mask.shape)} is no mask: it takes [height, width], not empty")
+    encoded = coco.encode(np.asfortranarray(mask != 0, dtype=np.uint8))
+    return {"size": [int(side) for side in mask.shape], "counts": encoded["counts"].decode("ascii")}
+
+
+def decode(rle: Rle) -> np.ndarray:
+    """[H, W] bool.
+
+    Raises:
+        RleError: malformed.
+    """
+    return np.ascontiguousarray(coco.decode(_checked(rle)).astype(bool))
+
+
+def area(rle: Rle) -> int:
+    """Pixels of the mask.
+
+    Raises:
+        RleError: malformed.
+    """
+    return int(coco.area(_checked(rle)))
+
+
+def box(rle: Rle) -> tuple[float, float, float, float]:
+    """x, y, width, height in pixels around the mask; zeros if it is empty.
+
+    Raises:
+        RleError: malformed.
+    """
+    checked = _checked(rle)
+    if not coco.area(checked):
+        return 0.0, 0.0, 0.0, 0.0
+    x, y, width, height = (float(side) for side in coco.toBbox(checked))
+    return x, y, width, height
+
+
+def iou(first: Rle, second: Rle) -> float:
+    """Intersection over union of two masks of one size, 0 to 1; 0 if both are empty.
+
+    Raises:
+        RleError: malformed, or of two sizes.
+    """
+    a, b = _checked(first), _checked(second)
+    if a["size"] != b["size"]:
+        raise RleError(f"masks of {_shape(a)} and {_shape(b)} pixels have no overlap; they must be of one frame size")
+    return float(coco.iou([a], [b], [0])[0, 0])
+
+
+def _checked(rle: Any) -> Rle:
+    """The encoding as pycocotools takes it."""
+    if not isinstance(rle, dict) or not {"size", "counts"} <= rle.keys():
+        raise RleError('a run-length encoding is {"size": [height, width], "counts": str}, and this is none')
+    size, counts = rle["size"], rle["counts"]
+    if not isinstance(size, list | tuple) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
+        raise RleError(f"size of a run-length encoding must be [height, width] in whole pixels, not {size!r:.60}")
+    height, width = size
+    if height * width > MAX_PIXELS:
+        raise RleError(f"a mask of {width}x{height} pixels is larger than the {MAX_PIXELS} pixels that are read")
+    if not isinstance(counts, str) or not counts.isascii():
+        raise RleError(f"counts of a run-length encoding must be a string as COCO writes it, not {counts!r:.60}")
+    _check_runs(counts, height * width)
+    return {"size": [height, width], "counts": counts.encode("ascii")}
+
+
+def _check_runs(counts: str, pixels: int) -> None:
+    """That the runs fill the mask, none but the first is empty and none begins beyond the end."""
+    runs: list[int] = []
+    value = shift = total = 0
+    for place, char in enumerate(counts):
+        code = ord(char) - 48
+        if not 0 <= code < 64:
+            raise RleError(f"counts of a run-length encoding have {char!r} at {place}, which COCO never writes")
+        value |= (code & 31) << 5 * shift
+        shift += 1
+        if shift > MAX_GROUPS:
+            raise RleError(f"counts of a run-length encoding have a number that is too long at {place}")
+        if code & 32:
+            continue
+        if code & 16:
+            value -= 1 << 5 * shift
+        # From the fourth on, a run is told as its difference from the one before the last.
+        run = value + (runs[-2] if len(runs) > 2 else 0)
+        if run < (1 if runs else 0) or total + run > pixels:
+            raise RleError(f"run {len(runs)} of a run-length encoding is {run} pixels, after {total} of {pixels}")
+        runs.append(run)
+        total += run
+        value = shift = 0
+    if shift or total != pixels:
+        raise RleError(f"counts of a run-length encoding end after {total} of {pixels} pixels")
+
+
+def _shape(rle: Rle) -> str:
+    return f"{rle['size'][1]}x{rle['size'][0]}"

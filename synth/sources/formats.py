@@ -1,0 +1,200 @@
+"""What a row of each known data set asks.
+
+Invariant: pure functions of the row, but for the map of video ids that NExT-QA keeps beside its file; a `Found` is
+still unchecked, only brought into one shape.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synth.sources.choices import split_options, without_letters
+from synth.sources.rows import SourceError
+
+MAP_NAME = "map_vid_vidorID.json"
+"""Beside NExT-QA's CSV: the path, without suffix, of each video id."""
+_MEDIA_TOKEN = re.compile(r"<(?:image|video)>")
+_SPEAKERS = {"human": "human", "user": "human", "gpt": "gpt", "assistant": "gpt"}
+
+
+class BadRow(ValueError):
+    """A row that cannot be used; the message is a clause about it, e.g. `has no 'question'`."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A question as a row asks it."""
+
+    own_id: str
+    """The source's own id of the question; empty if it has none."""
+    source: str
+    video: str
+    question: str
+    answer: str
+    options: tuple[str, ...] | None = None
+    """Texts of the options, without letters; None for an open question."""
+    dimension: str = ""
+
+
+Format = Callable[[Mapping[str, Any]], Iterator[Found | BadRow]]
+"""The questions of a row, each found or bad. Raises `BadRow` if the whole row is."""
+
+
+def format_of(kind: str, path: Path) -> Format:
+    """How rows of a kind are read; `path` is their file.
+
+    Raises:
+        SourceError: no such kind, or a map of video ids that cannot be used.
+    """
+    match kind:
+        case "llava_video":
+            return _llava_video
+        case "video_mme":
+            return _video_mme
+        case "nextqa":
+            names = _nextqa_map(path.parent / MAP_NAME)
+            return lambda row: _nextqa(row, names)
+        case "jsonl":
+            return lambda row: _plain(row, path.stem)
+    raise SourceError(f"{path}: no kind of source '{kind}'; the kinds are {', '.join(KINDS)}")
+
+
+KINDS = ("llava_video", "video_mme", "nextqa", "jsonl", "folder")
+
+
+def recognise(row: Mapping[str, Any]) -> str | None:
+    """The kind of source whose keys a row has; None if it has those of none."""
+    if "conversations" in row:
+        return "llava_video"
+    if "videoID" in row:
+        return "video_mme"
+    if {"video", "question"} <= row.keys():
+        return "nextqa" if "a0" in row or "qid" in row else "jsonl"
+    return None
+
+
+def _llava_video(row: Mapping[str, Any]) -> Iterator[Found | BadRow]:
+    """LLaVA-Video-178K: https://huggingface.co/datasets/lmms-lab/LLaVA-Video-178K."""
+    turns = row.get("conversations")
+    if not isinstance(turns, list) or not turns:
+        raise BadRow("has no 'conversations'")
+    video, own_id, part = _text(row, "video"), _text(row, "id", ""), _text(row, "data_source", "")
+    source = f"LLaVA-Video-178K/{part}" if part else "LLaVA-Video-178K"
+    pairs = list(_pairs(turns))
+    if not pairs:
+        raise BadRow("has no question among its 'conversations'")
+    for i, (asked, said) in enumerate(pairs):
+        try:
+            if said is None:
+                raise BadRow("has a question without an answer")
+            question, options = split_options(_MEDIA_TOKEN.sub("", _text(asked, "value")))
+            yield Found(f"{own_id}-{i}" if own_id else "", source, video, question, _text(said, "value"), options)
+        except BadRow as bad:
+            yield bad
+        except ValueError as error:
+            yield BadRow(str(error))
+
+
+def _pairs(turns: list[Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
+    """Each question's turn with its answer's, None if there is none."""
+    asked = None
+    for turn in turns:
+        speaker = _SPEAKERS.get(str(turn.get("from"))) if isinstance(turn, dict) else None
+        if speaker == "human":
+            if asked is not None:
+                yield asked, None
+            asked = turn
+        elif speaker == "gpt" and asked is not None:
+            yield asked, turn
+            asked = None
+    if asked is not None:
+        yield asked, None
+
+
+def _video_mme(row: Mapping[str, Any]) -> Iterator[Found | BadRow]:
+    """Video-MME: https://huggingface.co/datasets/lmms-lab/Video-MME."""
+    part = _text(row, "duration", "")
+    yield Found(
+        own_id=_text(row, "question_id", ""),
+        source=f"Video-MME/{part}" if part else "Video-MME",
+        video=f"{_text(row, 'videoID')}.mp4",
+        question=_text(row, "question"),
+        answer=_text(row, "answer"),
+        options=without_letters(_options(row, "options")),
+    )
+
+
+def _nextqa(row: Mapping[str, Any], names: Mapping[str, str] | None) -> Iterator[Found | BadRow]:
+    """NExT-QA, multiple choice and open-ended: https://github.com/doc-doc/NExT-QA."""
+    video, number, answer = _text(row, "video"), _text(row, "qid", ""), _text(row, "answer")
+    if names is not None and video not in names:
+        raise BadRow(f"has a video that {MAP_NAME} does not know")
+    columns = sorted(key for key in row if re.fullmatch(r"a\d", key))
+    options = tuple(_text(row, key) for key in columns) or None
+    if options:
+        if not re.fullmatch(r"\d", answer) or int(answer) >= len(options):
+            raise BadRow(f"has an answer that is no index of its {len(options)} options")
+        answer = chr(ord("A") + int(answer))
+    yield Found(
+        own_id=f"{video}-{number}" if number else "",
+        source="NExT-QA/MC" if options else "NExT-QA/OE",
+        video=f"{names[video] if names else video}.mp4",
+        question=_text(row, "question"),
+        answer=answer,
+        options=options,
+    )
+
+
+def _nextqa_map(path: Path) -> dict[str, str] | None:
+    if not path.is_file():
+        return None
+    try:
+        names = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SourceError(f"{path}: cannot be read as JSON ({error}); mend it or take it away") from None
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise SourceError(f"{path}: is not a JSON object of texts; it should map each video id to its path")
+    return names
+
+
+def _plain(row: Mapping[str, Any], source: str) -> Iterator[Found | BadRow]:
+    """Rows in the words of a task: video, question, answer; options, id, dimension and source if they are there."""
+    yield Found(
+        own_id=_text(row, "id", ""),
+        source=_text(row, "source", source),
+        video=_text(row, "video"),
+        question=_text(row, "question"),
+        answer=_text(row, "answer"),
+        options=without_letters(_options(row, "options")) if row.get("options") else None,
+        dimension=_text(row, "dimension", ""),
+    )
+
+
+def _options(row: Mapping[str, Any], key: str) -> list[str]:
+    options = row.get(key)
+    if not isinstance(options, list | tuple):
+        raise BadRow(f"has no list of '{key}'")
+    return [_as_text(option, key) for option in options]
+
+
+def _text(row: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    """The text under a key; the default stands in for one that is missing, null, not a number or blank."""
+    value = row.get(key)
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+        if default is None:
+            raise BadRow(f"has no '{key}'")
+        return default
+    return _as_text(value, key)
+
+
+def _as_text(value: Any, key: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise BadRow(f"its '{key}' is not text")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise BadRow(f"its '{key}' is not valid Unicode") from None
+    return str(value).replace("\ufeff", "").strip()

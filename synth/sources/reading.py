@@ -1,0 +1,219 @@
+"""Sources of the synthesis: questions of public data sets, of the user's own files, or bare footage, as records.
+
+Invariants: a record that comes out of here can be used (its question, options and answer agree, its video lies under
+the video root); a row that cannot be is told with its place and never stops the reading; an id is a function of the
+source's own id and of what is asked, so it is the same at every reading and unlike that of any other question.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import chain, islice
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from actors.question import VIDEO_SUFFIXES
+from env.task import MAX_OPTIONS
+from synth.record import Record
+from synth.sources.choices import answer_letter
+from synth.sources.formats import KINDS, BadRow, Format, Found, format_of, recognise
+from synth.sources.rows import Row, SourceError, read_rows
+
+logger = logging.getLogger(__name__)
+OnBad = Callable[[str, str], None]
+"""Told of a row that cannot be used: where it is, and a clause that says why."""
+LOOKED_AT = 20
+"""Rows looked at to tell a file's kind; the first of them may be bad."""
+MAX_OWN_ID = 80
+"""Characters kept of a source's own id."""
+HASH_BYTES = 8
+
+
+def _log(where: str, reason: str) -> None:
+    logger.warning("%s: %s", where, reason)
+
+
+def read_source(
+    path: str | Path, video_root: str | Path | None = None, kind: str = "auto", licence: str = "", on_bad: OnBad = _log
+) -> Iterator[Record]:
+    """Records of a source, in its order, each question about a video once.
+
+    Args:
+        path: a file of questions, or a folder of videos (kind `folder`), which gives a record without a question for
+            each video, hidden ones aside.
+        video_root: folder that the videos' paths are relative to; what is not there is a bad row. Without it, paths are
+            left as they are and nothing is looked up. A folder of videos needs none.
+        kind: `llava_video`, `video_mme`, `nextqa`, `jsonl`, `folder`, or `auto` to tell by the content.
+        licence: of all records.
+        on_bad: told of each row that cannot be used; by default it is logged.
+
+    Raises:
+        SourceError: at the call, for a file that cannot be used at all; at the end, if none of its rows could be.
+    """
+    path = Path(path)
+    if kind not in (*KINDS, "auto"):
+        raise SourceError(f"{path}: no kind of source '{kind}'; the kinds are {', '.join(KINDS)}")
+    if video_root is not None and not os.path.isdir(video_root):
+        raise SourceError(f"{video_root}: no such folder; the video root should hold the videos of {path}")
+    if kind == "folder" or (kind == "auto" and os.path.isdir(path)):
+        return _footage(path, licence, on_bad)
+    if os.path.isdir(path):
+        raise SourceError(f"{path}: is a folder; a source of kind '{kind}' is a file")
+    rows = read_rows(path)
+    first = list(islice(rows, LOOKED_AT))
+    return _records(path, chain(first, rows), _format(path, first, kind), video_root, licence, on_bad)
+
+
+def _format(path: Path, first: list[Row], kind: str) -> Format:
+    if not first:
+        raise SourceError(f"{path}: holds no row; it should hold questions about videos")
+    if kind == "auto":
+        known = (recognise(row.values) for row in first if not row.wrong)
+        kind = next((found for found in known if found is not None), "")
+    if not kind:
+        row = first[0]
+        why = row.wrong or f"has the keys {', '.join(map(repr, list(row.values)[:8]))}"
+        needed = "'conversations', 'videoID', or 'video' and 'question'"
+        raise SourceError(f"{path}: is of no known kind, its first row {why}; rows should have {needed}")
+    return format_of(kind, path)
+
+
+def _records(
+    path: Path, rows: Iterator[Row], questions: Format, root: str | Path | None, licence: str, on_bad: OnBad
+) -> Iterator[Record]:
+    is_file = lru_cache(maxsize=None)(os.path.isfile)
+    asked: dict[bytes, str] = {}
+    good = bad = 0
+    first = ""
+    for row in rows:
+        for found in _questions(row, questions):
+            try:
+                if isinstance(found, BadRow):
+                    raise found
+                record = _record(found, root, licence, is_file)
+                key = _digest(found.video, record.question, record.options)
+                if asked.get(key, record.answer) != record.answer:
+                    raise BadRow("asks what a row before it asks, with another answer")
+            except BadRow as reason:
+                bad += 1
+                first = first or f"{row.where} {reason}"
+                on_bad(row.where, str(reason))
+                continue
+            if key not in asked:
+                asked[key] = record.answer
+                good += 1
+                yield record
+    if not good:
+        raise SourceError(f"{path}: none of its {bad} questions can be used; {first}")
+
+
+def _questions(row: Row, questions: Format) -> Iterator[Found | BadRow]:
+    if row.wrong:
+        yield BadRow(row.wrong)
+        return
+    try:
+        yield from questions(row.values)
+    except BadRow as reason:
+        yield reason
+
+
+def _record(found: Found, root: str | Path | None, licence: str, is_file: Callable[[str], bool]) -> Record:
+    """The record of a question.
+
+    Raises:
+        BadRow: the question, its options and its answer do not agree, or its video is not there.
+    """
+    question = _line(found.question)
+    if not question:
+        raise BadRow("has an empty question")
+    options = None if found.options is None else tuple(_line(option) for option in found.options)
+    answer = _line(found.answer) if options is None else _letter(_line(found.answer), options)
+    if not answer:
+        raise BadRow("has an empty answer")
+    return Record(
+        id=_id(found.own_id, found.video, question, options),
+        source=found.source,
+        video=_video(found.video, root, is_file),
+        question=question,
+        answer=answer,
+        options=options,
+        dimension=found.dimension,
+        licence=licence,
+    )
+
+
+def _letter(answer: str, options: tuple[str, ...]) -> str:
+    if not 2 <= len(options) <= MAX_OPTIONS:
+        raise BadRow(f"has {len(options)} options; a choice has 2 to {MAX_OPTIONS}")
+    if not all(options):
+        raise BadRow("has an empty option")
+    letter = answer_letter(answer, options)
+    if letter is None:
+        raise BadRow("has an answer that is none of its options, or several")
+    if options.count(options[ord(letter) - ord("A")]) > 1:
+        raise BadRow("has its answer twice among its options")
+    return letter
+
+
+def _video(video: str, root: str | Path | None, is_file: Callable[[str], bool]) -> str:
+    posix, windows = PurePosixPath(video), PureWindowsPath(video)
+    if not posix.name or "\0" in video:
+        raise BadRow("has a video path that is none")
+    if posix.is_absolute() or windows.anchor:
+        raise BadRow("has an absolute video path; it must be relative to the video root")
+    if ".." in posix.parts or ".." in windows.parts:
+        raise BadRow("has a video path that climbs out of the video root with '..'")
+    if root is None:
+        return str(posix)
+    inside = os.path.join(root, posix)
+    if not is_file(inside):
+        raise BadRow("has a video that is not under the video root")
+    return inside
+
+
+def _footage(folder: Path, licence: str, on_bad: OnBad) -> Iterator[Record]:
+    """A record without a question for each video of a folder, in the order of their paths.
+
+    Raises:
+        SourceError: no folder, or no video in it.
+    """
+    if not os.path.isdir(folder):
+        raise SourceError(f"{folder}: no such folder; a source of kind 'folder' is a folder of videos")
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=lambda error: on_bad(str(error.filename), "is not readable")):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        videos = (name for name in names if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith("."))
+        found.extend(Path(parent, name) for name in videos)
+    if not found:
+        raise SourceError(f"{folder}: holds no video; files should end in {', '.join(VIDEO_SUFFIXES)}")
+    return _films(folder, sorted(found), licence, on_bad)
+
+
+def _films(folder: Path, paths: list[Path], licence: str, on_bad: OnBad) -> Iterator[Record]:
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        if (readable := str(path).encode(errors="replace").decode()) != str(path):
+            on_bad(readable, "has a name that is not valid Unicode")
+        elif not path.is_file() or not path.stat().st_size:
+            on_bad(str(path), "is empty or not a file")
+        else:
+            yield Record(_id(path.stem, name, "", None), "footage", str(path), "", "", licence=licence)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _id(own_id: str, video: str, question: str, options: tuple[str, ...] | None) -> str:
+    """The source's own id in the characters of a file name, and a hash of what is asked."""
+    own_id = re.sub(r"[^A-Za-z0-9_.-]+", "_", own_id)[:MAX_OWN_ID].lstrip(".-")
+    return f"{own_id}-{_digest(video, question, options).hex()}".lstrip("-")
+
+
+def _digest(video: str, question: str, options: tuple[str, ...] | None) -> bytes:
+    """Of a path that is not yet joined to the video root: moving the videos changes no id."""
+    asked = json.dumps([str(PurePosixPath(video)), question, options])
+    return hashlib.blake2b(asked.encode(), digest_size=HASH_BYTES).digest()

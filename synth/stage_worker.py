@@ -1,0 +1,126 @@
+"""One stage at work on shards: the body of the pipeline's actors.
+
+Invariant: every record of the input ends in the output, let through, rejected or set aside with its reason; what is the
+run's trouble and not the record's (an endpoint that is gone, a spent budget) ends the shard and is told to the driver.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from actors.request import sentence
+from synth.errors import SynthError
+from synth.models.endpoint import AnswerError, BudgetError, EndpointError
+from synth.record import Record, Rejected
+from synth.shards import Journal, read_records, shard_file
+
+IN_WORK = 256
+"""Records of one shard in work at once; what they wait for has its own bounds."""
+ASIDE = "set aside: "
+"""Begins the reason of a record that could not be handled, which says nothing against the record itself."""
+GIVEN_UP = ASIDE + "its worker died with it again and again"
+
+
+class Stage(Protocol):
+    """One stage of the synthesis."""
+
+    stage: str
+    """Its name, one of `synth.record.STAGES`."""
+
+    def __call__(self, record: Record) -> Awaitable[Record | Sequence[Record]]:
+        """What the record becomes; a stage that makes questions makes several.
+
+        Raises:
+            Rejected: the record does not get through.
+            EndpointError, BudgetError: the run cannot go on.
+        """
+
+
+class StageWorker:
+    """Works on shards, several at once; a Ray Data actor."""
+
+    def __init__(self, make: Callable[[], Stage], before: Path, after: Path) -> None:
+        """Reads shards from the folder `before` and writes them to `after`."""
+        self._stage: Stage | None = None
+        self._unfit = ""
+        try:
+            self._stage = make()
+        except Exception as error:  # noqa: BLE001 - what an actor's making raises would be tried again for ever
+            self._unfit = _told(error)
+        self._before, self._after = before, after
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Do the shard that the row names, if it is not done; a row with an error is passed on."""
+        if row["error"] or shard_file(self._after, row["shard"]).exists():
+            return row
+        if self._stage is None:
+            return {**row, "error": self._unfit}
+        try:
+            asyncio.run_coroutine_threadsafe(self._work(row["shard"], self._stage), self._loop).result()
+        except Exception as error:  # noqa: BLE001 - Ray Data passes on no error's class: the driver raises it
+            return {**row, "error": _told(error)}
+        return row
+
+    async def _work(self, index: int, stage: Stage) -> None:
+        records = read_records(shard_file(self._before, index))
+        journal = Journal(self._after, index)
+        places = asyncio.Semaphore(IN_WORK)
+
+        async def one(record: Record) -> None:
+            async with places:
+                journal.begin(record)
+                journal.end(record, await _made(stage, record))
+
+        try:
+            left = []
+            for record in records:
+                if record.id in journal.done:
+                    continue
+                if record.rejected_by:
+                    journal.end(record, [record])
+                elif journal.hopeless(record):
+                    journal.end(record, [record.rejected(stage.stage, GIVEN_UP)])
+                else:
+                    left.append(record)
+            await _all(one(record) for record in left if not journal.suspected(record))
+            for record in left:
+                if journal.suspected(record):
+                    await one(record)
+            journal.finish(records)
+        finally:
+            journal.close()
+
+
+def _told(error: Exception) -> str:
+    """What goes wrong for the whole run, in one sentence."""
+    return " ".join(str(error).split()) if isinstance(error, SynthError | ValueError) else sentence(error)
+
+
+async def _made(stage: Stage, record: Record) -> list[Record]:
+    try:
+        made = await stage(record)
+    except Rejected as reason:
+        return [record.rejected(stage.stage, str(reason))]
+    except (EndpointError, BudgetError):
+        raise
+    except AnswerError as error:
+        return [record.rejected(stage.stage, ASIDE + str(error))]
+    except Exception as error:  # noqa: BLE001 - a record that cannot be handled is set aside, and never ends the run
+        return [record.rejected(stage.stage, ASIDE + sentence(error))]
+    return [made] if isinstance(made, Record) else list(made)
+
+
+async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all; the first error cancels the others and is raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

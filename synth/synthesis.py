@@ -1,0 +1,77 @@
+"""`videoseeker synth` on footage: from a source to task files, a data set, and what is to be known about it."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from configs import Config
+from synth.dataset import split_records, write_dataset, write_tasks
+from synth.datasheet import Census, datasheet, prompts
+from synth.errors import SynthError
+from synth.pipeline import ended, run_stages
+from synth.record import Record
+from synth.shards import write_records
+from synth.sources.reading import read_source
+from synth.world_questions import world_records
+
+STAGES_FOLDER = "stages"
+"""Below the data's folder: what every stage did of every record, the models' replies, and the marked frames."""
+
+
+def synthesise(config: Config, folder: Path) -> Census:
+    """Make the data of `config.synth.source` in `folder`, or go on where a run was stopped.
+
+    It holds then `train.jsonl` and `test.jsonl` for training, `dataset/` for Hugging Face `datasets`, `rejected.jsonl`
+    with every record that did not get through, and `bad_rows.jsonl` with what the source could not be read at.
+
+    Raises:
+        SynthError, SourceError: the source cannot be used, a model cannot be reached, a budget is spent, or nothing
+            got through.
+    """
+    folder, work = folder.absolute(), folder.absolute() / STAGES_FOLDER
+    work.mkdir(parents=True, exist_ok=True)
+    shards = run_stages(lambda: _source(config, work), config, work)
+    census = Census.of(ended(work, shards))
+    if not census.marked:
+        rejected = sum(counts.total() for counts in census.rejected.values())
+        raise SynthError(f"{config.synth.source}: none of {rejected} records got through; {_likeliest(census)}")
+    write_records(folder / "rejected.jsonl", (record for record in ended(work, shards) if record.rejected_by))
+    split = split_records(ended(work, shards), config)
+    dataset = folder / "dataset"
+    write_dataset(split, dataset)
+    (dataset / "prompts.json").write_text(prompts())
+    (dataset / "README.md").write_text(datasheet(census, {name: len(rows) for name, rows in split.items()}, config))
+    write_tasks(split, folder)
+    return census
+
+
+def _source(config: Config, work: Path) -> Iterable[Record]:
+    synth = config.synth
+    assert synth.source is not None
+    if synth.source == "world":
+        videos = work / "videos"
+        videos.mkdir(parents=True, exist_ok=True)
+        yield from _first(world_records(config.world, config.seed, videos), synth.most_records)
+        return
+    source = Path(synth.source)
+    root = synth.video_root or (None if source.is_dir() else source.parent)
+    with open(work.parent / "bad_rows.jsonl", "w", encoding="utf-8") as lines:
+
+        def on_bad(where: str, reason: str) -> None:
+            lines.write(json.dumps({"where": where, "reason": reason}) + "\n")
+
+        records = read_source(synth.source, root, synth.source_kind, synth.licence, on_bad)
+        yield from _first(records, synth.most_records)
+
+
+def _first(records: Iterable[Record], most: int) -> Iterable[Record]:
+    for i, record in enumerate(records):
+        if most and i == most:
+            return
+        yield record
+
+
+def _likeliest(census: Census) -> str:
+    stage, counts = max(census.rejected.items(), key=lambda item: item[1].total())
+    reason, count = counts.most_common(1)[0]
+    return f"{count} of them at the {stage} stage for: {reason}"

@@ -1,0 +1,265 @@
+"""SAM 3 driven by words, with a tiny model of that very architecture and random weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from actors.sam3 import TrackerError
+from actors.sam3_video import MAX_TOKENS, MOST_INSTANCES, Sam3VideoSegmenter, TextError, _clean
+from configs.world import WorldConfig
+from synth.record import Record, Rejected, Target
+from synth.segmenters import segmenter_of
+from tests.tools import walk
+from tools.frame import DeadlineError
+from tools.video import open_video
+
+SIDE, HIDDEN = 112, 128
+REMEMBERED = 3
+"""Looks that the tiny tracker goes back to."""
+TIMES = [1.0, 2.5, 4.0]
+LOOKS = [0.5 * i for i in range(7)]
+"""More than are remembered."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Threads cost such a small model more than they give."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A folder as `save_pretrained` writes it. The model takes whatever it detects, however unsure."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPTokenizer, Sam3VideoConfig, Sam3VideoModel, Sam3VideoProcessor
+    from transformers.models.sam2_video.video_processing_sam2_video import Sam2VideoVideoProcessor
+    from transformers.models.sam3.image_processing_sam3 import Sam3ImageProcessor
+
+    backbone = {
+        "model_type": "sam3_vit_model",
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": SIDE,
+        "pretrain_image_size": SIDE,
+        "window_size": 4,
+        "global_attn_indexes": [1],
+    }
+    vision = {
+        "model_type": "sam3_vision_model",
+        "backbone_config": backbone,
+        "fpn_hidden_size": HIDDEN,
+        "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+    }
+    letters = sorted(ByteLevel.alphabet())
+    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    part = {"hidden_size": HIDDEN, "num_attention_heads": 2}
+    layer = {**part, "num_layers": 1, "intermediate_size": 64}
+    text = {
+        "model_type": "clip_text_model",
+        "vocab_size": len(words),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "projection_dim": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": MAX_TOKENS,
+        "bos_token_id": len(words) - 2,
+        "eos_token_id": len(words) - 1,
+    }
+    config = Sam3VideoConfig(
+        detector_config={
+            "model_type": "sam3",
+            "vision_config": dict(vision),
+            "text_config": text,
+            "geometry_encoder_config": layer,
+            "detr_encoder_config": layer,
+            "detr_decoder_config": {**layer, "num_queries": 6},
+            "mask_decoder_config": part,
+        },
+        tracker_config={
+            "model_type": "sam3_tracker_video",
+            "image_size": SIDE,
+            "vision_config": dict(vision),
+            "prompt_encoder_config": {"hidden_size": HIDDEN, "mask_input_channels": 4},
+            "mask_decoder_config": {"hidden_size": HIDDEN, "mlp_dim": 64, "num_attention_heads": 2},
+            "memory_attention_hidden_size": HIDDEN,
+            "memory_attention_num_layers": 1,
+            "memory_attention_feed_forward_hidden_size": 64,
+            "memory_encoder_hidden_size": HIDDEN,
+            "mask_downsampler_embed_dim": HIDDEN,
+            "memory_fuser_embed_dim": HIDDEN,
+            "memory_fuser_intermediate_dim": 64,
+            "max_object_pointers_in_encoder": REMEMBERED,
+            "num_maskmem": REMEMBERED,
+        },
+        low_res_mask_size=32,
+        score_threshold_detection=0.0,
+        new_det_thresh=0.0,
+    )
+    folder = tmp_path_factory.mktemp("sam3-video")
+    torch.manual_seed(0)
+    Sam3VideoModel(config).save_pretrained(folder)
+    size = {"height": SIDE, "width": SIDE}
+    images, videos = Sam3ImageProcessor(size=size), Sam2VideoVideoProcessor(size=size)
+    tokenizer = CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[])
+    Sam3VideoProcessor(images, videos, tokenizer, target_size=SIDE).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    return open_video(walk.write(tmp_path_factory.mktemp("walked") / "walk.mp4"))
+
+
+@pytest.fixture(scope="module")
+def segmenter(weights):
+    return Sam3VideoSegmenter(weights, device="cpu")
+
+
+@pytest.fixture
+def sessions(segmenter, monkeypatch):
+    """Sessions of the segmenter from now on."""
+    made, init = [], segmenter._processor.init_video_session
+    monkeypatch.setattr(segmenter._processor, "init_video_session", lambda **k: made.append(init(**k)) or made[-1])
+    return made
+
+
+def same(first, second) -> bool:
+    return all(
+        np.array_equal(one, other) if one is not None else other is None
+        for one, other in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.slow
+def test_every_look_has_an_entry_at_the_video_s_size(segmenter, video):
+    found = segmenter.named(video, "a red box", TIMES, 60.0)
+    assert found
+    for masks, score in found:
+        assert 0 <= score <= 1
+        assert len(masks) == len(TIMES)
+        seen = [mask for mask in masks if mask is not None]
+        assert seen
+        for mask in seen:
+            assert mask.dtype == bool
+            assert mask.shape == (walk.HEIGHT, walk.WIDTH)
+            assert mask.any()
+    again = segmenter.named(video, "a red box", TIMES, 60.0)
+    assert [score for _, score in again] == [score for _, score in found]
+    assert all(same(a, b) for (a, _), (b, _) in zip(found, again, strict=True)), "nothing is left behind for the next"
+
+
+@pytest.mark.slow
+def test_a_mask_of_nothing_but_specks_is_out_of_sight(segmenter, video, monkeypatch):
+    monkeypatch.setattr(segmenter._model.config, "fill_hole_area", 32 * 32)
+    monkeypatch.setattr(segmenter._model, "det_nms_thresh", 1.0)
+    for masks, _ in segmenter.named(video, "a red box", TIMES, 60.0):
+        seen = [mask for mask in masks if mask is not None]
+        assert seen
+        assert all(mask.any() for mask in seen)
+
+
+@pytest.mark.slow
+def test_one_thing_is_one_instance_and_the_surest_come_first(segmenter, video, monkeypatch):
+    alone = segmenter.named(video, "a red box", TIMES[:1], 60.0)
+    monkeypatch.setattr(segmenter._model, "det_nms_thresh", 1.0)
+    all_of_it = segmenter.named(video, "a red box", TIMES[:1], 60.0)
+    assert len(alone) < len(all_of_it) == MOST_INSTANCES
+    scores = [score for _, score in all_of_it]
+    assert scores == sorted(scores, reverse=True)
+    assert alone[0][1] == scores[0]
+
+
+@pytest.mark.slow
+def test_the_model_is_told_the_text_and_shown_the_frames_of_the_times(segmenter, video, sessions, monkeypatch):
+    shown, images = [], segmenter._processor.image_processor
+    monkeypatch.setattr(
+        segmenter._processor, "image_processor", lambda pixels, **k: shown.append(pixels) or images(pixels, **k)
+    )
+    segmenter.named(video, "a red box", TIMES, 60.0)
+    assert sessions[0].prompts == {0: "a red box"}
+    assert len(shown) == len(TIMES)
+    for t, pixels in zip(TIMES, shown, strict=True):
+        assert np.abs(pixels.astype(int) - walk.picture(t)).mean() < 6
+
+
+@pytest.mark.slow
+def test_no_more_is_kept_than_is_remembered(segmenter, video, sessions):
+    segmenter.named(video, "a red box", LOOKS, 60.0)
+    [session] = sessions
+    assert session.num_frames == len(LOOKS)
+    assert sum(frame.numel() for frame in session.processed_frames.values()) == 0
+    kept = [list(outputs["non_cond_frame_outputs"]) for outputs in session.output_dict_per_obj.values()]
+    assert kept
+    assert max(map(len, kept)) == REMEMBERED
+    assert max(max(looks) for looks in kept if looks) == len(LOOKS) - 1
+
+
+@pytest.mark.slow
+def test_what_is_forgotten_changes_nothing(segmenter, video, monkeypatch):
+    found = segmenter.named(video, "a red box", LOOKS, 60.0)
+    monkeypatch.setattr(segmenter, "_forget", lambda session, look: None)
+    whole = segmenter.named(video, "a red box", LOOKS, 60.0)
+    assert [score for _, score in found] == [score for _, score in whole]
+    assert all(same(a, b) for (a, _), (b, _) in zip(found, whole, strict=True))
+
+
+@pytest.mark.slow
+def test_a_missed_deadline_is_told_and_leaves_the_segmenter_free(segmenter, video):
+    with pytest.raises(DeadlineError, match="took longer than"):
+        segmenter.named(video, "a red box", [0.25 * i for i in range(40)], 0.05)
+    assert segmenter.named(video, "a red box", TIMES[:1], 60.0)
+    with segmenter._lock, pytest.raises(DeadlineError, match="was busy"):
+        segmenter.named(video, "a red box", TIMES[:1], 0.05)
+
+
+@pytest.mark.slow
+def test_a_folder_is_a_segmenter_of_the_synthesis(weights, video):
+    target = Target("it", "a red box", 1.0, 5.0, "What is <vp>?")
+    record = Record("r", "test", video.path, "What is it?", "red", target=target)
+    segmenter = segmenter_of(weights, WorldConfig())
+    found = segmenter.instances(record, TIMES, 60.0)
+    assert found
+    assert [len(instance.masks) for instance in found] == [len(TIMES)] * len(found)
+    wordy = dataclasses.replace(record, target=dataclasses.replace(target, tag="wordy " * 40))
+    with pytest.raises(Rejected, match="tag is too long"):
+        segmenter.instances(wordy, TIMES, 60.0)
+    with pytest.raises(ValueError, match="has no target"):
+        segmenter.instances(dataclasses.replace(record, target=None), TIMES, 60.0)
+
+
+@pytest.mark.slow
+def test_a_text_of_as_many_tokens_as_are_read_passes(segmenter, video):
+    longest = "a" * (MAX_TOKENS - 2)
+    assert segmenter.named(video, longest, TIMES[:1], 60.0)
+    with pytest.raises(TextError, match="33 tokens"):
+        segmenter.named(video, longest + "a", TIMES[:1], 60.0)
+
+
+def test_a_folder_without_weights_is_one_sentence(tmp_path):
+    with pytest.raises(TrackerError, match="holds no SAM 3 video model"):
+        Sam3VideoSegmenter(str(tmp_path))
+
+
+def test_specks_and_pinholes_are_no_part_of_a_mask():
+    mask = np.zeros((40, 60), bool)
+    mask[10:30, 10:30] = True
+    dirty = mask.copy()
+    dirty[2, 50] = dirty[38, 3] = True
+    dirty[20, 20:22] = False
+    assert np.array_equal(_clean(dirty, 2), mask)
+    dirty[20, 20:23] = False
+    assert not _clean(dirty, 2)[20, 20]
+
+
+def test_a_thing_as_small_as_a_speck_stays():
+    mask = np.zeros((40, 60), bool)
+    mask[5, 5:8] = True
+    assert np.array_equal(_clean(mask, 10), mask)

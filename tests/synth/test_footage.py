@@ -1,0 +1,86 @@
+"""Stretches of real files as parts: true times, sizes, and the file itself."""
+
+import base64
+import dataclasses
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from benchmarks import movies
+from configs.synth import EndpointConfig
+from synth.models.footage import footage
+from synth.models.parts import Clip, Image, wire
+from tests.tools.conftest import UNEVEN
+from tools.frame import VideoError
+from tools.video import open_video
+
+CONFIG = EndpointConfig(fps=2.0, max_frames=8, max_pixels=96 * 96)
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory) -> str:
+    """A file of variable frame rate, 192x192 pixels, whose i-th frame shows i."""
+    return movies.write(tmp_path_factory.mktemp("film") / "uneven.mp4", UNEVEN, movies.Fraction(1, 1000))
+
+
+def pictures(parts):
+    return [np.asarray(Picture.open(BytesIO(part.data))) for part in parts if isinstance(part, Image)]
+
+
+def labels(parts):
+    return [part for part in parts if isinstance(part, str)]
+
+
+def test_each_frame_stands_after_its_true_time(uneven):
+    parts = footage(CONFIG, uneven, 3.0, 6.0)
+    assert [type(part) for part in parts] == [str, Image] * 6
+    true = open_video(uneven).clip(3.0, 6.0, 2.0, 8, 96 * 96, 1)
+    assert labels(parts) == [f"{frame.time_s:.1f} s" for frame in true]
+    times = np.array([float(label.removesuffix(" s")) for label in labels(parts)])
+    assert np.abs(times[:, None] - np.array(UNEVEN) / 1000).min(1).max() <= 0.05 + 1e-9
+    for frame, shown in zip(true, pictures(parts), strict=True):
+        assert shown.shape == frame.pixels.shape == (96, 96, 3)
+        assert np.abs(shown.astype(int) - frame.pixels).mean() < 4
+
+
+def test_a_long_stretch_is_spread_over_as_many_frames_as_are_allowed(uneven):
+    video = open_video(uneven)
+    parts = footage(CONFIG, uneven, -1.0, video.duration_s + 100)
+    assert len(pictures(parts)) == 8
+    times = [float(label.removesuffix(" s")) for label in labels(parts)]
+    assert times == sorted(times)
+    assert times[0] < video.duration_s / 8
+    assert times[-1] > video.duration_s * 7 / 8 - 0.3
+
+
+def test_an_instant_is_one_frame_and_pixels_are_bounded(uneven):
+    parts = footage(dataclasses.replace(CONFIG, max_pixels=50 * 40), uneven, 4.0, 4.0)
+    [picture] = pictures(parts)
+    assert 0.8 * 2000 < picture.shape[0] * picture.shape[1] <= 2000
+
+
+def test_the_file_goes_as_it_is_and_a_part_of_it_is_named(uneven):
+    config = dataclasses.replace(CONFIG, video_as="video")
+    whole = footage(config, uneven, 0.0, open_video(uneven).duration_s)
+    assert whole == [Clip(uneven)]
+    assert footage(config, uneven, 3.0, 6.04) == [Clip(uneven), "Only 3.0 s to 6.0 s of the video are meant."]
+    part = wire(whole[0])
+    assert part["type"] == "video_url"
+    head, data = part["video_url"]["url"].split(",")
+    assert head == "data:video/mp4;base64"
+    with open(uneven, "rb") as file:
+        assert base64.b64decode(data) == file.read()
+
+
+@pytest.mark.parametrize("video_as", ["frames", "video"])
+def test_a_file_that_is_no_video_is_told(video_as, tmp_path):
+    (tmp_path / "text.mp4").write_text("no pictures here")
+    with pytest.raises(VideoError, match=r"text\.mp4: "):
+        footage(dataclasses.replace(CONFIG, video_as=video_as), str(tmp_path / "text.mp4"), 0.0, 1.0)
+
+
+def test_other_pictures_than_png_and_jpeg_are_refused():
+    with pytest.raises(ValueError, match="must be PNG or JPEG"):
+        Image(b"GIF89a......")

@@ -1,0 +1,127 @@
+"""Run-length encoding: what goes in comes out, and no malformed string reaches the C code."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from pycocotools import mask as coco
+
+from synth.rle import MAX_PIXELS, RleError, area, box, decode, encode, iou
+
+MASKS = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=24))
+LIKELY = st.text(st.characters(min_codepoint=48, max_codepoint=111), max_size=12)
+SIZES = st.lists(st.integers(1, 9), min_size=2, max_size=2)
+
+
+@given(MASKS)
+def test_a_mask_survives_json(mask):
+    rle = json.loads(json.dumps(encode(mask)))
+    back = decode(rle)
+    assert back.dtype == bool
+    assert back.flags.c_contiguous
+    assert np.array_equal(back, mask)
+
+
+@given(MASKS)
+def test_area_and_box_are_those_of_the_pixels(mask):
+    rle = encode(mask)
+    assert area(rle) == mask.sum()
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        assert box(rle) == (0, 0, 0, 0)
+    else:
+        assert box(rle) == (columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1)
+
+
+@given(arrays.arrays(bool, (2, 11, 7)))
+def test_overlap_is_that_of_the_pixels(pair):
+    first, second = pair
+    together = (first | second).sum()
+    assert iou(encode(first), encode(second)) == pytest.approx((first & second).sum() / together if together else 0)
+
+
+def test_any_number_is_a_mask_s():
+    assert area(encode(np.array([[0, 2], [0.5, 0]]))) == 2
+    strided = np.ones((8, 8), bool)[::2, ::-1]
+    assert area(encode(strided)) == 32
+
+
+@given(SIZES, LIKELY | st.text(max_size=6))
+@example([3, 3], "o")
+@example([3, 3], "oooooooooooooooooo")
+@example([3, 3], "")
+def test_any_counts_are_decoded_or_refused(size, counts):
+    rle = {"size": size, "counts": counts}
+    try:
+        mask = decode(rle)
+    except RleError:
+        return
+    assert list(mask.shape) == size
+    assert area(rle) == mask.sum()
+    assert iou(rle, encode(mask)) == (1 if mask.any() else 0)
+
+
+@given(MASKS, st.data())
+def test_a_damaged_encoding_is_refused_or_fills_the_mask(mask, data):
+    rle = encode(mask)
+    counts = rle["counts"]
+    at = data.draw(st.integers(0, len(counts)))
+    damaged = {**rle, "counts": counts[:at] + data.draw(LIKELY) + counts[at + data.draw(st.integers(0, 3)) :]}
+    try:
+        other = decode(damaged)
+    except RleError:
+        return
+    assert other.shape == mask.shape
+    assert area(damaged) == other.sum()
+
+
+@given(arrays.arrays(bool, (200, 300), fill=st.just(False)))
+def test_long_runs_and_their_differences_are_read(mask):
+    assert np.array_equal(decode(encode(mask)), mask)
+
+
+@pytest.mark.parametrize(
+    "rle",
+    [
+        None,
+        [],
+        {},
+        {"size": [3, 3]},
+        {"size": [3], "counts": "9"},
+        {"size": [0, 3], "counts": ""},
+        {"size": [-3, -3], "counts": "9"},
+        {"size": [True, 9], "counts": "9"},
+        {"size": [3.0, 3], "counts": "9"},
+        {"size": [3, 3], "counts": [4, 5]},
+        {"size": [3, 3], "counts": b"9"},
+        {"size": [3, 3], "counts": "9\n"},
+        {"size": [3, 3], "counts": "8"},
+        {"size": [3, 3], "counts": ":"},
+        {"size": [MAX_PIXELS, 2], "counts": "0"},
+        {"size": [10**30, 10**30], "counts": "0"},
+    ],
+)
+def test_what_is_no_encoding_is_refused(rle):
+    for reads in (decode, area, box):
+        with pytest.raises(RleError):
+            reads(rle)
+
+
+def test_masks_of_two_sizes_have_no_overlap():
+    with pytest.raises(RleError, match="3x2 and 2x3"):
+        iou(encode(np.ones((2, 3))), encode(np.ones((3, 2))))
+
+
+@pytest.mark.parametrize("shape", [(3,), (0, 4), (2, 2, 2)])
+def test_what_is_no_mask_is_not_encoded(shape):
+    with pytest.raises(RleError, match="is no mask"):
+        encode(np.zeros(shape, bool))
+
+
+def test_it_is_the_coco_format():
+    mask = np.zeros((5, 4), bool)
+    mask[1:3, 1:3] = True
+    assert encode(mask)["counts"].encode() == coco.encode(np.asfortranarray(mask, np.uint8))["counts"]

@@ -1,0 +1,145 @@
+"""The pipeline on the procedural world: what comes out is right, whole, and the same however often it was killed."""
+
+import json
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs import load_config
+from env.task import load_tasks
+from synth.questions import TARGETS, answer
+from synth.record import STAGES
+from synth.render import instance_mask
+from synth.rle import decode
+from synth.shards import read_records
+from synth.teacher import question_of
+from synth.world import make_world
+from tests.processes import family
+from tests.synth.moving_shapes import random_film
+
+CONFIG = """
+name: made
+world: {train_videos: 6, test_videos: 1, min_duration_s: 16, max_duration_s: 20}
+episode: {prompt_max_frames: 2}
+synth: {source: world, verifier: world, segmenter: world, test_fraction: 0.5, records_per_shard: 2,
+  cpus_per_worker: 0.2}
+"""
+
+
+@pytest.fixture(scope="module")
+def members():
+    # Ray's socket paths must be short, shorter than pytest's folders are.
+    folder = Path(tempfile.mkdtemp(prefix="vs-"))
+    with family(folder) as made:
+        yield made
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "made.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def command(config: Path, runs: Path) -> tuple[str, ...]:
+    return "videoseeker.py", "synth", str(config), f"runs_dir={runs}"
+
+
+@pytest.fixture(scope="module")
+def data(members, config, tmp_path_factory) -> Path:
+    """The data of a run that nobody disturbed."""
+    runs = tmp_path_factory.mktemp("runs")
+    done = members.run(*command(config, runs))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return runs / "made" / "data"
+
+
+def outputs(data: Path) -> dict[str, bytes]:
+    """What a user gets, without the folder's own name in it."""
+    files = [path for path in sorted(data.rglob("*")) if path.is_file() and "stages" not in path.parts]
+    return {str(path.relative_to(data)): path.read_bytes().replace(str(data).encode(), b"") for path in files}
+
+
+@pytest.mark.slow
+def test_every_task_asks_about_the_instance_that_its_mark_is_on(data, config):
+    world_config = load_config(config).world
+    records = {r.id: r for path in sorted((data / "stages" / STAGES[-1]).glob("*.jsonl")) for r in read_records(path)}
+    tasks = load_tasks(data / "train.jsonl") + load_tasks(data / "test.jsonl")
+    assert len(tasks) >= 10
+    for task in tasks:
+        seed, question = question_of(task)
+        world, record = make_world(seed, world_config), records[task.id]
+        assert task.answer == answer(world, question)
+        assert record.marked is not None
+        [mask] = [mask for mask in record.masks if mask.time_s == record.marked.time_s]
+        found, truth = decode(mask.rle), instance_mask(world, question.target, mask.time_s, world_config.size_px)
+        assert (found & truth).sum() / (found | truth).sum() > 0.9
+        assert np.abs(question.mark_time_s - mask.time_s) < 1e-6
+    assert any(task.question != records[task.id].question for task in tasks)
+
+
+@pytest.mark.slow
+def test_videos_lie_on_one_side_of_the_split_and_rejected_records_say_why(data):
+    sides = [{Path(task.video).name for task in load_tasks(data / f"{side}.jsonl")} for side in ("train", "test")]
+    assert not sides[0] & sides[1]
+    rejected = read_records(data / "rejected.jsonl")
+    assert {record.rejected_by for record in rejected} >= {"text", "video"}
+    assert all(record.reason and not record.reason.startswith("set aside") for record in rejected)
+
+
+@pytest.mark.slow
+def test_hugging_face_datasets_loads_it(data, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset(str(data / "dataset"), cache_dir=str(tmp_path))
+    tasks = {task.id: task for task in load_tasks(data / "train.jsonl")}
+    assert set(loaded["train"]["id"]) == set(tasks)
+    row = loaded["train"][0]
+    assert row["question"] == tasks[row["id"]].question
+    assert row["marked_frame"].size == (128, 128)
+    assert (data / "dataset" / row["video"]).stat().st_size > 0
+    assert json.loads(row["mask"])["size"] == [128, 128]
+
+
+@pytest.mark.slow
+def test_a_folder_of_bare_videos_becomes_tasks_with_no_model(members, tmp_path):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for seed in range(2):
+        random_film(seed).write(clips / f"film{seed}.mp4")
+    (clips / "broken.mp4").write_bytes(b"not a video")
+    overrides = f"synth.source={clips}", "synth.segmenter=motion", "name=bare", "synth.test_fraction=0"
+    done = members.run("videoseeker.py", "synth", f"runs_dir={tmp_path}", "synth.cpus_per_worker=0.2", *overrides)
+    assert done.returncode == 0, done.stdout + done.stderr
+    data = tmp_path / "bare" / "data"
+    tasks = load_tasks(data / "train.jsonl")
+    assert len(tasks) >= 4
+    assert {Path(task.video).name for task in tasks} == {"film0.mp4", "film1.mp4"}
+    assert all(TARGETS[task.visual_prompts[0].kind].lower() in task.question.lower() for task in tasks)
+    [aside] = [record for record in read_records(data / "rejected.jsonl") if record.video.endswith("broken.mp4")]
+    assert aside.rejected_by == "question"
+    assert aside.reason.startswith("set aside: ")
+    shown = members.run("videoseeker.py", "synth", "inspect", str(data))
+    assert shown.returncode == 0, shown.stderr
+    assert (data / "gallery.html").read_text().count("<article") == min(24, len(tasks))
+
+
+@pytest.mark.slow
+def test_a_run_whose_driver_was_killed_ends_with_the_same_bytes(members, config, data, tmp_path):
+    process = members.start(*command(config, tmp_path))
+    deadline = time.monotonic() + 200
+    while not list((tmp_path / "made/data/stages/mask").glob("*")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    members.end()
+    done = members.run(*command(config, tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outputs(tmp_path / "made/data") == outputs(data)
