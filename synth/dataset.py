@@ -92,11 +92,10 @@ def write_dataset(split: dict[str, list[Record]], folder: Path) -> None:
     Raises:
         OSError: the disk is full or a video is gone.
     """
-    (folder / "videos").mkdir(parents=True, exist_ok=True)
     videos = _names({record.video for records in split.values() for record in records})
     for source, name in videos.items():
         _place(Path(source), folder / "videos" / name)
-    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data").mkdir(parents=True, exist_ok=True)
     for name, records in split.items():
         if records:
             _write_parquet(folder / "data" / f"{name}.parquet", _rows(records, videos))
@@ -163,14 +162,15 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
 
 
 def _names(videos: set[str]) -> dict[str, str]:
-    """A file name for each video, none twice: its path from the folder that holds them all."""
+    """The path of each video from the folder that holds them all."""
     root = os.path.commonpath([os.path.dirname(video) for video in videos]) if videos else ""
-    return {video: os.path.relpath(video, root or ".").replace(os.sep, "-") for video in videos}
+    return {video: os.path.relpath(video, root or ".") for video in videos}
 
 
 def _place(source: Path, to: Path) -> None:
     if to.exists():
         return
+    to.parent.mkdir(parents=True, exist_ok=True)
     partial = to.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     try:

@@ -1,4 +1,4 @@
-"""Which side of a split a video is on, and which questions were asked before.
+"""Which side of a split a video is on.
 
 Invariant: a side is a function of the seed and the video alone, so all questions about a video are on one side, and it
 stays there whatever other videos come or go.
@@ -9,8 +9,6 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Literal
-
-from env.judge import normalize
 
 Identity = Callable[[str], str]
 """What two paths have in common that are the same video."""
@@ -34,23 +32,3 @@ def split_of(video: str, seed: int, test_fraction: float, identity: Identity = v
         raise ValueError(f"test_fraction must be between 0 and 1, not {test_fraction}")
     digest = hashlib.blake2b(f"{seed}\n{identity(video)}".encode(errors="surrogatepass"), digest_size=8).digest()
     return "test" if int.from_bytes(digest, "big") < test_fraction * 2**64 else "train"
-
-
-class Duplicates:
-    """The questions that were asked before, but for case, articles, punctuation and the spelling of numbers.
-
-    Two paths are two videos by default; with `video_name`, copies in several data sets are one.
-    """
-
-    def __init__(self, identity: Identity = str) -> None:
-        self._identity = identity
-        self._seen: set[bytes] = set()
-
-    def seen(self, video: str, question: str) -> bool:
-        """Whether the question was asked about the video before; from now on it was."""
-        asked = f"{self._identity(video)}\0{normalize(question)}"
-        digest = hashlib.blake2b(asked.encode(errors="surrogatepass"), digest_size=16).digest()
-        if digest in self._seen:
-            return True
-        self._seen.add(digest)
-        return False

@@ -39,8 +39,17 @@ is what a small student learns soonest."""
 
 
 def question_of(task: Task) -> tuple[int, Question]:
-    """The world's seed and the question that a task of the procedural world was made from."""
+    """The world's seed and the question that a task of the procedural world was made from.
+
+    Raises:
+        ValueError: the task is of another source.
+    """
     facts = dict(task.facts)
+    if "seed" not in facts:
+        raise ValueError(
+            f"task {task.id}: is not of the procedural world, the only one that the tiny model and the script know; "
+            "name weights in model.path, and a teacher in teacher.model with teacher.player=model"
+        )
     seed = facts.pop("seed")
     window = facts.pop("window")
     return seed, Question(window=tuple(window) if window else None, **facts)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from actors.sam3 import Sam3Tracker, TrackerError, tracker_of
 from configs.episode import EpisodeConfig
+from tests.actors.sam3_parts import SIDE, image_processors, tracker
 from tests.tools import walk
 from tools.base import Limits, Mark, Scene
 from tools.frame import DeadlineError
@@ -14,51 +15,19 @@ from tools.registry import call
 from tools.video import open_video
 from tools.visual_prompt import draw
 
-SIDE, HIDDEN = 112, 128
-
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A folder as `save_pretrained` writes it."""
     from transformers import Sam3TrackerVideoConfig, Sam3TrackerVideoModel, Sam3TrackerVideoProcessor
-    from transformers.models.sam2_video.video_processing_sam2_video import Sam2VideoVideoProcessor
-    from transformers.models.sam3.image_processing_sam3 import Sam3ImageProcessor
 
-    backbone = {
-        "model_type": "sam3_vit_model",
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "image_size": SIDE,
-        "pretrain_image_size": SIDE,
-        "window_size": 4,
-        "global_attn_indexes": [1],
-    }
-    config = Sam3TrackerVideoConfig(
-        image_size=SIDE,
-        vision_config={
-            "model_type": "sam3_vision_model",
-            "backbone_config": backbone,
-            "fpn_hidden_size": HIDDEN,
-            "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
-        },
-        prompt_encoder_config={"hidden_size": HIDDEN, "image_size": SIDE, "mask_input_channels": 4},
-        mask_decoder_config={"hidden_size": HIDDEN, "mlp_dim": 64, "num_attention_heads": 2},
-        memory_attention_hidden_size=HIDDEN,
-        memory_attention_num_layers=1,
-        memory_attention_feed_forward_hidden_size=64,
-        memory_attention_rope_feat_sizes=[8, 8],
-        memory_encoder_hidden_size=HIDDEN,
-        mask_downsampler_embed_dim=HIDDEN,
-        memory_fuser_embed_dim=HIDDEN,
-        memory_fuser_intermediate_dim=64,
-    )
+    parts = tracker()
+    parts["prompt_encoder_config"]["image_size"] = SIDE
+    config = Sam3TrackerVideoConfig(**parts, memory_attention_rope_feat_sizes=[8, 8])
     folder = tmp_path_factory.mktemp("sam3")
     torch.manual_seed(0)
     Sam3TrackerVideoModel(config).save_pretrained(folder)
-    size = {"height": SIDE, "width": SIDE}
-    images, videos = Sam3ImageProcessor(size=size), Sam2VideoVideoProcessor(size=size)
+    images, videos = image_processors()
     Sam3TrackerVideoProcessor(images, videos, target_size=SIDE).save_pretrained(folder)
     return str(folder)
 

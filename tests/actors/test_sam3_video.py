@@ -11,11 +11,11 @@ from actors.sam3_video import MAX_TOKENS, MOST_INSTANCES, Sam3VideoSegmenter, Te
 from configs.world import WorldConfig
 from synth.record import Record, Rejected, Target
 from synth.segmenters import segmenter_of
+from tests.actors.sam3_parts import HIDDEN, SIDE, image_processors, tracker, vision
 from tests.tools import walk
 from tools.frame import DeadlineError
 from tools.video import open_video
 
-SIDE, HIDDEN = 112, 128
 REMEMBERED = 3
 """Looks that the tiny tracker goes back to."""
 TIMES = [1.0, 2.5, 4.0]
@@ -37,26 +37,7 @@ def weights(tmp_path_factory):
     """A folder as `save_pretrained` writes it. The model takes whatever it detects, however unsure."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer, Sam3VideoConfig, Sam3VideoModel, Sam3VideoProcessor
-    from transformers.models.sam2_video.video_processing_sam2_video import Sam2VideoVideoProcessor
-    from transformers.models.sam3.image_processing_sam3 import Sam3ImageProcessor
 
-    backbone = {
-        "model_type": "sam3_vit_model",
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "image_size": SIDE,
-        "pretrain_image_size": SIDE,
-        "window_size": 4,
-        "global_attn_indexes": [1],
-    }
-    vision = {
-        "model_type": "sam3_vision_model",
-        "backbone_config": backbone,
-        "fpn_hidden_size": HIDDEN,
-        "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
-    }
     letters = sorted(ByteLevel.alphabet())
     words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     part = {"hidden_size": HIDDEN, "num_attention_heads": 2}
@@ -76,7 +57,7 @@ def weights(tmp_path_factory):
     config = Sam3VideoConfig(
         detector_config={
             "model_type": "sam3",
-            "vision_config": dict(vision),
+            "vision_config": vision(),
             "text_config": text,
             "geometry_encoder_config": layer,
             "detr_encoder_config": layer,
@@ -85,17 +66,7 @@ def weights(tmp_path_factory):
         },
         tracker_config={
             "model_type": "sam3_tracker_video",
-            "image_size": SIDE,
-            "vision_config": dict(vision),
-            "prompt_encoder_config": {"hidden_size": HIDDEN, "mask_input_channels": 4},
-            "mask_decoder_config": {"hidden_size": HIDDEN, "mlp_dim": 64, "num_attention_heads": 2},
-            "memory_attention_hidden_size": HIDDEN,
-            "memory_attention_num_layers": 1,
-            "memory_attention_feed_forward_hidden_size": 64,
-            "memory_encoder_hidden_size": HIDDEN,
-            "mask_downsampler_embed_dim": HIDDEN,
-            "memory_fuser_embed_dim": HIDDEN,
-            "memory_fuser_intermediate_dim": 64,
+            **tracker(),
             "max_object_pointers_in_encoder": REMEMBERED,
             "num_maskmem": REMEMBERED,
         },
@@ -106,8 +77,7 @@ def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sam3-video")
     torch.manual_seed(0)
     Sam3VideoModel(config).save_pretrained(folder)
-    size = {"height": SIDE, "width": SIDE}
-    images, videos = Sam3ImageProcessor(size=size), Sam2VideoVideoProcessor(size=size)
+    images, videos = image_processors()
     tokenizer = CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[])
     Sam3VideoProcessor(images, videos, tokenizer, target_size=SIDE).save_pretrained(folder)
     return str(folder)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.split import Duplicates, split_of, video_name
+from synth.split import split_of
 
 NAMES = st.text(st.characters(exclude_characters="/\0"), min_size=1).filter(lambda name: name.strip("."))
 SEEDS = st.integers(0, 2**32)
@@ -48,26 +48,3 @@ def test_videos_named_alike_part_if_their_folder_is_kept():
 def test_a_fraction_outside_0_to_1_is_an_error(fraction):
     with pytest.raises(ValueError, match="test_fraction must be between 0 and 1"):
         split_of("a.mp4", 0, fraction)
-
-
-def test_the_same_question_in_other_words_of_no_weight_was_seen():
-    duplicates = Duplicates()
-    assert not duplicates.seen("a.mp4", "How many times does the dog jump, two or three?")
-    assert duplicates.seen("a.mp4", "how many times does a dog jump: 2 or 3")
-    assert not duplicates.seen("a.mp4", "How many times does the cat jump, two or three?")
-    assert not duplicates.seen("b/a.mp4", "How many times does the dog jump, two or three?")
-
-
-def test_copies_of_a_video_are_one_by_name():
-    duplicates = Duplicates(video_name)
-    assert not duplicates.seen("nextqa/1.mp4", "Who waves?")
-    assert duplicates.seen("llava/0001/1.mkv", "who waves")
-    assert not duplicates.seen("nextqa/2.mp4", "Who waves?")
-
-
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.text(max_size=3)), max_size=20))
-def test_nothing_is_new_twice(asked):
-    duplicates = Duplicates()
-    new = [question for question in asked if not duplicates.seen(*question)]
-    assert len(new) == len(set(new)) <= len(asked)
-    assert all(duplicates.seen(*question) for question in asked)

@@ -130,7 +130,7 @@ def test_a_folder_of_bare_videos_becomes_tasks_with_no_model(members, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_whose_driver_was_killed_ends_with_the_same_bytes(members, config, data, tmp_path):
+def test_a_killed_run_that_goes_on_with_two_workers_ends_with_the_same_bytes(members, config, data, tmp_path):
     process = members.start(*command(config, tmp_path))
     deadline = time.monotonic() + 200
     while not list((tmp_path / "made/data/stages/mask").glob("*")):
@@ -140,6 +140,6 @@ def test_a_run_whose_driver_was_killed_ends_with_the_same_bytes(members, config,
     process.send_signal(signal.SIGKILL)
     process.wait(30)
     members.end()
-    done = members.run(*command(config, tmp_path))
+    done = members.run(*command(config, tmp_path), "synth.workers=2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert outputs(tmp_path / "made/data") == outputs(data)
