@@ -64,6 +64,18 @@ class DecodeProcess:
             self._stop()
 
     def _ask(self, request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], bytes]:
+        deadline = time.monotonic() + timeout_s
+        fresh = self._process is None or self._process.poll() is not None
+        head, body = self._answered(request, timeout_s)
+        if head.get("starved") and not fresh:
+            # What it read before may have taken the memory; a fresh process has all of it.
+            self._stop()
+            head, body = self._answered(request, deadline - time.monotonic())
+        if "error" in head:
+            raise VideoError(f"{request['path']}: {head['error']}")
+        return head, body
+
+    def _answered(self, request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], bytes]:
         where = request["path"]
         file = where, *map(str, request.get("stamp", ()))
         kills, since = self._kills.get(file, (0, 0.0))
@@ -92,8 +104,6 @@ class DecodeProcess:
         self._kills.pop(file, None)
         if missed.is_set():
             self._stop()
-        if "error" in head:
-            raise VideoError(f"{where}: {head['error']}")
         return head, body
 
     @contextmanager

@@ -34,6 +34,11 @@ OPEN_PIXELS = 8 * 1920 * 1080
 """Most pixels of one frame of each of them together; a decoder's memory goes with its frame's size."""
 MEMORY_BYTES = 6 * 2**30
 """Most address space of the process; a file that asks for more fails alone."""
+DECORD_BYTES = 512 * 2**20
+"""Most bytes that a whole film may decode to where decord reads it: its thread decodes ahead of what was asked for
+without a bound, and keeps what it made."""
+OPEN_DECORD_BYTES = 4 * DECORD_BYTES
+"""Most that all films which decord has open may decode to together."""
 OPEN_FRAMES = 4_000_000
 """Most frames in the indexes of all of them together."""
 ALARM_GRACE_S = 2
@@ -52,6 +57,12 @@ class _Open:
     decord: bool | None
     """Whether decord is proven on it; None: not known."""
     fast: DecordReader | None = None
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Of all its frames."""
+        index = self.truth.index
+        return len(index.pts) * index.width * index.height * 3
 
     def close(self) -> None:
         self.fast = None
@@ -90,12 +101,16 @@ class Decoder:
         truth = PyavReader(path, index)
         if index is None:
             self._indexes.save(entry, path, truth.index)
-        return _Open(truth, entry, decord)
+        opened = _Open(truth, entry, decord)
+        if opened.decoded_bytes > DECORD_BYTES:
+            opened.decord = False
+        return opened
 
     def _too_many(self) -> bool:
         indexes = [video.truth.index for video in self._open.values()]
         pixels, frames = sum(i.width * i.height for i in indexes), sum(len(i.pts) for i in indexes)
-        return len(indexes) > OPEN_VIDEOS or pixels > OPEN_PIXELS or frames > OPEN_FRAMES
+        ahead = sum(video.decoded_bytes for video in self._open.values() if video.fast)
+        return len(indexes) > OPEN_VIDEOS or pixels > OPEN_PIXELS or frames > OPEN_FRAMES or ahead > OPEN_DECORD_BYTES
 
     def _prove(self, path: str, video: _Open) -> None:
         # Kept before the trial: where decord takes the process down with it, the next one must not try again.
@@ -184,7 +199,7 @@ def serve(connection: Connection) -> None:
         except Exception as error:  # noqa: BLE001 - the parent is told what a file makes the libraries raise
             starved = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
             reason = "out of memory" if starved else f"{type(error).__name__}: {error}"
-            head, body = {"error": f"cannot be decoded ({reason})"}, b""
+            head, body = {"error": f"cannot be decoded ({reason})", "starved": starved}, b""
         connection.send_bytes(json.dumps(head).encode())
         connection.send_bytes(body)
         signal.alarm(0)

@@ -4,6 +4,7 @@ Invariant: a frame is found by its presentation timestamp, decoded forward from 
 (`_seek` checks where the container really landed); nothing is computed from `index / fps`.
 """
 
+import errno
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -118,6 +119,7 @@ class PyavReader:
         except av.error.ArgumentError:
             raise VideoError("is not in a video container that is read here, such as MP4, MKV, WebM or AVI") from None
         except (av.error.FFmpegError, OSError, ValueError) as error:
+            _require_memory(error)
             raise VideoError(f"is not a readable video ({getattr(error, 'strerror', None) or error})") from None
         cover = av.stream.Disposition.attached_pic
         streams = [s for s in self._container.streams.video if not s.disposition & cover]
@@ -276,7 +278,8 @@ class PyavReader:
         # Containers seek by decoding time, by presentation time or to no keyframe at all; so look at what comes.
         try:
             self._container.seek(key, stream=self._stream)
-        except av.error.FFmpegError:
+        except av.error.FFmpegError as error:
+            _require_memory(error)
             return
         packets = self._packets()
         first = next((packet for packet in packets if packet.is_keyframe), None)
@@ -295,7 +298,8 @@ class PyavReader:
         """Packets of the video stream; a torn file ends where it is torn."""
         try:
             yield from self._container.demux(self._stream)
-        except av.error.FFmpegError:
+        except av.error.FFmpegError as error:
+            _require_memory(error)
             return
 
     def _decode(self, packets: Iterator[av.Packet]) -> Iterator[av.VideoFrame]:
@@ -308,14 +312,22 @@ class PyavReader:
                 self._skipped.add(packet.pts)
             try:
                 frames = packet.decode()
-            except av.error.FFmpegError:
+            except av.error.FFmpegError as error:
+                _require_memory(error)
                 continue
             yield from (frame for frame in frames if frame.pts is not None)
         try:
             yield from (frame for frame in self._stream.codec_context.decode(None) if frame.pts is not None)
-        except av.error.FFmpegError:
+        except av.error.FFmpegError as error:
+            _require_memory(error)
             return
 
     def close(self) -> None:
         self._frames, self._shown, self._ahead = iter(()), None, None
         self._container.close()
+
+
+def _require_memory(error: Exception) -> None:
+    """A damaged part is passed over; but a want of memory is no fault of the file's, and its frames would be missed."""
+    if getattr(error, "errno", None) == errno.ENOMEM:
+        raise error

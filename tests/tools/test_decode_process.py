@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -111,6 +112,32 @@ def test_its_memory_is_limited(films, fresh):
     limits = Path(f"/proc/{decode_process().pid}/limits").read_text()
     [line] = [line for line in limits.splitlines() if line.startswith("Max address space")]
     assert int(line.split()[3]) == MEMORY_BYTES
+
+
+def starve(process: DecodeProcess) -> None:
+    """Leave it memory to open a video, but not for a picture of 200 MB."""
+    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + 2**27
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (limit, MEMORY_BYTES))
+
+
+def test_a_request_that_starves_in_a_process_grown_old_is_answered_by_a_fresh_one(films, fresh):
+    video = open_video(films["even"])
+    first = decode_process().pid
+    starve(decode_process())
+    assert movies.number(video.frames_at([4.0], 8192 * 8192, 4096)[0].pixels) == 32
+    assert decode_process().pid != first
+
+
+def test_a_request_that_starves_in_a_fresh_process_too_is_told(films, fresh, monkeypatch):
+    video = open_video(films["even"])
+    started = []
+    start = DecodeProcess._start
+    monkeypatch.setattr(DecodeProcess, "_start", lambda self: start(self) or started.append(1) or starve(self))
+    starve(decode_process())
+    with pytest.raises(VideoError, match="out of memory"):
+        video.frames_at([4.0], 8192 * 8192, 4096)
+    assert len(started) == 1
 
 
 def test_a_busy_process_is_not_waited_for_for_ever(films, fresh):

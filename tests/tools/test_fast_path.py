@@ -61,6 +61,27 @@ def test_the_reader_is_chosen_by_proof_and_the_choice_kept(films, monkeypatch, t
     assert len(tried) == 1
 
 
+@pytest.mark.parametrize(("room", "tried"), [(1.0, [1]), (0.999, [])])
+def test_a_film_that_would_not_fit_decoded_is_left_to_pyav(films, monkeypatch, tmp_path, room, tried):
+    made = []
+    monkeypatch.setattr(decoder, "speedup", lambda fast, truth: made.append(1) or 2.0)
+    monkeypatch.setattr(decoder, "DECORD_BYTES", room * len(open_video(films["even"]).times) * 192 * 192 * 3)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    request = {"do": "prove", "path": films["even"], "stamp": video._stamp(films["even"])}
+    assert decoder.Decoder().answer(request)[0]["decord"] == bool(tried)
+    assert made == tried
+
+
+def test_those_that_decord_has_open_fit_together(films, monkeypatch):
+    monkeypatch.setattr(decoder, "OPEN_DECORD_BYTES", 0)
+    opened = decoder.Decoder()
+    frames = {"do": "frames", "indices": [9], "width": 96, "height": 96, "region": None, "keyframes": False}
+    for name in ("even", "late"):
+        path = films[name]
+        opened.answer({**frames, "path": path, "stamp": video._stamp(path), "reader": "decord"})
+    assert [path for path, *_ in opened._open] == [films["late"]]
+
+
 def test_a_choice_that_fails_is_taken_back_for_good(films, monkeypatch, tmp_path):
     monkeypatch.setattr(decoder, "speedup", lambda fast, truth: 2.0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
