@@ -34,9 +34,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer reads, two minutes of 1080p instead of ten")
     quick = parser.parse_args().quick
     with tempfile.TemporaryDirectory(prefix="videoseeker-benchmark-") as folder:
+        memory = memory_growth(Path(folder), crops=2000 if quick else 10_000)
         wrong = wrong_frames(Path(folder), reads=400 if quick else 2000)
         crops = crop_times(long_video(Path(folder) / "long.mp4", 2 if quick else 10), repeats=5 if quick else 12)
-        memory = memory_growth(Path(folder), crops=2000 if quick else 10_000)
     figures = {"wrong_frames": wrong["ours"], "wrong_frames_of_peers": wrong, "memory_mib": memory}
     finish("video", {**crops, "memory_growth": memory["growth"]}, figures)
 
@@ -173,7 +173,8 @@ def crop_times(path: str, repeats: int) -> dict[str, Any]:
 
 def memory_growth(folder: Path, crops: int) -> dict[str, float]:
     """Memory of this process and its decoder over many crops of many videos, with caches that fill up early."""
-    films = list(numbered(folder, 300).values())
+    (folder / "memory").mkdir()
+    films = list(numbered(folder / "memory", 300).values())
     reader.forget_frames(max_bytes=2**24)
     rng = np.random.default_rng(2)
     marks = {}
@@ -183,6 +184,7 @@ def memory_growth(folder: Path, crops: int) -> dict[str, float]:
         opened.clip(start, start + 4, 2.0, 8, 96 * 96, 32)
         if i + 1 in (crops // 5, crops):
             marks[i + 1] = _memory_mib()
+    reader.forget_frames()
     before, after = marks[crops // 5], marks[crops]
     found = {"before": round(before, 1), "after": round(after, 1), "growth": round(after / before, 3)}
     table(f"Memory over {crops} crops, MiB", ["after a fifth", "after all", "ratio"], [list(found.values())])

@@ -12,6 +12,9 @@ from PIL import ExifTags, Image, ImageOps
 
 from tools.frame import Frame, FrameRef, VideoError
 
+REDUCING_GAP = 2.0
+"""A large picture is first brought to at least this many times its target by whole factors, in half the time."""
+
 
 def fit(width: int, height: int, max_pixels: int, multiple: int) -> tuple[int, int]:
     """The (width, height) that a picture is fed at: both multiples of `multiple`, at most `max_pixels` together.
@@ -49,7 +52,8 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     """`pixels` [H, W, 3] uint8 at another size: bicubic with antialiasing; the same input gives the same bytes."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP))
 
 
 def open_image(path: str, time_s: float, max_pixels: int, multiple: int) -> Frame:
