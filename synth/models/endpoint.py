@@ -53,8 +53,8 @@ class Endpoint:
         self._config = config
         self._folder = Path(folder)
         self._server = Server(config)
-        self._answers = Answers(self._folder / "answers")
         try:
+            self._answers = Answers(self._folder / "answers")
             self._spending = Spending(self._folder / "spending")
         except OSError as error:
             raise self._disk(error) from None
