@@ -53,7 +53,7 @@ class SftConfig:
 
 @dataclass
 class GrpoConfig:
-    """Group relative policy optimization (paper, Eq. 8)."""
+    """Group relative policy optimization (paper, Eq. 8) and its relatives; the defaults are the paper's objective."""
 
     steps: int = 24
     """GRPO steps; each eats `prompts_per_step` groups."""
@@ -67,15 +67,68 @@ class GrpoConfig:
     """Learning rate of AdamW, constant after the first step."""
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    surrogate: Literal["clip", "gspo", "cispo", "reinforce"] = "clip"
+    """What is maximized for a token of ratio r and advantage A. `clip`: the clipped ratio (paper, Eq. 8); `gspo`: the
+    same with the trajectory's geometric-mean ratio (arXiv 2507.18071, Eq. 5); `cispo`: REINFORCE weighted by the
+    clipped ratio (arXiv 2506.13585, Eq. 4); `reinforce`: r A, never clipped."""
+    aggregation: Literal["sequence_mean", "token_mean", "token_sum_norm"] = "sequence_mean"
+    """How tokens add up to a loss: the mean over trajectories of token means (paper, Eq. 8), the mean over all tokens
+    (DAPO, arXiv 2503.14476), or the mean over trajectories of token sums over `norm_tokens` (Dr. GRPO, arXiv
+    2503.20783)."""
+    norm_tokens: int = 4096
+    """Constant length that `token_sum_norm` divides by, tokens (paper: the response limit)."""
     clip: float = 0.2
-    """Epsilon of the clipped ratio."""
+    """Epsilon of the clipped ratio; below 1 and, unless `clip_high` says otherwise, above it. A ratio is never
+    negative, so 1 leaves it unbounded below."""
+    clip_high: float | None = None
+    """Epsilon above 1 (clip-higher, DAPO); None takes `clip`."""
+    dual_clip: float | None = None
+    """c > 1: for a negative advantage the surrogate is at least c A, however large the ratio (arXiv 1912.09729;
+    usually 3). None leaves it unbounded."""
     kl_coef: float = 0.001
-    """Beta, weight of the low-variance KL to the reference policy (paper, training details)."""
+    """Beta, weight of the KL to the reference policy (paper, training details)."""
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
+    """Estimate of the KL from a sampled token, d = log pi - log pi_ref: d, d^2 / 2, or the low-variance
+    exp(-d) + d - 1 (paper, training details). As a loss term k1 has a gradient of mean zero: use it in the reward."""
+    kl_in: Literal["loss", "reward"] = "loss"
+    """A term of the loss (paper, Eq. 8), or beta times its sum over the trajectory's tokens, with pi_old for pi, off
+    the trajectory's reward before the advantages are taken (PPO, RLOO)."""
+    entropy_coef: float = 0.0
+    """Weight of the policy's entropy, which is maximized (paper: 0)."""
+    old_logprobs: Literal["engine", "learner"] = "engine"
+    """Whose logprobs are pi_old: those that the engine sampled with, or the learner's own at the start of the step."""
+    correction: Literal["none", "token", "sequence"] = "none"
+    """Importance weight w = pi_old / pi_engine of the surrogate, of each token or of the whole trajectory (truncated
+    importance sampling). Needs `old_logprobs: learner`; with the engine's, r is that ratio already."""
+    correction_max: float = 2.0
+    """Bound of the weight w (verl: 2)."""
+    correction_min: float = 0.0
+    """Weights below this count as 0."""
+    correction_beyond: Literal["truncate", "mask"] = "truncate"
+    """What becomes of a weight above its bound: the bound (TIS), or 0 (masked importance sampling)."""
+    max_sequence_gap: float | None = None
+    """Trajectories whose mean of log pi_old - log pi_engine is farther from 0 than this, nats a token, get no loss.
+    Needs `old_logprobs: learner`. None keeps all."""
+    advantage: Literal["standardized", "centred", "leave_one_out"] = "standardized"
+    """A trajectory's reward against its group's: less the mean, over the standard deviation (paper, Eq. 7); less the
+    mean (Dr. GRPO); less the mean of the others (RLOO, arXiv 2402.14740)."""
     advantage_eps: float = 1e-6
     """Added to a group's standard deviation of rewards. As small as this, it gives a group that differs in the number
     of calls alone the same weight as one that differs in right and wrong."""
+    overlong_buffer: int = 0
+    """Last tokens before the end of `episode.max_tokens` in which the reward falls, linearly, by `overlong_penalty`
+    (DAPO, Eq. 13). 0 punishes no length."""
+    overlong_penalty: float = 1.0
+    """What a trajectory that was cut off at its limit loses of its reward, where `overlong_buffer` is not 0."""
+    mask_overlong: bool = False
+    """Leave trajectories that were cut off at their limit out of the loss; their rewards still count in their group."""
     drop_uniform_groups: bool = True
     """Leave out groups whose rewards are all equal: their advantages are zero."""
+    dynamic_sampling: bool = False
+    """Play more prompts in place of groups left out, until a step has `prompts_per_step` that teach (DAPO, Eq. 11)."""
+    max_prompt_batches: int = 10
+    """Most prompts that dynamic sampling tries for one step, in `prompts_per_step`s (verl: 10); a step that reaches it
+    trains on what there is."""
     max_staleness: int = 0
     """Most optimizer steps between a token's policy version and the learner's. 0 is fully synchronous."""
     max_mismatch_kl: float = 1e-3

@@ -23,9 +23,10 @@ from actors.supervision import Engines
 from configs import Config
 from env.chat import ChatFormat
 from env.task import load_tasks
+from learner.consistency import require_consistent
 from learner.ledger import GroupLedger
 from learner.rollouts import Rollouts
-from learner.selection import TrainingBatch, cut_batch, rollout_metrics
+from learner.selection import TrainingBatch, cut_batch, judge_group, rollout_metrics, sift
 from learner.weights import PublishError
 from learner.worker import RankGroup
 
@@ -89,6 +90,7 @@ class GRPOConfig(AlgorithmConfig):
         super().validate()
         if self.run.grpo.env_runners < 1:
             raise ValueError(f"grpo.env_runners must be at least 1, not {self.run.grpo.env_runners}")
+        require_consistent(self.run.grpo, has_reference=self.reference_dir is not None)
         if self.run.sampling.top_p != 1.0 or self.run.sampling.temperature <= 0.0:
             raise ValueError(
                 "training needs sampling.top_p 1 and a positive sampling.temperature: the ratios assume it"
@@ -129,7 +131,12 @@ class GRPO(Algorithm):
         self._wait_for_runners()
         self.engines.wait()
         ledger = GroupLedger(load_tasks(self.config.tasks_file), run.seed, run.grpo.group_size)
-        self.rollouts = Rollouts(run.grpo, ledger, self.env_runner_group, self.engines, self._publish_to)
+        self.rollouts = Rollouts(run.grpo, ledger, self.env_runner_group, self.engines, self._publish_to, self._teaches)
+
+    def _teaches(self, group: PlayedGroup) -> bool:
+        """Whether dynamic sampling counts a group."""
+        run: Config = self.config.run
+        return judge_group(group, self.version, run.grpo, run.episode.max_tokens) == "teaches"
 
     def _wait_for_runners(self) -> None:
         wanted, timeout_s = self.config.num_env_runners, self.config.run.engine.start_timeout_s
@@ -143,14 +150,19 @@ class GRPO(Algorithm):
 
     def training_step(self) -> None:
         """One step of GRPO."""
-        config = self.config.run.grpo
+        config, max_tokens = self.config.run.grpo, self.config.run.episode.max_tokens
         with self._phase("rollout"):
             self.groups = self.rollouts.gather(self.version)
-        batch = cut_batch(self.groups, self.version, config)
+        sifted = sift(self.groups, self.version, config, max_tokens)
+        with self._phase("score"):
+            kl = self.ranks.reference_kl(sifted.trajectories) if config.kl_in == "reward" else None
+        batch = cut_batch(sifted, self.version, config, max_tokens, kl)
         learned: dict[str, float] = {}
         if batch.trajectories:
             with self._phase("update"):
                 learned = self.ranks.grpo_step(list(batch.trajectories), list(batch.advantages), config.lr)
+            if kl is not None:
+                learned["kl"] = sum(kl) / max(1, sum(sum(t.transcript.sampled) for t in sifted.trajectories))
             self._require_agreement(learned)
             self.version += 1
             with self._phase("publish"):
@@ -188,7 +200,7 @@ class GRPO(Algorithm):
         self._seconds[name] = time.monotonic() - started
 
     def _log(self, batch: TrainingBatch, learned: dict[str, float]) -> None:
-        seconds = {"rollout": 0.0, "update": 0.0, "publish": 0.0} | self._seconds
+        seconds = {"rollout": 0.0, "score": 0.0, "update": 0.0, "publish": 0.0} | self._seconds
         self._seconds = {}
         played = rollout_metrics(self.groups)
         sampled = played["response_tokens"] * sum(len(group.trajectories) for group in self.groups)
@@ -199,6 +211,8 @@ class GRPO(Algorithm):
             "groups": float(batch.groups),
             "uniform_groups": float(batch.uniform_groups),
             "stale_groups": float(batch.stale_groups),
+            "prompts_tried": float(len(self.groups)),
+            "masked_trajectories": float(batch.masked_trajectories),
             "staleness_mean": sum(batch.staleness) / max(1, len(batch.staleness)),
             "staleness_max": float(max(batch.staleness, default=0)),
             "epochs": self.rollouts.ledger.epochs,

@@ -1,20 +1,21 @@
-"""Group relative policy optimization (paper, Eq. 8) and the supervised loss, on tensors of sampled tokens.
+"""The policy's objective, GRPO (paper, Eq. 8) and its relatives, and the supervised loss, on tensors of sampled tokens.
 
 Invariant: a loss is a *sum* over the tokens at hand divided by a count of the *whole* batch, so that adding up the
-losses and gradients of any cut into micro-batches and ranks gives those of the batch in one piece. Metrics are sums
-too (`*_max`: maxima), for the same reason; `merge` adds them up and `means` divides at the end.
+losses and gradients of any cut into micro-batches and ranks gives those of the batch in one piece; only a trajectory is
+never cut. Metrics are sums too (`*_max`: maxima), for the same reason; `merge` adds them up and `means` divides at the
+end.
 
-Below, N is the number of sampled tokens at hand, V the size of the vocabulary and H the width of the model.
+Below, N is the number of sampled tokens at hand.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch.utils.checkpoint import checkpoint
 
-LOGITS_PER_CHUNK = 2**26
-"""Most logits that exist at once; 256 MiB in float32."""
+from configs.training import GrpoConfig
+from learner.ratios import correction_weights, kl_estimate, ratio, sequence_mean, within_gap
+
 TOKEN_KINDS = ("thought", "call", "answer")
 """What a sampled token is part of; its kind is an index into this."""
 
@@ -25,106 +26,59 @@ class LossInputs:
 
     logprobs: torch.Tensor
     """[N] float32, log pi_theta(o_t), with gradient."""
+    old_logprobs: torch.Tensor
+    """[N] float32, log pi_old(o_t), under the ratio."""
     sampler_logprobs: torch.Tensor
-    """[N] float32, log pi_old(o_t) as the engine reported it."""
+    """[N] float32, log pi_engine(o_t) as the engine reported it."""
     reference_logprobs: torch.Tensor | None
     """[N] float32, log pi_ref(o_t); None leaves the KL term out."""
     entropy: torch.Tensor
-    """[N] float32, entropy of pi_theta at the token, without gradient."""
+    """[N] float32, entropy of pi_theta at the token, with gradient if it is a term of the loss."""
     advantages: torch.Tensor
     """[N] float32, A_i of the token's trajectory."""
     lengths: torch.Tensor
     """[N] float32, |o_i|: sampled tokens of the token's trajectory."""
+    sequences: torch.Tensor
+    """[N] int64, i: the token's trajectory among those at hand."""
     fresh: torch.Tensor
     """[N] bool: sampled by the very weights that the learner has now."""
     trajectories: int
     """Trajectories of the whole batch, over all micro-batches and ranks."""
+    tokens: int
+    """Sampled tokens of the whole batch."""
 
 
-def group_advantages(rewards: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
-    """A_i = (r_i - mean(r)) / (std(r) + eps) within each group; exactly 0 where all rewards of a group are equal.
+def policy_loss(inputs: LossInputs, config: GrpoConfig) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The objective that `config` chooses, negated: tokens added up by `config.aggregation`, each
 
-    Args:
-        rewards: [groups, G].
+        w surrogate(r, A) - beta KL(pi_theta || pi_ref) + entropy_coef H(pi_theta),  r = pi_theta / pi_old,
 
-    Returns:
-        [groups, G], same type.
-    """
-    r = rewards.double()
-    centred = r - r.mean(-1, keepdim=True)
-    advantages = centred / (centred.square().mean(-1, keepdim=True).sqrt() + eps)
-    uniform = r.amax(-1, keepdim=True) == r.amin(-1, keepdim=True)
-    return advantages.masked_fill(uniform, 0.0).to(rewards.dtype)
-
-
-def token_logprobs(
-    hidden: torch.Tensor,
-    targets: torch.Tensor,
-    lm_head: Callable[[torch.Tensor], torch.Tensor],
-    banned: torch.Tensor,
-    temperature: float = 1.0,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probability of each target, and the entropy at it, as the sampler defines them.
-
-    Args:
-        hidden: [N, H], the last hidden state of the token before each target.
-        targets: [N] int64.
-        lm_head: maps [n, H] to logits [n, V]; called on chunks, whose logits are recomputed in the backward pass.
-        banned: [V] bool, ids that the sampler never draws: they have no probability.
-        temperature: of the sampler.
-
-    Returns:
-        (logprobs [N] float32 with gradient, entropy [N] float32 without).
-    """
-    rows = max(1, LOGITS_PER_CHUNK // len(banned))
-    if len(targets) <= rows:
-        return _chunk_logprobs(hidden, targets, lm_head, banned, temperature)
-    chunks = [
-        checkpoint(_chunk_logprobs, h, t, lm_head, banned, temperature, use_reentrant=False)
-        for h, t in zip(hidden.split(rows), targets.split(rows), strict=True)
-    ]
-    return torch.cat([logprobs for logprobs, _ in chunks]), torch.cat([entropy for _, entropy in chunks])
-
-
-def _chunk_logprobs(
-    hidden: torch.Tensor,
-    targets: torch.Tensor,
-    lm_head: Callable[[torch.Tensor], torch.Tensor],
-    banned: torch.Tensor,
-    temperature: float,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    logits = lm_head(hidden).float() / temperature
-    logprobs = logits.masked_fill(banned, -torch.inf).log_softmax(-1)
-    with torch.no_grad():
-        entropy = -(logprobs.exp() * logprobs.masked_fill(banned, 0.0)).sum(-1)
-    return logprobs.gather(-1, targets[:, None])[:, 0], entropy
-
-
-def low_variance_kl(logprobs: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """k3 = pi_other / pi - log(pi_other / pi) - 1 of tokens drawn from pi: unbiased for KL(pi || pi_other), >= 0."""
-    log_ratio = other - logprobs
-    return log_ratio.exp() - log_ratio - 1
-
-
-def grpo_loss(inputs: LossInputs, clip: float, kl_coef: float) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Paper, Eq. 8, negated: the mean over trajectories of the mean over their sampled tokens of
-
-        -(min(r A, clip(r, 1 - epsilon, 1 + epsilon) A) - beta k3(pi_theta || pi_ref)),  r = pi_theta / pi_old.
+    with w = 1 unless `config.correction` asks for pi_old / pi_engine. The defaults are the paper's Eq. 8.
 
     Returns:
         (this part's share of the loss, sums for `means`).
     """
-    r = (inputs.logprobs - inputs.sampler_logprobs).exp()
-    a = inputs.advantages
-    surrogate = torch.minimum(r * a, r.clamp(1 - clip, 1 + clip) * a)
+    value, r, clipped = surrogate(inputs, config)
+    extra: dict[str, torch.Tensor] = {}
+    if config.correction != "none":
+        w = correction_weights(inputs.old_logprobs, inputs.sampler_logprobs, inputs.sequences, inputs.lengths, config)
+        value = w * value
+        extra |= {"correction": w.sum(), "correction_zero": (w == 0).sum()}
     kl = torch.zeros_like(r)
     if inputs.reference_logprobs is not None:
-        kl = low_variance_kl(inputs.logprobs, inputs.reference_logprobs)
-    share = 1.0 / (inputs.lengths * inputs.trajectories)
-    loss = -((surrogate - kl_coef * kl) * share).sum()
+        kl = kl_estimate(inputs.logprobs, inputs.reference_logprobs, config.kl_estimator)
+        value = value - config.kl_coef * kl
+    if config.entropy_coef:
+        value = value + config.entropy_coef * inputs.entropy
+    if config.max_sequence_gap is not None:
+        kept = within_gap(
+            inputs.old_logprobs, inputs.sampler_logprobs, inputs.sequences, inputs.lengths, config.max_sequence_gap
+        )
+        value = value.masked_fill(~kept, 0.0)
+        extra["gap_masked"] = (~kept).sum()
+    loss = -(value * token_shares(inputs, config)).sum()
     with torch.no_grad():
-        clipped = ((r > 1 + clip) & (a > 0)) | ((r < 1 - clip) & (a < 0))
-        mismatch = low_variance_kl(inputs.sampler_logprobs, inputs.logprobs)[inputs.fresh]
+        mismatch = kl_estimate(inputs.sampler_logprobs, inputs.logprobs)[inputs.fresh]
         sums = {
             "loss": loss.detach(),
             "tokens": _count(r),
@@ -136,7 +90,53 @@ def grpo_loss(inputs: LossInputs, clip: float, kl_coef: float) -> tuple[torch.Te
             "mismatch_kl": mismatch.sum(),
             "mismatch_tokens": _count(mismatch),
         }
-    return loss, sums
+    return loss, {**sums, **extra}
+
+
+def surrogate(inputs: LossInputs, config: GrpoConfig) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What is maximized for each token, before its weight.
+
+    `clip`: min(r A, clip(r, 1 - epsilon_low, 1 + epsilon_high) A), at least c A for A < 0 with a dual clip c.
+    `gspo`: the same with s_i = exp(mean_t log r_t) for r; its gradient is s_i A_i mean_t grad log pi_theta(o_t)
+    (arXiv 2507.18071, Eq. 10).
+    `cispo`: sg(clip(r, 1 - epsilon_low, 1 + epsilon_high)) A log pi_theta (arXiv 2506.13585, Eq. 4).
+    `reinforce`: r A, whose gradient is r A grad log pi_theta.
+
+    Returns:
+        (surrogate [N] with gradient, ratio [N], [N] bool: the clip stops the gradient or, in `cispo`, bounds it).
+    """
+    a = inputs.advantages
+    low, high = 1 - config.clip, 1 + (config.clip if config.clip_high is None else config.clip_high)
+    if config.surrogate == "gspo":
+        log_r = inputs.logprobs - inputs.old_logprobs
+        log_s = sequence_mean(log_r, inputs.sequences, inputs.lengths)
+        r = ratio(log_s, torch.zeros_like(log_s))
+    else:
+        r = ratio(inputs.logprobs, inputs.old_logprobs)
+    if config.surrogate == "reinforce":
+        return r * a, r.detach(), torch.zeros_like(r, dtype=torch.bool)
+    bounded = r.clamp(low, high)
+    if config.surrogate == "cispo":
+        return bounded.detach() * a * inputs.logprobs, r.detach(), ((r > high) | (r < low)) & (a != 0)
+    value = torch.minimum(r * a, bounded * a)
+    clipped = ((r > high) & (a > 0)) | ((r < low) & (a < 0))
+    if config.dual_clip is not None:
+        value = torch.where(a < 0, torch.maximum(value, config.dual_clip * a), value)
+        clipped = clipped | ((r > config.dual_clip) & (a < 0))
+    return value, r.detach(), clipped
+
+
+def token_shares(inputs: LossInputs, config: GrpoConfig) -> torch.Tensor:
+    """[N], each token's weight in the loss of the whole batch.
+
+    `sequence_mean`: 1 / (|o_i| trajectories). `token_mean`: 1 / tokens. `token_sum_norm`: 1 / (L trajectories), L
+    constant. What a mask leaves out still counts below the fraction line.
+    """
+    if config.aggregation == "sequence_mean":
+        return 1.0 / (inputs.lengths * inputs.trajectories)
+    if config.aggregation == "token_mean":
+        return 1.0 / torch.full_like(inputs.lengths, inputs.tokens)
+    return 1.0 / torch.full_like(inputs.lengths, config.norm_tokens * inputs.trajectories)
 
 
 def sft_loss(

@@ -50,6 +50,11 @@ class GroupLedger:
         return len(self._ready)
 
     @property
+    def waiting(self) -> tuple[PlayedGroup, ...]:
+        """The whole groups that can be taken, in the order in which `take` gives them."""
+        return tuple(self._ready)
+
+    @property
     def epochs(self) -> float:
         """Passes over the tasks, counting what was issued."""
         return self._next / len(self._tasks)

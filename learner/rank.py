@@ -11,7 +11,7 @@ import random
 import shutil
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from env.transcript import Trajectory
 from learner import grpo, weights
 from learner.batch import Batch, collate, micro_batches, mini_batches
 from learner.frames import FramePatches, Normalise
+from learner.ratios import kl_estimate
 from learner.scorer import Scorer
 
 TAG = "state"
@@ -177,36 +178,90 @@ class Rank:
         """
         started = time.monotonic()
         cuts = mini_batches([trajectory.task_id for trajectory in trajectories], self._config.grpo.mini_batches)
-        parts = []
-        for first, cut in zip([True] + [False] * (len(cuts) - 1), cuts, strict=True):
-            mini = [trajectories[i] for i in cut]
-            loss = self._grpo_loss(len(mini), version if first else None)
+        minis = [[trajectories[i] for i in cut] for cut in cuts]
+        # Before the first update pi_theta is pi_old; only what comes after needs it computed ahead.
+        later = [self._old_logprobs(mini) for mini in minis[1:]]
+        parts: list[dict[str, float]] = []
+        for cut, mini, old in zip(cuts, minis, [None, *later], strict=True):
+            loss = self._grpo_loss(mini, None if parts else version, old)
             parts.append(self._update(mini, [advantages[i] for i in cut], loss, lr, self._config.grpo.weight_decay))
         return {**grpo.merge(parts), "seconds_max": time.monotonic() - started}
 
-    def _grpo_loss(self, trajectories: int, version: int | None) -> Loss:
+    def _grpo_loss(self, mini: Sequence[Trajectory], version: int | None, old: list[torch.Tensor] | None) -> Loss:
+        """The loss of a mini-batch's passes, to be called on them in their order.
+
+        Args:
+            old: log pi_old of each pass where it is neither the engine's nor what the policy gives now.
+        """
         config, temperature = self._config.grpo, self._config.sampling.temperature
+        tokens, ahead = sum(sum(trajectory.transcript.sampled) for trajectory in mini), iter(old or ())
 
         def loss(batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
             reference = None
-            if self._reference is not None:
+            if self._reference is not None and config.kl_in == "loss":
                 with torch.no_grad():
                     reference, _ = self._reference(batch, temperature)
-            logprobs, entropy = self._engine(batch, temperature)
+            logprobs, entropy = self._engine(batch, temperature, config.entropy_coef != 0)
             fresh = batch.versions == version if version is not None else torch.zeros_like(batch.versions).bool()
+            pi_old = batch.sampler_logprobs
+            if config.old_logprobs == "learner":
+                pi_old = logprobs.detach() if old is None else next(ahead)
             inputs = grpo.LossInputs(
                 logprobs=logprobs,
+                old_logprobs=pi_old,
                 sampler_logprobs=batch.sampler_logprobs,
                 reference_logprobs=reference,
                 entropy=entropy,
                 advantages=batch.advantages,
                 lengths=batch.lengths,
+                sequences=batch.rows,
                 fresh=fresh,
-                trajectories=trajectories,
+                trajectories=len(mini),
+                tokens=tokens,
             )
-            return grpo.grpo_loss(inputs, config.clip, config.kl_coef)
+            return grpo.policy_loss(inputs, config)
 
         return loss
+
+    def _old_logprobs(self, mini: Sequence[Trajectory]) -> list[torch.Tensor] | None:
+        """log pi_old [N] of each of this rank's passes over a later mini-batch; None if it is the engine's."""
+        if self._config.grpo.old_logprobs == "engine":
+            return None
+        return [self._score(self._engine, batch) for _, batch in self._passes(mini)]
+
+    def reference_kl(self, trajectories: Sequence[Trajectory]) -> dict[int, float]:
+        """For each trajectory of this rank's share, by index: the estimate of KL(pi_old || pi_ref), nats, summed over
+        its sampled tokens.
+
+        Raises:
+            ValueError: there is no reference.
+        """
+        if self._reference is None:
+            raise ValueError("the KL to the reference policy needs one: give `reference_dir`")
+        config = self._config.grpo
+        found: dict[int, float] = {}
+        for indices, batch in self._passes(trajectories):
+            reference = self._score(self._reference, batch)
+            old = batch.sampler_logprobs
+            if config.old_logprobs == "learner":
+                old = self._score(self._engine, batch)
+            kl = torch.zeros(max(1, len(indices)), dtype=torch.float64, device=self._device)
+            kl.index_add_(0, batch.rows, kl_estimate(old, reference, config.kl_estimator).double())
+            found.update(zip(indices, kl.tolist(), strict=False))
+        return found
+
+    @torch.no_grad()
+    def _score(self, model: Callable[..., tuple[torch.Tensor, torch.Tensor]], batch: Batch) -> torch.Tensor:
+        return model(batch, self._config.sampling.temperature)[0]
+
+    def _passes(self, trajectories: Sequence[Trajectory]) -> Iterator[tuple[tuple[int, ...], Batch]]:
+        """The passes of this rank as they will be in an update: indices, none where there is no work, and tensors."""
+        plan = self._plan(trajectories)
+        shortest = min(range(len(trajectories)), key=lambda i: len(trajectories[i].transcript.ids))
+        self._load_ahead([trajectories[i] for indices in plan[1:] for i in indices], ())
+        for indices in plan:
+            chosen = [trajectories[i] for i in indices or (shortest,)]
+            yield indices, collate(chosen, None, self._patches, self._chat).to(self._device)
 
     def _update(
         self,

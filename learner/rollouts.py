@@ -33,13 +33,16 @@ class Rollouts:
         runners: EnvRunnerGroup,
         engines: Engines,
         publish_to: Callable[[list[Any]], None],
+        teaches: Callable[[PlayedGroup], bool],
     ):
-        """`publish_to` brings engines to the learner's present weights."""
+        """`publish_to` brings engines to the learner's present weights; `teaches` says which groups dynamic sampling
+        counts."""
         self._config = config
         self.ledger = ledger
         self._runners = runners
         self._engines = engines
         self._publish_to = publish_to
+        self._teaches = teaches if config.dynamic_sampling else lambda _: True
         self._held: dict[int, set[int]] = {}
         """Orders by the runner that plays them."""
         self._calling: set[int] = set()
@@ -49,28 +52,51 @@ class Rollouts:
     def gather(self, version: int) -> list[PlayedGroup]:
         """`prompts_per_step` whole groups; `max_staleness` times as many more are left playing.
 
+        With dynamic sampling as many that teach, and with them those that do not, each of which was replaced by
+        another; at most `max_prompt_batches` times as many in all. Nothing leaves the ledger before the step is full,
+        so a step that fails loses nothing.
+
         Fewer only if tasks had to be skipped so often that too few can be had.
 
         Raises:
             RolloutError: they did not come in time.
         """
         wanted = self._config.prompts_per_step
+        most = wanted * (self._config.max_prompt_batches if self._config.dynamic_sampling else 1)
+        ahead = wanted * self._config.max_staleness
         deadline = time.monotonic() + self._config.rollout_timeout_s
         skipped = len(self.ledger.skipped)
-        while self.ledger.ready < wanted:
-            self._supply(wanted * (1 + self._config.max_staleness), version)
+        counts: dict[int, bool] = {}
+        while not (enough := self._enough(wanted, most, counts)):
+            self._supply(min(most, wanted + list(counts.values()).count(False)) + ahead, version)
             self._collect(version)
             if len(self.ledger.skipped) - skipped > wanted:
                 task_id, error = self.ledger.skipped[-1]
                 raise RolloutError(f"rollouts: more groups fail than can be played; the last was {task_id} ({error})")
             if time.monotonic() > deadline:
+                ready = min(wanted, sum(counts.values()))
                 raise RolloutError(
-                    f"rollouts: {self.ledger.ready} of {wanted} groups after grpo.rollout_timeout_s = "
+                    f"rollouts: {ready} of {wanted} groups after grpo.rollout_timeout_s = "
                     f"{self._config.rollout_timeout_s:g} s"
                 )
-        groups = self.ledger.take(wanted)
-        self._supply(wanted * self._config.max_staleness, version)
+        groups = self.ledger.take(enough)
+        self._supply(ahead, version)
         return groups
+
+    def _enough(self, wanted: int, most: int, counts: dict[int, bool]) -> int:
+        """How many of the waiting groups fill a step; 0 while they do not.
+
+        Args:
+            counts: by order, whether the groups seen so far in this step teach; grows.
+        """
+        useful = 0
+        for number, group in enumerate(self.ledger.waiting, 1):
+            if group.order.id not in counts:
+                counts[group.order.id] = self._teaches(group)
+            useful += counts[group.order.id]
+            if useful == wanted or number == most:
+                return number
+        return 0
 
     def _supply(self, goal: int, version: int) -> None:
         """Hand out orders until `goal` groups are open, to the runners that hold fewest, and listen to all of them."""

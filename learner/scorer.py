@@ -16,7 +16,7 @@ from transformers.vision_utils import get_vision_position_ids
 
 from learner.batch import Batch
 from learner.frames import Normalise
-from learner.grpo import token_logprobs
+from learner.logprobs import token_logprobs
 
 FRAME_ATTENTION = "per_frame_flash"
 """Transformers hands an attention function all frames at once, with their bounds, if its name has `flash` in it."""
@@ -56,7 +56,9 @@ class Scorer(nn.Module):
         visual.merger.requires_grad_(True)
         visual.deepstack_merger_list.requires_grad_(True)
 
-    def forward(self, batch: Batch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, batch: Batch, temperature: float = 1.0, entropy_gradient: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """(logprobs [N] float32 with gradient, entropy [N] float32) of the batch's sampled tokens."""
         features = self._frames(batch)
         hidden = self.model.model(
@@ -71,7 +73,7 @@ class Scorer(nn.Module):
             before = before + 0.0 * (
                 features.pooler_output[0].sum() + sum(d[0].sum() for d in features.deepstack_features)
             )
-        return token_logprobs(before, batch.targets, self.model.lm_head, self.banned, temperature)
+        return token_logprobs(before, batch.targets, self.model.lm_head, self.banned, temperature, entropy_gradient)
 
     def _frames(self, batch: Batch) -> Any:
         """The tower's output, its rows put in the order of the placeholder tokens."""

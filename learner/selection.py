@@ -1,10 +1,12 @@
-"""From played groups to what one update eats: advantages, uniform groups left out, stale ones swept.
+"""From played groups to what one update eats: uniform and stale groups left out, rewards shaped, advantages taken.
 
-Pure functions. Invariant: a batch holds only whole groups, and no token older than the staleness bound.
+Pure functions. Invariant: advantages are taken over whole groups, and a batch holds no token older than the staleness
+bound.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +15,24 @@ from actors.groups import PlayedGroup
 from configs.training import GrpoConfig
 from env.transcript import Trajectory
 from env.turn import parse_turn
-from learner.grpo import group_advantages
+from learner.advantages import group_advantages, is_overlong, length_penalty
+
+Verdict = Literal["teaches", "uniform", "stale", "overlong"]
+"""What becomes of a group; one whose trajectories were all cut off has nothing left where `mask_overlong` is set."""
+
+
+@dataclass(frozen=True)
+class Sifted:
+    """The groups that teach, and how many do not."""
+
+    groups: tuple[PlayedGroup, ...]
+    uniform: int
+    stale: int
+
+    @property
+    def trajectories(self) -> list[Trajectory]:
+        """Of all groups, those of one task next to each other."""
+        return [trajectory for group in self.groups for trajectory in group.trajectories]
 
 
 @dataclass(frozen=True)
@@ -25,28 +44,73 @@ class TrainingBatch:
     groups: int
     uniform_groups: int
     stale_groups: int
+    masked_trajectories: int
+    """Cut off at their limit and left out of the loss."""
     staleness: tuple[int, ...]
     """Of each trajectory: the learner's version minus that of its oldest sampled token."""
 
 
-def cut_batch(groups: Sequence[PlayedGroup], version: int, config: GrpoConfig) -> TrainingBatch:
-    """The batch that the learner at `version` updates on."""
+def judge_group(group: PlayedGroup, version: int, config: GrpoConfig, max_tokens: int) -> Verdict:
+    """Whether the learner at `version` can learn from a group.
+
+    Args:
+        max_tokens: most tokens of an episode, those shown included.
+    """
+    rewards = shaped_rewards(group, config, max_tokens)
+    if config.drop_uniform_groups and max(rewards) == min(rewards):
+        return "uniform"
+    if max(staleness(trajectory, version) for trajectory in group.trajectories) > config.max_staleness:
+        return "stale"
+    if config.mask_overlong and all(map(is_overlong, group.trajectories)):
+        return "overlong"
+    return "teaches"
+
+
+def shaped_rewards(group: PlayedGroup, config: GrpoConfig, max_tokens: int) -> list[float]:
+    """The rewards of a group less what their lengths cost."""
+    penalties = [length_penalty(t, max_tokens, config.overlong_buffer) for t in group.trajectories]
+    return [
+        trajectory.rewards.total + config.overlong_penalty * penalty
+        for trajectory, penalty in zip(group.trajectories, penalties, strict=True)
+    ]
+
+
+def sift(groups: Sequence[PlayedGroup], version: int, config: GrpoConfig, max_tokens: int) -> Sifted:
+    """The groups that the learner at `version` updates on."""
+    verdicts = [judge_group(group, version, config, max_tokens) for group in groups]
+    teaching = tuple(group for group, verdict in zip(groups, verdicts, strict=True) if verdict == "teaches")
+    return Sifted(teaching, verdicts.count("uniform"), verdicts.count("stale"))
+
+
+def cut_batch(
+    sifted: Sifted, version: int, config: GrpoConfig, max_tokens: int, kl: Sequence[float] | None = None
+) -> TrainingBatch:
+    """The batch that the learner at `version` updates on.
+
+    Args:
+        kl: for each of `sifted.trajectories` its estimate of KL(pi_old || pi_ref), summed over its tokens, of which
+            `config.kl_coef` times is taken off its reward; None where the KL is a term of the loss.
+    """
     trajectories: list[Trajectory] = []
     advantages: list[float] = []
-    kept = uniform = stale = 0
-    for group in groups:
-        rewards = [trajectory.rewards.total for trajectory in group.trajectories]
-        if config.drop_uniform_groups and max(rewards) == min(rewards):
-            uniform += 1
-        elif max(staleness(trajectory, version) for trajectory in group.trajectories) > config.max_staleness:
-            stale += 1
-        else:
-            kept += 1
-            trajectories += group.trajectories
-            scored = torch.tensor([rewards], dtype=torch.float64)
-            advantages += group_advantages(scored, config.advantage_eps)[0].tolist()
-    ages = tuple(staleness(trajectory, version) for trajectory in trajectories)
-    return TrainingBatch(tuple(trajectories), tuple(advantages), kept, uniform, stale, ages)
+    costs = iter(kl) if kl is not None else None
+    for group in sifted.groups:
+        rewards = shaped_rewards(group, config, max_tokens)
+        if costs is not None:
+            rewards = [reward - config.kl_coef * next(costs) for reward in rewards]
+        scored = torch.tensor([rewards], dtype=torch.float64)
+        advantages += group_advantages(scored, config.advantage_eps, config.advantage)[0].tolist()
+        trajectories += group.trajectories
+    kept = [i for i, trajectory in enumerate(trajectories) if not (config.mask_overlong and is_overlong(trajectory))]
+    return TrainingBatch(
+        trajectories=tuple(trajectories[i] for i in kept),
+        advantages=tuple(advantages[i] for i in kept),
+        groups=len(sifted.groups),
+        uniform_groups=sifted.uniform,
+        stale_groups=sifted.stale,
+        masked_trajectories=len(trajectories) - len(kept),
+        staleness=tuple(staleness(trajectories[i], version) for i in kept),
+    )
 
 
 def staleness(trajectory: Trajectory, version: int) -> int:

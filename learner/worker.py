@@ -83,12 +83,22 @@ class RankGroup:
 
         Returns:
             loss, kl, entropy, clip_fraction, ratio, ratio_max, grad_norm, mismatch_kl (0 with mismatch_tokens 0 where
-            no token was sampled by version `self.version`), tokens, updates, seconds.
+            no token was sampled by version `self.version`), tokens, updates, seconds; and where the config has them
+            correction (mean weight), correction_zero and gap_masked (shares of the tokens).
         """
         if len(advantages) != len(trajectories) or not trajectories:
             raise ValueError(f"{len(advantages)} advantages for {len(trajectories)} trajectories")
         args = ray.put(list(trajectories)), list(map(float, advantages)), lr, self.version
         return self._metrics(self._all("grpo_step", *args))
+
+    def reference_kl(self, trajectories: Sequence[Trajectory]) -> list[float]:
+        """For each trajectory the estimate of KL(pi_old || pi_ref), nats, summed over its sampled tokens."""
+        if not trajectories:
+            return []
+        found: dict[int, float] = {}
+        for part in self._all("reference_kl", ray.put(list(trajectories))):
+            found |= part
+        return [found[i] for i in range(len(trajectories))]
 
     def export(self, path: str | Path) -> Path:
         """Write the policy as a Hugging Face folder: weights, config, tokenizer, processor."""

@@ -46,6 +46,7 @@ def test_the_ground_floor_knows_no_engine(room, strangers):
     assert not found & strangers
 
 
-def test_the_losses_import_neither_ray_nor_deepspeed():
-    found = {name for _, name in imported_rooms(ROOT / "learner" / "grpo.py")}
+@pytest.mark.parametrize("module", ["grpo", "ratios", "advantages", "logprobs"])
+def test_the_losses_import_neither_ray_nor_deepspeed(module):
+    found = {name for _, name in imported_rooms(ROOT / "learner" / f"{module}.py")}
     assert not found & {"ray", "deepspeed", "vllm"}

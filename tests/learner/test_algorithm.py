@@ -173,3 +173,36 @@ def test_with_a_staleness_bound_the_next_groups_play_while_the_learner_updates(c
         assert steps[-1]["version"] > 1
     finally:
         algorithm.stop()
+
+
+def test_a_step_with_everything_beside_the_papers_objective(config, model_dir, tasks_file):
+    settings = {
+        "surrogate": "gspo",
+        "aggregation": "token_mean",
+        "advantage": "leave_one_out",
+        "mini_batches": 2,
+        "old_logprobs": "learner",
+        "correction": "sequence",
+        "max_sequence_gap": 0.1,
+        "kl_in": "reward",
+        "kl_estimator": "k1",
+        "entropy_coef": 1e-3,
+        "overlong_buffer": 50,
+        "mask_overlong": True,
+        "dynamic_sampling": True,
+        "max_prompt_batches": 4,
+    }
+    algorithm = build(replace(config, grpo=replace(config.grpo, **settings)), model_dir, tasks_file)
+    try:
+        steps = [algorithm.train()["grpo"] for _ in range(2)]
+    finally:
+        algorithm.stop()
+    wanted = config.grpo.prompts_per_step
+    for step in steps:
+        assert step["groups"] == wanted or step["prompts_tried"] == 4 * wanted
+        assert step["prompts_tried"] == step["groups"] + step["uniform_groups"] + step["stale_groups"]
+        assert step["correction"] == pytest.approx(1.0, abs=1e-3), "engine and learner agree"
+        assert step["gap_masked"] == 0.0
+        assert step["updates"] == 2
+    assert abs(steps[0]["kl"]) < 1e-4, "the policy still is the reference"
+    assert abs(steps[1]["kl"]) > 1e-4

@@ -1,0 +1,124 @@
+"""Gathering the groups of a step from env runners that play at once: how many, and what dynamic sampling adds."""
+
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.groups import PlayedGroup
+from configs.training import GrpoConfig
+from env.task import Task, VisualPrompt
+from env.transcript import Rewards, Trajectory, Transcript
+from learner.ledger import GroupLedger
+from learner.rollouts import RolloutError, Rollouts
+
+TASKS = [Task(f"t{i}", "v.mp4", "?", "red", "OA", (VisualPrompt("m.png", 1.0, "point"),)) for i in range(7)]
+
+
+class Runner:
+    """One env runner, as RLlib's group shows it, that plays what it is given in the order it was given."""
+
+    def __init__(self, teaches):
+        self._teaches, self._orders, self._asked = teaches, deque(), False
+        self.most_open = 0
+
+    def healthy_env_runner_ids(self):
+        return [1]
+
+    def num_remote_env_runners(self):
+        return 1
+
+    def foreach_env_runner_async(self, _method, *, tag, kwargs, remote_worker_ids):
+        self._orders += kwargs["orders"]
+        self._asked = True
+        self.most_open = max(self.most_open, len(self._orders))
+        return 1
+
+    def fetch_ready_async_reqs(self, *, tags, timeout_seconds):
+        asked, self._asked = self._asked, False
+        played = [self._play(self._orders.popleft())] if asked and self._orders else []
+        return [(1, played)] if asked else []
+
+    def _play(self, order):
+        rewards = (0.0, 1.0) if self._teaches(order.id) else (0.0, 0.0)
+        transcript = Transcript([1], [True], [-0.5], [0])
+        return PlayedGroup(
+            order,
+            tuple(Trajectory("t", transcript, Rewards(r, 1, 1, r), "red", "answer", (), (), (), 1.0) for r in rewards),
+        )
+
+
+class Engines:
+    handles = ()
+
+    def revive(self, version):
+        return []
+
+
+def is_mixed(group: PlayedGroup) -> bool:
+    return len({trajectory.rewards.total for trajectory in group.trajectories}) > 1
+
+
+def gatherer(teaches, ledger=None, **settings) -> tuple[Rollouts, Runner]:
+    runner = Runner(teaches)
+    ledger = ledger or GroupLedger(TASKS, seed=0, group_size=2)
+    config = GrpoConfig(group_size=2, **settings)
+    return Rollouts(config, ledger, runner, Engines(), lambda engines: None, is_mixed), runner
+
+
+def test_without_dynamic_sampling_a_step_is_what_was_asked_for():
+    rollouts, runner = gatherer(lambda number: False, prompts_per_step=3)
+    assert [group.order.id for group in rollouts.gather(0)] == [0, 1, 2]
+    assert runner.most_open == 3
+    assert rollouts.ledger.open == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(dull=st.sets(st.integers(0, 40)), wanted=st.integers(1, 5), batches=st.integers(1, 6), ahead=st.integers(0, 2))
+def test_a_step_is_filled_with_groups_that_teach_and_every_prompt_is_taken_once(dull, wanted, batches, ahead):
+    rollouts, _ = gatherer(
+        lambda number: number not in dull,
+        prompts_per_step=wanted,
+        dynamic_sampling=True,
+        max_prompt_batches=batches,
+        max_staleness=ahead,
+    )
+    taken = []
+    for version in range(3):
+        groups = rollouts.gather(version)
+        useful = sum(map(is_mixed, groups))
+        assert useful == wanted or (useful < wanted and len(groups) == wanted * batches)
+        assert is_mixed(groups[-1]) or useful < wanted, "it stops at the group that fills the step"
+        assert rollouts.ledger.open == wanted * ahead, "no more is played than is asked for"
+        taken += [group.order.id for group in groups]
+        if not ahead:
+            restored = GroupLedger(TASKS, seed=0, group_size=2)
+            restored.restore(rollouts.ledger.state())
+            assert restored.state() == rollouts.ledger.state()
+    assert sorted(taken) == list(range(len(taken)))
+
+
+def test_a_run_resumed_between_steps_takes_the_groups_that_the_saved_one_took():
+    dull, fields = {0, 2, 3, 7}, {"prompts_per_step": 2, "dynamic_sampling": True, "max_staleness": 1}
+    rollouts, _ = gatherer(lambda number: number not in dull, **fields)
+    rollouts.gather(0)
+    ledger = GroupLedger(TASKS, seed=0, group_size=2)
+    ledger.restore(rollouts.ledger.state())
+    resumed, _ = gatherer(lambda number: number not in dull, ledger, **fields)
+    expected = [[group.order.id for group in rollouts.gather(version)] for version in (1, 2)]
+    assert [[group.order.id for group in resumed.gather(version)] for version in (1, 2)] == expected
+
+
+def test_a_step_that_does_not_fill_in_time_keeps_what_was_played():
+    rollouts, _ = gatherer(
+        lambda number: False,
+        prompts_per_step=2,
+        dynamic_sampling=True,
+        max_prompt_batches=10**6,
+        rollout_timeout_s=0.05,
+    )
+    with pytest.raises(RolloutError, match=r"0 of 2 groups after grpo\.rollout_timeout_s"):
+        rollouts.gather(0)
+    assert rollouts.ledger.ready > 0
+    assert rollouts.ledger.ready == len(rollouts.ledger.waiting)
