@@ -67,7 +67,8 @@ class PolicyEngine:
             raise
 
     async def load_weights(self, path: str, version: int) -> WeightReport:
-        """Let the running turns finish, load the safetensors of a Hugging Face folder, forget every cached state.
+        """Let the running turns finish, load the safetensors of a Hugging Face folder, forget every cached state. A
+        folder that holds a LoRA adapter is loaded beside the weights that the engine was started with.
 
         Raises:
             EngineError: the folder holds other tensors than this model's, or the load missed its deadline.

@@ -26,6 +26,8 @@ LOCAL_ENVIRONMENT = {"HF_HUB_OFFLINE": "1"}
 """Where the model is a local folder as well: nothing is looked up on the network."""
 OUTPUT_HEAD = "lm_head.weight"
 """Left out of a folder where it is tied to the embeddings."""
+ADAPTER_CONFIG = "adapter_config.json"
+"""In a folder of weights: they are a LoRA adapter, in PEFT's format."""
 BAN_BIAS = -100.0
 """The lowest logit bias that vLLM takes; e^-100 is far below the resolution of a float32 probability."""
 
@@ -77,6 +79,7 @@ def engine_args(config: EngineConfig, model_dir: str, seed: int) -> dict[str, An
         "limit_mm_per_prompt": {"image": config.max_model_len // 3, "video": 0},
         "mm_processor_cache_gb": config.frame_cache_gib,
         "disable_log_stats": True,
+        **lora_args(config.lora_rank),
     }
     if config.gpus_per_engine == 0:
         return common | {
@@ -93,6 +96,45 @@ def engine_args(config: EngineConfig, model_dir: str, seed: int) -> dict[str, An
         "distributed_executor_backend": "mp" if config.gpus_per_engine > 1 else "uni",
         "gpu_memory_utilization": config.gpu_memory_utilization,
     }
+
+
+def lora_args(rank: int) -> dict[str, Any]:
+    """Room for one adapter of at most `rank`, in the sizes that vLLM has (`MaxLoRARanks`); none where it is 0.
+
+    Raises:
+        EngineError: vLLM has none that large.
+    """
+    if not rank:
+        return {}
+    room = next((size for size in (1, 8, 16, 32, 64, 128, 256, 320, 512) if size >= rank), None)
+    if room is None:
+        raise EngineError(f"engine.lora_rank must be at most 512, vLLM's largest, not {rank}")
+    return {"enable_lora": True, "max_lora_rank": room, "max_loras": 1}
+
+
+def load_adapter(engine: Any, path: str, number: int) -> Any:
+    """Load an adapter's folder beside the weights, which stay as they are; vLLM has room for one (`lora_args`), and
+    drops the one before it.
+
+    Args:
+        number: from 1, never used before: vLLM keys what it caches, prefixes included, by it.
+
+    Returns:
+        vLLM's `LoRARequest`, which every request that is to use the adapter carries.
+
+    Raises:
+        EngineError: the folder holds no adapter for this model.
+    """
+    from vllm.lora.request import LoRARequest
+
+    request = LoRARequest(f"adapter-{number}", number, path)
+    try:
+        loaded = engine.add_lora(request)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise EngineError(f"{path}: not an adapter for this model ({sentence(error)})") from None
+    if not loaded:
+        raise EngineError(f"{path}: vLLM did not take this adapter")
+    return request
 
 
 def repack_output_head(model: Any) -> None:

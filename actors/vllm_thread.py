@@ -14,12 +14,21 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from actors.request import EngineError, GenerationRequest, MissingFrames, WeightReport, sentence, unexpanded
-from actors.vllm_setup import BAN_BIAS, load_weights, require_same_model, start_vllm, tensor_shapes
+from actors.vllm_setup import (
+    ADAPTER_CONFIG,
+    BAN_BIAS,
+    load_adapter,
+    load_weights,
+    require_same_model,
+    start_vllm,
+    tensor_shapes,
+)
 from configs.policy import EngineConfig
 from env.transcript import Turn
 
@@ -80,6 +89,8 @@ class VllmThread:
         self._head: Job | Load | None = None
         self.running: dict[str, Job] = {}
         self.counts = Counts()
+        self._adapter: Any = None
+        """The `LoRARequest` of the adapter in use, if any."""
         self.version = version
         self.start_seconds = 0.0
         self.started = threading.Event()
@@ -146,7 +157,7 @@ class VllmThread:
         try:
             if request.min_version > self.version:
                 raise EngineError(f"engine: holds policy version {self.version}, not {request.min_version}")
-            self._engine.add_request(job.id, self._prompt(request), self._sampling(request))
+            self._engine.add_request(job.id, self._prompt(request), self._sampling(request), lora_request=self._adapter)
         except (EngineError, ValueError) as error:
             _resolve(job.future, error=error if isinstance(error, EngineError) else _refusal(error))
             return
@@ -214,12 +225,17 @@ class VllmThread:
 
     def _load(self, load: Load) -> None:
         started = time.monotonic()
+        whole = not (Path(load.path) / ADAPTER_CONFIG).exists()
         try:
-            require_same_model(load.path, self._tensors)
+            if whole:
+                require_same_model(load.path, self._tensors)
+            else:
+                self._adapter = load_adapter(self._engine, load.path, self.counts.weight_loads + 1)
         except EngineError as error:
             _resolve(load.future, error=error)
             return
-        load_weights(self._engine, load.path, self._model_dir, on_cpu=self._config.gpus_per_engine == 0)
+        if whole:
+            load_weights(self._engine, load.path, self._model_dir, on_cpu=self._config.gpus_per_engine == 0)
         self.version = load.version
         self.counts.weight_loads += 1
         _resolve(load.future, WeightReport(load.version, time.monotonic() - started))

@@ -66,6 +66,9 @@ class EngineConfig:
     frame_cache_gib: float = 0.5
     """Processed frames that an engine keeps, GiB: frames seen again on later turns and in the other rollouts of a
     group are neither sent nor processed again."""
+    lora_rank: int = 0
+    """Highest rank of the LoRA adapters that the learner publishes instead of whole weights, which must be on the
+    language model alone; 0 takes whole weights, into which the learner has merged its adapter, if it has one."""
     gpu_memory_utilization: float = 0.85
     """Share of a GPU that an engine may take."""
     start_timeout_s: float = 300.0

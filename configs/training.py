@@ -1,7 +1,25 @@
 """Learning: the supervised cold start, GRPO, and the DeepSpeed ranks both run on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+
+@dataclass
+class LoraConfig:
+    """A low-rank adapter (LoRA, arXiv 2106.09685) that trains while the weights stay as they are."""
+
+    rank: int = 0
+    """Rank r of the adapter; 0 trains the weights themselves."""
+    alpha: int = 32
+    """The adapter's product counts alpha / r times."""
+    dropout: float = 0.0
+    """Share of an adapter's inputs that is dropped in training. Above 0 the learner's logprobs are not the engine's,
+    which GRPO's gate on the gap between them will say."""
+    targets: list[str] = field(
+        default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    )
+    """Last names of the linear layers that get one, among those of the parts in `ranks.train`. The default is those of
+    the language model; the vision tower and the projector have qkv, proj, linear_fc1 and linear_fc2."""
 
 
 @dataclass
@@ -18,10 +36,20 @@ class RanksConfig:
     """DeepSpeed ZeRO stage, 0 to 3."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of the learner; bfloat16 is slower than float32 on a CPU."""
+    offload: Literal["none", "optimizer", "all"] = "none"
+    """What ZeRO keeps in the memory of the host instead of the GPU's: the optimizer's state (stages 1 to 3), or the
+    parameters as well (stage 3)."""
     micro_batch_tokens: int = 8192
-    """Most padded tokens of one forward pass."""
-    freeze_vision: bool = False
-    """Leave the vision tower as it is (paper, training details)."""
+    """Most tokens of one forward pass, padding included."""
+    packing: bool = False
+    """Put the trajectories of a forward pass end to end in one row instead of padding them to the longest. The same
+    loss and gradients, up to rounding, with no token computed in vain."""
+    train: list[Literal["language", "projector", "vision"]] = field(
+        default_factory=lambda: ["language", "projector", "vision"]
+    )
+    """Parts of the model that train; the others stay as they are. The projector is what maps frames into the language
+    model: the mergers of the vision tower. The paper's training details: language and projector."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
     beta2: float = 0.98
     """Decay of AdamW's second moments."""
     gradient_checkpointing: bool = False

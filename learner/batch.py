@@ -1,9 +1,12 @@
 """Trajectories to tensors: what one forward pass eats, and how a step is cut into forward passes.
 
 Invariant: ids, masks and logprobs are those of the transcript, token for token; nothing is tokenized here. Which
-trajectories share a micro-batch changes neither the loss nor the gradient.
+trajectories share a micro-batch, and whether they lie in rows of their own or end to end in one, changes neither the
+loss nor the gradient.
 """
 
+import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -20,16 +23,19 @@ OPENINGS = ("<tool_call>", "<answer>")
 
 @dataclass(frozen=True)
 class Batch:
-    """B trajectories padded on the right to T tokens, with F different frames and N sampled tokens."""
+    """B trajectories with F different frames and N sampled tokens, in R rows of T tokens: each in a row of its own,
+    padded on the right (R = B), or packed, all end to end in one row (R = 1)."""
 
     ids: torch.Tensor
-    """[B, T] int64."""
+    """[R, T] int64."""
+    bounds: torch.Tensor
+    """[B + 1] int32, where each trajectory begins in `ids.flatten()`, and the end."""
     attention_mask: torch.Tensor
-    """[B, T] bool, False on padding. Causal attention over right padding needs no mask; this is for other readers."""
+    """[R, T] bool, False on padding. Causal attention over right padding needs no mask; this is for other readers."""
     mm_token_type_ids: torch.Tensor
-    """[B, T] int64, 1 on the placeholder tokens of frames."""
+    """[R, T] int64, 1 on the placeholder tokens of frames."""
     position_ids: torch.Tensor
-    """[3, B, T] int64, M-RoPE time, row and column; 0 on padding."""
+    """[3, R, T] int64, M-RoPE time, row and column, from 0 for each trajectory; 0 on padding."""
     pixels: torch.Tensor
     """[patches, 3, patch, patch] uint8, each different frame once, frames of one size next to each other."""
     grid_thw: torch.Tensor
@@ -39,7 +45,7 @@ class Batch:
     rows: torch.Tensor
     """[N] int64, the trajectory of each sampled token."""
     columns: torch.Tensor
-    """[N] int64, its place in `ids`."""
+    """[N] int64, its place in its trajectory."""
     sampler_logprobs: torch.Tensor
     """[N] float32."""
     versions: torch.Tensor
@@ -52,9 +58,19 @@ class Batch:
     """[N] float32, advantage of its trajectory; zeros if none were given."""
 
     @property
+    def packed(self) -> bool:
+        """Whether a row holds several trajectories, so that attention must keep to the bounds."""
+        return len(self.ids) < len(self.bounds) - 1
+
+    @property
+    def places(self) -> torch.Tensor:
+        """[N] int64, place of each sampled token in `ids.flatten()`."""
+        return self.bounds[self.rows] + self.columns
+
+    @property
     def targets(self) -> torch.Tensor:
         """[N] int64, the sampled ids."""
-        return self.ids[self.rows, self.columns]
+        return self.ids.flatten()[self.places]
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same on another device."""
@@ -62,9 +78,17 @@ class Batch:
 
 
 def collate(
-    trajectories: Sequence[Trajectory], advantages: Sequence[float] | None, patches: FramePatches, chat: ChatFormat
+    trajectories: Sequence[Trajectory],
+    advantages: Sequence[float] | None,
+    patches: FramePatches,
+    chat: ChatFormat,
+    *,
+    packed: bool = False,
 ) -> Batch:
     """The batch of these trajectories.
+
+    Args:
+        packed: end to end in one row instead of padded to the longest.
 
     Raises:
         ValueError: a transcript breaks its own promises (named by task id): ragged lists, frames that do not lie on
@@ -80,15 +104,23 @@ def collate(
     sampled = [np.flatnonzero(transcript.sampled) for transcript in transcripts]
     counts = np.array([len(columns) for columns in sampled])
     rows = np.repeat(np.arange(len(transcripts)), counts)
-    ids = _padded([transcript.ids for transcript in transcripts], chat.pad_id)
-    kept = _padded([[1] * len(transcript.ids) for transcript in transcripts], 0).bool()
+    lengths = np.array([len(transcript.ids) for transcript in transcripts])
+    kept = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.full(kept.shape, chat.pad_id, np.int64)
+    ids[kept] = np.concatenate([transcript.ids for transcript in transcripts])
+    positions = _positions(transcripts, kept.shape[1], patches)
+    bounds = np.arange(len(ids) + 1) * kept.shape[1]
+    if packed:
+        ids, positions, bounds = ids[kept][None], positions[:, kept][:, None], np.cumsum([0, *lengths])
+        kept = np.ones_like(ids, bool)
     tags = [chat.encode(opening) for opening in OPENINGS]
     values = np.zeros(len(transcripts)) if advantages is None else np.asarray(advantages, np.float64)
     return Batch(
-        ids=ids,
-        attention_mask=kept,
-        mm_token_type_ids=((ids == chat.image_token_id) & kept).long(),
-        position_ids=_positions(transcripts, ids.shape[1], patches),
+        ids=torch.from_numpy(ids),
+        bounds=torch.from_numpy(bounds.astype(np.int32)),
+        attention_mask=torch.from_numpy(kept),
+        mm_token_type_ids=torch.from_numpy(((ids == chat.image_token_id) & kept).astype(np.int64)),
+        position_ids=torch.from_numpy(positions),
         pixels=_stack(patches.load(refs), patches.patch),
         grid_thw=torch.tensor([(1, *grid) for grid in grids], dtype=torch.long).reshape(-1, 3),
         frame_tokens=_frame_tokens(transcripts, refs, grids, patches.merge),
@@ -102,13 +134,30 @@ def collate(
     )
 
 
-def micro_batches(lengths: Sequence[int], max_tokens: int, ranks: int = 1) -> list[list[tuple[int, ...]]]:
+def micro_batches(
+    lengths: Sequence[int], max_tokens: int, ranks: int = 1, *, packed: bool = False
+) -> list[list[tuple[int, ...]]]:
     """Cuts a step into forward passes: for each rank the same number of them, each a tuple of trajectory indices.
 
-    Trajectories of like length go together, so that little is padding; a pass holds at most `max_tokens` padded
-    tokens, unless one trajectory alone is longer. Where there are fewer trajectories than ranks, a pass is empty.
+    A pass holds at most `max_tokens` tokens, padding included, unless one trajectory alone is longer. Where there are
+    fewer trajectories than ranks, a pass is empty. Padded, trajectories of like length go together, so that little is
+    padding; `packed`, all passes have about the same number of tokens.
     """
     by_length = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    if packed:
+        parts = _packs(lengths, by_length, max_tokens, ranks)
+    else:
+        parts = _padded_parts(lengths, by_length, max_tokens, ranks)
+    shares: list[list[tuple[int, ...]]] = [[] for _ in range(ranks)]
+    for start in range(0, len(parts), ranks):
+        light_first = sorted(range(ranks), key=lambda rank: sum(lengths[i] for part in shares[rank] for i in part))
+        for rank, part in zip(light_first, parts[start : start + ranks], strict=True):
+            shares[rank].append(tuple(part))
+    return shares
+
+
+def _padded_parts(lengths: Sequence[int], by_length: list[int], max_tokens: int, ranks: int) -> list[list[int]]:
+    """A multiple of `ranks` parts, the costliest first."""
     parts: list[list[int]] = []
     for i in by_length:
         if parts and lengths[parts[-1][0]] * (len(parts[-1]) + 1) <= max_tokens:
@@ -124,13 +173,24 @@ def micro_batches(lengths: Sequence[int], max_tokens: int, ranks: int = 1) -> li
         half = len(widest) // 2
         parts.append(widest[half:] if half else [])
         del widest[half or len(widest) :]
-    parts.sort(key=cost, reverse=True)
-    shares: list[list[tuple[int, ...]]] = [[] for _ in range(ranks)]
-    for start in range(0, len(parts), ranks):
-        light_first = sorted(range(ranks), key=lambda rank: sum(lengths[i] for part in shares[rank] for i in part))
-        for rank, part in zip(light_first, parts[start : start + ranks], strict=True):
-            shares[rank].append(tuple(part))
-    return shares
+    return sorted(parts, key=cost, reverse=True)
+
+
+def _packs(lengths: Sequence[int], by_length: list[int], max_tokens: int, ranks: int) -> list[list[int]]:
+    """As few as hold at most `max_tokens` each, a multiple of `ranks`, the longest first. Each trajectory, from the
+    longest to the shortest, goes where there are fewest tokens (Graham's LPT rule)."""
+    count = ranks * max(1, math.ceil(sum(lengths) / (max_tokens * ranks)))
+    while True:
+        packs: list[list[int]] = [[] for _ in range(count)]
+        loads = [(0, pack) for pack in range(count)]
+        for i in by_length:
+            load, pack = heapq.heappop(loads)
+            packs[pack].append(i)
+            heapq.heappush(loads, (load + lengths[i], pack))
+        loads.sort(reverse=True)
+        if all(load <= max_tokens or len(packs[pack]) == 1 for load, pack in loads):
+            return [packs[pack] for _, pack in loads]
+        count += ranks
 
 
 def mini_batches(task_ids: Sequence[str], parts: int) -> list[list[int]]:
@@ -169,16 +229,9 @@ def _check(trajectory: Trajectory, chat: ChatFormat, patches: FramePatches) -> N
         raise ValueError(f"{where}: its frames do not lie on its placeholder tokens")
 
 
-def _padded(rows: Sequence[Sequence[int]], pad: int) -> torch.Tensor:
-    padded = np.full((len(rows), max(len(row) for row in rows)), pad, np.int64)
-    for i, row in enumerate(rows):
-        padded[i, : len(row)] = row
-    return torch.from_numpy(padded)
-
-
-def _positions(transcripts: Sequence[Transcript], width: int, patches: FramePatches) -> torch.Tensor:
-    """[3, B, width]: what Qwen3-VL's `get_rope_index` gives, by slices instead of by tokens. Text counts up; a frame
-    starts where the text stopped, spreads over rows and columns, and takes as many steps as its longer side."""
+def _positions(transcripts: Sequence[Transcript], width: int, patches: FramePatches) -> np.ndarray:
+    """[3, B, width] int64: what Qwen3-VL's `get_rope_index` gives, by slices instead of by tokens. Text counts up; a
+    frame starts where the text stopped, spreads over rows and columns, and takes as many steps as its longer side."""
     positions = np.zeros((3, len(transcripts), width), np.int64)
     for row, transcript in zip(positions.transpose(1, 0, 2), transcripts, strict=True):
         end = place = 0
@@ -193,7 +246,7 @@ def _positions(transcripts: Sequence[Transcript], width: int, patches: FramePatc
             place += max(height, length)
             end = media.start + media.tokens
         row[:, end : len(transcript.ids)] = np.arange(place, place + len(transcript.ids) - end)
-    return torch.from_numpy(positions)
+    return positions
 
 
 def _frame_tokens(

@@ -11,7 +11,7 @@ import random
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -23,15 +23,18 @@ import torch
 from configs.run import Config
 from env.chat import ChatFormat
 from env.transcript import Trajectory
-from learner import grpo, weights
+from learner import adapter, grpo, weights
 from learner.batch import Batch, collate, micro_batches, mini_batches
 from learner.frames import FramePatches, Normalise
 from learner.ratios import kl_estimate
 from learner.scorer import Scorer
+from learner.trainable import train_only, without_adapter
 
 TAG = "state"
 """Name of the state within a DeepSpeed checkpoint folder."""
 Loss = Callable[[Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
+Scores = Callable[[Batch, float], tuple[torch.Tensor, torch.Tensor]]
+"""A batch and the sampler's temperature to log-probabilities and entropies."""
 
 
 class Rank:
@@ -86,14 +89,21 @@ class Rank:
         self._patches = FramePatches(processor, ranks.frame_cache_mib * 2**20)
         build = (self._dtype, Normalise(processor), self._chat.banned_ids)
         self._policy = Scorer.from_pretrained(self._model_dir, *build).train()
-        if ranks.freeze_vision:
-            self._policy.freeze(vision_only=True)
+        train_only(self._policy.model, ranks.train, ranks.lora)
         if ranks.gradient_checkpointing:
             self._policy.model.gradient_checkpointing_enable({"use_reentrant": False})
-        self._reference = None
-        if self._reference_dir is not None:
-            self._reference = Scorer.from_pretrained(self._reference_dir, *build).eval().to(self._device)
-            self._reference.freeze(vision_only=False)
+        self._reference: Scores | None = None
+        if self._reference_dir is not None and ranks.lora.rank:
+            self._reference = self._scores_without_adapter
+        elif self._reference_dir is not None:
+            frozen = Scorer.from_pretrained(self._reference_dir, *build).eval().to(self._device)
+            self._reference = frozen.requires_grad_(False)
+
+    def _scores_without_adapter(self, batch: Batch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the reference policy gives: with an adapter it is the same model without it, and takes no memory."""
+        with without_adapter(self._policy.model):
+            scores: tuple[torch.Tensor, torch.Tensor] = self._engine(batch, temperature)
+        return scores
 
     def _start_deepspeed(self) -> None:
         import deepspeed
@@ -113,6 +123,7 @@ class Rank:
             {"params": [p for _, p in named if (p.ndim > 1) == decays], "decays": decays, "weight_decay": 0.0}
             for decays in (True, False)
         ]
+        groups = [group for group in groups if group["params"]]
         optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, ranks.beta2), fused=True)
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=self._policy, optimizer=optimizer, config=self._deepspeed_config(), dist_init_required=False
@@ -139,10 +150,18 @@ class Rank:
             "managed_gradient_accumulation": False,
             "gradient_clipping": 0.0 if self._clips_itself else self._max_grad_norm,
             "zero_allow_untested_optimizer": True,
-            "zero_optimization": {"stage": ranks.zero_stage, "overlap_comm": False},
+            "zero_optimization": {"stage": ranks.zero_stage, "overlap_comm": False, **self._offload()},
+            # PyTorch's AdamW has a fused kernel for the CPU too; DeepSpeed's own would have to be compiled first.
+            "zero_force_ds_cpu_optimizer": False,
             "bf16": {"enabled": bf16},
             **({"data_types": {"grad_accum_dtype": "fp32"}} if bf16 and ranks.zero_stage else {}),
         }
+
+    def _offload(self) -> dict[str, Any]:
+        """DeepSpeed's settings; page-locked memory speeds up the copies to and from a GPU."""
+        host = {"device": "cpu", "pin_memory": not self._cpu}
+        parts = {"none": (), "optimizer": ("optimizer",), "all": ("optimizer", "param")}[self._config.ranks.offload]
+        return {f"offload_{part}": host for part in parts}
 
     def sft_step(
         self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory]
@@ -254,14 +273,26 @@ class Rank:
     def _score(self, model: Callable[..., tuple[torch.Tensor, torch.Tensor]], batch: Batch) -> torch.Tensor:
         return model(batch, self._config.sampling.temperature)[0]
 
-    def _passes(self, trajectories: Sequence[Trajectory]) -> Iterator[tuple[tuple[int, ...], Batch]]:
-        """The passes of this rank as they will be in an update: indices, none where there is no work, and tensors."""
+    def _passes(
+        self,
+        trajectories: Sequence[Trajectory],
+        advantages: Sequence[float] | None = None,
+        upcoming: Sequence[Trajectory] = (),
+    ) -> Iterator[tuple[tuple[int, ...], Batch]]:
+        """The passes of this rank: their indices, none where there is no work, and their tensors.
+
+        Args:
+            upcoming: what the next step will eat; its frames are decoded meanwhile.
+        """
         plan = self._plan(trajectories)
         shortest = min(range(len(trajectories)), key=lambda i: len(trajectories[i].transcript.ids))
-        self._load_ahead([trajectories[i] for indices in plan[1:] for i in indices], ())
+        self._load_ahead([trajectories[i] for indices in plan[1:] for i in indices], upcoming)
         for indices in plan:
-            chosen = [trajectories[i] for i in indices or (shortest,)]
-            yield indices, collate(chosen, None, self._patches, self._chat).to(self._device)
+            mine = indices or (shortest,)
+            given = None if advantages is None else [advantages[i] for i in mine]
+            chosen = [trajectories[i] for i in mine]
+            batch = collate(chosen, given, self._patches, self._chat, packed=self._config.ranks.packing)
+            yield indices, batch.to(self._device)
 
     def _update(
         self,
@@ -273,20 +304,14 @@ class Rank:
         upcoming: Sequence[Trajectory] = (),
     ) -> dict[str, float]:
         """Gradients of all micro-batches, then one optimizer step."""
-        ranks = self._config.ranks
-        plan = self._plan(trajectories)
-        shortest = min(range(len(trajectories)), key=lambda i: len(trajectories[i].transcript.ids))
-        self._load_ahead([trajectories[i] for indices in plan[1:] for i in indices], upcoming)
+        ranks = self._config.ranks.ranks
         parts = []
-        for indices in plan:
-            mine = indices or (shortest,)
-            given = None if advantages is None else [advantages[i] for i in mine]
-            batch = collate([trajectories[i] for i in mine], given, self._patches, self._chat).to(self._device)
+        for indices, batch in self._passes(trajectories, advantages, upcoming):
             value, sums = loss(batch)
             if indices:
                 parts.append({key: float(total) for key, total in sums.items()})
             # DeepSpeed averages over the ranks; the loss is this rank's share of a sum.
-            self._engine.backward(value * (ranks.ranks if indices else 0.0))
+            self._engine.backward(value * (ranks if indices else 0.0))
         sums = grpo.merge(parts)
         if not math.isfinite(sums.get("loss", 0.0)):
             raise ArithmeticError(f"the loss is {sums['loss']}, the weights were left as they are")
@@ -294,13 +319,13 @@ class Rank:
             group["lr"], group["weight_decay"] = lr, weight_decay if group["decays"] else 0.0
         self._engine.step()
         norm = self._grad_norm if self._clips_itself else self._engine.get_global_grad_norm()
-        return {**sums, "grad_norm": float(norm or 0.0) / ranks.ranks, "updates": 1.0 / ranks.ranks}
+        return {**sums, "grad_norm": float(norm or 0.0) / ranks, "updates": 1.0 / ranks}
 
     def _plan(self, trajectories: Sequence[Trajectory]) -> list[tuple[int, ...]]:
         """The forward passes of this rank, as indices."""
         ranks = self._config.ranks
         lengths = [len(trajectory.transcript.ids) for trajectory in trajectories]
-        return micro_batches(lengths, ranks.micro_batch_tokens, ranks.ranks)[self._rank]
+        return micro_batches(lengths, ranks.micro_batch_tokens, ranks.ranks, packed=ranks.packing)[self._rank]
 
     def _load_ahead(self, rest: list[Trajectory], upcoming: Sequence[Trajectory]) -> None:
         """Decode what the later passes need, then what the next step does, beside the computation."""
@@ -309,9 +334,17 @@ class Rank:
         self._decoding.submit(self._patches.load_ahead, frames)
 
     def write_weights(self, folder: str | None) -> str | None:
-        """Write the weights as `model.safetensors` into a new folder (rank 0); its path."""
-        gathered = self._gather()
-        return None if gathered is None else str(weights.write(gathered, folder))
+        """Write what the engines take into a new folder (rank 0): the weights as `model.safetensors`, or the adapter
+        where `engine.lora_rank` asks for it; its path."""
+        if not self._config.engine.lora_rank:
+            gathered = self._gather()
+            return None if gathered is None else str(weights.write(gathered, folder))
+        tensors = self._gather_adapter()
+        if tensors is None:
+            return None
+        path = weights.new_folder(tensors, folder)
+        adapter.write_adapter(tensors, self._config.ranks.lora, self._model_dir, path)
+        return str(path)
 
     def remove_weights(self, path: str) -> None:
         """Remove what `write_weights` wrote."""
@@ -323,9 +356,24 @@ class Rank:
         if gathered is not None:
             weights.export(gathered, self._policy.model, self._model_dir, path)
 
+    def export_adapter(self, path: str) -> None:
+        """The adapter alone in PEFT's format (rank 0)."""
+        tensors = self._gather_adapter()
+        if tensors is not None:
+            Path(path).mkdir(parents=True, exist_ok=True)
+            adapter.write_adapter(tensors, self._config.ranks.lora, self._model_dir, Path(path))
+
     def _gather(self) -> dict[str, torch.Tensor] | None:
-        sharded = self._config.ranks.zero_stage == 3
-        return weights.gather(self._policy.model, sharded=sharded, keep=self._rank == 0)
+        """The Hugging Face model's tensors, the adapter merged into them, on rank 0."""
+        tensors = self._gathered(self._policy.model.named_parameters())
+        lora = self._config.ranks.lora
+        return adapter.merged(tensors, lora) if tensors is not None and lora.rank else tensors
+
+    def _gather_adapter(self) -> dict[str, torch.Tensor] | None:
+        return self._gathered((name, p) for name, p in self._policy.model.named_parameters() if p.requires_grad)
+
+    def _gathered(self, named: Iterable[tuple[str, torch.nn.Parameter]]) -> dict[str, torch.Tensor] | None:
+        return weights.gather(named, sharded=self._config.ranks.zero_stage == 3, keep=self._rank == 0)
 
     def save(self, folder: str) -> None:
         """Model, optimizer and random state of this rank."""

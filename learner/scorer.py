@@ -2,7 +2,8 @@
 
 Invariant: the parameters and their names are those of the Hugging Face model, and what it computes is what that model
 computes; only work that gives the same result twice is left out: each different frame of a batch goes through the
-vision tower once, frames of one size attend in one call, and logits exist for sampled tokens alone.
+vision tower once, frames of one size attend in one call, packed trajectories attend each to itself alone, and logits
+exist for sampled tokens alone.
 """
 
 from itertools import pairwise
@@ -11,15 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, Qwen3VLForConditionalGeneration
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.vision_utils import get_vision_position_ids
 
 from learner.batch import Batch
 from learner.frames import Normalise
 from learner.logprobs import token_logprobs
 
-FRAME_ATTENTION = "per_frame_flash"
-"""Transformers hands an attention function all frames at once, with their bounds, if its name has `flash` in it."""
+SEGMENT_ATTENTION = "per_segment_flash"
+"""Transformers hands an attention function all frames at once, with their bounds, if its name has `flash` in it; and it
+makes no mask for a function that has told it of none."""
 
 
 class Scorer(nn.Module):
@@ -41,33 +45,27 @@ class Scorer(nn.Module):
     ) -> "Scorer":
         """The weights of a model folder or hub id, on the CPU."""
         model = Qwen3VLForConditionalGeneration.from_pretrained(model_dir, dtype=dtype)
-        model.set_attn_implementation({"vision_config": FRAME_ATTENTION})
+        model.set_attn_implementation({"text_config": SEGMENT_ATTENTION, "vision_config": SEGMENT_ATTENTION})
         embed = model.model.visual.patch_embed
         embed.proj = StillPatches.of(embed.proj)
         return cls(model, normalise, banned_ids)
-
-    def freeze(self, *, vision_only: bool) -> None:
-        """Train nothing, or all but the vision tower: its mergers, which project into the language model, do train."""
-        if not vision_only:
-            self.requires_grad_(False)
-            return
-        visual = self.model.model.visual
-        visual.requires_grad_(False)
-        visual.merger.requires_grad_(True)
-        visual.deepstack_merger_list.requires_grad_(True)
 
     def forward(
         self, batch: Batch, temperature: float = 1.0, entropy_gradient: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(logprobs [N] float32 with gradient, entropy [N] float32) of the batch's sampled tokens."""
         features = self._frames(batch)
+        within = {}
+        if batch.packed:
+            within = {"cu_seq_lens_q": batch.bounds, "max_length_q": int(batch.bounds.diff().max())}
         hidden = self.model.model(
             input_ids=batch.ids,
             position_ids=batch.position_ids,
             mm_encoder_outputs={"image": features} if len(batch.frame_tokens) else None,
             use_cache=False,
+            **within,
         ).last_hidden_state
-        before = hidden[batch.rows, batch.columns - 1]
+        before = hidden.flatten(0, 1)[batch.places - 1]
         if not len(batch.frame_tokens):
             # Without a frame the tower's result counts for nothing, but every rank has used the same modules.
             before = before + 0.0 * (
@@ -117,7 +115,7 @@ class StillPatches(nn.Conv3d):
         return patches.to(stills.dtype)[:, :, None, None, None]
 
 
-def attend_per_frame(
+def attend_per_segment(
     module: nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -126,30 +124,51 @@ def attend_per_frame(
     *,
     scaling: float,
     dropout: float = 0.0,
-    cu_seq_lens_q: torch.Tensor,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention within each frame, one call for each run of frames of one size.
+    """Attention within each frame or each packed trajectory, one call for each run of segments of one length; never a
+    mask over all of them. Trajectories on a GPU in half precision take one call of PyTorch's flash attention.
 
     Args:
-        query, key, value: [1, heads, patches, head size].
-        cu_seq_lens_q: [F + 1] bounds of the frames.
+        query, key, value: [rows, heads, T, head size]; one row where there are bounds.
+        cu_seq_lens_q: [segments + 1] int32 bounds; None where every row is one segment.
+        max_length_q: length of the longest segment.
 
     Returns:
-        ([1, patches, heads, head size], None).
+        ([rows, T, heads, head size], None).
     """
+    if cu_seq_lens_q is None:
+        return sdpa_attention_forward(module, query, key, value, None, dropout=dropout, scaling=scaling)
+    causal, grouped = bool(module.is_causal), query.shape[1] != key.shape[1]
+    if causal and not dropout and _has_flash(query):
+        q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
+        bounds, longest = cu_seq_lens_q, max_length_q
+        window = (-1, 0)  # all that came before, nothing that comes after
+        attended = varlen_attn(
+            q, k, v, bounds, bounds, longest, longest, scale=scaling, window_size=window, enable_gqa=grouped
+        )
+        return attended[None], None
     bounds = cu_seq_lens_q.tolist()
     edges = [0, *(i for i in range(1, len(bounds) - 1) if bounds[i + 1] - bounds[i] != bounds[i] - bounds[i - 1])]
     outputs = []
     for first, after in pairwise([*edges, len(bounds) - 1]):
-        frames = after - first
+        segments = after - first
         q, k, v = (
-            x[0, :, bounds[first] : bounds[after]].unflatten(1, (frames, -1)).transpose(0, 1)
+            x[0, :, bounds[first] : bounds[after]].unflatten(1, (segments, -1)).transpose(0, 1)
             for x in (query, key, value)
         )
-        attended = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling)
+        attended = F.scaled_dot_product_attention(
+            q, k, v, dropout_p=dropout, is_causal=causal, scale=scaling, enable_gqa=grouped
+        )
         outputs.append(attended.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs)[None], None
 
 
-AttentionInterface.register(FRAME_ATTENTION, attend_per_frame)
+def _has_flash(query: torch.Tensor) -> bool:
+    half = query.dtype in (torch.bfloat16, torch.float16)
+    return query.is_cuda and half and torch.cuda.get_device_capability(query.device) >= (8, 0)
+
+
+AttentionInterface.register(SEGMENT_ATTENTION, attend_per_segment)

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,10 @@ class PublishError(RuntimeError):
         """Indices into the engines that were given."""
 
 
-def gather(model: torch.nn.Module, *, sharded: bool, keep: bool) -> dict[str, torch.Tensor] | None:
-    """Name to tensor on the CPU, tied ones once, where `keep`; None elsewhere.
+def gather(
+    named: Iterable[tuple[str, torch.nn.Parameter]], *, sharded: bool, keep: bool
+) -> dict[str, torch.Tensor] | None:
+    """Name to tensor on the CPU, where `keep`; None elsewhere.
 
     Args:
         sharded: by ZeRO-3; then all ranks must call this, and walk the parameters in one order.
@@ -36,7 +38,7 @@ def gather(model: torch.nn.Module, *, sharded: bool, keep: bool) -> dict[str, to
     import deepspeed
 
     tensors = {}
-    for name, parameter in model.named_parameters():
+    for name, parameter in named:
         with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
             if keep:
                 tensors[name] = parameter.detach().to("cpu", copy=True).contiguous()
@@ -44,18 +46,23 @@ def gather(model: torch.nn.Module, *, sharded: bool, keep: bool) -> dict[str, to
 
 
 def write(tensors: dict[str, torch.Tensor], folder: str | None) -> Path:
-    """Write `model.safetensors` into a new folder within `folder`; None takes shared memory if it has room for the
-    weights twice over, else the folder for temporary files."""
+    """Write `model.safetensors` into a `new_folder`."""
     from safetensors.torch import save_file
 
+    path = new_folder(tensors, folder)
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+    return path
+
+
+def new_folder(tensors: dict[str, torch.Tensor], folder: str | None) -> Path:
+    """A new folder within `folder`; None takes shared memory if it has room for the tensors twice over, else the folder
+    for temporary files."""
     if folder is None:
         size = sum(tensor.nbytes for tensor in tensors.values())
         shared = "/dev/shm"
         roomy = os.path.isdir(shared) and shutil.disk_usage(shared).free > 2 * size
         folder = shared if roomy else tempfile.gettempdir()
-    path = Path(tempfile.mkdtemp(prefix="videoseeker-weights-", dir=folder))
-    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
-    return path
+    return Path(tempfile.mkdtemp(prefix="videoseeker-weights-", dir=folder))
 
 
 def export(tensors: dict[str, torch.Tensor], model: Any, model_dir: str, path: str) -> None:

@@ -15,6 +15,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from configs.run import Config
+from configs.training import LoraConfig
 from env.transcript import Trajectory
 from learner import grpo, weights
 from learner.rank import Rank
@@ -39,8 +40,10 @@ class RankGroup:
             max_grad_norm: None takes `config.grpo.max_grad_norm`.
 
         Raises:
+            ValueError: settings of the ranks that do not go together.
             RanksError: no room on the cluster, or a rank did not come up.
         """
+        _check(config, model_dir, reference_dir)
         self.config = config
         self.version = 0
         """Policy version last published."""
@@ -107,6 +110,18 @@ class RankGroup:
         self._all("export", str(path))
         return path
 
+    def export_adapter(self, path: str | Path) -> Path:
+        """Write the LoRA adapter alone: a folder for `peft.PeftModel.from_pretrained` beside the first weights.
+
+        Raises:
+            ValueError: the policy has none.
+        """
+        if not self.config.ranks.lora.rank:
+            raise ValueError("the policy has no adapter to export; ranks.lora.rank is 0")
+        path = Path(path).absolute()
+        self._all("export_adapter", str(path))
+        return path
+
     def publish(self, engines: Sequence[Any], version: int) -> dict[str, float]:
         """Give the weights to every engine actor as policy version `version`.
 
@@ -155,7 +170,8 @@ class RankGroup:
 
     def _layout(self) -> dict[str, Any]:
         ranks = self.config.ranks
-        return {"ranks": ranks.ranks, "zero_stage": ranks.zero_stage, "dtype": ranks.dtype}
+        adapter = {"lora_rank": ranks.lora.rank} if ranks.lora.rank else {}
+        return {"ranks": ranks.ranks, "zero_stage": ranks.zero_stage, "dtype": ranks.dtype, **adapter}
 
     def _reserve(self) -> Any:
         ranks = self.config.ranks
@@ -196,6 +212,29 @@ class RankGroup:
         metrics["grad_norm"] = sums["grad_norm"] / updates
         metrics["seconds"] = metrics.pop("seconds_max")
         return {**metrics, "updates": updates}
+
+
+def _check(config: Config, model_dir: str, reference_dir: str | None) -> None:
+    """Raises ValueError where the settings of the ranks do not go together."""
+    ranks, lora = config.ranks, config.ranks.lora
+    least = {"none": 0, "optimizer": 1, "all": 3}[ranks.offload]
+    if ranks.zero_stage < least:
+        raise ValueError(f"ranks.offload={ranks.offload} needs ranks.zero_stage >= {least}, not {ranks.zero_stage}")
+    if lora.rank and reference_dir is not None and Path(reference_dir) != Path(model_dir):
+        raise ValueError(
+            f"with ranks.lora the reference policy is the model without its adapter, {model_dir}; it can't be "
+            f"{reference_dir}"
+        )
+    if config.engine.lora_rank and not 0 < lora.rank <= config.engine.lora_rank:
+        raise ValueError(
+            f"engine.lora_rank={config.engine.lora_rank} makes the learner publish an adapter, so ranks.lora.rank must "
+            f"be 1 to {config.engine.lora_rank}, not {lora.rank}"
+        )
+    if config.engine.lora_rank and set(lora.targets) - set(LoraConfig().targets):
+        raise ValueError(
+            "engine.lora_rank takes adapters on the language model alone; leave the other names out of "
+            "ranks.lora.targets, or set engine.lora_rank=0 to publish merged weights"
+        )
 
 
 def _text(path: str | Path | None) -> str | None:

@@ -158,6 +158,20 @@ def test_micro_batches_cover_each_trajectory_once_and_are_even(lengths, max_toke
         assert all(share[0] for share in plan)
 
 
+@given(st.lists(st.integers(1, 900), min_size=1, max_size=40), st.integers(100, 2000), st.integers(1, 5))
+def test_packs_cover_each_trajectory_once_and_balance_their_tokens(lengths, max_tokens, ranks):
+    plan = micro_batches(lengths, max_tokens, ranks, packed=True)
+    assert len(plan) == ranks
+    assert len({len(share) for share in plan}) == 1
+    passes = [indices for share in plan for indices in share]
+    assert sorted(i for indices in passes for i in indices) == list(range(len(lengths)))
+    loads = [sum(lengths[i] for i in indices) for indices in passes]
+    assert all(len(indices) < 2 or load <= max_tokens for indices, load in zip(passes, loads, strict=True))
+    assert max(loads) - min(loads) <= max(lengths)
+    if len(lengths) >= ranks:
+        assert all(share[0] for share in plan)
+
+
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=9), st.integers(1, 6))
 def test_mini_batches_keep_groups_whole_where_they_can(sizes, parts):
     task_ids = [f"task-{group}" for group, size in enumerate(sizes) for _ in range(size)]
