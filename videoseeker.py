@@ -46,7 +46,7 @@ def _synth(args: argparse.Namespace) -> None:
     if args.settings[:1] == ["inspect"]:
         return _inspect(args)
     config = _config(args)
-    from evals.study import run_synth
+    from evals.tasks import run_synth
 
     run_synth(config)
 

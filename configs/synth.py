@@ -44,3 +44,7 @@ class EndpointConfig:
     """Most frames of one stretch."""
     max_pixels: int = 112896
     """Most pixels of one frame (paper, section 4.1)."""
+
+    def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """The price of so many tokens, US dollars."""
+        return (prompt_tokens * self.usd_per_million_input + completion_tokens * self.usd_per_million_output) / 1e6

@@ -17,7 +17,7 @@ from env.transcript import Trajectory
 from evals.evaluate import EvaluationError
 from evals.folder import RunFolder
 from evals.progress import stage
-from evals.stages import run_synth, start_ray
+from evals.tasks import run_synth, start_ray
 from synth.difficulty import by_difficulty, pass_at_k
 
 OnTasks = Callable[[int, Mapping[str, float]], None]

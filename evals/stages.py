@@ -5,15 +5,9 @@ Invariant: a stage whose output is there is not run again, so a command that was
 
 import dataclasses
 import json
-import logging
-import os
-import signal
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import ray
 
 from configs import Config
 from env.task import load_tasks
@@ -22,13 +16,12 @@ from evals.evaluate import evaluate, evaluate_on
 from evals.folder import RunFolder, arm_of, with_arm
 from evals.progress import stage
 from evals.score import Scores, score
+from evals.tasks import run_synth, start_ray
 from learner.algorithm import GRPO, GRPOConfig
 from learner.checkpoint import latest, prune, writing
 from learner.sft import run_sft
 from learner.tiny import build_tiny_model
 from learner.tracking import Tracker
-from synth.generate import make_tasks
-from synth.synthesis import synthesise
 from synth.teacher import corpus
 from synth.trajectories import caption_trajectories, save_trajectories, teacher_trajectories
 
@@ -52,40 +45,6 @@ class MetricsLog:
         with self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         self._tracker.log(step, {f"{self._stage}/{name}": value for name, value in metrics.items()})
-
-
-def start_ray(config: Config) -> None:
-    """Join the cluster this process belongs to, or start one here.
-
-    A laptop's cores are offered several times over: engine, learner and runners take turns on them.
-    """
-    if ray.is_initialized():
-        return
-    for name in ("ray.data", "ray.rllib", "ray.tune", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    local: dict[str, Any] = {}
-    if not os.environ.get("RAY_ADDRESS"):
-        ranks = config.ranks.ranks * config.ranks.cpus_per_rank
-        local = {"num_cpus": max(os.cpu_count() or 1, ranks + config.grpo.env_runners + 1), "include_dashboard": False}
-    ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray takes it for itself, and aborts
-
-
-def run_synth(config: Config) -> RunFolder:
-    """Make tasks, and the procedural world's videos, unless they are there."""
-    folder = RunFolder.of(config)
-    if not folder.train.exists():
-        start_ray(config)
-        if config.synth.source:
-            with stage(f"{config.synth.source}: questions, masks and marks"):
-                print(synthesise(config, folder.data).told())
-        else:
-            with stage("world: videos and questions"):
-                make_tasks(config, folder.data)
-    return folder
 
 
 def first_model(config: Config, folder: RunFolder) -> Path:

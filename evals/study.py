@@ -23,12 +23,11 @@ from evals.stages import (
     metrics_of,
     run_eval,
     run_sft_stage,
-    run_synth,
     run_train,
     trained_arm,
 )
 
-__all__ = ["run_demo", "run_difficulty", "run_eval", "run_results", "run_sft_stage", "run_synth", "run_train"]
+__all__ = ["run_demo", "run_difficulty", "run_eval", "run_results", "run_sft_stage", "run_train"]
 
 
 def run_demo(config: Config) -> Path:

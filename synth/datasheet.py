@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from configs import Config
 from configs.synth import EndpointConfig
+from synth.models.spending import Usage
 from synth.record import STAGES, Record
 
 TITLES = {
@@ -78,11 +79,12 @@ class Census:
         return census
 
 
-def datasheet(census: Census, splits: Mapping[str, int], config: Config) -> str:
+def datasheet(census: Census, splits: Mapping[str, int], asked: Mapping[tuple[str, str], Usage], config: Config) -> str:
     """The data set's README: its loading instructions for `datasets`, counts, retention and makers.
 
     Args:
         splits: number of questions by split.
+        asked: what the requests took, by stage and model, each once; see `synth.models.spending.requests`.
     """
     files = [f"      - split: {name}\n        path: data/{name}.parquet" for name, count in splits.items() if count]
     head = ["---", "configs:", "  - config_name: default", "    data_files:", *files, "task_categories:"]
@@ -109,6 +111,8 @@ def datasheet(census: Census, splits: Mapping[str, int], config: Config) -> str:
         lines += ["", f"## By {name}", "", f"| {name} | questions |", "|---|---|"]
         lines += [f"| {value} | {count:,} |" for value, count in sorted(counts.items())]
     lines += ["", "## Who made it", "", *_makers(config)]
+    if asked:
+        lines += ["", "## What the models took", "", *_taken(asked, config)]
     return "\n".join([*head, *lines, ""])
 
 
@@ -122,6 +126,21 @@ def _makers(config: Config) -> list[str]:
         f"- seed: {config.seed}",
     ]
     return [*makers, "- prompts: those in `prompts.json` beside this file"]
+
+
+def _taken(asked: Mapping[tuple[str, str], Usage], config: Config) -> list[str]:
+    lines = [
+        "Each request counts once, however often it was sent. Prices are those of the configuration.",
+        "",
+        "| stage | model | requests | tokens read | tokens written | US dollars |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (stage, model), took in sorted(asked.items(), key=lambda item: (STAGES.index(item[0][0]), item[0][1])):
+        settings = config.synth.video_model if stage == "video" else config.synth.text_model
+        usd = f"{settings.usd(took.prompt_tokens, took.completion_tokens):,.2f}" if settings.model == model else ""
+        tokens = f"{took.prompt_tokens:,} | {took.completion_tokens:,}"
+        lines.append(f"| {TITLES[stage]} | `{model}` | {took.paid:,} | {tokens} | {usd} |")
+    return lines
 
 
 def _who(name: str, model: EndpointConfig) -> str:

@@ -8,6 +8,7 @@ nor the number of workers show in it.
 """
 
 import functools
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -65,12 +66,13 @@ def ended(folder: Path, shards: int) -> Iterator[Record]:
 def _pipeline(rows: list[dict[str, Any]], config: Config, folder: Path) -> Any:
     import ray.data
 
+    run = secrets.token_hex(8)
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     for before, stage in zip((SOURCE, *STAGES), STAGES, strict=False):
         make: Callable[[], Stage] = functools.partial(make_stage, stage, config, folder)
         dataset = dataset.map(
             StageWorker,
-            fn_constructor_args=(make, folder / before, folder / stage),
+            fn_constructor_args=(make, folder / before, folder / stage, run),
             compute=ray.data.ActorPoolStrategy(
                 size=config.synth.workers,
                 max_concurrent_calls_per_actor=SHARDS_AT_ONCE,

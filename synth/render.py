@@ -1,5 +1,6 @@
 """Worlds as pixels: frames, exact masks, and real H.264 files."""
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def instance_mask(world: World, index: int, t: float, size_px: int) -> np.ndarra
 def write_video(world: World, path: str | Path, config: WorldConfig) -> None:
     """Encode a world as MP4 (H.264), whole or not at all."""
     path = Path(path)
-    partial = path.with_suffix(".partial.mp4")
+    partial = path.with_suffix(f".{os.getpid()}.partial.mp4")
     with av.open(str(partial), "w") as container:
         stream = container.add_stream("libx264", rate=config.fps)
         stream.width = stream.height = config.size_px

@@ -4,8 +4,9 @@ A stage reads the shard that the stage before it wrote, and journals each record
 shard's file, whole and in the order of the input, when all have ended.
 
 Invariants: a shard's file is complete and never changes; it is a function of its input and of what the stage answers,
-not of the order in which records ended or of how often the run was killed; a record that keeps killing its worker is
-found by trying it alone, and not tried for ever.
+not of the order in which records ended or of how often the run was stopped or killed; a record that keeps killing its
+worker is found by trying it alone, and not tried for ever. A worker that ended with its run died of that, and of none
+of its records.
 """
 
 import json
@@ -20,7 +21,7 @@ from synth.record import Record
 SUSPECT_DEATHS = 2
 """Deaths of a worker with a record in work after which it is tried alone."""
 ALONE_DEATHS = 2
-"""Deaths of a worker with that record alone in work after which it is given up."""
+"""Deaths of a worker that was trying a record alone after which the record is given up."""
 
 
 def shard_file(folder: Path, index: int) -> Path:
@@ -45,8 +46,12 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 class Journal:
     """A worker's work on one shard. It is open from its making to `finish` or `close`."""
 
-    def __init__(self, folder: Path, index: int) -> None:
-        """Take up the shard, where the workers before left it."""
+    def __init__(self, folder: Path, index: int, run: str) -> None:
+        """Take up the shard, where the workers before left it.
+
+        Args:
+            run: whatever tells this start of the run from those before it.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self._file = shard_file(folder, index)
         self._path = self._file.with_suffix(".journal")
@@ -55,23 +60,24 @@ class Journal:
         self._with: Counter[str] = Counter()
         self._alone: Counter[str] = Counter()
         text = self._path.read_bytes() if self._path.exists() else b""
-        self._read([*text.split(b"\n"), json.dumps({"worker": 0}).encode()])
+        worker = {"worker": os.getpid(), "run": run}
+        self._read([*text.split(b"\n"), json.dumps(worker).encode()])
         self._lines = open(self._path, "ab")  # noqa: SIM115 - held for the shard's time
         # A kill may have cut the last line short.
         self._lines.write(b"\n" if text and not text.endswith(b"\n") else b"")
-        self._append({"worker": os.getpid()})
+        self._append(worker)
 
     def suspected(self, record: Record) -> bool:
         """Whether workers died with the record in work, so that it must be tried alone."""
         return self._with[record.id] >= SUSPECT_DEATHS
 
     def hopeless(self, record: Record) -> bool:
-        """Whether the record alone made its workers die."""
+        """Whether workers died that tried the record alone."""
         return self._alone[record.id] >= ALONE_DEATHS
 
-    def begin(self, record: Record) -> None:
-        """A record is in work."""
-        self._append({"begin": record.id})
+    def begin(self, record: Record, alone: bool = False) -> None:
+        """A record is in work; `alone` if its worker has no other, of whatever shard."""
+        self._append({"begin": record.id, "alone": alone})
 
     def end(self, record: Record, made: Sequence[Record]) -> None:
         """What a record became."""
@@ -93,18 +99,19 @@ class Journal:
         self._lines.flush()
 
     def _read(self, lines: Iterable[bytes]) -> None:
-        in_work: set[str] = set()
+        run, in_work = "", dict[str, bool]()
         for line in lines:
             try:
                 row = json.loads(line)
             except ValueError:
                 continue
             if "worker" in row:
-                self._with.update(in_work)
-                self._alone.update(in_work if len(in_work) == 1 else ())
-                in_work = set()
+                if row.get("run") == run:
+                    self._with.update(in_work.keys())
+                    self._alone.update(record for record, alone in in_work.items() if alone)
+                run, in_work = row.get("run"), {}
             elif "begin" in row:
-                in_work.add(row["begin"])
+                in_work[row["begin"]] = row.get("alone", False)
             else:
-                in_work.discard(row["end"])
+                in_work.pop(row["end"], None)
                 self.done[row["end"]] = [Record.from_dict(made) for made in row["made"]]

@@ -1,12 +1,14 @@
 """One stage at work on shards: the body of the pipeline's actors.
 
-Invariant: every record of the input ends in the output, let through, rejected or set aside with its reason; what is the
-run's trouble and not the record's (an endpoint that is gone, a spent budget) ends the shard and is told to the driver.
+Invariants: every record of the input ends in the output, let through, rejected or set aside with its reason; what is
+the run's trouble and not the record's (an endpoint that is gone, a spent budget) ends the shard and is told to the
+driver; a record that is tried alone is the only one in work of all the worker's shards.
 """
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,15 +43,16 @@ class Stage(Protocol):
 class StageWorker:
     """Works on shards, several at once; a Ray Data actor."""
 
-    def __init__(self, make: Callable[[], Stage], before: Path, after: Path) -> None:
-        """Reads shards from the folder `before` and writes them to `after`."""
+    def __init__(self, make: Callable[[], Stage], before: Path, after: Path, run: str) -> None:
+        """Reads shards from the folder `before` and writes them to `after`; `run` is the journals'."""
         self._stage: Stage | None = None
         self._unfit = ""
         try:
             self._stage = make()
         except Exception as error:  # noqa: BLE001 - what an actor's making raises would be tried again for ever
             self._unfit = _told(error)
-        self._before, self._after = before, after
+        self._before, self._after, self._run = before, after, run
+        self._room = _Room()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
@@ -67,12 +70,17 @@ class StageWorker:
 
     async def _work(self, index: int, stage: Stage) -> None:
         records = read_records(shard_file(self._before, index))
-        journal = Journal(self._after, index)
+        journal = Journal(self._after, index, self._run)
         places = asyncio.Semaphore(IN_WORK)
 
         async def one(record: Record) -> None:
-            async with places:
+            async with places, self._room.shared():
                 journal.begin(record)
+                journal.end(record, await _made(stage, record))
+
+        async def alone(record: Record) -> None:
+            async with self._room.alone():
+                journal.begin(record, alone=True)
                 journal.end(record, await _made(stage, record))
 
         try:
@@ -89,10 +97,39 @@ class StageWorker:
             await _all(one(record) for record in left if not journal.suspected(record))
             for record in left:
                 if journal.suspected(record):
-                    await one(record)
+                    await alone(record)
             journal.finish(records)
         finally:
             journal.close()
+
+
+class _Room:
+    """What is in work in one worker: records of all its shards, or one alone."""
+
+    def __init__(self) -> None:
+        self._door = asyncio.Lock()
+        self._left = asyncio.Event()
+        self._inside = 0
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[None]:
+        """With others, once nobody is or waits to be alone."""
+        async with self._door:
+            self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            self._left.set()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """With nobody else."""
+        async with self._door:
+            while self._inside:
+                self._left.clear()
+                await self._left.wait()
+            yield
 
 
 def _told(error: Exception) -> str:

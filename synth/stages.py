@@ -6,9 +6,9 @@ Invariant: a record that came with its target needs neither the text filter nor 
 import asyncio
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 from configs import Config
-from configs.synth import EndpointConfig
 from synth.errors import SynthError
 from synth.marking import Marker
 from synth.masks import MaskStage
@@ -97,24 +97,25 @@ def make_stage(name: str, config: Config, folder: Path) -> Stage:
                 return UnlessTargeted(RuleTextFilter())
             if not synth.text_model.model:
                 return UnlessTargeted(NoModel(name, "text_model"))
-            return UnlessTargeted(ModelTextFilter(_model(synth.text_model, folder)))
+            return UnlessTargeted(ModelTextFilter(_model(config, "text_model", folder)))
         case "video":
             if synth.verifier == "world":
                 return UnlessTargeted(WorldVerifier(config.world))
             if not synth.video_model.model:
                 return UnlessTargeted(NoModel(name, "video_model"))
-            return UnlessTargeted(ModelVerifier(_model(synth.video_model, folder), synth.video_model))
+            return UnlessTargeted(ModelVerifier(_model(config, "video_model", folder), synth.video_model))
         case "mask":
             return MaskStage(segmenter_of(synth.segmenter, config.world), synth.masks)
         case "mark":
             (folder / FRAMES).mkdir(parents=True, exist_ok=True)
-            rewriter = RuleRewriter() if synth.rewriter == "rules" else ModelRewriter(_model(synth.text_model, folder))
+            by_rules = synth.rewriter == "rules"
+            rewriter = RuleRewriter() if by_rules else ModelRewriter(_model(config, "text_model", folder))
             return Marker(folder / FRAMES, synth.prompt_kinds, synth.prompt_choice, rewriter, config.seed)
     raise SynthError(f"no stage '{name}'")
 
 
-def _model(config: EndpointConfig, folder: Path) -> Endpoint:
-    return Endpoint(config, folder / ANSWERS)
+def _model(config: Config, name: Literal["text_model", "video_model"], folder: Path) -> Endpoint:
+    return Endpoint(getattr(config.synth, name), folder / ANSWERS, f"synth.{name}")
 
 
 class NoModel:

@@ -2,34 +2,60 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from configs import Config
+from synth.begun import begin
 from synth.dataset import split_records, write_dataset, write_tasks
 from synth.datasheet import Census, datasheet, prompts
 from synth.errors import SynthError
+from synth.models.endpoint import SPENDING
+from synth.models.spending import Usage, requests, spent
 from synth.pipeline import ended, run_stages
 from synth.record import Record
 from synth.shards import write_records
 from synth.sources.reading import read_source
+from synth.stages import ANSWERS
 from synth.world_questions import world_records
 
 STAGES_FOLDER = "stages"
 """Below the data's folder: what every stage did of every record, the models' replies, and the marked frames."""
 
 
-def synthesise(config: Config, folder: Path) -> Census:
+@dataclass(frozen=True)
+class Synthesis:
+    """What a run came to."""
+
+    census: Census
+    spent: Usage
+    """What its models were asked and paid, with all that kills had asked again."""
+
+    def told(self) -> str:
+        """The retention, and what it took, in one line."""
+        if not (self.spent.paid or self.spent.cached):
+            return self.census.told()
+        price = f", {self.spent.usd:,.2f} US dollars" if self.spent.usd else ""
+        return (
+            f"{self.census.told()}; over all starts the models gave {self.spent.paid:,} replies "
+            f"({self.spent.prompt_tokens:,} tokens read, {self.spent.completion_tokens:,} written{price}), and "
+            f"{self.spent.cached:,} questions were answered by replies that were kept"
+        )
+
+
+def synthesise(config: Config, folder: Path) -> Synthesis:
     """Make the data of `config.synth.source` in `folder`, or go on where a run was stopped.
 
     It holds then `train.jsonl` and `test.jsonl` for training, `dataset/` for Hugging Face `datasets`, `rejected.jsonl`
     with every record that did not get through, and `bad_rows.jsonl` with what the source could not be read at.
 
     Raises:
-        SynthError, SourceError: the source cannot be used, a model cannot be reached, a budget is spent, or nothing
-            got through.
+        SynthError, SourceError: the folder was begun with other settings, the source cannot be used, a model cannot be
+            reached, a budget is spent, or nothing got through.
     """
     folder, work = folder.absolute(), folder.absolute() / STAGES_FOLDER
     work.mkdir(parents=True, exist_ok=True)
+    begin(config, work)
     shards = run_stages(lambda: _source(config, work), config, work)
     census = Census.of(ended(work, shards))
     if not census.marked:
@@ -40,9 +66,10 @@ def synthesise(config: Config, folder: Path) -> Census:
     dataset = folder / "dataset"
     write_dataset(split, dataset)
     (dataset / "prompts.json").write_text(prompts())
-    (dataset / "README.md").write_text(datasheet(census, {name: len(rows) for name, rows in split.items()}, config))
+    counts, log = {name: len(rows) for name, rows in split.items()}, work / ANSWERS / SPENDING
+    (dataset / "README.md").write_text(datasheet(census, counts, requests(log), config))
     write_tasks(split, folder)
-    return census
+    return Synthesis(census, spent(log))
 
 
 def _source(config: Config, work: Path) -> Iterable[Record]:

@@ -84,7 +84,7 @@ class _Worker:
         self._what = what
         self._chat = ChatFormat.from_pretrained(model_dir)
         self._teacher: Policy = (
-            ChatTeacher(self._chat, Endpoint(config.teacher.model, answers))
+            ChatTeacher(self._chat, Endpoint(config.teacher.model, answers, "teacher.model"))
             if config.teacher.player == "model" and answers
             else TeacherPolicy(self._chat, config.teacher, config.world, config.seed)
         )

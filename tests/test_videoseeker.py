@@ -34,7 +34,8 @@ def served(monkeypatch):
 
     study = Study()
     study.calls = calls
-    monkeypatch.setitem(sys.modules, "evals.study", study)
+    for module in ("evals.study", "evals.tasks"):
+        monkeypatch.setitem(sys.modules, module, study)
     return study
 
 

@@ -23,11 +23,14 @@ from synth.models.answers import Answers
 from synth.models.parts import Clip, Part, fingerprint, wire
 from synth.models.reply import AnswerError, declined, message_of, parsed
 from synth.models.server import EndpointError, Server
+from synth.models.settings import check
 from synth.models.spending import Spending, Usage
 
 __all__ = ["AnswerError", "BudgetError", "Endpoint", "EndpointError"]
 
 Made = TypeVar("Made")
+SPENDING = "spending"
+"""Folder of the log, below the endpoint's."""
 FORMAT = 1
 """Goes up when how questions are put changes, so that old answers no longer count."""
 TRIES = 3
@@ -42,20 +45,24 @@ class Endpoint:
     """The model of a config, with its answers and its spending in a folder. For one process; any number of event loops
     and threads."""
 
-    def __init__(self, config: EndpointConfig, folder: str | Path) -> None:
+    def __init__(self, config: EndpointConfig, folder: str | Path, key: str) -> None:
         """`folder` is shared by the processes and the restarts of a run.
+
+        Args:
+            key: of `config` in the whole configuration, e.g. `synth.video_model`, for what is said of its settings.
 
         Raises:
             ValueError: a setting that makes no sense.
             EndpointError: the folder cannot be written to.
         """
-        _check(config)
+        check(config, key)
         self._config = config
+        self._name = key
         self._folder = Path(folder)
         self._server = Server(config)
         try:
             self._answers = Answers(self._folder / "answers")
-            self._spending = Spending(self._folder / "spending")
+            self._spending = Spending(self._folder / SPENDING, config.model)
         except OSError as error:
             raise self._disk(error) from None
         self._asked: dict[str, Future[dict[str, Any] | None]] = {}
@@ -76,7 +83,7 @@ class Endpoint:
         """
         validator = self._validator(schema)
         key = await self._key(system, content, schema)
-        return await self._once(what, key, lambda: self._ask_until_valid(what, system, content, validator))
+        return await self._once(what, key, lambda: self._ask_until_valid(what, key, system, content, validator))
 
     async def chat(self, what: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> dict[str, Any]:
         """The model's next message in a conversation with tool calls; from the folder where it was asked before.
@@ -91,12 +98,13 @@ class Endpoint:
         Raises:
             AnswerError, EndpointError, BudgetError: as `ask`.
         """
-        asked = [FORMAT, *self._deciding, messages, tools]
+        asked = [FORMAT, *deciding(self._config).values(), messages, tools]
         key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
         async def said() -> dict[str, Any]:
             offered = {"tools": tools, "parallel_tool_calls": False} if tools else {}
-            choice = await self._sent(what, _as_is({**self._base, "messages": messages, **offered}))
+            request = {**self._base, "messages": messages, **offered}
+            choice = await self._sent(what, _request_id(key, 0), _as_is(request))
             if declined(choice):
                 raise AnswerError("declined by the model", choice.message.refusal or choice.finish_reason)
             return message_of(choice)
@@ -152,24 +160,24 @@ class Endpoint:
         return answer
 
     async def _ask_until_valid(
-        self, what: str, system: str, content: Sequence[Part], validator: jsonschema.Draft202012Validator
+        self, what: str, key: str, system: str, content: Sequence[Part], validator: jsonschema.Draft202012Validator
     ) -> dict[str, Any]:
         parts = list(content)
-        for left in reversed(range(TRIES)):
-            choice = await self._send(what, system, parts, validator.schema)
+        for tried in range(TRIES):
+            choice = await self._send(what, _request_id(key, tried), system, parts, validator.schema)
             if declined(choice):
                 raise AnswerError("declined by the model", choice.message.refusal or choice.finish_reason)
             try:
                 return parsed(choice, validator, self._config.max_tokens)
             except AnswerError as error:
-                if not left:
+                if tried + 1 == TRIES:
                     raise
                 # At temperature 0 the same question would get the same reply.
                 fault = f"{error} ({error.detail})" if error.detail else str(error)
                 parts = [*content, f"An earlier reply was of no use, {fault}. Reply with the JSON object alone."]
         raise AssertionError("no try is left")
 
-    async def _send(self, what: str, system: str, parts: Sequence[Part], schema: Any) -> Choice:
+    async def _send(self, what: str, request_id: str, system: str, parts: Sequence[Part], schema: Any) -> Choice:
         def request() -> dict[str, Any]:
             wired = [wire(part) for part in parts]
             return {
@@ -181,13 +189,17 @@ class Endpoint:
                 },
             }
 
-        return await self._sent(what, lambda: _off_loop(parts, request))
+        return await self._sent(what, request_id, lambda: _off_loop(parts, request))
 
-    async def _sent(self, what: str, request: Callable[[], Awaitable[dict[str, Any]]]) -> Choice:
+    async def _sent(self, what: str, request_id: str, request: Callable[[], Awaitable[dict[str, Any]]]) -> Choice:
         """One paid reply, booked. The request is made when its turn comes, so that only what is in flight is held."""
+
+        def paid(reply: ChatCompletion) -> None:
+            self._book(what, self._price(reply), request_id)
+
         async with self._server.turn():
             self._require_budget()
-            reply = await self._server.complete(await request(), lambda reply: self._book(what, self._price(reply)))
+            reply = await self._server.complete(await request(), paid)
         return reply.choices[0]
 
     @property
@@ -201,21 +213,15 @@ class Endpoint:
             **({} if config.temperature is None else {"temperature": config.temperature}),
         }
 
-    @property
-    def _deciding(self) -> list[Any]:
-        """What of the config decides an answer."""
-        config = self._config
-        return [config.model, config.temperature, config.seed, config.max_tokens]
-
     def _price(self, reply: ChatCompletion) -> Usage:
         config, used = self._config, reply.usage
         if used is None and config.budget_usd is not None:
-            raise self._server.error("does not say how many tokens a reply took, so endpoint.budget_usd cannot be kept")
+            key = f"{self._name}.budget_usd"
+            raise self._server.error(f"does not say how many tokens a reply took, so {key} cannot be kept")
         if used is None:
             return Usage(paid=1)
         tokens = used.prompt_tokens or 0, used.completion_tokens or 0
-        usd = (tokens[0] * config.usd_per_million_input + tokens[1] * config.usd_per_million_output) / 1e6
-        return Usage(1, 0, *tokens, usd)
+        return Usage(1, 0, *tokens, config.usd(*tokens))
 
     def _disk(self, error: OSError) -> EndpointError:
         return EndpointError(f"{self._folder}: answers cannot be kept there ({error.strerror or error})")
@@ -224,13 +230,13 @@ class Endpoint:
         budget = self._config.budget_usd
         if budget is not None and (spent := self._spending.usd()) >= budget:
             raise BudgetError(
-                f"endpoint.budget_usd: {spent:.2f} of {budget:.2f} US dollars are spent; raise it to go on, "
+                f"{self._name}.budget_usd: {spent:.2f} of {budget:.2f} US dollars are spent; raise it to go on, "
                 f"what was answered is kept in {self._folder}"
             )
 
-    def _book(self, what: str, usage: Usage) -> None:
+    def _book(self, what: str, usage: Usage, request_id: str = "") -> None:
         try:
-            self._spending.add(what, usage)
+            self._spending.add(what, usage, request_id)
         except OSError as error:
             raise self._disk(error) from None
 
@@ -244,7 +250,7 @@ class Endpoint:
     async def _key(self, system: str, content: Sequence[Part], schema: dict[str, Any]) -> str:
         """Changes with all that decides the answer, and with nothing else."""
         parts = await _off_loop(content, lambda: [fingerprint(part) for part in content])
-        asked = [FORMAT, *self._deciding, system, parts, schema]
+        asked = [FORMAT, *deciding(self._config).values(), system, parts, schema]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
@@ -262,17 +268,11 @@ def _as_is(request: dict[str, Any]) -> Callable[[], Awaitable[dict[str, Any]]]:
     return made
 
 
-def _check(config: EndpointConfig) -> None:
-    if not config.model:
-        raise ValueError("endpoint.model: is empty; name the model as the server at endpoint.base_url has it")
-    if not config.base_url.startswith(("http://", "https://")):
-        raise ValueError(f"endpoint.base_url: '{config.base_url}' does not begin with http:// or https://")
-    least = {"concurrency": 1, "retries": 0, "max_tokens": 1, "max_frames": 1, "max_pixels": 1}
-    for name, value in least.items():
-        if getattr(config, name) < value:
-            raise ValueError(f"endpoint.{name}: must be at least {value}, not {getattr(config, name)}")
-    for name in ("timeout_s", "fps"):
-        if not getattr(config, name) > 0:
-            raise ValueError(f"endpoint.{name}: must be more than 0, not {getattr(config, name)}")
-    if config.budget_usd is not None and not (config.usd_per_million_input or config.usd_per_million_output):
-        raise ValueError("endpoint.budget_usd: says nothing while both endpoint.usd_per_million_... prices are 0")
+def deciding(config: EndpointConfig) -> dict[str, Any]:
+    """What of a config decides an answer, by name."""
+    return {name: getattr(config, name) for name in ("model", "temperature", "seed", "max_tokens")}
+
+
+def _request_id(key: str, tried: int) -> str:
+    """The same whenever a request is sent, however often that is."""
+    return f"{key[:32]}-{tried}"

@@ -11,7 +11,8 @@ from env.task import Task, VisualPrompt, load_tasks, save_tasks
 from evals.evaluate import EvaluationError
 from evals.folder import RunFolder
 from evals.hardness import run_difficulty
-from evals.stages import first_model, run_synth
+from evals.stages import first_model
+from evals.tasks import run_synth
 
 ROOT = Path(__file__).resolve().parents[2]
 

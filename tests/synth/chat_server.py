@@ -23,6 +23,12 @@ class ChatServer:
         self.script: Callable[[str], Reply] = lambda text: json.dumps({"echo": text})
         self.bodies: list[dict[str, Any]] = []
         """Every request, in order."""
+        self.answered: list[dict[str, Any]] = []
+        """Those that were given a text."""
+        self.held: Callable[[dict[str, Any]], bool] = lambda body: False
+        """Whether a request is kept waiting; asked again and again until it is not, or its client is gone."""
+        self.waiting: list[dict[str, Any]] = []
+        """Those that are kept waiting now."""
         self.keys: set[str] = set()
         """What was sent as authorization."""
         self.most_at_once = 0
@@ -44,10 +50,24 @@ class ChatServer:
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
+            if not await self._let_go(request, body):
+                return Response()
             await asyncio.sleep(self.think_s)
             return await self._response(request, body, self.script(_last_text(body)))
         finally:
             self._at_once -= 1
+
+    async def _let_go(self, request: Request, body: dict[str, Any]) -> bool:
+        """Wait as long as the request is held; whether its client is still there."""
+        if not self.held(body):
+            return True
+        self.waiting.append(body)
+        try:
+            while not (gone := await request.is_disconnected()) and self.held(body):
+                await asyncio.sleep(0.02)
+            return not gone
+        finally:
+            self.waiting.remove(body)
 
     async def _response(self, request: Request, body: dict[str, Any], reply: Reply) -> Response:
         match reply:
@@ -62,6 +82,7 @@ class ChatServer:
                 return Response()
             case str():
                 reply = reply, "stop"
+        self.answered.append(body)
         message = {"role": "assistant", "content": reply[0]}
         completion: dict[str, Any] = {
             "id": "0",

@@ -81,7 +81,8 @@ def test_it_plays_the_one_loop_and_is_not_paid_twice(small_data, config, tmp_pat
         server.script = lambda _: turns[sum(m["role"] == "assistant" for m in server.bodies[-1]["messages"])]
 
         def episode():
-            teacher = ChatTeacher(chat, Endpoint(EndpointConfig(base_url=server.url, model="m"), tmp_path / "answers"))
+            config_of_teacher = EndpointConfig(base_url=server.url, model="m")
+            teacher = ChatTeacher(chat, Endpoint(config_of_teacher, tmp_path / "answers", "teacher.model"))
             return asyncio.run(play(task, teacher, chat, config.episode))
 
         played = episode()

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from synth.models.endpoint import TRIES, AnswerError, BudgetError, Endpoint, End
 from synth.models.footage import jpeg
 from synth.models.parts import Clip, Image
 from synth.models.server import PLAIN
-from synth.models.spending import Usage
+from synth.models.spending import Usage, requests, spent
 from tests.processes import ROOT, free_port
 from tests.synth.chat_server import chat_server
 from tools.frame import VideoError
@@ -43,7 +44,7 @@ from synth.models.endpoint import Endpoint
 url, folder, schema, *texts = sys.argv[1:]
 
 async def main():
-    endpoint = Endpoint(EndpointConfig(base_url=url, model="m", usd_per_million_input=1000.0), folder)
+    endpoint = Endpoint(EndpointConfig(base_url=url, model="m", usd_per_million_input=1000.0), folder, "m")
     for text in texts:
         await endpoint.ask("text", "You repeat.", [text], json.loads(schema))
         print(text, flush=True)
@@ -71,6 +72,7 @@ def endpoint(server, tmp_path):
     return lambda **changes: Endpoint(
         dataclasses.replace(EndpointConfig(base_url=server.url, model="m", timeout_s=20, retries=4), **changes),
         tmp_path,
+        "synth.text_model",
     )
 
 
@@ -144,7 +146,7 @@ def test_a_server_that_refuses_everything_stops_the_run_in_one_sentence(status, 
 def test_a_server_that_is_not_there_stops_the_run(tmp_path):
     url = f"http://127.0.0.1:{free_port()}/v1"
     with pytest.raises(EndpointError, match=rf"^{url}: cannot be reached \(.+\)"):
-        ask(Endpoint(EndpointConfig(base_url=url, model="m", retries=0), tmp_path), "a")
+        ask(Endpoint(EndpointConfig(base_url=url, model="m", retries=0), tmp_path, "m"), "a")
 
 
 def test_a_silent_server_stops_the_run_at_the_deadline(server, endpoint):
@@ -253,6 +255,21 @@ def test_a_killed_process_leaves_its_answers_and_its_bill(server, endpoint, tmp_
     assert ask(asked, "a", "b") == ["a", "b"]
     assert not server.bodies
     assert asked.usage()["text"].paid == 2
+
+
+def test_a_request_whose_answer_was_lost_is_spent_twice_and_counts_once(server, endpoint, tmp_path):
+    for _ in range(2):
+        replies = iter(["Sure!"])
+        server.script = lambda text, replies=replies: next(replies, '{"echo": "a"}')
+        ask(endpoint(**PRICES), "a")
+        shutil.rmtree(tmp_path / "answers")
+    assert requests(tmp_path / "spending") == {("text", "m"): Usage(paid=2, prompt_tokens=200, completion_tokens=20)}
+    assert spent(tmp_path / "spending") == Usage(paid=4, prompt_tokens=400, completion_tokens=40, usd=0.8)
+
+
+def test_who_asked_no_model_spent_nothing(tmp_path):
+    assert spent(tmp_path / "spending") == Usage()
+    assert not requests(tmp_path / "spending")
 
 
 def test_processes_share_one_bill(server, endpoint, tmp_path):
@@ -385,11 +402,11 @@ def test_a_clip_that_is_gone_is_the_video_s_fault(server, endpoint, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model": ""}, "endpoint.model: is empty"),
-        ({"base_url": "localhost:8000"}, "endpoint.base_url: 'localhost:8000'"),
-        ({"concurrency": 0}, "endpoint.concurrency: must be at least 1, not 0"),
-        ({"timeout_s": 0.0}, "endpoint.timeout_s: must be more than 0"),
-        ({"budget_usd": 1.0}, "endpoint.budget_usd"),
+        ({"model": ""}, "synth.text_model.model: is empty"),
+        ({"base_url": "localhost:8000"}, "synth.text_model.base_url: 'localhost:8000'"),
+        ({"concurrency": 0}, "synth.text_model.concurrency: must be at least 1, not 0"),
+        ({"timeout_s": 0.0}, "synth.text_model.timeout_s: must be more than 0"),
+        ({"budget_usd": 1.0}, "synth.text_model.budget_usd"),
     ],
 )
 def test_settings_that_make_no_sense_are_told_by_name(changes, said, endpoint):
@@ -400,4 +417,4 @@ def test_settings_that_make_no_sense_are_told_by_name(changes, said, endpoint):
 def test_a_folder_that_cannot_be_one_is_told(server, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(EndpointError, match="file: answers cannot be kept there"):
-        Endpoint(EndpointConfig(base_url=server.url, model="m"), tmp_path / "file")
+        Endpoint(EndpointConfig(base_url=server.url, model="m"), tmp_path / "file", "m")

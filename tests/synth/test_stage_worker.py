@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,10 @@ class Fussy:
                 raise OSError("the file is gone\nand more")
             case "unreachable":
                 raise EndpointError("http://nowhere: cannot be reached")
+            case "wait":
+                await asyncio.sleep(0.5)
             case "die":
+                await asyncio.sleep(0.1)  # until the others are in work too
                 os._exit(9)
             case "two":
                 return [record, Record(f"{record.id}b", "test", "v.mp4", "made", "yes")]
@@ -51,7 +55,14 @@ def folder(tmp_path):
 
 
 def work(folder: Path) -> dict:
-    return StageWorker(Fussy, folder / "before", folder / "after")(ROW)
+    return StageWorker(Fussy, folder / "before", folder / "after", "run")(ROW)
+
+
+def work_on_two(folder: Path) -> None:
+    """Shards 0 and 1 at the same time, as Ray Data calls an actor."""
+    worker = StageWorker(Fussy, folder / "before", folder / "after", "run")
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(worker, ({**ROW, "shard": 1}, ROW)))
 
 
 def after(folder: Path) -> list[Record]:
@@ -89,7 +100,8 @@ def test_the_run_s_own_trouble_is_told_and_what_was_done_is_kept(folder):
 
 def test_an_error_of_another_stage_and_a_finished_shard_are_passed_by(folder):
     where = folder("die")
-    assert StageWorker(Fussy, where / "before", where / "after")({**ROW, "error": "gone"})["error"] == "gone"
+    worker = StageWorker(Fussy, where / "before", where / "after", "run")
+    assert worker({**ROW, "error": "gone"})["error"] == "gone"
     (where / "after").mkdir()
     write_records(shard_file(where / "after", 0), [])
     assert work(where) == ROW
@@ -97,10 +109,10 @@ def test_an_error_of_another_stage_and_a_finished_shard_are_passed_by(folder):
 
 def test_a_stage_that_cannot_be_made_is_one_sentence(folder):
     def make():
-        raise ValueError("endpoint.model: is empty")
+        raise ValueError("synth.text_model.model: is empty")
 
-    row = StageWorker(make, folder("fine") / "before", folder("fine") / "after")(ROW)
-    assert row["error"] == "endpoint.model: is empty"
+    row = StageWorker(make, folder("fine") / "before", folder("fine") / "after", "run")(ROW)
+    assert row["error"] == "synth.text_model.model: is empty"
 
 
 def test_a_record_that_kills_its_worker_is_given_up_and_the_others_end(folder):
@@ -117,3 +129,19 @@ def test_a_record_that_kills_its_worker_is_given_up_and_the_others_end(folder):
         assert deaths < 10
     assert deaths == 4, "twice in company, twice alone"
     assert [r.reason for r in after(where)] == [""] * 5 + [GIVEN_UP] + [""] * 5
+
+
+def test_a_record_alone_in_its_shard_is_not_blamed_for_one_of_another_shard(folder):
+    where = folder("die")
+    write_records(shard_file(where / "before", 1), [Record("slow", "test", "v.mp4", "wait", "yes")])
+    context, deaths = multiprocessing.get_context("spawn"), 0
+    while True:
+        worker = context.Process(target=work_on_two, args=(where,))
+        worker.start()
+        worker.join(60)
+        if worker.exitcode == 0:
+            break
+        deaths += 1
+        assert worker.exitcode == 9
+        assert deaths < 10
+    assert [r.reason for shard in (0, 1) for r in read_records(shard_file(where / "after", shard))] == [GIVEN_UP, ""]

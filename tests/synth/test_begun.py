@@ -1,0 +1,101 @@
+"""Work that was begun with other settings is not gone on with."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from configs import Config, load_config
+from evals.tasks import run_synth
+from synth.begun import begin, require_same
+from synth.errors import SynthError
+from synth.synthesis import STAGES_FOLDER
+
+BASE = ("synth.source=/data/a.jsonl", "synth.text_filter=model", "synth.text_model.model=m")
+
+
+def config(*changes: str) -> Config:
+    return load_config(None, [*BASE, *changes])
+
+
+@pytest.fixture
+def work(tmp_path) -> Path:
+    begin(config(), tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "synth.source=/data/b.jsonl",
+        "synth.source=world",
+        "synth.video_root=/videos",
+        "synth.most_records=5",
+        "synth.licence=MIT",
+        "synth.text_filter=rules",
+        "synth.text_model.model=n",
+        "synth.text_model.temperature=0.5",
+        "synth.video_model.max_frames=8",
+        "synth.verifier=world",
+        "synth.segmenter=facebook/sam3",
+        "synth.masks.min_score=0.6",
+        "synth.prompt_kinds=[point]",
+        "synth.rewriter=model",
+        "seed=1",
+    ],
+)
+def test_what_changes_records_is_refused_by_its_key(change, work):
+    key, _, value = change.partition("=")
+    with pytest.raises(SynthError, match=rf"was begun with other settings \({key} was .* and is .*{value[-3:-1]}"):
+        begin(config(change), work)
+    begin(config(), work)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "synth.workers=3",
+        "synth.records_per_shard=7",
+        "synth.cpus_per_worker=0.5",
+        "synth.test_fraction=0.5",
+        "synth.masks.timeout_s=9",
+        "synth.text_model.base_url=http://elsewhere/v1",
+        "synth.text_model.concurrency=2",
+        "synth.text_model.budget_usd=5",
+        "synth.text_model.timeout_s=9",
+        "world.size_px=64",
+        "grpo.steps=3",
+    ],
+)
+def test_what_changes_no_record_is_not(change, work):
+    begin(config(change), work)
+
+
+def test_a_world_is_told_by_its_settings(tmp_path):
+    begin(config("synth.source=world"), tmp_path)
+    begin(config("synth.source=world", "world.test_videos=3"), tmp_path)
+    with pytest.raises(SynthError, match=r"world\.size_px was 128 and is 64"):
+        begin(config("synth.source=world", "world.size_px=64"), tmp_path)
+
+
+def test_data_that_is_ended_may_be_trained_on_with_another_seed(work):
+    require_same(config("seed=1"), work, ended=True)
+    with pytest.raises(SynthError, match=r"synth\.source was"):
+        require_same(config("synth.source=/data/b.jsonl"), work, ended=True)
+
+
+@pytest.mark.parametrize("source", ["/data/b.jsonl", "null"])
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_command_refuses_what_another_source_began(source, ended, tmp_path):
+    data = tmp_path / "run" / "data"
+    (data / STAGES_FOLDER).mkdir(parents=True)
+    begin(config(), data / STAGES_FOLDER)
+    if ended:
+        (data / "train.jsonl").write_text("")
+    changed = config(f"runs_dir={tmp_path}", f"synth.source={source}")
+    if ended and source == "null":
+        assert run_synth(changed).data == data, "tasks that are there may be used without their source"
+        return
+    said = rf'synth.source was "/data/a.jsonl" and is {json.dumps(None if source == "null" else source)}'
+    with pytest.raises(SynthError, match=rf"{said}.*choose another name, or start over by removing {data}$"):
+        run_synth(changed)
