@@ -25,6 +25,9 @@ class EndpointConfig:
     """Longest reply, tokens."""
     max_tokens_as: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the server calls that: OpenAI's reasoning models only know the longer name."""
+    schema_limits: bool = True
+    """Whether a reply's schema tells how long its texts and lists may be (`maxLength`, `maxItems`), by which vLLM and
+    SGLang end a text that a model would not end. False for a server that takes no such words, e.g. Azure OpenAI."""
     temperature: float | None = 0.0
     """Sampling temperature; None leaves it to the server."""
     seed: int = 0

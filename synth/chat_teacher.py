@@ -73,6 +73,9 @@ def turn_text(said: dict[str, Any]) -> str:
     """A message of `Endpoint.chat` as a turn in the student's form. What cannot be read as one stays as it was written,
     for the environment to say what is wrong with it."""
     content = parse_turn(said["content"])
+    if said.get("cut") and not said["calls"] and not content.answer:
+        # What a limit cut off is no answer, though there is nothing else in it.
+        return said["content"]
     if said["calls"]:
         call = said["calls"][0]
         thought = _plain(content.thought or said["content"] or said["reasoning"])

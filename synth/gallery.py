@@ -23,8 +23,9 @@ from tools.video import VideoError, open_video
 
 SHOWN_PX = 420
 """Longest side of a picture."""
-TINT = np.array([0, 200, 160])
-"""Colour of the mask's overlay, RGB."""
+DIMMED = 0.3
+"""Brightness of what is not the target where its mask is shown. A target of any colour stands out so, which a tint over
+it would not give."""
 REJECTED_SHOWN = 6
 """Rejected records shown of each stage."""
 
@@ -102,9 +103,7 @@ def _sample(record: Record) -> Sample:
         [frame] = video.frames_at([marked.time_s], video.width * video.height, 1)
     except VideoError as error:
         raise SynthError(f"{record.id}: {error}") from None
-    overlay = frame.pixels.copy()
-    inside = decode(mask.rle)
-    overlay[inside] = (0.45 * overlay[inside] + 0.55 * TINT).astype(np.uint8)
+    overlay = np.where(decode(mask.rle)[..., None], frame.pixels, (DIMMED * frame.pixels).astype(np.uint8))
     whole = video.duration_s
     return Sample(
         record=record,

@@ -93,10 +93,12 @@ class Record:
     rejected_by: str = ""
     """The stage that rejected it, one of `STAGES`; empty while it is in the running."""
     reason: str = ""
+    detail: str = ""
+    """What else is known of that in this one case, such as the words of a server."""
 
-    def rejected(self, stage: str, reason: str) -> "Record":
+    def rejected(self, stage: str, reason: str, detail: str = "") -> "Record":
         """The record as a stage sets it aside."""
-        return dataclasses.replace(self, rejected_by=stage, reason=reason)
+        return dataclasses.replace(self, rejected_by=stage, reason=reason, detail=detail)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON of the record."""

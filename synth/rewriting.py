@@ -8,8 +8,10 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
+from env.task import MAX_OPTIONS
 from synth.leaks import lost_words, named
 from synth.models.endpoint import Endpoint
+from synth.models.schema import QUESTION_CHARS
 from synth.questions import TARGETS
 from synth.record import PLACE, Record, Rejected
 
@@ -27,8 +29,12 @@ no kind, name, sex, colour or clothing of it, and no "he" or "she"."""
 SCHEMA = {
     "type": "object",
     "properties": {
-        "question": {"type": "string"},
-        "options": {"type": "array", "items": {"type": "string"}},
+        "question": {"type": "string", "maxLength": QUESTION_CHARS},
+        "options": {
+            "type": "array",
+            "items": {"type": "string", "maxLength": QUESTION_CHARS},
+            "maxItems": MAX_OPTIONS,
+        },
     },
     "required": ["question", "options"],
     "additionalProperties": False,

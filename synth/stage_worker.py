@@ -15,8 +15,10 @@ from typing import Any, Protocol
 from actors.request import sentence
 from synth.errors import SynthError
 from synth.models.endpoint import AnswerError, BudgetError, EndpointError
+from synth.motion.background import MovingCameraError
 from synth.record import Record, Rejected
 from synth.shards import Journal, read_records, shard_file
+from tools.frame import DeadlineError, VideoError
 
 IN_WORK = 256
 """Records of one shard in work at once; what they wait for has its own bounds."""
@@ -145,10 +147,22 @@ async def _made(stage: Stage, record: Record) -> list[Record]:
     except (EndpointError, BudgetError):
         raise
     except AnswerError as error:
-        return [record.rejected(stage.stage, ASIDE + str(error))]
+        return [record.rejected(stage.stage, ASIDE + str(error), error.detail)]
     except Exception as error:  # noqa: BLE001 - a record that cannot be handled is set aside, and never ends the run
-        return [record.rejected(stage.stage, ASIDE + sentence(error))]
+        return [record.rejected(stage.stage, ASIDE + _clause(error), sentence(error))]
     return [made] if isinstance(made, Record) else list(made)
+
+
+def _clause(error: Exception) -> str:
+    """What kept a record from being handled, without the words of this one case, so that it can be counted."""
+    match error:
+        case MovingCameraError():
+            return "the camera moves"
+        case DeadlineError():
+            return "it took too long"
+        case VideoError():
+            return "the video cannot be read"
+    return f"failed with {type(error).__name__}"
 
 
 async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -58,10 +58,10 @@ def synthesise(config: Config, folder: Path) -> Synthesis:
     begin(config, work)
     shards = run_stages(lambda: _source(config, work), config, work)
     census = Census.of(ended(work, shards))
+    write_records(folder / "rejected.jsonl", (record for record in ended(work, shards) if record.rejected_by))
     if not census.marked:
         rejected = sum(counts.total() for counts in census.rejected.values())
         raise SynthError(f"{config.synth.source}: none of {rejected} records got through; {_likeliest(census)}")
-    write_records(folder / "rejected.jsonl", (record for record in ended(work, shards) if record.rejected_by))
     split = split_records(ended(work, shards), config)
     dataset = folder / "dataset"
     write_dataset(split, dataset)

@@ -11,9 +11,11 @@ from typing import Any
 from configs.synth import EndpointConfig
 from configs.world import PROMPT_KINDS
 from env.judge import parse_choice
+from env.task import MAX_OPTIONS
 from synth.leaks import changed_options, named
 from synth.models.endpoint import Endpoint
 from synth.models.footage import footage
+from synth.models.schema import PHRASE_CHARS, QUESTION_CHARS
 from synth.record import PLACE, Record, Rejected, Target
 from tools.video import open_video
 
@@ -44,18 +46,22 @@ SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "is_valid": {"type": "boolean"},
-        "reason": {"type": "string"},
-        "target_description": {"type": "string"},
-        "tag": {"type": "string"},
+        "reason": {"type": "string", "maxLength": PHRASE_CHARS},
+        "target_description": {"type": "string", "maxLength": PHRASE_CHARS},
+        "tag": {"type": "string", "maxLength": PHRASE_CHARS},
         "timestamp": {
             "type": "object",
             "properties": {"start": {"type": "number"}, "end": {"type": "number"}},
             "required": ["start", "end"],
             "additionalProperties": False,
         },
-        "rewritten_question": {"type": "string"},
-        "rewritten_options": {"type": "array", "items": {"type": "string"}},
-        "rewritten_answer": {"type": "string"},
+        "rewritten_question": {"type": "string", "maxLength": QUESTION_CHARS},
+        "rewritten_options": {
+            "type": "array",
+            "items": {"type": "string", "maxLength": QUESTION_CHARS},
+            "maxItems": MAX_OPTIONS,
+        },
+        "rewritten_answer": {"type": "string", "maxLength": QUESTION_CHARS},
         "visual_prompt_type": {"type": "string", "enum": list(PROMPT_KINDS)},
     },
     "required": [
@@ -87,7 +93,7 @@ def checked(record: Record, said: dict[str, Any], duration_s: float) -> Target:
     if not said["is_valid"]:
         raise Rejected("no target that is the only one")
     tag, question = " ".join(said["tag"].split()), " ".join(said["rewritten_question"].split())
-    start_s, end_s = float(said["timestamp"]["start"]), float(said["timestamp"]["end"])
+    start_s, end_s = said["timestamp"]["start"], said["timestamp"]["end"]
     options = tuple(said["rewritten_options"]) if record.options else None
     if not TAG_WORDS[0] <= len(tag.split()) <= TAG_WORDS[1]:
         raise Rejected(f"tag: not {TAG_WORDS[0]} to {TAG_WORDS[1]} words")
@@ -104,8 +110,8 @@ def checked(record: Record, said: dict[str, Any], duration_s: float) -> Target:
     target = Target(
         description=said["target_description"].strip(),
         tag=tag,
-        start_s=start_s,
-        end_s=min(end_s, duration_s),
+        start_s=float(start_s),
+        end_s=float(min(end_s, duration_s)),
         question=question,
         options=options,
         prompt_kind=said["visual_prompt_type"],

@@ -22,6 +22,7 @@ from synth.errors import SynthError
 from synth.models.answers import Answers
 from synth.models.parts import Clip, Part, fingerprint, wire
 from synth.models.reply import AnswerError, declined, message_of, parsed
+from synth.models.schema import without_limits
 from synth.models.server import EndpointError, Server
 from synth.models.settings import check
 from synth.models.spending import Spending, Usage
@@ -35,6 +36,9 @@ FORMAT = 1
 """Goes up when how questions are put changes, so that old answers no longer count."""
 TRIES = 3
 """Times that a question is asked whose reply cannot be used."""
+RETRY_TEMPERATURE = 0.7
+"""Least sampling temperature from the second time on: a greedy model that guided decoding has brought into a loop of
+blanks, or of one word, would run into it again."""
 
 
 class BudgetError(SynthError):
@@ -93,7 +97,8 @@ class Endpoint:
             tools: schemas in the API's own form.
 
         Returns:
-            `{"content": str, "reasoning": str, "calls": [{"name": str, "arguments": str}]}`.
+            `{"content": str, "reasoning": str, "calls": [{"name": str, "arguments": str}], "cut": bool}`; see
+            `synth.models.reply.message_of`.
 
         Raises:
             AnswerError, EndpointError, BudgetError: as `ask`.
@@ -107,7 +112,7 @@ class Endpoint:
             choice = await self._sent(what, _request_id(key, 0), _as_is(request))
             if declined(choice):
                 raise AnswerError("declined by the model", choice.message.refusal or choice.finish_reason)
-            return message_of(choice)
+            return message_of(choice, self._config.max_tokens)
 
         return await self._once(what, key, said)
 
@@ -164,7 +169,7 @@ class Endpoint:
     ) -> dict[str, Any]:
         parts = list(content)
         for tried in range(TRIES):
-            choice = await self._send(what, _request_id(key, tried), system, parts, validator.schema)
+            choice = await self._send(what, key, tried, system, parts, validator.schema)
             if declined(choice):
                 raise AnswerError("declined by the model", choice.message.refusal or choice.finish_reason)
             try:
@@ -172,24 +177,26 @@ class Endpoint:
             except AnswerError as error:
                 if tried + 1 == TRIES:
                     raise
-                # At temperature 0 the same question would get the same reply.
                 fault = f"{error} ({error.detail})" if error.detail else str(error)
                 parts = [*content, f"An earlier reply was of no use, {fault}. Reply with the JSON object alone."]
         raise AssertionError("no try is left")
 
-    async def _send(self, what: str, request_id: str, system: str, parts: Sequence[Part], schema: Any) -> Choice:
+    async def _send(self, what: str, key: str, tried: int, system: str, parts: Sequence[Part], schema: Any) -> Choice:
+        told = schema if self._config.schema_limits else without_limits(schema)
+
         def request() -> dict[str, Any]:
             wired = [wire(part) for part in parts]
             return {
                 **self._base,
+                **self._drawn_anew(tried),
                 "messages": [{"role": "system", "content": system}, {"role": "user", "content": wired}],
                 "response_format": {
                     "type": "json_schema",
-                    "json_schema": {"name": "answer", "schema": schema, "strict": True},
+                    "json_schema": {"name": "answer", "schema": told, "strict": True},
                 },
             }
 
-        return await self._sent(what, request_id, lambda: _off_loop(parts, request))
+        return await self._sent(what, _request_id(key, tried), lambda: _off_loop(parts, request))
 
     async def _sent(self, what: str, request_id: str, request: Callable[[], Awaitable[dict[str, Any]]]) -> Choice:
         """One paid reply, booked. The request is made when its turn comes, so that only what is in flight is held."""
@@ -212,6 +219,14 @@ class Endpoint:
             config.max_tokens_as: config.max_tokens,
             **({} if config.temperature is None else {"temperature": config.temperature}),
         }
+
+    def _drawn_anew(self, tried: int) -> dict[str, Any]:
+        """What a further attempt says otherwise: with the same draws a model would run into the same loop again."""
+        config = self._config
+        if not tried:
+            return {}
+        warmer = {} if config.temperature is None else {"temperature": max(config.temperature, RETRY_TEMPERATURE)}
+        return {"seed": config.seed + tried, **warmer}
 
     def _price(self, reply: ChatCompletion) -> Usage:
         config, used = self._config, reply.usage

@@ -12,6 +12,8 @@ from openai.types.chat.chat_completion import Choice
 
 DETAIL_CHARS = 300
 """Most that is told of one failure, characters."""
+# JSON may spell one half of a surrogate pair, which no file and no request can hold.
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
 
 
@@ -45,14 +47,17 @@ def parsed(choice: Choice, validator: jsonschema.Draft202012Validator, max_token
         raise AnswerError("reply is not JSON", str(error)) from None
     if not isinstance(answer, dict):
         raise AnswerError("reply is not a JSON object")
+    if _LONE_SURROGATE.search(json.dumps(answer, ensure_ascii=False)):
+        raise AnswerError("reply holds half a character")
     wrong = next(validator.iter_errors(answer), None)
     if wrong is not None:
         raise AnswerError(f"reply does not fit the schema at {wrong.json_path}", wrong.message)
     return answer
 
 
-def message_of(choice: Choice) -> dict[str, Any]:
-    """A message of a conversation: `{"content", "reasoning", "calls": [{"name", "arguments"}]}`, all of them text.
+def message_of(choice: Choice, max_tokens: int) -> dict[str, Any]:
+    """A message of a conversation: `{"content", "reasoning", "calls": [{"name", "arguments"}]}`, all of them text, and
+    `"cut": bool`, whether it ends where it reached the limit.
 
     Raises:
         AnswerError: it says nothing at all.
@@ -65,9 +70,10 @@ def message_of(choice: Choice) -> dict[str, Any]:
         "reasoning": getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None) or "",
         "calls": [{"name": call.name, "arguments": call.arguments} for call in calls],
     }
+    cut = choice.finish_reason == "length"
     if not said["content"] and not calls:
-        raise AnswerError("reply is empty")
-    return said
+        raise AnswerError(f"reply cut off after {max_tokens} tokens" if cut else "reply is empty")
+    return {**said, "cut": cut}
 
 
 def declined(choice: Choice) -> bool:

@@ -45,6 +45,11 @@ def test_a_message_becomes_a_turn_in_the_student_s_form(message, thought, call, 
     assert [(made.name, made.arguments) for made in parsed.calls] == ([call] if call else [])
 
 
+def test_what_a_limit_cut_off_is_no_answer():
+    for text, answer in (("It flashes blue and", None), ("<answer>blue</answer> and so", "blue")):
+        assert parse_turn(turn_text({**said(text), "cut": True})).answer == answer
+
+
 @pytest.mark.parametrize("arguments", ["{", "[1]", '{"a": NaN}'])
 def test_arguments_that_cannot_be_read_are_left_for_the_environment_to_refuse(arguments):
     parsed = parse_turn(turn_text(said("I look.", "", ("crop_video", arguments))))

@@ -205,6 +205,7 @@ def test_a_reply_that_does_not_fit_is_asked_for_again_with_what_was_wrong(server
     assert "reply is not JSON" in server.texts[1]
     assert "$.echo" in server.texts[2]
     assert "5 is not of type 'string'" in server.texts[2]
+    assert [(body["temperature"], body["seed"]) for body in server.bodies] == [(0.0, 0), (0.7, 1), (0.7, 2)]
     assert asked.usage()["text"].paid == 3
     assert ask(asked, "a") == ["fits"]
     assert len(server.bodies) == 3
@@ -215,6 +216,8 @@ def test_a_reply_that_does_not_fit_is_asked_for_again_with_what_was_wrong(server
     [
         (("no", "stop"), "reply is not JSON"),
         (('{"echo": "and so', "length"), "reply cut off after 2048 tokens"),
+        (("{" + "\n" * 99, "length"), "reply cut off after 2048 tokens"),
+        (('{"echo": "\\ud800"}', "stop"), "reply holds half a character"),
         (('["a"]', "stop"), "reply is not a JSON object"),
         (('{"echo": "a", "more": 1}', "stop"), r"reply does not fit the schema at \$"),
     ],
@@ -227,6 +230,18 @@ def test_an_answer_that_never_fits_is_an_error_that_can_be_counted_and_is_never_
         assert len(server.bodies) == times * TRIES
     server.script = lambda text: '{"echo": "fits"}'
     assert ask(endpoint(), "a") == ["fits"]
+
+
+def test_limits_of_texts_are_told_to_the_server_unless_it_takes_none_and_hold_either_way(server, endpoint):
+    schema = {**SCHEMA, "properties": {"echo": {"type": "string", "maxLength": 9}}}
+    server.script = lambda text: json.dumps({"echo": "short" if text == "a" else "far too long"})
+    for limits in (True, False):
+        asked = endpoint(schema_limits=limits, seed=int(limits))
+        assert ask_parts(asked, "a", schema=schema) == {"echo": "short"}
+        told = server.bodies[-1]["response_format"]["json_schema"]["schema"]
+        assert told["properties"]["echo"] == ({"type": "string", "maxLength": 9} if limits else {"type": "string"})
+        with pytest.raises(AnswerError, match=r"does not fit the schema at \$\.echo"):
+            ask_parts(asked, "b", schema=schema)
 
 
 def test_who_declines_is_not_asked_again(server, endpoint):

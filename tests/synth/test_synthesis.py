@@ -10,15 +10,16 @@ import pytest
 
 from configs import load_config
 from env.task import load_tasks
-from synth.questions import TARGETS, answer
-from synth.record import STAGES
+from synth.errors import SynthError
+from synth.questions import answer
+from synth.record import STAGES, Record
 from synth.render import instance_mask
 from synth.rle import decode
-from synth.shards import read_records
+from synth.shards import read_records, shard_file, write_records
+from synth.synthesis import synthesise
 from synth.teacher import question_of
 from synth.world import make_world
 from tests.processes import family
-from tests.synth.moving_shapes import random_film
 
 CONFIG = """
 name: made
@@ -98,24 +99,12 @@ def test_hugging_face_datasets_loads_it(data, tmp_path):
     assert json.loads(row["mask"])["size"] == [128, 128]
 
 
-@pytest.mark.slow
-def test_a_folder_of_bare_videos_becomes_tasks_with_no_model(members, tmp_path):
-    clips = tmp_path / "clips"
-    clips.mkdir()
-    for seed in range(2):
-        random_film(seed).write(clips / f"film{seed}.mp4")
-    (clips / "broken.mp4").write_bytes(b"not a video")
-    overrides = f"synth.source={clips}", "synth.segmenter=motion", "name=bare", "synth.test_fraction=0"
-    done = members.run("videoseeker.py", "synth", f"runs_dir={tmp_path}", "synth.cpus_per_worker=0.2", *overrides)
-    assert done.returncode == 0, done.stdout + done.stderr
-    data = tmp_path / "bare" / "data"
-    tasks = load_tasks(data / "train.jsonl")
-    assert len(tasks) >= 4
-    assert {Path(task.video).name for task in tasks} == {"film0.mp4", "film1.mp4"}
-    assert all(TARGETS[task.visual_prompts[0].kind].lower() in task.question.lower() for task in tasks)
-    [aside] = [record for record in read_records(data / "rejected.jsonl") if record.video.endswith("broken.mp4")]
-    assert aside.rejected_by == "question"
-    assert aside.reason.startswith("set aside: ")
-    shown = members.run("videoseeker.py", "synth", "inspect", str(data))
-    assert shown.returncode == 0, shown.stderr
-    assert (data / "gallery.html").read_text().count("<article") == min(24, len(tasks))
+def test_a_run_of_which_nothing_gets_through_says_so_and_leaves_the_reasons(tmp_path):
+    for stage in ("source", STAGES[-1]):
+        (tmp_path / "stages" / stage).mkdir(parents=True)
+    (tmp_path / "stages" / "source" / "shards").write_text("1")
+    gone = Record("a", "own", "a.mp4", "Who?", "he").rejected("text", "set aside: turned down", "400: too long")
+    write_records(shard_file(tmp_path / "stages" / STAGES[-1], 0), [gone])
+    with pytest.raises(SynthError, match="none of 1 records got through; 1 of them at the text stage"):
+        synthesise(load_config(overrides=["synth.source=a.jsonl"]), tmp_path)
+    assert read_records(tmp_path / "rejected.jsonl") == [gone]

@@ -45,6 +45,7 @@ def test_a_window_may_end_a_tenth_after_the_video_and_is_cut():
         ({"timestamp": {"start": 6.0, "end": 6.0}}, "window: not a stretch of the video"),
         ({"timestamp": {"start": -1.0, "end": 6.0}}, "window: not a stretch of the video"),
         ({"timestamp": {"start": 2.0, "end": 11.0}}, "window: not a stretch of the video"),
+        ({"timestamp": {"start": 1.0, "end": 10**400}}, "window: not a stretch of the video"),
         ({"timestamp": {"start": float("nan"), "end": 6.0}}, "window: not a stretch of the video"),
         ({"rewritten_question": "What does it pick up?"}, "question: no place for the mark"),
         ({"rewritten_question": "What does <vp> put on his head?"}, "question: the target is named"),

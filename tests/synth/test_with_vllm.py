@@ -1,0 +1,233 @@
+"""The synthesis and the chat teacher against a real server: vLLM, with a tiny model that knows a few sentences."""
+
+import asyncio
+import dataclasses
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from actors.loop import play
+from benchmarks.films import real_clips
+from configs.episode import EpisodeConfig
+from configs.synth import EndpointConfig
+from configs.world import WorldConfig
+from env.chat import ChatFormat
+from env.task import Task, VisualPrompt, load_tasks
+from synth import rewriting, text_filter, verification
+from synth.chat_teacher import ChatTeacher
+from synth.leaks import named
+from synth.models.endpoint import Endpoint
+from synth.models.reply import AnswerError
+from synth.record import PLACE, Record
+from synth.render import write_video
+from synth.rle import decode
+from synth.shards import read_records
+from synth.world import make_world
+from tests.processes import family
+from tests.sample_episode import MARK_S, write_media
+from tests.synth.moving_shapes import Film, Shape
+from tests.synth.parrot import build_parrot
+from tests.vllm_server import VllmServer, vllm_server
+from tools.video import open_video
+
+pytest.importorskip("vllm", reason="vLLM is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+CALL = 'I look at the mark.<tool_call>\n{"name": "view_visual_prompt", "arguments": {}}\n</tool_call>'
+ASKED = "Which way does the red disc move?"
+VERIFIED = {
+    "is_valid": True,
+    "reason": "seen",
+    "target_description": "the red disc",
+    "tag": "the red disc",
+    "timestamp": {"start": 1.0, "end": 4.0},
+    "rewritten_question": f"Which way does {PLACE} move?",
+    "rewritten_options": [],
+    "rewritten_answer": "right",
+    "visual_prompt_type": "rectangle",
+}
+REWRITTEN = {"question": "Which way does the target in the box move?", "options": []}
+PROMPTS = [text_filter.PROMPT, verification.PROMPT, rewriting.PROMPT]
+CONFIG = """
+name: heard
+synth:
+  text_filter: model
+  verifier: model
+  segmenter: motion
+  rewriter: model
+  prompt_kinds: [rectangle]
+  test_fraction: 0
+  cpus_per_worker: 0.1
+  text_model: {base_url: "%(url)s", model: tiny, max_tokens: 400}
+  video_model: {base_url: "%(url)s", model: tiny, max_tokens: 400, max_frames: 4, max_pixels: 9216}
+"""
+FILM = Film((Shape("red", "disc", 14.0, ((0.0, -18.0, 90.0), (6.0, 274.0, 90.0))),), 7.0)
+"""A red disc goes from the left to the right."""
+
+
+@pytest.fixture(scope="module")
+def folder():
+    # Ray's socket paths must be short, shorter than pytest's folders are.
+    folder = Path(tempfile.mkdtemp(prefix="vs-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def model(folder) -> Path:
+    compact = [json.dumps(reply, separators=(",", ":")) for reply in (VERIFIED, REWRITTEN)]
+    return build_parrot(folder / "model", [CALL, *compact], PROMPTS)
+
+
+@pytest.fixture(scope="module")
+def server(folder, model):
+    with vllm_server(model, folder / "vllm.log") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def source(folder) -> Path:
+    """Questions about real clips, worlds and a film; each video is asked about, the film also in other ways."""
+    videos = folder / "videos"
+    videos.mkdir()
+    for name, path in real_clips().items():
+        shutil.copy(path, videos / name)
+    small = WorldConfig(min_duration_s=8, max_duration_s=8)
+    for seed in range(2):
+        write_video(make_world(seed, small), videos / f"world{seed}.mp4", small)
+    FILM.write(videos / "film.mp4")
+    rows = [{"video": path.name, "question": ASKED, "answer": "right"} for path in sorted(videos.iterdir())]
+    rows += [
+        {"video": "film.mp4", "question": "What is red?", "options": ["the disc", "nothing"], "answer": "A"},
+        {"video": "film.mp4", "question": "When does the disc come, and how fast is it?", "answer": "at once"},
+    ]
+    path = folder / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def synthesise(folder: Path, source: Path, server: VllmServer, runs: str, *overrides: str) -> Path:
+    """The data of `videoseeker synth` with all its models behind the server."""
+    config = folder / "heard.yaml"
+    config.write_text(CONFIG % {"url": server.url})
+    given = f"synth.source={source}", f"synth.video_root={source.parent / 'videos'}", f"runs_dir={folder / runs}"
+    (folder / "ray").mkdir(exist_ok=True)
+    with family(folder / "ray") as members:
+        done = members.run("videoseeker.py", "synth", str(config), *given, *overrides)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}\nvLLM:\n{server.told()}"
+    return folder / runs / "heard" / "data"
+
+
+def ends(data: Path) -> dict[str, Record]:
+    return {
+        record.id: record for path in sorted((data / "stages/mark").glob("*.jsonl")) for record in read_records(path)
+    }
+
+
+def require_promises(record: Record) -> None:
+    """What every task that comes out promises, whoever made it."""
+    target, marked = record.target, record.marked
+    assert target is not None
+    assert marked is not None
+    assert 0 <= target.start_s < target.end_s <= open_video(record.video).duration_s
+    assert PLACE not in marked.question
+    assert rewriting.phrase_of(marked.kind).casefold() in marked.question.casefold()
+    assert not named(target, marked.question, marked.options, rewriting.phrase_of(marked.kind))
+    assert len(marked.options or ()) == len(record.options or ())
+    [mask] = [mask for mask in record.masks if mask.time_s == marked.time_s]
+    found, truth = decode(mask.rle), FILM.seen(0, round(marked.time_s, 3))
+    assert (found & truth).sum() / (found | truth).sum() > 0.8
+
+
+@pytest.mark.parametrize("video_as", ["frames", "video"])
+def test_questions_on_real_and_made_footage_become_tasks_or_say_why_not(folder, source, server, video_as):
+    data = synthesise(folder, source, server, video_as, f"synth.video_model.video_as={video_as}")
+    records = ends(data)
+    assert len(records) == len(source.read_text().splitlines())
+    marked = [record for record in records.values() if record.marked]
+    [good] = [record for record in marked if record.question == ASKED]
+    assert good.video.endswith("film.mp4")
+    assert good.answer == "right"
+    for record in marked:
+        require_promises(record)
+    rejected = [record for record in records.values() if not record.marked]
+    assert all(record.rejected_by and record.reason for record in rejected)
+    assert not [record for record in rejected if "server" in record.reason], server.told()
+    assert {task.id for task in load_tasks(data / "train.jsonl")} == {record.id for record in marked}
+    sheet = (data / "dataset" / "README.md").read_text()
+    assert f"| source | {len(records)} |" in sheet
+    assert f"| 4 marks and rewriting | {len(marked)} |" in sheet
+    asked = Endpoint(EndpointConfig(base_url=server.url, model="tiny"), data / "stages" / "answers").usage()
+    assert asked["text"].paid >= len(records)
+    assert asked["video"].paid >= 1
+    assert asked["mark"].paid >= 1
+    before = server.answered()
+    if video_as == "frames":
+        assert synthesise(folder, source, server, video_as) == data
+        assert server.answered() == before
+        assert ends(data) == records
+
+
+def test_guided_decoding_ends_what_a_model_would_not_end(folder, server):
+    schema = {
+        "type": "object",
+        "properties": {"text": {"type": "string", "maxLength": 40}},
+        "required": ["text"],
+        "additionalProperties": False,
+    }
+    warm = EndpointConfig(base_url=server.url, model="tiny", temperature=2.0, max_tokens=120)
+
+    async def ask(seed: int, config: EndpointConfig) -> str:
+        endpoint = Endpoint(dataclasses.replace(config, seed=seed), folder / "endless")
+        try:
+            return (await endpoint.ask("text", "Write.", ["Write on and on."], schema))["text"]
+        finally:
+            await endpoint.close()
+
+    async def all_of(config: EndpointConfig) -> list[str | BaseException]:
+        return await asyncio.gather(*(ask(seed, config) for seed in range(6)), return_exceptions=True)
+
+    told = asyncio.run(all_of(warm))
+    assert all(isinstance(text, str) and len(text) <= 40 for text in told), told
+    for text in asyncio.run(all_of(dataclasses.replace(warm, schema_limits=False, max_tokens=60))):
+        assert isinstance(text, AnswerError) or len(text) <= 40
+
+
+def test_a_prompt_that_is_longer_than_the_context_is_set_aside_with_the_server_s_words(folder, server):
+    async def ask() -> None:
+        endpoint = Endpoint(EndpointConfig(base_url=server.url, model="tiny"), folder / "long")
+        try:
+            await endpoint.ask("text", text_filter.PROMPT, ["word " * 20000], text_filter.SCHEMA)
+        finally:
+            await endpoint.close()
+
+    with pytest.raises(AnswerError, match="turned down by the server") as found:
+        asyncio.run(ask())
+    assert "context" in found.value.detail
+
+
+def test_the_chat_teacher_s_native_calls_go_round_and_its_episode_ends(folder, model, server):
+    media = folder / "media"
+    media.mkdir()
+    write_media(media)
+    mark = VisualPrompt(str(media / "mark.png"), MARK_S, "rectangle")
+    task = Task("square", str(media / "video.mp4"), "What colour is the marked shape?", "red", "OA", (mark,))
+    episode = EpisodeConfig(prompt_max_frames=4, prompt_max_pixels=4096, max_tool_rounds=2, max_tokens=8000)
+    chat = ChatFormat.from_pretrained(str(model))
+
+    def played(**changes):
+        config = EndpointConfig(base_url=server.url, model="tiny", **changes)
+        return asyncio.run(play(task, ChatTeacher(chat, Endpoint(config, folder / "turns")), chat, episode))
+
+    right = played(max_tokens=100)
+    assert [(call.name, call.ok) for call in right.calls] == [("view_visual_prompt", True)] * 2, right.turns
+    assert right.stop == "no_answer"
+    cut = played(max_tokens=5)
+    assert cut.stop == "no_answer"
+    assert cut.answer is None
+    wild = played(max_tokens=60, temperature=2.0)
+    assert wild.stop in ("answer", "no_answer", "length")
+    assert len(right.turns) == len(cut.turns) == 3
