@@ -18,11 +18,11 @@ SIZES = TinyModelConfig(
     vision_layers=1,
     max_position_embeddings=16384,
 )
-MOST_STEPS, LOOK = 1000, 20
-"""Steps of training, and after how many it is looked whether the sentences are known."""
+MOST_STEPS, LOOK, SURE = 1000, 20, 4
+"""Steps of training, after how many it is looked whether the sentences are known, and how often in a row they are."""
 BEFORE, FAR = 400, 600
 """Most tokens of a prompt that stand before a sentence in training, and how many where it is looked."""
-FIRST = 3
+FIRST = 4
 """Times that the first sentence is in a batch, so that it is the likeliest where all are allowed."""
 
 
@@ -53,8 +53,11 @@ def build_parrot(folder: Path, sentences: Sequence[str], prompts: Sequence[str])
         said = model(input_ids=ids, logits_to_keep=len(sentence)).logits[0].argmax(-1)
         return said[1:-1].tolist() == sentence[2:]
 
+    known = 0
     for step in range(MOST_STEPS):
-        if step % LOOK == 0 and all(map(knows, learned[FIRST - 1 :])):
+        if step % LOOK == 0:
+            known = known + 1 if all(map(knows, learned[FIRST - 1 :])) else 0
+        if known == SURE:
             break
         before = int(torch.randint(BEFORE, ()))
         ids = torch.zeros(len(learned), before + len(start) + longest, dtype=torch.long)
