@@ -170,6 +170,8 @@ CONFIGURED: dict[str, tuple[Command, str]] = {
     "results": (_results, "train and evaluate every arm of the ablations"),
 }
 """The commands that take a config."""
+PLANNED = ("sft", "train", "demo")
+"""Those whose dry run tells what the training will take, as comments after the config."""
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -179,11 +181,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (command, help_) in CONFIGURED.items():
         sub = commands.add_parser(name, help=help_, description=help_, parents=[common])
-        sub.set_defaults(command=_or_dry_run(command), default_config=DEMO if name == "demo" else None)
+        sub.set_defaults(command=_or_dry_run(name, command), default_config=DEMO if name == "demo" else None)
         if name in ("difficulty", "eval", "serve"):
             sub.add_argument("checkpoint", help="folder of a model, or a checkpoint that holds one")
         sub.add_argument("settings", nargs="*", metavar="CONFIG.yaml key=value", help="a config file, then overrides")
-        sub.add_argument("--dry-run", action="store_true", help="print the resolved config and stop")
+        dry_run = f"print the resolved config{' and what it takes' if name in PLANNED else ''} and stop"
+        sub.add_argument("--dry-run", action="store_true", help=dry_run)
         if name == "train":
             sub.add_argument("--resume", action="store_true", help="go on from the run's newest checkpoint")
     _add_ask(commands, common)
@@ -226,11 +229,16 @@ def _add_tools(commands: Any, common: argparse.ArgumentParser) -> None:
     serve.set_defaults(command=_serve_tools)
 
 
-def _or_dry_run(command: Command) -> Command:
+def _or_dry_run(name: str, command: Command) -> Command:
     def run(args: argparse.Namespace) -> int | None:
         if not args.dry_run:
             return command(args)
-        print(to_yaml(_config(args)), end="")
+        config = _config(args)
+        print(to_yaml(config), end="")
+        if name in PLANNED:
+            from evals.preflight import print_plan
+
+            print_plan(config, "sft" if name == "sft" else "grpo")
         return 0
 
     return run

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+LEAST_STAGE = {"none": 0, "optimizer": 1, "all": 3}
+"""Lowest `ranks.zero_stage` that each `ranks.offload` needs."""
+
 
 @dataclass
 class LoraConfig:
@@ -61,6 +64,9 @@ class RanksConfig:
     rank 0. None takes shared memory, or the folder for temporary files where that is full."""
     step_timeout_s: float = 600.0
     """Deadline of one optimizer step, seconds."""
+    gpu_memory_gib: float | None = None
+    """Memory of each GPU of the cluster, GiB, that the plan of a run must fit into. None asks the cluster, and takes 80
+    where it has no GPU yet."""
 
 
 @dataclass

@@ -37,12 +37,13 @@ class RunFolder:
     arm: Path
 
     @classmethod
-    def of(cls, config: Config) -> "RunFolder":
-        """The folder of a config; made if it is not there, with the resolved config in the arm's own."""
+    def of(cls, config: Config, make: bool = True) -> "RunFolder":
+        """The folder of a config; with `make` made if it is not there, with the resolved config in the arm's own."""
         root = Path(config.runs_dir).absolute() / config.name
         arm = root / arm_of(config)
-        arm.mkdir(parents=True, exist_ok=True)
-        (arm / "config.yaml").write_text(to_yaml(config))
+        if make:
+            arm.mkdir(parents=True, exist_ok=True)
+            (arm / "config.yaml").write_text(to_yaml(config))
         data = Path(config.data_dir).absolute() if config.data_dir else root / "data"
         return cls(root, data, arm)
 

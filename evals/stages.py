@@ -14,6 +14,7 @@ from env.task import load_tasks
 from env.transcript import Trajectory
 from evals.evaluate import evaluate, evaluate_on
 from evals.folder import RunFolder, arm_of, with_arm
+from evals.preflight import require_room
 from evals.progress import stage
 from evals.score import Scores, score
 from evals.tasks import run_synth, start_ray
@@ -68,7 +69,13 @@ def first_model(config: Config, folder: RunFolder) -> Path:
 
 
 def run_sft_stage(config: Config) -> RunFolder:
-    """The cold start: the teacher plays, the student learns from what it got right."""
+    """The cold start: the teacher plays, the student learns from what it got right.
+
+    Raises:
+        PlanError: it cannot fit, told before anything is started.
+    """
+    if not RunFolder.of(config, make=False).sft.exists():
+        require_room(config, "sft", start_ray)
     folder = run_synth(config)
     model_dir = first_model(config, folder)
     if folder.sft.exists():
@@ -104,7 +111,12 @@ def run_train(config: Config, resume: bool = False) -> RunFolder:
     """SFT if it was not run, then GRPO, then the held-out questions; `resume` goes on from the newest checkpoint.
 
     The held-out episodes lie in `episodes/sft.jsonl` and `episodes/grpo.jsonl`.
+
+    Raises:
+        PlanError: a stage cannot fit, told before anything is started.
     """
+    if not RunFolder.of(config, make=False).policy.exists():
+        require_room(config, "grpo", start_ray)
     folder = run_sft_stage(config)
     if folder.policy.exists():
         return folder

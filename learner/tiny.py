@@ -5,9 +5,11 @@ Invariant: the folder is indistinguishable in kind from a released Qwen3-VL chec
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from configs.policy import TinyModelConfig
 
@@ -122,14 +124,35 @@ def _bpe(vocab_size: int, texts: Iterable[str]):
 
 
 def _model_config(config: TinyModelConfig, tokenizer):
+    ids = dict(zip(VISION_TOKENS, tokenizer.convert_tokens_to_ids(VISION_TOKENS), strict=True))
+    text_ids = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
+    vision_ids = {
+        "image_token_id": ids["<|image_pad|>"],
+        "video_token_id": ids["<|video_pad|>"],
+        "vision_start_token_id": ids["<|vision_start|>"],
+        "vision_end_token_id": ids["<|vision_end|>"],
+    }
+    return tiny_model_config(config, len(tokenizer), text_ids, vision_ids)
+
+
+def tiny_model_config(
+    config: TinyModelConfig,
+    vocab_size: int,
+    text_ids: Mapping[str, int | None] = MappingProxyType({}),
+    vision_ids: Mapping[str, int] = MappingProxyType({}),
+) -> Any:
+    """The `Qwen3VLConfig` of the sizes.
+
+    Args:
+        text_ids, vision_ids: special tokens of a tokenizer, by the config's names; its own where left out.
+    """
     from transformers import Qwen3VLConfig
 
     heads = config.hidden_size // HEAD_DIM
     third = HEAD_DIM // 2 // 3
-    ids = dict(zip(VISION_TOKENS, tokenizer.convert_tokens_to_ids(VISION_TOKENS), strict=True))
     return Qwen3VLConfig(
         text_config={
-            "vocab_size": len(tokenizer),
+            "vocab_size": vocab_size,
             "hidden_size": config.hidden_size,
             "intermediate_size": config.intermediate_size,
             "num_hidden_layers": config.layers,
@@ -144,10 +167,8 @@ def _model_config(config: TinyModelConfig, tokenizer):
                 "mrope_interleaved": True,
                 "mrope_section": [HEAD_DIM // 2 - 2 * third, third, third],
             },
-            "pad_token_id": tokenizer.pad_token_id,
-            "bos_token_id": None,
-            "eos_token_id": tokenizer.eos_token_id,
             "dtype": "float32",
+            **text_ids,
         },
         vision_config={
             "depth": config.vision_layers,
@@ -162,10 +183,7 @@ def _model_config(config: TinyModelConfig, tokenizer):
             "num_position_embeddings": POSITION_GRID**2,
             "deepstack_visual_indexes": [0],
         },
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=True,
         dtype="float32",
+        **vision_ids,
     )

@@ -15,7 +15,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from configs.run import Config
-from configs.training import LoraConfig
+from configs.training import LEAST_STAGE, LoraConfig
 from env.transcript import Trajectory
 from learner import grpo, weights
 from learner.rank import Rank
@@ -217,7 +217,7 @@ class RankGroup:
 def _check(config: Config, model_dir: str, reference_dir: str | None) -> None:
     """Raises ValueError where the settings of the ranks do not go together."""
     ranks, lora = config.ranks, config.ranks.lora
-    least = {"none": 0, "optimizer": 1, "all": 3}[ranks.offload]
+    least = LEAST_STAGE[ranks.offload]
     if ranks.zero_stage < least:
         raise ValueError(f"ranks.offload={ranks.offload} needs ranks.zero_stage >= {least}, not {ranks.zero_stage}")
     if lora.rank and reference_dir is not None and Path(reference_dir) != Path(model_dir):
