@@ -84,7 +84,7 @@ def _episode(chat: ChatFormat, video: Video, config: Config, task: int, rng: np.
     transcript.append_prompt(chat.prompt("Answer with the tools.", (*_labelled(seen), QUESTION)))
     for _ in range(rng.choice(CALLS)):
         transcript.append_turn(_turn(int(rng.integers(*CALL_TOKENS)), rng))
-        crop = start + rng.integers(0, TASK_S - CROP_S)
+        crop = start + rng.integers(0, int(TASK_S - CROP_S))
         seen = _clip(video, crop, crop + CROP_S, episode.crop_max_frames, episode.tool_max_pixels, config)
         transcript.append_prompt(chat.observation(_labelled(seen), transcript.ids))
     transcript.append_turn(_turn(int(rng.integers(*ANSWER_TOKENS)), rng))

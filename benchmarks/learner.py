@@ -14,7 +14,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -111,13 +111,17 @@ def step_times(size: Size, folder: Path, threads: int | None = None) -> dict[str
     taken: dict[str, list[float]] = {name: [] for name in rivals}
     for i, step in enumerate(steps):
         ray.get([actor.prepare.remote(step.trajectories, step.advantages) for actor in actors])
-        once = side_by_side({name: lambda _, run=run, i=i: run(i) for name, run in _turned(rivals, i)}, 1)
+        once = side_by_side({name: _of(run, i) for name, run in _turned(rivals, i)}, 1)
         for name in rivals if i >= WARM_UP else ():
             taken[name] += once[name]
     group.close()
     for actor in actors:
         ray.kill(actor)
     return _report(size, steps[WARM_UP:], taken)
+
+
+def _of(run: Callable[[int], Any], step: int) -> Callable[[int], Any]:
+    return lambda _: run(step)
 
 
 def _turned(rivals: dict[str, Any], i: int) -> list[tuple[str, Any]]:

@@ -6,6 +6,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -30,7 +31,7 @@ def side_by_side(rivals: Mapping[str, Callable[[int], Any]], repeats: int) -> di
     taken: dict[str, list[float]] = {name: [] for name in names}
     for repeat in range(repeats):
         for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
-            taken[name].append(seconds(lambda name=name, repeat=repeat: rivals[name](repeat)))
+            taken[name].append(seconds(partial(rivals[name], repeat)))
     return taken
 
 

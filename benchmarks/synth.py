@@ -14,7 +14,7 @@ import os
 import socket
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -102,7 +102,9 @@ def _filtered(folder: Path, config: EndpointConfig, count: int, repeat: int) -> 
         numbers = range(start, min(start + SHARD, count))
         records = [Record(f"r{i}", "bench", "v.mp4", _question(repeat, i), "yes") for i in numbers]
         write_records(shard_file(before, index), records)
-    worker = StageWorker(lambda: ModelTextFilter(Endpoint(config, folder / "answers")), before, after)
+    worker = StageWorker(
+        lambda: ModelTextFilter(Endpoint(config, folder / "answers", "synth.text_model")), before, after, "run"
+    )
     with ThreadPoolExecutor(AT_ONCE) as pool:
         rows = list(pool.map(worker, ({"shard": i, "error": ""} for i in range(len(shards)))))
     assert not any(row["error"] for row in rows), rows
@@ -141,14 +143,14 @@ def by_stage(folder: Path, videos: int) -> dict[str, float]:
     _source(config, folder, 1)
     speeds: dict[str, float] = {}
     for before, stage in zip(("source", *STAGES), STAGES, strict=False):
-        worker = StageWorker(partial(make_stage, stage, config, folder), folder / before, folder / stage)
+        worker = StageWorker(partial(make_stage, stage, config, folder), folder / before, folder / stage, "run")
         shards = len(list((folder / before).glob("*.jsonl")))
-        taken = seconds(lambda worker=worker, shards=shards: [worker({"shard": i, "error": ""}) for i in range(shards)])
+        taken = seconds(partial(_work, worker, shards))
         ended = [record for i in range(shards) for record in read_records(shard_file(folder / stage, i))]
         in_work = [record for record in ended if record.rejected_by in ("", stage)]
         speeds[stage] = round(len(in_work) / taken, 1)
     films = sorted((folder / "videos").glob("*.mp4"))
-    decoded = seconds(lambda: [_decode(film) for film in films])
+    decoded = seconds(partial(_decode, films))
     rows = [[stage, speed] for stage, speed in speeds.items()]
     table("Stages", ("", "records a second"), [*rows, ["(bare decoding, videos)", len(films) / decoded]])
     return speeds
@@ -190,7 +192,7 @@ def _seconds_a_video(folder: Path, videos: int, workers: int) -> dict[str, float
     rows = [{"shard": i, "error": ""} for i in range(shards)]
     taken = {}
     for before, stage in zip(("source", *STAGES), STAGES, strict=False):
-        args = partial(make_stage, stage, config, folder), folder / before, folder / stage
+        args = partial(make_stage, stage, config, folder), folder / before, folder / stage, "run"
         if stage not in HEAVY:
             done = list(map(StageWorker(*args), rows))
         else:
@@ -216,7 +218,7 @@ def memory_growth(folder: Path, made: Path, records: int) -> float:
         renamed = [dataclasses.replace(record, id=f"{record.id}-{index}-{i}") for i, record in enumerate(chosen)]
         write_records(shard_file(folder / "video", index), renamed)
     workers = [
-        StageWorker(partial(make_stage, stage, config, folder), folder / before, folder / stage)
+        StageWorker(partial(make_stage, stage, config, folder), folder / before, folder / stage, "run")
         for before, stage in (("video", "mask"), ("mask", "mark"))
     ]
     for index in range(records // shard):
@@ -246,10 +248,16 @@ def _source(config: Config, folder: Path, each: int) -> int:
     return len(shards)
 
 
-def _decode(path: Path) -> None:
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            frame.to_ndarray(format="rgb24")
+def _work(worker: StageWorker, shards: int) -> None:
+    for i in range(shards):
+        worker({"shard": i, "error": ""})
+
+
+def _decode(paths: Sequence[Path]) -> None:
+    for path in paths:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                frame.to_ndarray(format="rgb24")
 
 
 class _Echo:

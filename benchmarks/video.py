@@ -47,7 +47,7 @@ def wrong_frames(folder: Path, reads: int) -> dict[str, int]:
     names = [*films, *real_clips()]
     rng = np.random.default_rng(0)
     totals = dict.fromkeys(READERS, 0)
-    rows = []
+    rows: list[list[Any]] = []
     for name in names:
         path = films.get(name) or real_clips()[name]
         truth = _Truth(path, shows_number=name in films)
