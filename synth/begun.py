@@ -1,10 +1,11 @@
-"""With what settings the work in a folder was begun, kept beside its shards.
+"""With what settings and source the work in a folder was begun, kept beside its shards.
 
-Invariant: records that were made with other settings are never taken for those of the present ones. What changes no
-record (workers, addresses, prices, budgets, deadlines) does not count.
+Invariant: records that were made with other settings, or of a source that was edited since, are never taken for those
+of the present ones. What changes no record (workers, addresses, prices, budgets, deadlines) does not count.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ from synth.models.endpoint import deciding
 
 NOT_OF_THE_FILM = ("test_videos", "questions_per_video", "prompt_kinds", "choice_fraction")
 """Settings of the world that the stages do not read."""
+CONTENT = "the content of synth.source"
 TOLD = 3
 """Most differences that are told."""
 
@@ -37,7 +39,8 @@ def require_same(config: Config, work: Path, ended: bool = False) -> None:
     """Do nothing where nothing was begun, or with the same settings.
 
     Args:
-        ended: the work has ended; the seed, the world and the episodes may then be set otherwise, for training.
+        ended: the work has ended; the seed, the world and the episodes may then be set otherwise, for training, and
+            the source may be gone.
 
     Raises:
         SynthError: the folder is of other settings.
@@ -66,6 +69,7 @@ def settings(config: Config) -> dict[str, Any]:
     world = synth.source == "world"
     decides = {
         "synth.source": synth.source if world else os.path.abspath(synth.source),
+        CONTENT: None if world else content(Path(synth.source)),
         "synth.source_kind": synth.source_kind,
         "synth.video_root": synth.video_root and os.path.abspath(synth.video_root),
         "synth.licence": synth.licence,
@@ -90,6 +94,19 @@ def settings(config: Config) -> dict[str, Any]:
         for name in ("video_as", "fps", "max_frames", "max_pixels"):
             decides[f"synth.video_model.{name}"] = getattr(synth.video_model, name)
     return decides | _all("synth.masks", synth.masks, ("timeout_s",))
+
+
+def content(source: Path) -> str | None:
+    """What changes when a file is edited, or when a file of a folder comes, goes or gets another size. None where there
+    is neither."""
+    if source.is_dir():
+        files = sorted(path for path in source.rglob("*") if path.is_file())
+        listing = json.dumps([[str(path.relative_to(source)), path.stat().st_size] for path in files])
+        return f"{len(files)} files, {hashlib.sha256(listing.encode()).hexdigest()[:16]}"
+    if not source.is_file():
+        return None
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _answers(key: str, model: EndpointConfig) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from configs import Config, load_config
 from evals.tasks import run_synth
-from synth.begun import begin, require_same
+from synth.begun import begin, content, require_same
 from synth.errors import SynthError
 from synth.synthesis import STAGES_FOLDER
 
@@ -99,3 +99,30 @@ def test_a_command_refuses_what_another_source_began(source, ended, tmp_path):
     said = rf'synth.source was "/data/a.jsonl" and is {json.dumps(None if source == "null" else source)}'
     with pytest.raises(SynthError, match=rf"{said}.*choose another name, or start over by removing {data}$"):
         run_synth(changed)
+
+
+def test_a_source_that_was_edited_is_noticed_until_the_work_has_ended(tmp_path):
+    source, work = tmp_path / "a.jsonl", tmp_path / "work"
+    source.write_text("{}")
+    work.mkdir()
+    edited = load_config(None, [f"synth.source={source}"])
+    begin(edited, work)
+    begin(edited, work)
+    source.write_text("{ }")
+    with pytest.raises(SynthError, match=r"\(the content of synth.source was \"\w{16}\" and is \"\w{16}\"\)"):
+        begin(edited, work)
+    source.unlink()
+    require_same(edited, work, ended=True)
+
+
+def test_a_folder_is_as_it_was_while_its_files_are(tmp_path):
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "a.mp4").write_bytes(b"1234")
+    before = content(tmp_path)
+    assert before.startswith("1 files, ")
+    assert content(tmp_path) == before
+    (tmp_path / "b.mp4").write_bytes(b"1234")
+    assert content(tmp_path) != before
+    (tmp_path / "b.mp4").rename(tmp_path / "day" / "b.mp4")
+    assert content(tmp_path).startswith("2 files, ")
+    assert content(tmp_path / "none") is None
