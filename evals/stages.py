@@ -23,6 +23,8 @@ from learner.checkpoint import latest, prune, writing
 from learner.sft import run_sft
 from learner.tiny import build_tiny_model
 from learner.tracking import Tracker
+from synth.models.endpoint import SPENDING
+from synth.models.spending import spent
 from synth.teacher import corpus
 from synth.trajectories import caption_trajectories, save_trajectories, teacher_trajectories
 
@@ -82,11 +84,12 @@ def run_sft_stage(config: Config) -> RunFolder:
         return folder
     start_ray(config)
     if not folder.teacher.exists():
+        answers = folder.data / "answers"
         with stage(f"{arm_of(config)}: teacher's episodes"):
-            save_trajectories(
-                folder.teacher,
-                teacher_trajectories(config, load_tasks(folder.train), model_dir, folder.data / "answers"),
-            )
+            played = teacher_trajectories(config, load_tasks(folder.train), model_dir, answers)
+            save_trajectories(folder.teacher, played)
+        if config.teacher.player == "model":
+            print(spent(answers / SPENDING).told())
     lessons = load_trajectories(folder.teacher)
     _supervised(config, lessons, model_dir, folder.sft, folder.metrics, "sft")
     return folder

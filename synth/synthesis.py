@@ -33,14 +33,7 @@ class Synthesis:
 
     def told(self) -> str:
         """The retention, and what it took, in one line."""
-        if not (self.spent.paid or self.spent.cached):
-            return self.census.told()
-        price = f", {self.spent.usd:,.2f} US dollars" if self.spent.usd else ""
-        return (
-            f"{self.census.told()}; over all starts the models gave {self.spent.paid:,} replies "
-            f"({self.spent.prompt_tokens:,} tokens read, {self.spent.completion_tokens:,} written{price}), and "
-            f"{self.spent.cached:,} questions were answered by replies that were kept"
-        )
+        return "; ".join(filter(None, (self.census.told(), self.spent.told())))
 
 
 def synthesise(config: Config, folder: Path) -> Synthesis:

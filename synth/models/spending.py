@@ -34,6 +34,17 @@ class Usage:
         mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
         return Usage(*(a + b for a, b in zip(mine, theirs, strict=True)))
 
+    def told(self) -> str:
+        """In words; empty where nothing was asked."""
+        if not (self.paid or self.cached):
+            return ""
+        price = f", {self.usd:,.2f} US dollars" if self.usd else ""
+        return (
+            f"over all starts the models gave {self.paid:,} replies ({self.prompt_tokens:,} tokens read, "
+            f"{self.completion_tokens:,} written{price}), and {self.cached:,} questions were answered by replies that "
+            "were kept"
+        )
+
 
 class Spending:
     """The log of a folder. Thread-safe."""
