@@ -110,6 +110,12 @@ def _serve(args: argparse.Namespace) -> None:
     serve(config, str(model_dir), lambda url: print(f"serving {model_dir} at {url}  (Ctrl-C stops)", flush=True))
 
 
+def _export(args: argparse.Namespace) -> None:
+    from learner.export import export_checkpoint
+
+    print(f"model: {export_checkpoint(args.checkpoint, args.out, args.model)}")
+
+
 def _ask(args: argparse.Namespace) -> int:
     from rich.console import Console
 
@@ -189,6 +195,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         sub.add_argument("--dry-run", action="store_true", help=dry_run)
         if name == "train":
             sub.add_argument("--resume", action="store_true", help="go on from the run's newest checkpoint")
+    _add_export(commands, common)
     _add_ask(commands, common)
     _add_tools(commands, common)
     replay = commands.add_parser("replay", help="show an episode in the terminal", parents=[common])
@@ -203,6 +210,15 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     if rest:
         args.settings += rest
     return args
+
+
+def _add_export(commands: Any, common: argparse.ArgumentParser) -> None:
+    text = "make a Hugging Face model folder of a GRPO checkpoint"
+    export = commands.add_parser("export", help=text, description=text, parents=[common])
+    export.add_argument("checkpoint", help="a step-NNNNNN folder of a run's checkpoints")
+    export.add_argument("out", help="folder to write")
+    export.add_argument("--model", help="the model that the run began with, if it has moved")
+    export.set_defaults(command=_export)
 
 
 def _add_ask(commands: Any, common: argparse.ArgumentParser) -> None:

@@ -6,13 +6,14 @@ Invariant: every wait has a deadline, and what a dead or stalled engine leaves u
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable
-from typing import Any
+import uuid
+from collections.abc import Awaitable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 
 from actors.request import EngineError, EngineInfo, GenerationRequest, MissingFrames, WeightReport, frame_id
-from actors.vllm_thread import Abort, Close, Job, Load, VllmThread
+from actors.vllm_thread import Abort, Close, Job, Load, Transfer, VllmThread
 from configs.policy import EngineConfig, SamplingConfig
 from env.environment import VideoEnv
 from env.transcript import Transcript, Turn
@@ -29,6 +30,7 @@ class PolicyEngine:
     def __init__(self, config: EngineConfig, model_dir: str, version: int = 0, seed: int = 0):
         self._config = config
         self._model_dir = model_dir
+        self._life = uuid.uuid4().hex
         self._numbers = itertools.count()
         self._vllm = VllmThread(config, model_dir, version, seed)
 
@@ -45,7 +47,12 @@ class PolicyEngine:
             await asyncio.sleep(0.05)
         self._require_alive()
         return EngineInfo(
-            self._vllm.version, self._config.max_model_len, self._model_dir, round(self._vllm.start_seconds, 3)
+            self._vllm.version,
+            self._config.max_model_len,
+            self._model_dir,
+            round(self._vllm.start_seconds, 3),
+            self._life,
+            self._vllm.devices,
         )
 
     async def generate(self, request: GenerationRequest) -> Turn:
@@ -66,16 +73,36 @@ class PolicyEngine:
             self._vllm.queue.put(Abort(job.id))
             raise
 
-    async def load_weights(self, path: str, version: int) -> WeightReport:
+    async def load_weights(self, path: str, version: int, checksums: Mapping[str, int] | None = None) -> WeightReport:
         """Let the running turns finish, load the safetensors of a Hugging Face folder, forget every cached state. A
         folder that holds a LoRA adapter is loaded beside the weights that the engine was started with.
 
+        Args:
+            checksums: of every tensor (`actors.checksum`), in the engine's dtype; None leaves the check out, and so
+                does an adapter.
+
         Raises:
-            EngineError: the folder holds other tensors than this model's, or the load missed its deadline.
+            EngineError: the folder holds other tensors than this model's, or the load missed its deadline; or, and
+                then the engine is dead, the weights that vLLM holds are not those of the checksums.
         """
         await self.ready()
-        load = Load(str(path), version, asyncio.get_running_loop().create_future())
+        load = Load(str(path), version, asyncio.get_running_loop().create_future(), checksums)
         report: WeightReport = await self._finish(load, f"loading policy version {version}")
+        return report
+
+    async def transfer_weights(
+        self, step: Literal["join", "start", "receive", "finish"], version: int, *arguments: Any
+    ) -> WeightReport:
+        """One step of vLLM's own weight transfer (`actors.weight_update`), by which policy `version` comes.
+
+        `start` lets the running turns finish, and requests wait until `finish`.
+
+        Raises:
+            EngineError: the step failed or missed its deadline; the engine is dead.
+        """
+        await self.ready()
+        transfer = Transfer(step, arguments, version, asyncio.get_running_loop().create_future())
+        report: WeightReport = await self._finish(transfer, f"the {step} of policy version {version}")
         return report
 
     async def stats(self) -> dict[str, Any]:
@@ -95,7 +122,7 @@ class PolicyEngine:
         self._vllm.queue.put(Close())
         self._vllm.thread.join(timeout=30)
 
-    async def _finish(self, item: Job | Load, what: str) -> Any:
+    async def _finish(self, item: Job | Load | Transfer, what: str) -> Any:
         self._vllm.queue.put(item)
         self._require_alive()
         timeout_s = self._config.request_timeout_s
@@ -109,6 +136,8 @@ class PolicyEngine:
         if vllm.death is not None:
             raise vllm.death
         stalled_s = time.monotonic() - vllm.beat
+        if vllm.updating and stalled_s > self._config.request_timeout_s:
+            raise EngineError(f"engine: a weight update has not gone on for {stalled_s:.0f} s")
         if vllm.running and stalled_s > self._config.request_timeout_s:
             raise EngineError(f"engine: no step finished for {stalled_s:.0f} s with {len(vllm.running)} requests")
 

@@ -50,6 +50,10 @@ class EngineInfo:
     max_model_len: int
     model_dir: str
     start_seconds: float
+    life: str = ""
+    """Another one each time that the engine's process starts."""
+    devices: tuple[str, ...] = ()
+    """UUIDs of its GPUs; empty on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class WeightReport:
 
     version: int
     seconds: float
+    checked: int = 0
+    """Parameters whose checksums were found to be those that the learner sent."""
 
 
 def unexpanded(ids: np.ndarray, media: Sequence[Media]) -> list[int]:

@@ -1,7 +1,7 @@
-"""How vLLM is set up and loaded: its environment, its arguments, its weights.
+"""How vLLM is set up: its environment, its arguments, the weights that fit it.
 
 Invariant: a folder whose tensors are not this model's is refused before anything is overwritten
-(`require_same_model`), and after a load the engine computes with nothing but the new weights (`load_weights`).
+(`require_same_model`).
 """
 
 import os
@@ -43,23 +43,14 @@ def start_vllm(config: EngineConfig, model_dir: str, seed: int) -> Any:
     return LLMEngine.from_engine_args(EngineArgs(**engine_args(config, model_dir, seed)))
 
 
-def load_weights(engine: Any, path: str, model_dir: str, on_cpu: bool) -> None:
-    """Load a folder's safetensors in place and forget every state that came from the old weights.
-
-    Args:
-        model_dir: the folder that the engine was started from.
+def forget_states(engine: Any) -> None:
+    """Drop what was computed with the weights: the states of prompts and the features of frames.
 
     Raises:
-        EngineError: a cached state could not be dropped; the engine is not to be used any more.
+        EngineError: they were not dropped.
     """
-    engine.collective_rpc("reload_weights", kwargs={"weights_path": path})
-    if on_cpu:
-        engine.apply_model(repack_output_head)
-    # vLLM reads the image processor from the folder that it last loaded; a folder of weights alone has none.
-    engine.model_config.model = model_dir
     if not engine.reset_prefix_cache():
         raise EngineError("vLLM kept its prefix cache, which holds states of the old weights")
-    engine.reset_mm_cache()
     engine.reset_encoder_cache()
 
 
@@ -135,16 +126,6 @@ def load_adapter(engine: Any, path: str, number: int) -> Any:
     if not loaded:
         raise EngineError(f"{path}: vLLM did not take this adapter")
     return request
-
-
-def repack_output_head(model: Any) -> None:
-    """On the CPU vLLM multiplies with a packed copy of the output head, which a reload (0.32) leaves as it was where
-    the head is tied to the embeddings; pack it anew."""
-    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
-
-    for module in model.modules():
-        if isinstance(module, ParallelLMHead):
-            module.quant_method.process_weights_after_loading(module)
 
 
 def require_same_model(path: str, tensors: dict[str, tuple[int, ...]]) -> None:

@@ -1,8 +1,9 @@
 """The one thread that owns vLLM: it admits requests, steps the engine, loads weights.
 
 Invariants:
-- Requests and weight loads pass through one queue, in order, and a load waits until every running request has
-  finished (`_admit`): a turn is sampled by exactly one policy version.
+- Requests and weight updates pass through one queue, in order; an update waits until every running request has
+  finished, and requests that come between its steps wait for its end (`_admit`): a turn is sampled by exactly one
+  policy version.
 - The ids that vLLM saw are the ids that the caller holds, compared on every request (`_turn`).
 - A banned id is never sampled: its logit is lowered by `BAN_BIAS`, and the reported logprobs are a log-softmax after
   that, which equals one with the banned logits at minus infinity within float32.
@@ -12,10 +13,11 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,12 +25,13 @@ from actors.request import EngineError, GenerationRequest, MissingFrames, Weight
 from actors.vllm_setup import (
     ADAPTER_CONFIG,
     BAN_BIAS,
+    forget_states,
     load_adapter,
-    load_weights,
     require_same_model,
     start_vllm,
     tensor_shapes,
 )
+from actors.weight_update import WeightUpdate
 from configs.policy import EngineConfig
 from env.transcript import Turn
 
@@ -51,6 +54,26 @@ class Load:
     path: str
     version: int
     future: "asyncio.Future[WeightReport]"
+    checksums: Mapping[str, int] | None = None
+
+    def run(self, update: WeightUpdate) -> int:
+        """Load; returns the parameters whose checksums were compared."""
+        return update.reload(self.path, self.checksums)
+
+
+@dataclass(eq=False)
+class Transfer:
+    """A step of vLLM's own weight transfer and the future that it resolves."""
+
+    step: Literal["join", "start", "receive", "finish"]
+    arguments: tuple[Any, ...]
+    version: int
+    """Policy version that the engine holds after the last step."""
+    future: "asyncio.Future[WeightReport]"
+
+    def run(self, update: WeightUpdate) -> int:
+        """Take the step; returns the parameters whose checksums were compared."""
+        return getattr(update, self.step)(*self.arguments) or 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +85,9 @@ class Abort:
 
 class Close:
     """The last item of the queue."""
+
+
+Item = Job | Load | Transfer
 
 
 @dataclass
@@ -85,8 +111,10 @@ class VllmThread:
 
     def __init__(self, config: EngineConfig, model_dir: str, version: int, seed: int):
         self._config, self._model_dir, self._seed = config, model_dir, seed
-        self.queue: queue.SimpleQueue[Job | Load | Abort | Close] = queue.SimpleQueue()
-        self._head: Job | Load | None = None
+        self.queue: queue.SimpleQueue[Item | Abort | Close] = queue.SimpleQueue()
+        self._head: Item | None = None
+        self._held: deque[Job] = deque()
+        """Requests that came during a weight update."""
         self.running: dict[str, Job] = {}
         self.counts = Counts()
         self._adapter: Any = None
@@ -98,6 +126,9 @@ class VllmThread:
         self.death: EngineError | None = None
         self.beat = time.monotonic()
         """When the last step began."""
+        self.updating = False
+        """Whether a weight update has begun and not ended."""
+        self.devices: tuple[str, ...] = ()
         self.thread = threading.Thread(target=self._run, name="vllm", daemon=True)
         self.thread.start()
 
@@ -118,20 +149,30 @@ class VllmThread:
 
         self._chat = ChatFormat.from_pretrained(self._model_dir)
         self._tensors = tensor_shapes(self._model_dir)
+        self._weights = WeightUpdate(self._engine, self._model_dir, self._config.gpus_per_engine)
+        self.devices = gpu_uuids(self._engine) if self._config.gpus_per_engine else ()
         self.start_seconds = time.monotonic() - started
 
     def _admit(self) -> bool:
         """Take what waits in the queue, blocking while there is nothing to step; False once closed.
 
-        A weight load at the head holds everything behind it until the running turns are done.
+        A weight update at the head, or anything where the engine is to be deterministic, holds everything behind it
+        until the running turns are done.
         """
+        alone = self._config.deterministic
         while True:
-            if isinstance(self._head, Load) and self.running:
+            if self.running and (isinstance(self._head, Load | Transfer) or (alone and (self._head or self._held))):
                 return True
             if self._head is not None:
                 head, self._head = self._head, None
-                if not head.future.done():
-                    self._load(head) if isinstance(head, Load) else self._add(head)
+                if isinstance(head, Job):
+                    self._held.append(head)
+                elif not head.future.done():
+                    self._update(head)
+            while self._held and not self.updating and not (alone and self.running):
+                job = self._held.popleft()
+                if not job.future.done():
+                    self._add(job)
             try:
                 item = self.queue.get(block=not self.running)
             except queue.Empty:
@@ -157,6 +198,8 @@ class VllmThread:
         try:
             if request.min_version > self.version:
                 raise EngineError(f"engine: holds policy version {self.version}, not {request.min_version}")
+            if self._config.deterministic:
+                forget_states(self._engine)
             self._engine.add_request(job.id, self._prompt(request), self._sampling(request), lora_request=self._adapter)
         except (EngineError, ValueError) as error:
             _resolve(job.future, error=error if isinstance(error, EngineError) else _refusal(error))
@@ -223,34 +266,52 @@ class VllmThread:
             ids, logprobs, completion.text, "stop" if completion.finish_reason == "stop" else "length", job.version
         )
 
-    def _load(self, load: Load) -> None:
-        started = time.monotonic()
-        whole = not (Path(load.path) / ADAPTER_CONFIG).exists()
+    def _update(self, item: Load | Transfer) -> None:
+        """One step of a weight update. One that fails ends the engine: its weights may be neither old nor new, but for
+        an adapter, which is loaded beside them."""
+        started = self.beat = time.monotonic()
+        adapter = isinstance(item, Load) and (Path(item.path) / ADAPTER_CONFIG).exists()
         try:
-            if whole:
-                require_same_model(load.path, self._tensors)
-            else:
-                self._adapter = load_adapter(self._engine, load.path, self.counts.weight_loads + 1)
+            if isinstance(item, Load) and adapter:
+                self._adapter = load_adapter(self._engine, item.path, self.counts.weight_loads + 1)
+            elif isinstance(item, Load):
+                require_same_model(item.path, self._tensors)
         except EngineError as error:
-            _resolve(load.future, error=error)
+            _resolve(item.future, error=error)
             return
-        if whole:
-            load_weights(self._engine, load.path, self._model_dir, on_cpu=self._config.gpus_per_engine == 0)
-        self.version = load.version
-        self.counts.weight_loads += 1
-        _resolve(load.future, WeightReport(load.version, time.monotonic() - started))
+        try:
+            checked = 0 if adapter else item.run(self._weights)
+        except Exception as error:  # what ended it is told to who asked, then to every other waiter
+            _resolve(item.future, error=EngineError(f"engine: died in a weight update ({sentence(error)})"))
+            raise
+        self.updating = self._weights.open
+        if isinstance(item, Load) or item.step == "finish":
+            self.version = item.version
+            self.counts.weight_loads += 1
+        _resolve(item.future, WeightReport(self.version, time.monotonic() - started, checked))
 
     def _die(self, death: EngineError) -> None:
         self.death = death
         self.started.set()
-        waiting: list[Job | Load] = [*self.running.values(), *([self._head] if self._head else [])]
+        waiting: list[Item] = [*self.running.values(), *self._held, *([self._head] if self._head else [])]
         self.running.clear()
         while not self.queue.empty():
             item = self.queue.get()
-            if isinstance(item, Job | Load):
+            if isinstance(item, Job | Load | Transfer):
                 waiting.append(item)
         for item in waiting:
             _resolve(item.future, error=death)
+
+
+def gpu_uuids(engine: Any) -> tuple[str, ...]:
+    """UUIDs of the GPUs that an `LLMEngine` computes on."""
+
+    def uuid(worker: Any) -> str:
+        import torch
+
+        return str(torch.cuda.get_device_properties(worker.device).uuid)
+
+    return tuple(engine.collective_rpc(uuid))
 
 
 def _refusal(error: ValueError) -> EngineError:

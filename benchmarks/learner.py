@@ -25,6 +25,7 @@ import ray
 
 from benchmarks.bare_pytorch import BarePytorch
 from benchmarks.episodes import Step, film, make_steps
+from benchmarks.learner_publish import publish_over_copy
 from benchmarks.measure import CONSOLE, finish, ratio, side_by_side, table
 from benchmarks.trl_step import TrlStep, installed
 from configs import Config, load_config
@@ -79,9 +80,10 @@ def main() -> None:
     for size in QUICK if quick else FULL:
         with tempfile.TemporaryDirectory(prefix="videoseeker-benchmark-") as folder:
             speeds[size.name] = step_times(size, Path(folder), threads)
+    published = publish_over_copy(5 if quick else 11, quick)
     ray.shutdown()
     memory = peak_memory(LENGTHS[:3] if quick else LENGTHS)
-    ratios = dict(next(iter(speeds.values()))["ratios"])
+    ratios = {**next(iter(speeds.values()))["ratios"], **published}
     figures = {"by_model": speeds, **memory}
     finish("learner", ratios, figures)
 

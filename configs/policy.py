@@ -75,6 +75,10 @@ class EngineConfig:
     """Deadline for an engine to come up, seconds."""
     request_timeout_s: float = 120.0
     """Deadline of one generation, seconds."""
+    deterministic: bool = False
+    """Sample one turn at a time, with empty caches, so that its bits depend on nothing but the weights and the request:
+    a batch's other members and what was sampled before change the last bits of a sum. Many times slower, and a turn
+    that waits for others has no more than `request_timeout_s` either."""
 
 
 @dataclass

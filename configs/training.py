@@ -59,9 +59,16 @@ class RanksConfig:
     """Recompute activations in the backward pass to save memory."""
     frame_cache_mib: int = 1024
     """Decoded frames that a rank keeps, so that rollouts of one task and later epochs decode them once, MiB."""
+    transport: Literal["auto", "file", "shared_memory", "nccl", "ipc"] = "auto"
+    """How engines get new weights: a safetensors file on disk or in shared memory, or vLLM's own weight transfer, by
+    packed NCCL broadcast or by CUDA IPC. auto takes the file if `weights_dir` is set; between GPUs ipc where all
+    engines are on the ranks' own, else nccl; and shared memory, or a file where that is short, in all other cases."""
     weights_dir: str | None = None
-    """Folder through which engines get new weights; one that all nodes share where engines run on other nodes than
-    rank 0. None takes shared memory, or the folder for temporary files where that is full."""
+    """Folder of the file; one that all nodes share where engines run on other nodes than rank 0. None takes the folder
+    for temporary files."""
+    bucket_mib: int = 512
+    """Most weights that ZeRO-3 ranks gather, or that vLLM's weight transfer packs, at once, MiB; a larger tensor goes
+    alone."""
     step_timeout_s: float = 600.0
     """Deadline of one optimizer step, seconds."""
     gpu_memory_gib: float | None = None
@@ -83,6 +90,8 @@ class SftConfig:
     """Share of the steps spent warming up (paper, training details)."""
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
+    checkpoint_every: int = 100
+    """Steps between checkpoints, from the newest of which an interrupted stage goes on; gone once it has ended."""
 
 
 @dataclass
@@ -177,3 +186,10 @@ class GrpoConfig:
     """Steps between checkpoints; the last step always makes one."""
     keep_checkpoints: int = 2
     """Newest checkpoints kept."""
+    best_metric: str = "accuracy"
+    """Metric of the steps by whose mean, since the checkpoint before, the best checkpoint is kept besides the newest.
+    The highest is best, with a leading minus the lowest; empty keeps only the newest."""
+    async_checkpoints: bool = True
+    """Write checkpoints while the next step runs, from a copy in host memory; the last step's is waited for."""
+    max_rebuilds: int = 2
+    """Times in a run that ranks which died or hang are replaced, and the run goes on from its newest checkpoint."""

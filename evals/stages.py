@@ -5,7 +5,10 @@ Invariant: a stage whose output is there is not run again, so a command that was
 
 import dataclasses
 import json
+import logging
+import shutil
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +18,22 @@ from env.transcript import Trajectory
 from evals.evaluate import evaluate, evaluate_on
 from evals.folder import RunFolder, arm_of, with_arm
 from evals.preflight import require_room
-from evals.progress import stage
+from evals.progress import StageBar, stage
 from evals.score import Scores, score
 from evals.tasks import run_synth, start_ray
 from learner.algorithm import GRPO, GRPOConfig
-from learner.checkpoint import latest, prune, writing
+from learner.checkpoint import latest, step_of
+from learner.saving import Saver
 from learner.sft import run_sft
 from learner.tiny import build_tiny_model
 from learner.tracking import Tracker
+from learner.worker import RanksError
 from synth.models.endpoint import SPENDING
 from synth.models.spending import spent
 from synth.teacher import corpus
 from synth.trajectories import caption_trajectories, save_trajectories, teacher_trajectories
 
+_log = logging.getLogger(__name__)
 SHOWN = ("reward", "accuracy", "tool_calls", "kl", "loss")
 """Figures beside the progress bar."""
 CORPUS_TASKS = 800
@@ -96,7 +102,9 @@ def run_sft_stage(config: Config) -> RunFolder:
 
 
 def _supervised(config: Config, lessons: list[Trajectory], source: Path, out: Path, log: Path, name: str) -> None:
-    log.unlink(missing_ok=True)
+    checkpoints = out.with_name(f"{out.name}.checkpoints")
+    newest = latest(checkpoints)
+    _forget_rows(log, name, after=0 if newest is None else step_of(newest))
     with (
         Tracker(config.tracking, f"{config.name}/{arm_of(config)}/{name}", dataclasses.asdict(config)) as tracker,
         stage(f"{arm_of(config)}: {name}", config.sft.steps) as bar,
@@ -107,7 +115,8 @@ def _supervised(config: Config, lessons: list[Trajectory], source: Path, out: Pa
             rows.write(step, metrics)
             bar.step(step, {key: metrics[key] for key in SHOWN if key in metrics})
 
-        run_sft(config, lessons, source, out, on_step)
+        run_sft(config, lessons, source, out, on_step, checkpoints)
+    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def run_train(config: Config, resume: bool = False) -> RunFolder:
@@ -134,7 +143,7 @@ def run_train(config: Config, resume: bool = False) -> RunFolder:
         try:
             if newest is not None:
                 algorithm.restore_from_path(str(newest))
-            _forget_rows(folder.metrics, after=algorithm.training_iteration)
+            _forget_rows(folder.metrics, "grpo", after=algorithm.training_iteration)
             if not folder.episodes("sft").exists() and algorithm.version == 0:
                 _held_out(config, algorithm, folder, "sft")
             _optimize(config, algorithm, folder, tracker)
@@ -146,27 +155,45 @@ def run_train(config: Config, resume: bool = False) -> RunFolder:
 
 
 def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, tracker: Tracker) -> None:
-    """GRPO steps up to `grpo.steps`, with checkpoints on the way."""
+    """GRPO steps up to `grpo.steps`, with checkpoints on the way; ranks that died are replaced."""
+    grpo = config.grpo
     rows = MetricsLog(folder.metrics, "grpo", tracker)
-    with stage(f"{arm_of(config)}: grpo", config.grpo.steps) as bar:
-        while algorithm.training_iteration < config.grpo.steps:
-            metrics: dict[str, Any] = algorithm.train()["grpo"]
-            step = algorithm.training_iteration
-            rows.write(step, metrics)
-            bar.step(step, {key: metrics[key] for key in SHOWN if key in metrics})
-            if step % config.grpo.checkpoint_every and step != config.grpo.steps:
-                continue
-            with writing(folder.checkpoints, step) as partial:
-                algorithm.save_to_path(str(partial))
-            prune(folder.checkpoints, config.grpo.keep_checkpoints)
-            played = [episode for group in algorithm.groups for episode in group.trajectories]
-            tracker.episodes(step, played[:: max(1, len(played) // config.tracking.sample_episodes)])
+    saver = Saver(folder.checkpoints, grpo.keep_checkpoints, grpo.best_metric, config.ranks.step_timeout_s)
+    with stage(f"{arm_of(config)}: grpo", grpo.steps) as bar, closing(saver):
+        while algorithm.training_iteration < grpo.steps:
+            try:
+                _step(config, algorithm, rows, saver, tracker, bar)
+            except RanksError as error:
+                if error.refused or algorithm.rebuilt_ranks >= grpo.max_rebuilds:
+                    raise
+                saver.reset()
+                newest = latest(folder.checkpoints)
+                from_where = "the start" if newest is None else newest.name
+                _log.warning("%s; other ranks go on from %s", error, from_where)
+                algorithm.rebuild_ranks(newest)
+                _forget_rows(folder.metrics, "grpo", after=algorithm.training_iteration)
 
 
-def _forget_rows(path: Path, after: int) -> None:
-    """Drop the GRPO rows of steps that will be run again."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    kept = [row for row in rows if row["stage"] != "grpo" or row["step"] <= after]
+def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, tracker: Tracker, bar: StageBar) -> None:
+    """One GRPO step, and its checkpoint where one is due."""
+    grpo = config.grpo
+    metrics: dict[str, Any] = algorithm.train()["grpo"]
+    step = algorithm.training_iteration
+    saver.observe(metrics)
+    rows.write(step, {**metrics, "failed_checkpoints": float(saver.failed)})
+    bar.step(step, {key: metrics[key] for key in SHOWN if key in metrics})
+    last = step == grpo.steps
+    if step % grpo.checkpoint_every and not last:
+        return
+    saver.save(step, algorithm.start_save, block=last or not grpo.async_checkpoints)
+    played = [episode for group in algorithm.groups for episode in group.trajectories]
+    tracker.episodes(step, played[:: max(1, len(played) // max(1, config.tracking.sample_episodes))])
+
+
+def _forget_rows(path: Path, stage_name: str, after: int) -> None:
+    """Drop a stage's rows of steps that will be run again."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    kept = [row for row in rows if row["stage"] != stage_name or row["step"] <= after]
     partial = path.with_suffix(".partial")
     partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
     partial.replace(path)

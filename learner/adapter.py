@@ -1,10 +1,11 @@
 """The tensors of a model with a LoRA adapter (arXiv 2106.09685), on their way out.
 
-Invariant: what leaves has the names that others expect: `merged` those of the Hugging Face model, with the adapter's
-W + alpha / r * B A in place of W; `write_adapter` those of PEFT.
+Invariant: what leaves has the names that others expect: those of the Hugging Face model, with the adapter's
+W + alpha / r * B A in place of W (`merged`), or those of PEFT (`write_adapter`).
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,16 +19,35 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 """Files of an adapter's folder."""
 
 
+def is_part(name: str) -> bool:
+    """Whether a parameter of this name is an adapter's."""
+    return A in name or B in name
+
+
+def plain_name(name: str) -> str:
+    """The Hugging Face model's name of a parameter."""
+    return name.replace(BASE, ".")
+
+
+def product_of(name: str) -> tuple[str, ...]:
+    """The names of the A and B that are to be merged into the parameter of this name; none for most."""
+    return (name.replace(BASE, A), name.replace(BASE, B)) if BASE in name and name.endswith(".weight") else ()
+
+
+def merge(weight: torch.Tensor, product: Sequence[torch.Tensor], scale: float) -> torch.Tensor:
+    """The weight with the product of an adapter's A and B in it. The sum is taken in float32."""
+    a, b = product
+    return (weight.float() + scale * (b.float() @ a.float())).to(weight.dtype)
+
+
 def merged(tensors: dict[str, torch.Tensor], lora: LoraConfig) -> dict[str, torch.Tensor]:
-    """The model's tensors with the adapter in them. The sum is taken in float32."""
+    """The model's tensors with the adapter in them."""
     whole = {}
     for name, tensor in tensors.items():
-        if A in name or B in name:
+        if is_part(name):
             continue
-        if BASE in name and name.endswith(".weight"):
-            a, b = (tensors[name.replace(BASE, part)].float() for part in (A, B))
-            tensor = (tensor.float() + lora.alpha / lora.rank * (b @ a)).to(tensor.dtype)
-        whole[name.replace(BASE, ".")] = tensor
+        product = [tensors[other] for other in product_of(name)]
+        whole[plain_name(name)] = merge(tensor, product, lora.alpha / lora.rank) if product else tensor
     return whole
 
 
@@ -35,7 +55,7 @@ def write_adapter(tensors: dict[str, torch.Tensor], lora: LoraConfig, model_dir:
     """Write the adapter alone into an existing folder, for `peft.PeftModel.from_pretrained` and vLLM."""
     from safetensors.torch import save_file
 
-    own = {name.replace(".default.", "."): tensor for name, tensor in tensors.items() if A in name or B in name}
+    own = {name.replace(".default.", "."): tensor for name, tensor in tensors.items() if is_part(name)}
     layers = sorted({name.rpartition(".lora_")[0] for name in own})
     config = {
         "peft_type": "LORA",

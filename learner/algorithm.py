@@ -4,11 +4,12 @@ RLlib is the control plane: configuration, fault-tolerant env runners, metrics, 
 connectors and learners are not used; the update runs on our DeepSpeed ranks.
 
 Invariant: a checkpoint and the code determine what comes next. Tasks and seeds follow from the numbers in the ledger,
-the ranks save model, optimizer and their own random state, and nothing else draws random numbers.
+the ranks save model, optimizer and their own random state, and nothing else draws random numbers. It is so bit for bit
+with `engine.deterministic` and no staleness; else the last bits of a logprob depend on what the engine samples beside.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,12 @@ from configs import Config
 from env.chat import ChatFormat
 from env.task import load_tasks
 from learner.consistency import require_consistent
+from learner.layout import RANKS_FOLDER
 from learner.ledger import GroupLedger
 from learner.rollouts import Rollouts
 from learner.selection import TrainingBatch, cut_batch, judge_group, rollout_metrics, sift
 from learner.weights import PublishError
 from learner.worker import RankGroup
-
-RANKS_FOLDER = "ranks"
-"""Folder of a checkpoint that holds model, optimizer, scheduler and random state."""
 
 
 class TrainingStopped(RuntimeError):
@@ -102,6 +101,8 @@ class GRPO(Algorithm):
 
     groups: list[PlayedGroup]
     """The groups of the last step, for logs and replay."""
+    rebuilt_ranks: int
+    """Times that the ranks were replaced."""
 
     @classmethod
     def get_default_config(cls) -> GRPOConfig:
@@ -118,6 +119,7 @@ class GRPO(Algorithm):
         ChatFormat.from_pretrained(self.config.model_dir).check(run.episode)
         self.version = 0
         self.groups = []
+        self.rebuilt_ranks = 0
         self.engines = Engines(run.engine, self.config.model_dir, run.seed)
         self.ranks = RankGroup(run, self.config.model_dir, self.config.reference_dir)
         self.env_runner_group = EnvRunnerGroup(
@@ -132,6 +134,7 @@ class GRPO(Algorithm):
         self.engines.wait()
         ledger = GroupLedger(load_tasks(self.config.tasks_file), run.seed, run.grpo.group_size)
         self.rollouts = Rollouts(run.grpo, ledger, self.env_runner_group, self.engines, self._publish_to, self._teaches)
+        self._first_state = self.get_state()
 
     def _teaches(self, group: PlayedGroup) -> bool:
         """Whether dynamic sampling counts a group."""
@@ -219,6 +222,7 @@ class GRPO(Algorithm):
             "retried_groups": float(self.rollouts.ledger.retried),
             "skipped_groups": float(len(self.rollouts.ledger.skipped)),
             "revived_engines": float(self.rollouts.revived),
+            "rebuilt_ranks": float(self.rebuilt_ranks),
             **{f"{phase}_seconds": value for phase, value in seconds.items()},
             "rollout_tokens_per_s": sampled / max(1e-9, seconds["rollout"]),
             "learner_tokens_per_s": learned.get("tokens", 0.0) / max(1e-9, seconds["update"]),
@@ -254,10 +258,30 @@ class GRPO(Algorithm):
         self.ranks.save(str(Path(folder) / RANKS_FOLDER))
         return folder
 
+    def start_save(self, path: Path) -> Callable[[], None]:
+        """As `save_to_path`, but the ranks write what they hold now while the next step runs.
+
+        Returns:
+            What waits until all is written; see `RankGroup.start_save`.
+        """
+        return self.ranks.start_save(Path(super().save_to_path(str(path))) / RANKS_FOLDER)
+
     def restore_from_path(self, path: Any, *_: Any, **__: Any) -> None:
         """Load what `save_to_path` wrote and bring the engines to it."""
         super(Algorithm, self).restore_from_path(path)
         self.ranks.load(str(Path(path) / RANKS_FOLDER))
+        self._publish()
+
+    def rebuild_ranks(self, checkpoint: str | Path | None) -> None:
+        """After a `RanksError`: start ranks anew, and go back to a checkpoint, or with None to the start."""
+        self.ranks.close()
+        self.rollouts.abandon()
+        self.ranks = RankGroup(self.config.run, self.config.model_dir, self.config.reference_dir)
+        self.rebuilt_ranks += 1
+        if checkpoint is not None:
+            self.restore_from_path(str(checkpoint))
+            return
+        self.set_state(self._first_state)
         self._publish()
 
     def cleanup(self) -> None:

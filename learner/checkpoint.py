@@ -29,11 +29,22 @@ def writing(directory: str | Path, step: int, facts: Mapping[str, Any] | None = 
     Args:
         facts: JSON values, kept in the manifest.
     """
-    final = Path(directory) / f"step-{step:06d}"
-    partial = final.with_name(final.name + _PARTIAL)
+    partial = begin(directory, step)
+    yield partial
+    commit(partial, step, facts)
+
+
+def begin(directory: str | Path, step: int) -> Path:
+    """An empty folder to fill, for `commit` to rename."""
+    partial = Path(directory) / f"step-{step:06d}{_PARTIAL}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    yield partial
+    return partial
+
+
+def commit(partial: Path, step: int, facts: Mapping[str, Any] | None = None) -> Path:
+    """Make what `begin` gave and was filled since a checkpoint; its path."""
+    final = partial.with_name(partial.name.removesuffix(_PARTIAL))
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     sizes = {str(path.relative_to(partial)): path.stat().st_size for path in files}
     manifest = partial / MANIFEST
@@ -44,6 +55,7 @@ def writing(directory: str | Path, step: int, facts: Mapping[str, Any] | None = 
         shutil.rmtree(final)
     partial.rename(final)
     _flush(final.parent)
+    return final
 
 
 def latest(directory: str | Path) -> Path | None:
@@ -55,6 +67,11 @@ def latest(directory: str | Path) -> Path | None:
             continue
         return path
     return None
+
+
+def step_of(path: str | Path) -> int:
+    """The step of a whole checkpoint."""
+    return int(read_manifest(path)["step"])
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
@@ -76,10 +93,31 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     return manifest
 
 
-def prune(directory: str | Path, keep: int) -> list[Path]:
-    """Remove all but the `keep` newest checkpoints, and what crashes left behind; the removed folders."""
+def best(directory: str | Path, metric: str) -> Path | None:
+    """The whole checkpoint whose manifest has the highest `metric`, the newest of equals; None without one.
+
+    Args:
+        metric: a key of the fact `metrics`, which maps names to floats; with a leading minus the lowest is best.
+    """
+    name, sign = metric.removeprefix("-"), -1.0 if metric.startswith("-") else 1.0
+    scores = []
+    for step, path in _steps(directory):
+        try:
+            score = read_manifest(path).get("metrics", {}).get(name)
+        except CheckpointError:
+            continue
+        if score is not None:
+            scores.append((sign * score, step, path))
+    return max(scores)[-1] if scores else None
+
+
+def prune(directory: str | Path, keep: int, metric: str = "") -> list[Path]:
+    """Remove all checkpoints but the `keep` newest and the `best` by `metric`, and what crashes left behind; the
+    removed folders."""
     old = [path for _, path in sorted(_steps(directory))]
-    removed = old[: max(0, len(old) - keep)] + sorted(Path(directory).glob(f"step-*{_PARTIAL}"))
+    champion = best(directory, metric) if metric else None
+    removed = [path for path in old[: max(0, len(old) - keep)] if path != champion]
+    removed += sorted(Path(directory).glob(f"step-*{_PARTIAL}"))
     for path in removed:
         shutil.rmtree(path)
     return removed

@@ -1,10 +1,14 @@
-"""Which settings of a GRPO run go together.
+"""Which settings of a run go together.
 
 Invariant: a setting that would do nothing, or something else than it says, beside the others is refused before
 anything starts.
 """
 
-from configs.training import GrpoConfig
+from pathlib import Path
+
+from configs.run import Config
+from configs.training import LEAST_STAGE, GrpoConfig, LoraConfig
+from learner.transport import NATIVE
 
 
 def require_consistent(config: GrpoConfig, has_reference: bool) -> None:
@@ -42,3 +46,34 @@ def require_consistent(config: GrpoConfig, has_reference: bool) -> None:
     for said, broken in rules.items():
         if broken:
             raise ValueError(said)
+
+
+def require_consistent_ranks(config: Config, model_dir: str, reference_dir: str | None) -> None:
+    """Check the settings of the ranks against each other, and against those of the engines.
+
+    Raises:
+        ValueError: two of them contradict each other; names the keys and what to set.
+    """
+    ranks, lora = config.ranks, config.ranks.lora
+    least = LEAST_STAGE[ranks.offload]
+    if ranks.zero_stage < least:
+        raise ValueError(f"ranks.offload={ranks.offload} needs ranks.zero_stage >= {least}, not {ranks.zero_stage}")
+    if lora.rank and reference_dir is not None and Path(reference_dir) != Path(model_dir):
+        raise ValueError(
+            f"with ranks.lora the reference policy is the model without its adapter, {model_dir}; it can't be "
+            f"{reference_dir}"
+        )
+    if config.engine.lora_rank and not 0 < lora.rank <= config.engine.lora_rank:
+        raise ValueError(
+            f"engine.lora_rank={config.engine.lora_rank} makes the learner publish an adapter, so ranks.lora.rank must "
+            f"be 1 to {config.engine.lora_rank}, not {lora.rank}"
+        )
+    if config.engine.lora_rank and ranks.transport in NATIVE:
+        raise ValueError(
+            "engine.lora_rank makes the learner publish an adapter, as a file; leave ranks.transport at auto"
+        )
+    if config.engine.lora_rank and set(lora.targets) - set(LoraConfig().targets):
+        raise ValueError(
+            "engine.lora_rank takes adapters on the language model alone; leave the other names out of "
+            "ranks.lora.targets, or set engine.lora_rank=0 to publish merged weights"
+        )

@@ -79,7 +79,8 @@ class Rollouts:
                     f"rollouts: {ready} of {wanted} groups after grpo.rollout_timeout_s = "
                     f"{self._config.rollout_timeout_s:g} s"
                 )
-        groups = self.ledger.take(enough)
+        # In the order of their numbers, not of their arrival: the sums of an update depend on it.
+        groups = sorted(self.ledger.take(enough), key=lambda group: group.order.id)
         self._supply(ahead, version)
         return groups
 
@@ -97,6 +98,27 @@ class Rollouts:
             if useful == wanted or number == most:
                 return number
         return 0
+
+    def abandon(self) -> None:
+        """Wait for what the runners play, and drop it: the run goes back to where these orders were not given yet.
+
+        Raises:
+            RolloutError: they do not end in time.
+        """
+        deadline = time.monotonic() + self._config.rollout_timeout_s
+        while self._calling or any(self._held.values()):
+            self._drop_dead_runners()
+            for runner in self._runners.healthy_env_runner_ids():
+                if runner not in self._calling and self._held.get(runner):
+                    self._call(runner, [])
+            for runner, groups in self._runners.fetch_ready_async_reqs(tags="sample", timeout_seconds=POLL_S):
+                self._calling.discard(runner)
+                self._held.get(runner, set()).difference_update(group.order.id for group in groups)
+            if time.monotonic() > deadline:
+                raise RolloutError(
+                    "rollouts: what was being played did not end within grpo.rollout_timeout_s = "
+                    f"{self._config.rollout_timeout_s:g} s"
+                )
 
     def _supply(self, goal: int, version: int) -> None:
         """Hand out orders until `goal` groups are open, to the runners that hold fewest, and listen to all of them."""

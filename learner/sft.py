@@ -1,15 +1,20 @@
 """Supervised fine-tuning on accepted teacher trajectories: the cold start of the policy.
 
-Invariant: which trajectories a step eats follows from the seed alone; each is seen once before any is seen again.
+Invariant: which trajectories a step eats follows from the seed alone; each is seen once before any is seen again. A run
+that goes on from a checkpoint ends with the weights of one that was never stopped.
 """
 
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from itertools import islice
 from pathlib import Path
 
 from configs.run import Config
 from env.transcript import Trajectory
+from learner.checkpoint import latest, step_of
+from learner.saving import Saver
 from learner.worker import RankGroup
 
 FLOOR = 0.1
@@ -22,11 +27,13 @@ def run_sft(
     model_dir: str | Path,
     out_dir: str | Path,
     on_step: Callable[[int, dict[str, float]], None],
+    checkpoints: Path | None = None,
 ) -> Path:
     """Train the model of `model_dir` for `config.sft.steps` steps.
 
     Args:
         on_step: called after each step with its number, from 1, and its metrics (`RankGroup.sft_step` and `lr`).
+        checkpoints: folder of this training's checkpoints, from the newest of which it goes on; None makes none.
 
     Returns:
         `out_dir`, a Hugging Face folder.
@@ -38,18 +45,23 @@ def run_sft(
     if not trajectories:
         raise ValueError("no trajectories to train on; has the teacher's file any accepted episode?")
     sft = config.sft
+    newest = latest(checkpoints) if checkpoints is not None else None
+    done = 0 if newest is None else step_of(newest)
     group = RankGroup(config, str(model_dir), None, max_grad_norm=sft.max_grad_norm)
-    try:
-        drawn = batches(len(trajectories), sft.batch, config.seed)
+    saver = None if checkpoints is None else Saver(checkpoints, 1, "", config.ranks.step_timeout_s)
+    with closing(group), nullcontext() if saver is None else closing(saver):
+        if newest is not None:
+            group.load(newest)
+        drawn = islice(batches(len(trajectories), sft.batch, config.seed), done, None)
         batch = [trajectories[i] for i in next(drawn)]
-        for step in range(sft.steps):
+        for step in range(done, sft.steps):
             upcoming = [trajectories[i] for i in next(drawn)]
             lr = learning_rate(step, sft.steps, sft.warmup, sft.lr)
             on_step(step + 1, {**group.sft_step(batch, lr, upcoming), "lr": lr})
             batch = upcoming
+            if saver is not None and (step + 1) % sft.checkpoint_every == 0 and step + 1 < sft.steps:
+                saver.save(step + 1, group.start_save, block=False)
         return group.export(out_dir)
-    finally:
-        group.close()
 
 
 def batches(count: int, size: int, seed: int) -> Iterator[list[int]]:

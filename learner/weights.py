@@ -1,20 +1,33 @@
-"""The policy's weights on their way out: to a Hugging Face folder, or to the inference engines.
+"""The policy's weights on their way out: to a Hugging Face folder, or as a file to the inference engines.
 
 Invariant: names and shapes are those of the Hugging Face model, whatever the ranks did to the parameters. When
 `publish` returns, every engine has said that it holds the version; an engine that has not is named.
 """
 
-import os
 import shutil
-import tempfile
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 import torch
+
+from actors.request import sentence
+from learner.walk import Part, walk
+
+
+@dataclass(frozen=True)
+class Written:
+    """Weights in a file that engines can load."""
+
+    path: str
+    """Folder of `model.safetensors`, or of an adapter."""
+    nbytes: int
+    checksums: dict[str, int] | None
+    """Of every tensor in the engines' dtype (`actors.checksum`); None where that dtype is left to vLLM, and
+    for an adapter."""
 
 
 class PublishError(RuntimeError):
@@ -27,42 +40,18 @@ class PublishError(RuntimeError):
         """Indices into the engines that were given."""
 
 
-def gather(
-    named: Iterable[tuple[str, torch.nn.Parameter]], *, sharded: bool, keep: bool
-) -> dict[str, torch.Tensor] | None:
-    """Name to tensor on the CPU, where `keep`; None elsewhere.
+def gather(parts: Sequence[Part], *, sharded: bool, bucket_bytes: int, keep: bool) -> dict[str, torch.Tensor] | None:
+    """Name to tensor on the CPU, where `keep`; None elsewhere. Where nothing is sharded and the model is on the CPU
+    these are the parameters themselves.
 
     Args:
-        sharded: by ZeRO-3; then all ranks must call this, and walk the parameters in one order.
+        sharded: by ZeRO-3; then all ranks must call this.
     """
-    import deepspeed
-
     tensors = {}
-    for name, parameter in named:
-        with deepspeed.zero.GatheredParameters([parameter]) if sharded else nullcontext():
-            if keep:
-                tensors[name] = parameter.detach().to("cpu", copy=True).contiguous()
+    for name, tensor in walk(parts, sharded=sharded, bucket_bytes=bucket_bytes):
+        if keep:
+            tensors[name] = tensor.to("cpu", copy=sharded).contiguous()
     return tensors if keep else None
-
-
-def write(tensors: dict[str, torch.Tensor], folder: str | None) -> Path:
-    """Write `model.safetensors` into a `new_folder`."""
-    from safetensors.torch import save_file
-
-    path = new_folder(tensors, folder)
-    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
-    return path
-
-
-def new_folder(tensors: dict[str, torch.Tensor], folder: str | None) -> Path:
-    """A new folder within `folder`; None takes shared memory if it has room for the tensors twice over, else the folder
-    for temporary files."""
-    if folder is None:
-        size = sum(tensor.nbytes for tensor in tensors.values())
-        shared = "/dev/shm"
-        roomy = os.path.isdir(shared) and shutil.disk_usage(shared).free > 2 * size
-        folder = shared if roomy else tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="videoseeker-weights-", dir=folder))
 
 
 def export(tensors: dict[str, torch.Tensor], model: Any, model_dir: str, path: str) -> None:
@@ -79,24 +68,37 @@ def export(tensors: dict[str, torch.Tensor], model: Any, model_dir: str, path: s
     partial.rename(path)
 
 
-def publish(path: str, engines: Sequence[Any], version: int, timeout_s: float) -> None:
-    """Have every engine actor load the safetensors in folder `path` as `version`, all at once.
+def publish(written: Written, engines: Sequence[Any], version: int, timeout_s: float) -> int:
+    """Have every engine actor load what was written as `version`, all at once.
+
+    Returns:
+        Parameters whose checksums every engine compared.
 
     Raises:
         PublishError: after all engines have finished or run out of time.
     """
-    calls = [engine.load_weights.remote(path, version) for engine in engines]
+    calls = [engine.load_weights.remote(written.path, version, written.checksums) for engine in engines]
+    reports, failed = collect(calls, timeout_s)
+    for index, report in enumerate(reports):
+        if report is not None and report.version != version:
+            failed[index] = f"says that it holds version {report.version}"
+    if failed:
+        raise PublishError(version, failed)
+    return min((report.checked for report in reports), default=0)
+
+
+def collect(calls: Sequence[Any], timeout_s: float) -> tuple[list[Any], dict[int, str]]:
+    """Results of calls on engine actors, None for one that failed, and why each of those did, by index."""
     deadline = time.monotonic() + timeout_s
+    results: list[Any] = []
     failed: dict[int, str] = {}
     for index, call in enumerate(calls):
+        result = None
         try:
-            report = ray.get(call, timeout=max(0.0, deadline - time.monotonic()))
+            result = ray.get(call, timeout=max(0.0, deadline - time.monotonic()))
         except ray.exceptions.GetTimeoutError:
             failed[index] = f"missed the deadline of {timeout_s:.0f} s"
         except ray.exceptions.RayError as error:
-            failed[index] = f"failed ({str(error).splitlines()[-1]})"
-        else:
-            if report.version != version:
-                failed[index] = f"says that it holds version {report.version}"
-    if failed:
-        raise PublishError(version, failed)
+            failed[index] = f"failed ({sentence(error)})"
+        results.append(result)
+    return results, failed

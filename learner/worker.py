@@ -4,9 +4,10 @@ Invariant: no call waits for ever. A rank that dies, raises or misses its deadli
 `RanksError`; the others, which may hang in a collective, are killed.
 """
 
-import json
+import shutil
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,27 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from actors.request import EngineInfo
 from configs.run import Config
-from configs.training import LEAST_STAGE, LoraConfig
 from env.transcript import Trajectory
 from learner import grpo, weights
+from learner.checkpoint import CheckpointError
+from learner.consistency import require_consistent_ranks
+from learner.layout import Layout
 from learner.rank import Rank
+from learner.transport import NATIVE, Transport, choose
 
-MANIFEST = "ranks.json"
+DISK = "disk"
+"""Calls that a rank serves beside its steps."""
 
 
 class RanksError(RuntimeError):
     """The group of ranks has ended: a rank died, raised, or missed its deadline."""
+
+    def __init__(self, sentence: str, *, refused: bool = False) -> None:
+        super().__init__(sentence)
+        self.refused = refused
+        """A rank refused its arguments, or what they led to: other ranks would do the same."""
 
 
 class RankGroup:
@@ -43,24 +54,25 @@ class RankGroup:
             ValueError: settings of the ranks that do not go together.
             RanksError: no room on the cluster, or a rank did not come up.
         """
-        _check(config, model_dir, reference_dir)
+        require_consistent_ranks(config, model_dir, reference_dir)
         self.config = config
         self.version = 0
         """Policy version last published."""
         self._timeout_s = config.ranks.step_timeout_s
+        self._model_dir = str(model_dir)
         self._ranks: list[Any] = []
         self._group = self._reserve()
         ranks = config.ranks
         norm = config.grpo.max_grad_norm if max_grad_norm is None else max_grad_norm
         for rank in range(ranks.ranks):
-            actor = ray.remote(Rank).options(  # type: ignore[attr-defined]
+            actor = ray.remote(concurrency_groups={DISK: 1})(Rank).options(
                 num_cpus=ranks.cpus_per_rank,
                 num_gpus=ranks.gpus_per_rank,
                 max_restarts=0,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, rank),
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": str(ranks.cpus_per_rank)}},
             )
-            self._ranks.append(actor.remote(config, str(model_dir), _text(reference_dir), rank, norm))
+            self._ranks.append(actor.remote(config, self._model_dir, _text(reference_dir), rank, norm))
         host, port = self._wait([self._ranks[0].address.remote()], "start")[0]
         self._all("start", host, port)
 
@@ -126,40 +138,100 @@ class RankGroup:
         """Give the weights to every engine actor as policy version `version`.
 
         Returns:
-            seconds, in all.
+            seconds, in all; parameters whose checksums every engine found to be those that were sent, which is 0 by
+            vLLM's own weight transfer, where each engine compares and says nothing.
 
         Raises:
             weights.PublishError: engines that failed or missed the deadline, by index; the others have the version.
         """
         started = time.monotonic()
-        path = self._all("write_weights", self.config.ranks.weights_dir)[0]
         self.version = version
-        try:
-            weights.publish(path, engines, version, self._timeout_s)
-        finally:
-            self._wait([self._ranks[0].remove_weights.remote(path)], "remove_weights")
-        return {"seconds": time.monotonic() - started}
+        transport, infos = self._transport(engines)
+        checked = 0
+        if transport in NATIVE:
+            failed = self._all("send_weights", transport, list(engines), infos, version)[0]
+            if failed:
+                raise weights.PublishError(version, failed)
+        else:
+            written = self._all("write_weights", transport)[0]
+            try:
+                checked = weights.publish(written, engines, version, self._timeout_s)
+            finally:
+                self._wait([self._ranks[0].remove_weights.remote(written.path)], "remove_weights")
+        return {"seconds": time.monotonic() - started, "parameters": float(checked)}
+
+    def _transport(self, engines: Sequence[Any]) -> tuple[Transport, list[EngineInfo]]:
+        """The way to these engines, and what they say of themselves where that matters: between GPUs."""
+        config = self.config
+        on_gpus = config.ranks.gpus_per_rank and config.engine.gpus_per_engine
+        if not on_gpus or config.engine.lora_rank or not engines:
+            return choose(config.ranks, (), ()), []
+        infos, failed = weights.collect([engine.ready.remote() for engine in engines], self._timeout_s)
+        if failed:
+            raise weights.PublishError(self.version, failed)
+        return choose(config.ranks, self._all("gpu"), [info.devices for info in infos]), infos
 
     def save(self, folder: str | Path) -> None:
-        """Model, optimizer, random state and version, for an exact resume."""
-        folder = Path(folder).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._all("save", str(folder))
-        (folder / MANIFEST).write_text(json.dumps({**self._layout(), "version": self.version}))
-
-    def load(self, folder: str | Path) -> None:
-        """The inverse of `save`.
+        """Model, optimizer, random state and version, for an exact resume.
 
         Raises:
-            ValueError: saved with another number of ranks or ZeRO stage.
+            CheckpointError: they could not be written.
+        """
+        self.start_save(folder)()
+
+    def start_save(self, folder: str | Path) -> Callable[[], None]:
+        """Copy the state of this moment to host memory, and write it while the ranks go on.
+
+        Returns:
+            What waits until all is on disk, at most `ranks.step_timeout_s`. It may be called from another thread, and
+            raises CheckpointError where a rank could not write; the ranks live on.
         """
         folder = Path(folder).absolute()
-        manifest = json.loads((folder / MANIFEST).read_text())
-        version = manifest.pop("version")
-        if manifest != self._layout():
-            raise ValueError(f"{folder}: was saved with {manifest}, but the learner runs with {self._layout()}")
-        self._all("load", str(folder))
-        self.version = version
+        folder.mkdir(parents=True, exist_ok=True)
+        layout = self._layout()
+        self._all("snapshot", str(folder))
+        calls = [actor.write.options(concurrency_group=DISK).remote() for actor in self._ranks]
+        deadline = time.monotonic() + self._timeout_s
+
+        def finish() -> None:
+            for rank, call in enumerate(calls):
+                try:
+                    ray.get(call, timeout=max(0.0, deadline - time.monotonic()))
+                except ray.exceptions.GetTimeoutError:
+                    reason = f"missed the deadline of {self._timeout_s:.0f} s"
+                    raise CheckpointError(f"{folder}: was not written, rank {rank} {reason}") from None
+                except ray.exceptions.RayError as error:
+                    raise CheckpointError(f"{folder}: was not written, rank {rank} {_cause(error)}") from error
+            layout.write(folder)
+
+        return finish
+
+    def load(self, folder: str | Path) -> None:
+        """The inverse of `save`, also with another number of ranks, and from one ZeRO stage of 1 to 3 to another.
+
+        Raises:
+            ValueError: saved with another dtype or adapter, or at stage 0 where these ranks are not, or the other way
+                round.
+        """
+        folder = Path(folder).absolute()
+        saved = Layout.read(folder)
+        try:
+            as_it_is = saved.loads_as_it_is(self._layout())
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}") from None
+        if as_it_is:
+            self._all("load", str(folder))
+        else:
+            self._load_converted(folder)
+        self.version = saved.version
+
+    def _load_converted(self, folder: Path) -> None:
+        converted = Path(tempfile.mkdtemp(prefix="universal-", dir=folder))
+        try:
+            self._all("convert", str(folder), str(converted))
+            self._all("load_universal", str(folder), str(converted))
+        finally:
+            shutil.rmtree(converted, ignore_errors=True)
 
     def close(self) -> None:
         """End the ranks and give their resources back."""
@@ -168,10 +240,8 @@ class RankGroup:
         self._ranks = []
         remove_placement_group(self._group)
 
-    def _layout(self) -> dict[str, Any]:
-        ranks = self.config.ranks
-        adapter = {"lora_rank": ranks.lora.rank} if ranks.lora.rank else {}
-        return {"ranks": ranks.ranks, "zero_stage": ranks.zero_stage, "dtype": ranks.dtype, **adapter}
+    def _layout(self) -> Layout:
+        return Layout.of(self.config, self._model_dir, self.version)
 
     def _reserve(self) -> Any:
         ranks = self.config.ranks
@@ -201,7 +271,8 @@ class RankGroup:
                 ray.get(done[0])
             except ray.exceptions.RayError as error:
                 self.close()
-                raise RanksError(f"{method}: rank {calls.index(done[0])} {_cause(error)}") from error
+                sentence = f"{method}: rank {calls.index(done[0])} {_cause(error)}"
+                raise RanksError(sentence, refused=_refused(error)) from error
         return ray.get(calls)
 
     def _metrics(self, parts: list[dict[str, float]]) -> dict[str, float]:
@@ -214,35 +285,17 @@ class RankGroup:
         return {**metrics, "updates": updates}
 
 
-def _check(config: Config, model_dir: str, reference_dir: str | None) -> None:
-    """Raises ValueError where the settings of the ranks do not go together."""
-    ranks, lora = config.ranks, config.ranks.lora
-    least = LEAST_STAGE[ranks.offload]
-    if ranks.zero_stage < least:
-        raise ValueError(f"ranks.offload={ranks.offload} needs ranks.zero_stage >= {least}, not {ranks.zero_stage}")
-    if lora.rank and reference_dir is not None and Path(reference_dir) != Path(model_dir):
-        raise ValueError(
-            f"with ranks.lora the reference policy is the model without its adapter, {model_dir}; it can't be "
-            f"{reference_dir}"
-        )
-    if config.engine.lora_rank and not 0 < lora.rank <= config.engine.lora_rank:
-        raise ValueError(
-            f"engine.lora_rank={config.engine.lora_rank} makes the learner publish an adapter, so ranks.lora.rank must "
-            f"be 1 to {config.engine.lora_rank}, not {lora.rank}"
-        )
-    if config.engine.lora_rank and set(lora.targets) - set(LoraConfig().targets):
-        raise ValueError(
-            "engine.lora_rank takes adapters on the language model alone; leave the other names out of "
-            "ranks.lora.targets, or set engine.lora_rank=0 to publish merged weights"
-        )
-
-
 def _text(path: str | Path | None) -> str | None:
     return None if path is None else str(path)
 
 
 def _join(ranks: Sequence[int]) -> str:
     return ", ".join(map(str, ranks))
+
+
+def _refused(error: Exception) -> bool:
+    """Whether our own code raised it. What the ranks' communication raises, as one of them dies, is a RuntimeError."""
+    return isinstance(getattr(error, "cause", None), ValueError | ArithmeticError | LookupError | TypeError)
 
 
 def _cause(error: Exception) -> str:

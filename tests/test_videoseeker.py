@@ -42,7 +42,7 @@ def served(monkeypatch):
 def test_help_is_quick_and_names_every_command():
     code = "import sys, videoseeker\ntry: videoseeker.main(['--help'])\nexcept SystemExit: print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
-    for command in ("synth", "sft", "train", "eval", "serve", "ask", "demo", "results", "replay"):
+    for command in ("synth", "sft", "train", "eval", "export", "serve", "ask", "demo", "results", "replay"):
         assert f"    {command}" in done.stdout
     assert not {"'ray'", "'torch'", "'vllm'", "'transformers'"} & set(
         done.stdout.split("[")[-1].rstrip("]\n").split(", ")
@@ -176,6 +176,7 @@ def test_ctrl_c_is_130_and_shuts_ray_down(served, monkeypatch, capsys):
         (["train", "nowhere.yaml"], "nowhere.yaml: no such config file"),
         (["train", "a.yaml", "b.yaml"], "one config file at most, not a.yaml and b.yaml"),
         (["replay", "nowhere.jsonl"], "nowhere.jsonl: cannot be read"),
+        (["export", "nowhere", "out"], "nowhere: is not a whole checkpoint"),
         (["ask", "--video", "v", "--mark", "blob:t=1", "?"], "no kind 'blob'"),
     ],
 )

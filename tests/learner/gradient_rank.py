@@ -18,18 +18,17 @@ class GradientRank(Rank):
     """Steps by plain SGD, so that a step takes the gradient times the learning rate off the weights. All else is the
     product's: the forward pass, the losses, DeepSpeed's reduction and sharding."""
 
-    def _start_deepspeed(self) -> None:
+    def _load(self) -> None:
         import deepspeed  # noqa: F401 - its classes derive from the real AdamW
 
         with mock.patch("torch.optim.AdamW", _sgd):
-            super()._start_deepspeed()
+            super()._load()
 
     def layout(self, overrides: dict) -> None:
         """Begin anew from the first weights with other settings of the ranks."""
         for key, value in overrides.items():
             setattr(self._config.ranks, key, value)
-        self._load_model()
-        self._start_deepspeed()
+        self._load()
 
     def cut(self, packing: bool, micro_batch_tokens: int) -> None:
         """Cut batches otherwise from now on."""
@@ -37,4 +36,4 @@ class GradientRank(Rank):
 
     def tensors(self) -> dict[str, torch.Tensor] | None:
         """The model's tensors (rank 0)."""
-        return self._gathered(self._policy.model.named_parameters())
+        return self._outgoing._gather(self._outgoing._policy_parts())

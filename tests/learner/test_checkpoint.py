@@ -2,11 +2,11 @@
 
 import pytest
 
-from learner.checkpoint import CheckpointError, latest, prune, read_manifest, writing
+from learner.checkpoint import CheckpointError, best, latest, prune, read_manifest, writing
 
 
-def write(directory, step, text="weights"):
-    with writing(directory, step, {"version": step}) as partial:
+def write(directory, step, text="weights", **metrics):
+    with writing(directory, step, {"version": step, "metrics": metrics}) as partial:
         (partial / "ranks").mkdir()
         (partial / "ranks" / "state.pt").write_text(text)
 
@@ -63,3 +63,20 @@ def test_prune_keeps_the_newest_and_sweeps_up(tmp_path):
     (tmp_path / "step-000005.partial").mkdir()
     prune(tmp_path, keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000003", "step-000004"]
+
+
+@pytest.mark.parametrize(("metric", "kept"), [("accuracy", 3), ("-loss", 1), ("", None), ("unheard", None)])
+def test_prune_keeps_the_best_besides_the_newest(tmp_path, metric, kept):
+    for step, accuracy, loss in ((1, 0.2, 0.1), (2, 0.7, 0.5), (3, 0.7, 0.4), (4, 0.5, 0.3), (5, 0.6, 0.2)):
+        write(tmp_path, step, accuracy=accuracy, loss=loss)
+    prune(tmp_path, keep=2, metric=metric)
+    steps = sorted(int(path.name[-6:]) for path in tmp_path.iterdir())
+    assert steps == ([kept] if kept else []) + [4, 5]
+    assert latest(tmp_path) == tmp_path / "step-000005"
+
+
+def test_a_torn_checkpoint_is_never_the_best(tmp_path):
+    write(tmp_path, 1, accuracy=0.5)
+    write(tmp_path, 2, accuracy=0.9)
+    (tmp_path / "step-000002" / "ranks" / "state.pt").unlink()
+    assert best(tmp_path, "accuracy") == tmp_path / "step-000001"

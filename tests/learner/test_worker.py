@@ -1,6 +1,8 @@
-"""Real DeepSpeed ranks as Ray actors: one against two, exact resume, export, publishing, failure."""
+"""Real DeepSpeed ranks as Ray actors: one against two, exact resume, other layouts, export, publishing, failure."""
 
 import copy
+import json
+import tempfile
 import time
 from pathlib import Path
 
@@ -10,8 +12,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 
+from actors.checksum import checksum, exact
+from actors.request import WeightReport
 from configs import Config, load_config
 from learner.batch import collate
+from learner.checkpoint import CheckpointError, writing
+from learner.export import export_checkpoint
 from learner.frames import Normalise
 from learner.scorer import Scorer
 from learner.sft import run_sft
@@ -29,11 +35,13 @@ class Engine:
     def __init__(self, fails: bool = False):
         self.fails = fails
 
-    def load_weights(self, path: str, version: int):
+    def load_weights(self, path: str, version: int, checksums):
         if self.fails:
             raise RuntimeError("out of memory")
-        self.weights, self.version = load_file(Path(path) / "model.safetensors"), version
-        return self
+        file = Path(path) / "model.safetensors"
+        self.weights = {name: tensor.clone() for name, tensor in load_file(file).items()}
+        assert checksums == exact({name: checksum(tensor) for name, tensor in self.weights.items()})
+        return WeightReport(version, 0.0, len(checksums))
 
     def held(self):
         return self.weights
@@ -122,10 +130,11 @@ def test_two_ranks_give_the_weights_of_one(pair, alone, trajectories, tmp_path):
     assert float(moved.median()) < 1e-3 * LR
 
 
-def test_a_resumed_learner_goes_on_bit_for_bit(single, trajectories, tmp_path):
+def test_a_learner_resumed_from_what_was_written_beside_its_steps_goes_on_bit_for_bit(single, trajectories, tmp_path):
     single.version = 7
-    single.save(tmp_path / "ranks")
+    finish = single.start_save(tmp_path / "ranks")
     _, metrics, went_on = two_steps(single, trajectories, tmp_path / "went-on")
+    finish()
     single.version = 0
     single.load(tmp_path / "ranks")
     assert single.version == 7
@@ -143,23 +152,75 @@ def test_a_sharded_learner_resumes_too(pair, trajectories, tmp_path):
     assert all(torch.equal(went_on[name], resumed[name]) for name in went_on)
 
 
-def test_another_layout_is_refused(single, pair, tmp_path):
+@pytest.fixture(scope="module")
+def other(pair, single, cluster, model_dir):
+    """One rank: of stage 0 beside a pair of stage 0, of stage 1 beside a pair of stage 3."""
+    if pair.config.ranks.zero_stage == 0:
+        yield single
+        return
+    group = RankGroup(make_config("ranks.zero_stage=1"), str(model_dir), str(model_dir))
+    yield group
+    group.close()
+
+
+def test_a_checkpoint_fits_another_number_of_ranks_and_another_zero_stage(pair, other, trajectories, tmp_path):
+    pair.sft_step(trajectories, LR)
+    other.sft_step(trajectories, LR / 2)
+    for name, source, target in (("fewer", pair, other), ("more", other, pair)):
+        source.save(tmp_path / name)
+        *theirs, went_on = two_steps(source, trajectories, tmp_path / f"{name}-went-on")
+        target.load(tmp_path / name)
+        *ours, resumed = two_steps(target, trajectories, tmp_path / f"{name}-resumed")
+        for mine, its in zip(ours, theirs, strict=True):
+            assert {**mine, "seconds": 0} == pytest.approx({**its, "seconds": 0}, rel=2e-3, abs=1e-5)
+        moved = torch.cat([(resumed[weight] - went_on[weight]).abs().flatten() for weight in resumed])
+        assert float(moved.median()) < 1e-3 * LR
+        assert float((moved > 0.05 * LR).float().mean()) < 0.02
+        assert not list((tmp_path / name).glob("universal-*"))
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_with_what_to_do(single, pair, tmp_path):
     pair.save(tmp_path / "ranks")
-    with pytest.raises(ValueError, match="was saved with"):
+    dtype, stage = "float32", pair.config.ranks.zero_stage
+    if stage == 0:
+        dtype, manifest = "bfloat16", tmp_path / "ranks" / "ranks.json"
+        manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "dtype": dtype}))
+    with pytest.raises(ValueError, match=f"run with ranks.dtype={dtype}, ranks.zero_stage={stage}"):
         single.load(tmp_path / "ranks")
+
+
+def test_a_checkpoint_is_exported_from_its_files_alone(pair, model_dir, tmp_path):
+    with writing(tmp_path, 1) as partial:
+        pair.save(partial / "ranks")
+    folder = export_checkpoint(tmp_path / "step-000001", tmp_path / "exported")
+    expected = pair.export(tmp_path / "policy")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in expected.iterdir())
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        assert (folder / name).read_bytes() == (expected / name).read_bytes()
+    layout = tmp_path / "step-000001" / "ranks" / "ranks.json"
+    moved = layout.read_text().replace(str(model_dir), "/moved/away")
+    layout.write_text(moved + " " * (layout.stat().st_size - len(moved)))
+    with pytest.raises(CheckpointError, match=r"/moved/away.*--model"):
+        export_checkpoint(tmp_path / "step-000001", tmp_path / "again")
+    export_checkpoint(tmp_path / "step-000001", tmp_path / "again", str(model_dir))
+
+
+def write_into(rank, folder: str) -> None:
+    tempfile.tempdir = folder
 
 
 def test_engines_get_the_weights(single, tmp_path):
     engines = [ray.remote(Engine).options(num_cpus=0).remote() for _ in range(2)]
-    before = set(Path("/dev/shm").glob("videoseeker-weights-*")) if Path("/dev/shm").exists() else set()
-    assert single.publish(engines, 8)["seconds"] > 0
+    ray.get(single._ranks[0].__ray_call__.remote(write_into, str(tmp_path)))
+    report = single.publish(engines, 8)
+    assert report["seconds"] > 0
     assert single.version == 8
     expected = load_file(single.export(tmp_path / "policy") / "model.safetensors")
     for engine in engines:
         held = ray.get(engine.held.remote())
         assert all(torch.equal(held[name], expected[name]) for name in expected)
-    if before or Path("/dev/shm").exists():
-        assert set(Path("/dev/shm").glob("videoseeker-weights-*")) == before
+    assert report["parameters"] == len(expected)
+    assert [path.name for path in tmp_path.iterdir()] == ["policy"], "what was written was to be removed"
 
 
 def test_an_engine_that_fails_is_named(single):
@@ -175,12 +236,14 @@ def test_a_rank_that_fails_ends_the_group(pair, trajectories):
     if pair.config.ranks.zero_stage == 0:
         broken = copy.deepcopy(trajectories)
         broken[0].transcript.media.pop()
-        with pytest.raises(RanksError, match=r"sft_step: rank \d raised ValueError: task task-0: its frames"):
+        with pytest.raises(RanksError, match=r"sft_step: rank \d raised ValueError: task task-0: its frames") as error:
             pair.sft_step(broken, LR)
+        assert error.value.refused, "other ranks would raise it too"
     else:
         ray.kill(pair._ranks[1])
-        with pytest.raises(RanksError, match="sft_step: rank 1 died"):
+        with pytest.raises(RanksError, match=r"sft_step: rank (1 died|0 raised RuntimeError)") as error:
             pair.sft_step(trajectories, LR)
+        assert not error.value.refused
     assert time.monotonic() - started < 120, "the other rank waits in a collective and was to be killed"
     with pytest.raises(RanksError, match="closed"):
         pair.sft_step(trajectories, LR)
@@ -190,6 +253,25 @@ def test_a_deadline_ends_the_group(single, trajectories, monkeypatch):
     monkeypatch.setattr(single, "_timeout_s", 0.0)
     with pytest.raises(RanksError, match="sft_step: rank 0 missed the deadline"):
         single.sft_step(trajectories, LR)
+
+
+def test_supervised_training_that_was_stopped_goes_on_bit_for_bit(model_dir, trajectories, tmp_path):
+    config = make_config("sft.steps=4", "sft.batch=3", "sft.checkpoint_every=2")
+    whole, parts = [], []
+    expected = run_sft(config, trajectories, model_dir, tmp_path / "whole", lambda *row: whole.append(row))
+
+    def stops(step, metrics):
+        parts.append((step, metrics))
+        if step == 3:
+            raise KeyboardInterrupt
+
+    checkpoints = tmp_path / "checkpoints"
+    with pytest.raises(KeyboardInterrupt):
+        run_sft(config, trajectories, model_dir, tmp_path / "parts", stops, checkpoints)
+    parts = parts[:2]
+    found = run_sft(config, trajectories, model_dir, tmp_path / "parts", lambda *row: parts.append(row), checkpoints)
+    assert [(step, row["loss"]) for step, row in parts] == [(step, row["loss"]) for step, row in whole]
+    assert (found / "model.safetensors").read_bytes() == (expected / "model.safetensors").read_bytes()
 
 
 def test_supervised_training_learns_and_exports(model_dir, trajectories, tmp_path):

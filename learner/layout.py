@@ -1,0 +1,78 @@
+"""How the ranks that saved a learner's state were laid out, and which ranks can take it.
+
+Invariant: a state is refused before anything of it is loaded, with the settings that would take it.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs.run import Config
+from learner.checkpoint import CheckpointError
+
+RANKS_FOLDER = "ranks"
+"""Folder of a checkpoint that holds model, optimizer and random state."""
+MANIFEST = "ranks.json"
+FIXED = ("dtype", "lora_rank", "lora_alpha")
+"""What must be as it was."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a saved state says of itself."""
+
+    ranks: int
+    zero_stage: int
+    dtype: str
+    lora_rank: int
+    lora_alpha: int
+    model_dir: str
+    """Where the run began."""
+    version: int
+    """Of the policy."""
+
+    @staticmethod
+    def of(config: Config, model_dir: str, version: int) -> "Layout":
+        """That of ranks which run now."""
+        ranks = config.ranks
+        lora = ranks.lora.rank, ranks.lora.alpha
+        return Layout(ranks.ranks, ranks.zero_stage, ranks.dtype, *lora, model_dir, version)
+
+    @staticmethod
+    def read(folder: str | Path) -> "Layout":
+        """That of a folder which `RankGroup.save` filled.
+
+        Raises:
+            CheckpointError: it is no such folder.
+        """
+        try:
+            return Layout(**json.loads((Path(folder) / MANIFEST).read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{folder}: holds no learner state (no readable {MANIFEST}: {error})") from None
+
+    def write(self, folder: Path) -> None:
+        """Into the folder of the state."""
+        (folder / MANIFEST).write_text(json.dumps(dataclasses.asdict(self)))
+
+    def loads_as_it_is(self, ranks: "Layout") -> bool:
+        """Whether such `ranks` can take the state without a conversion.
+
+        Raises:
+            ValueError: they cannot take it at all: another dtype or adapter, or stage 0 on one side alone.
+        """
+        unlike = [key for key in FIXED if getattr(self, key) != getattr(ranks, key)]
+        if unlike or (self.zero_stage == 0) != (ranks.zero_stage == 0):
+            raise ValueError(
+                f"was saved with {self.told}, which ranks with {ranks.told} cannot take; run with "
+                f"ranks.dtype={self.dtype}, ranks.zero_stage={self.zero_stage}, ranks.lora.rank={self.lora_rank} and "
+                f"ranks.lora.alpha={self.lora_alpha}, or start from its weights alone (`videoseeker export`, then "
+                "model.path)"
+            )
+        return ranks.zero_stage == 0 or (self.ranks, self.zero_stage) == (ranks.ranks, ranks.zero_stage)
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        adapter = f", an adapter of rank {self.lora_rank} and alpha {self.lora_alpha}" if self.lora_rank else ""
+        return f"{self.ranks} rank(s), ZeRO stage {self.zero_stage}{adapter} and {self.dtype}"

@@ -1,0 +1,107 @@
+"""A rank's side of what leaves the learner: weights to engines, by file or by vLLM's transfer, and exports.
+
+Invariant: all ranks walk through the same parts in the same order (ZeRO-3 gathers in collectives); rank 0 alone writes
+and talks to engines.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from actors.request import EngineInfo
+from configs.run import Config
+from learner import adapter, weights
+from learner.native_transfer import EnginesFailed, ParameterSource, Sender
+from learner.shared_file import PREFIX, SharedFile, write_file
+from learner.transport import Transport
+from learner.walk import Part, adapter_parts, policy_parts
+
+
+class Outgoing:
+    """The policy's way out of one rank; every method is called on all ranks at once."""
+
+    def __init__(self, model: torch.nn.Module, config: Config, model_dir: str, rank: int) -> None:
+        self._model, self._config, self._model_dir, self._rank = model, config, model_dir, rank
+        self._sharded = config.ranks.zero_stage == 3
+        self._bucket_bytes = config.ranks.bucket_mib * 2**20
+        self._shared = SharedFile()
+        self._sender: Sender | None = None
+
+    def write(self, transport: Transport) -> weights.Written | None:
+        """Write what the engines load to a file, in shared memory where `transport` says so and there is room: the
+        weights, or the adapter alone where `engine.lora_rank` asks for it (rank 0)."""
+        if self._config.engine.lora_rank:
+            return self._write_adapter()
+        source = self._source()
+        source.renew()
+        if self._rank:
+            source.drain()
+            return None
+        entries = source.metadata()
+        if transport == "shared_memory" and self._shared.fits(entries):
+            path = self._shared.write(entries, source)
+        else:
+            path = write_file(entries, source, self._config.ranks.weights_dir)
+        return weights.Written(str(path), sum(entry.nbytes for entry in entries), source.checksums())
+
+    def send(
+        self, transport: Transport, engines: Sequence[Any], infos: Sequence[EngineInfo], version: int
+    ) -> dict[int, str]:
+        """Send the weights by vLLM's weight transfer (rank 0); engines that failed, by index, and why."""
+        if self._sender is None or self._sender.lives != tuple(info.life for info in infos):
+            self._leave()
+            limits = self._bucket_bytes, self._config.ranks.step_timeout_s
+            try:
+                self._sender = Sender(transport, self._rank, self._source(), engines, infos, *limits)
+            except EnginesFailed as error:
+                return error.failed
+        failed = self._sender.send(version)
+        if failed:
+            self._leave()
+        return failed
+
+    def export(self, path: str) -> None:
+        """A Hugging Face folder of the policy (rank 0), whole or not at all."""
+        gathered = self._gather(self._policy_parts())
+        if gathered is not None:
+            weights.export(gathered, self._model, self._model_dir, path)
+
+    def export_adapter(self, path: str) -> int:
+        """The adapter alone in PEFT's format (rank 0); its bytes."""
+        tensors = self._gather(adapter_parts(self._model))
+        if tensors is None:
+            return 0
+        Path(path).mkdir(parents=True, exist_ok=True)
+        adapter.write_adapter(tensors, self._config.ranks.lora, self._model_dir, Path(path))
+        return sum(tensor.nbytes for tensor in tensors.values())
+
+    def _write_adapter(self) -> weights.Written | None:
+        path = "" if self._rank else tempfile.mkdtemp(prefix=PREFIX, dir=self._config.ranks.weights_dir)
+        nbytes = self.export_adapter(path)
+        return None if self._rank else weights.Written(path, nbytes, None)
+
+    def _leave(self) -> None:
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
+
+    def _policy_parts(self) -> list[Part]:
+        return policy_parts(self._model, self._config.ranks.lora)
+
+    def _gather(self, parts: Sequence[Part]) -> dict[str, torch.Tensor] | None:
+        return weights.gather(parts, sharded=self._sharded, bucket_bytes=self._bucket_bytes, keep=self._rank == 0)
+
+    def _source(self) -> ParameterSource:
+        dtype = getattr(torch, self._config.engine.dtype, None)
+        return ParameterSource(
+            self._policy_parts(), sharded=self._sharded, bucket_bytes=self._bucket_bytes, dtype=dtype
+        )
+
+
+def remove(path: str) -> None:
+    """Remove what `Outgoing.write` wrote."""
+    shutil.rmtree(path, ignore_errors=True)
