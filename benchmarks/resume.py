@@ -247,7 +247,7 @@ def run(settings: Path) -> None:
         write(self, *work)
         print("written", flush=True)
 
-    GRPO._phase, Saver._write = phase, writes  # type: ignore[method-assign]
+    GRPO._phase, Saver._write = phase, writes  # type: ignore[method-assign, assignment]
     stages.run_train(config, resume=True)
 
 
