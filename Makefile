@@ -16,8 +16,9 @@ demo: $(READY) ## the whole loop on this machine: world, teacher, SFT, GRPO, eva
 results: $(READY) ## every arm of the tool ablation over three seeds; writes docs/results.md
 	$(BIN)/videoseeker results configs/demo.yaml
 
+# Two files at a time, each on one core: most of a slow test is the start of processes. More would take more memory.
 test: $(READY) ## every test, the slow ones included
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
