@@ -41,7 +41,8 @@ class Engines:
         """Restart every engine that is dead or does not answer.
 
         Returns:
-            The engines that hold an older policy than `version`, which is to be published to them.
+            The engines that hold another policy than `version`, which is to be published to them: an older one, or one
+            from before the run went back to a checkpoint.
 
         Raises:
             EngineError: one did not come back within `engine.start_timeout_s`.
@@ -52,7 +53,7 @@ class Engines:
                 info = self._info(handle, PING_S)
             except EngineError:
                 info = self._restart(handle)
-            if info.version < version:
+            if info.version != version:
                 behind.append(handle)
         return behind
 

@@ -163,6 +163,9 @@ class VllmThread:
         while True:
             if self.running and (isinstance(self._head, Load | Transfer) or (alone and (self._head or self._held))):
                 return True
+            if isinstance(self._head, Load) and self._held and not self.updating:
+                self._add_held()
+                continue
             if self._head is not None:
                 head, self._head = self._head, None
                 if isinstance(head, Job):
@@ -170,13 +173,14 @@ class VllmThread:
                 elif not head.future.done():
                     self._update(head)
             while self._held and not self.updating and not (alone and self.running):
-                job = self._held.popleft()
-                if not job.future.done():
-                    self._add(job)
+                self._add_held()
+            idle = not self.running
             try:
-                item = self.queue.get(block=not self.running)
+                item = self.queue.get(block=idle)
             except queue.Empty:
                 return True
+            if idle:
+                self.beat = time.monotonic()
             if isinstance(item, Close):
                 return False
             if isinstance(item, Abort):
@@ -192,6 +196,11 @@ class VllmThread:
             if job is not None:
                 self._settle(job, output)
         self.counts.busy_seconds += time.monotonic() - started
+
+    def _add_held(self) -> None:
+        job = self._held.popleft()
+        if not job.future.done():
+            self._add(job)
 
     def _add(self, job: Job) -> None:
         request = job.request

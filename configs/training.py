@@ -70,7 +70,7 @@ class RanksConfig:
     """Most weights that ZeRO-3 ranks gather, or that vLLM's weight transfer packs, at once, MiB; a larger tensor goes
     alone."""
     step_timeout_s: float = 600.0
-    """Deadline of one optimizer step, seconds."""
+    """Deadline of each call of the ranks (start, step, load, publish) and of writing a checkpoint, seconds."""
     gpu_memory_gib: float | None = None
     """Memory of each GPU of the cluster, GiB, that the plan of a run must fit into. None asks the cluster, and takes 80
     where it has no GPU yet."""
@@ -107,7 +107,7 @@ class GrpoConfig:
     mini_batches: int = 1
     """Optimizer updates a step (paper: 4)."""
     lr: float = 2e-4
-    """Learning rate of AdamW, constant after the first step."""
+    """Learning rate of AdamW, constant."""
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     surrogate: Literal["clip", "gspo", "cispo", "reinforce"] = "clip"

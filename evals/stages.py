@@ -24,7 +24,7 @@ from evals.tasks import run_synth, start_ray
 from learner.algorithm import GRPO, GRPOConfig
 from learner.checkpoint import latest, step_of
 from learner.saving import Saver
-from learner.sft import run_sft
+from learner.sft import identity, run_sft
 from learner.tiny import build_tiny_model
 from learner.tracking import Tracker
 from learner.worker import RanksError
@@ -102,7 +102,8 @@ def run_sft_stage(config: Config) -> RunFolder:
 
 
 def _supervised(config: Config, lessons: list[Trajectory], source: Path, out: Path, log: Path, name: str) -> None:
-    checkpoints = out.with_name(f"{out.name}.checkpoints")
+    folder = out.with_name(f"{out.name}.checkpoints")
+    checkpoints = folder / identity(config, lessons, source)
     newest = latest(checkpoints)
     _forget_rows(log, name, after=0 if newest is None else step_of(newest))
     with (
@@ -116,7 +117,7 @@ def _supervised(config: Config, lessons: list[Trajectory], source: Path, out: Pa
             bar.step(step, {key: metrics[key] for key in SHOWN if key in metrics})
 
         run_sft(config, lessons, source, out, on_step, checkpoints)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_train(config: Config, resume: bool = False) -> RunFolder:

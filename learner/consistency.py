@@ -10,6 +10,8 @@ from configs.run import Config
 from configs.training import LEAST_STAGE, GrpoConfig, LoraConfig
 from learner.transport import NATIVE
 
+SAVING = ("checkpoint_every", "keep_checkpoints")
+
 
 def require_consistent(config: GrpoConfig, has_reference: bool) -> None:
     """Check the settings of the objective against each other.
@@ -20,7 +22,7 @@ def require_consistent(config: GrpoConfig, has_reference: bool) -> None:
     Raises:
         ValueError: two of them contradict each other, or one is out of its range; names the keys and what to set.
     """
-    for key in ("mini_batches", "group_size", "prompts_per_step", "norm_tokens", "max_prompt_batches"):
+    for key in ("mini_batches", "group_size", "prompts_per_step", "norm_tokens", "max_prompt_batches", *SAVING):
         if getattr(config, key) < 1:
             raise ValueError(f"grpo.{key} must be at least 1, not {getattr(config, key)}")
     for key in ("clip", "clip_high", "overlong_buffer", "overlong_penalty", "correction_min", "max_sequence_gap"):
@@ -68,10 +70,14 @@ def require_consistent_ranks(config: Config, model_dir: str, reference_dir: str 
             f"engine.lora_rank={config.engine.lora_rank} makes the learner publish an adapter, so ranks.lora.rank must "
             f"be 1 to {config.engine.lora_rank}, not {lora.rank}"
         )
-    if config.engine.lora_rank and ranks.transport in NATIVE:
-        raise ValueError(
-            "engine.lora_rank makes the learner publish an adapter, as a file; leave ranks.transport at auto"
-        )
+    if config.engine.lora_rank and ranks.transport not in ("auto", "file"):
+        raise ValueError("with engine.lora_rank an adapter is published, as a file; leave ranks.transport at auto")
+    if ranks.transport in NATIVE and not (ranks.gpus_per_rank and config.engine.gpus_per_engine):
+        raise ValueError(f"ranks.transport={ranks.transport} takes ranks and engines on GPUs; leave it at auto")
+    if ranks.transport not in ("auto", "file") and ranks.weights_dir is not None:
+        raise ValueError(f"ranks.weights_dir does nothing with ranks.transport={ranks.transport}; set one of the two")
+    if config.sft.checkpoint_every < 1:
+        raise ValueError(f"sft.checkpoint_every must be at least 1, not {config.sft.checkpoint_every}")
     if config.engine.lora_rank and set(lora.targets) - set(LoraConfig().targets):
         raise ValueError(
             "engine.lora_rank takes adapters on the language model alone; leave the other names out of "

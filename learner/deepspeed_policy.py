@@ -5,6 +5,7 @@ the type and where optimizer and parameters lie.
 """
 
 import logging
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -61,12 +62,18 @@ class DeepSpeedPolicy:
         self.engine.backward(loss * self._ranks)
 
     def step(self, lr: float, weight_decay: float) -> float:
-        """One update with the gradients so far; returns their norm before clipping."""
+        """One update with the gradients so far; returns their norm before clipping.
+
+        Raises:
+            ArithmeticError: the norm is not finite.
+        """
         for group in self.optimizer.param_groups:
             group["lr"], group["weight_decay"] = lr, weight_decay if group["decays"] else 0.0
         self.engine.step()
-        norm = self._grad_norm if self._clips_itself else self.engine.get_global_grad_norm()
-        return float(norm or 0.0)
+        norm = float((self._grad_norm if self._clips_itself else self.engine.get_global_grad_norm()) or 0.0)
+        if not math.isfinite(norm):
+            raise ArithmeticError(f"the gradient's norm is {norm}; the weights of this step are of no use")
+        return norm
 
     @property
     def _clips_itself(self) -> bool:
@@ -76,6 +83,8 @@ class DeepSpeedPolicy:
     def _clip(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         params = [p for group in optimizer.param_groups for p in group["params"]]
         self._grad_norm = float(torch.nn.utils.clip_grad_norm_(params, self._max_grad_norm))
+        if not math.isfinite(self._grad_norm):
+            raise ArithmeticError(f"the gradient's norm is {self._grad_norm}, the weights were left as they are")
 
     def _settings(self) -> dict[str, Any]:
         # Page-locked memory speeds up the copies to and from a GPU.

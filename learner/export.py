@@ -47,6 +47,8 @@ def export_checkpoint(checkpoint: str | Path, out: str | Path, model_dir: str | 
             "name that model with --model"
         ) from None
     held = {name.removeprefix(PREFIX): tensor for name, tensor in _module(folder, layout.zero_stage).items()}
+    # In the type that the ranks compute in, in which they merge an adapter too.
+    held = {name: tensor.to(dtype).contiguous() for name, tensor in held.items()}
     if layout.lora_rank:
         held = adapter.merged(held, LoraConfig(rank=layout.lora_rank, alpha=layout.lora_alpha))
     named = {name: parameter.shape for name, parameter in model.named_parameters()}
@@ -56,7 +58,7 @@ def export_checkpoint(checkpoint: str | Path, out: str | Path, model_dir: str | 
             f"{checkpoint}: was not trained from {model_dir} ({odd[0]} differs); name it with --model"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    weights.export({name: held[name].to(dtype).contiguous() for name in named}, model, model_dir, str(out))
+    weights.export({name: held[name] for name in named}, model, model_dir, str(out))
     return out
 
 

@@ -14,7 +14,7 @@ from learner.checkpoint import CheckpointError
 RANKS_FOLDER = "ranks"
 """Folder of a checkpoint that holds model, optimizer and random state."""
 MANIFEST = "ranks.json"
-FIXED = ("dtype", "lora_rank", "lora_alpha")
+FIXED = ("dtype", "train", "lora_rank", "lora_alpha", "lora_targets")
 """What must be as it was."""
 
 
@@ -25,8 +25,10 @@ class Layout:
     ranks: int
     zero_stage: int
     dtype: str
+    train: list[str]
     lora_rank: int
     lora_alpha: int
+    lora_targets: list[str]
     model_dir: str
     """Where the run began."""
     version: int
@@ -35,9 +37,18 @@ class Layout:
     @staticmethod
     def of(config: Config, model_dir: str, version: int) -> "Layout":
         """That of ranks which run now."""
-        ranks = config.ranks
-        lora = ranks.lora.rank, ranks.lora.alpha
-        return Layout(ranks.ranks, ranks.zero_stage, ranks.dtype, *lora, model_dir, version)
+        ranks, lora = config.ranks, config.ranks.lora
+        return Layout(
+            ranks=ranks.ranks,
+            zero_stage=ranks.zero_stage,
+            dtype=ranks.dtype,
+            train=sorted(ranks.train),
+            lora_rank=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_targets=sorted(lora.targets) if lora.rank else [],
+            model_dir=model_dir,
+            version=version,
+        )
 
     @staticmethod
     def read(folder: str | Path) -> "Layout":
@@ -59,20 +70,28 @@ class Layout:
         """Whether such `ranks` can take the state without a conversion.
 
         Raises:
-            ValueError: they cannot take it at all: another dtype or adapter, or stage 0 on one side alone.
+            ValueError: they cannot take it at all: another dtype, adapter or other trained parts, or stage 0 on one
+                side alone.
         """
         unlike = [key for key in FIXED if getattr(self, key) != getattr(ranks, key)]
         if unlike or (self.zero_stage == 0) != (ranks.zero_stage == 0):
             raise ValueError(
                 f"was saved with {self.told}, which ranks with {ranks.told} cannot take; run with "
-                f"ranks.dtype={self.dtype}, ranks.zero_stage={self.zero_stage}, ranks.lora.rank={self.lora_rank} and "
-                f"ranks.lora.alpha={self.lora_alpha}, or start from its weights alone (`videoseeker export`, then "
-                "model.path)"
+                f"ranks.dtype={self.dtype}, ranks.zero_stage={self.zero_stage}, ranks.train=[{','.join(self.train)}], "
+                f"ranks.lora.rank={self.lora_rank}{self._adapter}, or start from its weights alone (`videoseeker "
+                "export`, then model.path)"
             )
         return ranks.zero_stage == 0 or (self.ranks, self.zero_stage) == (ranks.ranks, ranks.zero_stage)
 
     @property
     def told(self) -> str:
         """In words."""
-        adapter = f", an adapter of rank {self.lora_rank} and alpha {self.lora_alpha}" if self.lora_rank else ""
-        return f"{self.ranks} rank(s), ZeRO stage {self.zero_stage}{adapter} and {self.dtype}"
+        adapter = f" by an adapter of rank {self.lora_rank} and alpha {self.lora_alpha}" if self.lora_rank else ""
+        parts = f"{' and '.join(self.train)} trained{adapter}"
+        return f"{self.ranks} rank(s), ZeRO stage {self.zero_stage}, {parts}, and {self.dtype}"
+
+    @property
+    def _adapter(self) -> str:
+        if not self.lora_rank:
+            return ""
+        return f", ranks.lora.alpha={self.lora_alpha}, ranks.lora.targets=[{','.join(self.lora_targets)}]"

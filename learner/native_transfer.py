@@ -1,7 +1,8 @@
 """vLLM's own weight transfer from the ranks to the engines: packed NCCL broadcast, or CUDA IPC on one GPU.
 
 Invariant: all ranks walk through all parameters in every `send`, whatever becomes of the engines, so that none waits
-in a collective for another; rank 0 alone talks to the engines, and each of its waits has a deadline.
+in a collective for another; rank 0 alone talks to the engines, and each of its waits has a deadline. What NCCL itself
+waits for has none but that of the call which the ranks serve (`ranks.step_timeout_s`).
 """
 
 import socket
@@ -76,6 +77,8 @@ class EngineClient:
         self._source = source
         self.version = 0
         """Policy version that is being sent."""
+        self.failed: dict[int, str] = {}
+        """By CUDA IPC: engines that did not take a step, while the ranks went on with the others; see `_all`."""
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         """Have every engine join, each with ranks of its own."""
@@ -99,7 +102,10 @@ class EngineClient:
             for engine, given in zip(self._engines, arguments, strict=True)
         ]
         _, failed = collect(calls, self._timeout_s)
-        if failed:
+        if failed and self._backend == "ipc":
+            # vLLM's ranks meet after every bucket: one that stopped would leave the others waiting.
+            self.failed |= failed
+        elif failed:
             raise EnginesFailed(failed)
 
 
@@ -138,14 +144,14 @@ class Sender:
         Returns:
             Engines that failed, by index, and why; after that the connection is of no more use.
         """
-        self._client.version = version
+        self._client.version, self._client.failed = version, {}
         self._source.renew()
         try:
             self._trainer.send_weights()
         except EnginesFailed as error:
             self._source.drain()
             return error.failed
-        return {}
+        return self._client.failed
 
     def close(self) -> None:
         """Leave the group."""

@@ -55,14 +55,27 @@ class Outgoing:
         if self._sender is None or self._sender.lives != tuple(info.life for info in infos):
             self._leave()
             limits = self._bucket_bytes, self._config.ranks.step_timeout_s
+            joined: dict[int, str] = {}
             try:
                 self._sender = Sender(transport, self._rank, self._source(), engines, infos, *limits)
             except EnginesFailed as error:
-                return error.failed
-        failed = self._sender.send(version)
+                joined = error.failed
+            joined = self._agreed(joined)
+            if joined or self._sender is None:
+                self._leave()
+                return joined
+        failed = self._agreed(self._sender.send(version))
         if failed:
             self._leave()
         return failed
+
+    def _agreed(self, failed: dict[int, str]) -> dict[int, str]:
+        """What rank 0 found, on all ranks: they join, send and leave together."""
+        if self._config.ranks.ranks == 1:
+            return failed
+        said = [failed]
+        torch.distributed.broadcast_object_list(said, src=0)
+        return said[0]
 
     def export(self, path: str) -> None:
         """A Hugging Face folder of the policy (rank 0), whole or not at all."""

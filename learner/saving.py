@@ -67,7 +67,7 @@ class Saver:
         self._thread = threading.Thread(target=self._write, args=work, name="checkpoint", daemon=True)
         self._thread.start()
         if block:
-            self.wait()
+            self.close()
 
     def wait(self) -> None:
         """Wait for the one that is being written, at most `timeout_s`."""
@@ -83,8 +83,11 @@ class Saver:
         self._values = []
 
     def close(self) -> None:
-        """As `wait`: whatever ends the run, a checkpoint that was begun is finished."""
+        """As `wait`: whatever ends the run, a checkpoint that was begun is finished, or it is told that it is not."""
         self.wait()
+        if self._thread is not None:
+            self._fail(f"checkpoint: was not written within {self._timeout_s:g} s")
+            self._tell()
 
     def _means(self) -> dict[str, float]:
         values, self._values = self._values, []

@@ -4,6 +4,9 @@ Invariant: which trajectories a step eats follows from the seed alone; each is s
 that goes on from a checkpoint ends with the weights of one that was never stopped.
 """
 
+import dataclasses
+import hashlib
+import json
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +17,7 @@ from pathlib import Path
 from configs.run import Config
 from env.transcript import Trajectory
 from learner.checkpoint import latest, step_of
+from learner.layout import RANKS_FOLDER
 from learner.saving import Saver
 from learner.worker import RankGroup
 
@@ -33,7 +37,8 @@ def run_sft(
 
     Args:
         on_step: called after each step with its number, from 1, and its metrics (`RankGroup.sft_step` and `lr`).
-        checkpoints: folder of this training's checkpoints, from the newest of which it goes on; None makes none.
+        checkpoints: folder of this training's checkpoints alone (see `identity`), from the newest of which it goes on;
+            None makes none.
 
     Returns:
         `out_dir`, a Hugging Face folder.
@@ -51,7 +56,7 @@ def run_sft(
     saver = None if checkpoints is None else Saver(checkpoints, 1, "", config.ranks.step_timeout_s)
     with closing(group), nullcontext() if saver is None else closing(saver):
         if newest is not None:
-            group.load(newest)
+            group.load(newest / RANKS_FOLDER)
         drawn = islice(batches(len(trajectories), sft.batch, config.seed), done, None)
         batch = [trajectories[i] for i in next(drawn)]
         for step in range(done, sft.steps):
@@ -60,8 +65,18 @@ def run_sft(
             on_step(step + 1, {**group.sft_step(batch, lr, upcoming), "lr": lr})
             batch = upcoming
             if saver is not None and (step + 1) % sft.checkpoint_every == 0 and step + 1 < sft.steps:
-                saver.save(step + 1, group.start_save, block=False)
+                saver.save(step + 1, lambda folder: group.start_save(folder / RANKS_FOLDER), block=False)
         return group.export(out_dir)
+
+
+def identity(config: Config, trajectories: Sequence[Trajectory], model_dir: str | Path) -> str:
+    """Sixteen hexadecimal digits that differ where a training would: in its settings, its first model, its lessons."""
+    settings = {**dataclasses.asdict(config.sft), "seed": config.seed, "model": str(model_dir)}
+    settings.pop("checkpoint_every")
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for trajectory in trajectories:
+        digest.update(repr((trajectory.task_id, trajectory.transcript.ids, trajectory.transcript.sampled)).encode())
+    return digest.hexdigest()[:16]
 
 
 def batches(count: int, size: int, seed: int) -> Iterator[list[int]]:

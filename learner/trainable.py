@@ -27,7 +27,7 @@ def train_only(model: nn.Module, parts: Sequence[str], lora: LoraConfig) -> None
     that `lora.targets` names. A new adapter computes nothing: its B is zero.
 
     Raises:
-        ValueError: nothing is left to train, or a target that is no linear layer of these parts.
+        ValueError: nothing is left to train, or a target that is no linear layer of these parts, or is tied.
     """
     if not parts:
         raise ValueError("ranks.train is empty, so that nothing would train")
@@ -65,6 +65,10 @@ def _add_adapter(model: nn.Module, parts: Sequence[str], lora: LoraConfig) -> No
             f"ranks.lora.targets names no linear layer of {', '.join(parts)}: {', '.join(missing) or 'none given'}; "
             f"there are {there}"
         )
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    tied = [name for name in chosen if id(model.get_submodule(name).weight) in embeddings]
+    if tied:
+        raise ValueError(f"ranks.lora.targets: {tied[0]} has the embeddings' own weight in this model; leave it out")
     config = peft.LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=chosen, bias="none"
     )

@@ -25,6 +25,8 @@ from learner.layout import Layout
 from learner.rank import Rank
 from learner.transport import NATIVE, Transport, choose
 
+CONVERTED = "universal-"
+"""Folders within a saved state, in which it is converted for other ranks."""
 DISK = "disk"
 """Calls that a rank serves beside its steps."""
 
@@ -146,6 +148,8 @@ class RankGroup:
         """
         started = time.monotonic()
         self.version = version
+        if not engines:
+            return {"seconds": 0.0, "parameters": 0.0}
         transport, infos = self._transport(engines)
         checked = 0
         if transport in NATIVE:
@@ -210,8 +214,10 @@ class RankGroup:
         """The inverse of `save`, also with another number of ranks, and from one ZeRO stage of 1 to 3 to another.
 
         Raises:
-            ValueError: saved with another dtype or adapter, or at stage 0 where these ranks are not, or the other way
-                round.
+            ValueError: saved with another dtype, adapter or other trained parts, or at stage 0 where these ranks are
+                not, or the other way round.
+            CheckpointError: it is no saved state.
+            RanksError: the ranks failed at it.
         """
         folder = Path(folder).absolute()
         saved = Layout.read(folder)
@@ -226,7 +232,9 @@ class RankGroup:
         self.version = saved.version
 
     def _load_converted(self, folder: Path) -> None:
-        converted = Path(tempfile.mkdtemp(prefix="universal-", dir=folder))
+        for left in folder.glob(f"{CONVERTED}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        converted = Path(tempfile.mkdtemp(prefix=CONVERTED, dir=folder))
         try:
             self._all("convert", str(folder), str(converted))
             self._all("load_universal", str(folder), str(converted))

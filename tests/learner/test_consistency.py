@@ -65,6 +65,7 @@ def test_the_documentation_names_every_setting_of_the_objective():
         ({"dynamic_sampling": True, "drop_uniform_groups": False}, "set that too"),
         ({"advantage": "leave_one_out", "group_size": 1}, "grpo.group_size of at least 2"),
         ({"correction_max": 0.5, "correction_min": 0.8}, "grpo.correction_max"),
+        ({"keep_checkpoints": 0}, "grpo.keep_checkpoints must be at least 1, not 0"),
         ({"norm_tokens": 0}, "grpo.norm_tokens must be at least 1, not 0"),
         ({"clip_high": -0.1}, "grpo.clip_high must not be negative, but is -0.1"),
     ],

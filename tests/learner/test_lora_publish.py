@@ -87,6 +87,10 @@ def require_exact_resume(group, trajectories, tmp_path):
         (["engine.lora_rank=8", "ranks.lora.rank=16"], "ranks.lora.rank must be 1 to 8, not 16", None),
         (["engine.lora_rank=8", "ranks.lora.rank=8", "ranks.lora.targets=[q_proj,qkv]"], "language model alone", None),
         (["ranks.lora.rank=8"], "it can't be another", "another"),
+        (["engine.lora_rank=8", "ranks.lora.rank=8", "ranks.transport=shared_memory"], "transport at auto", None),
+        (["ranks.transport=nccl"], "ranks.transport=nccl takes ranks and engines on GPUs", None),
+        (["ranks.transport=shared_memory", "ranks.weights_dir=/shared"], "ranks.weights_dir does nothing", None),
+        (["sft.checkpoint_every=0"], "sft.checkpoint_every must be at least 1, not 0", None),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_before_anything_starts(overrides, said, reference, model_dir):

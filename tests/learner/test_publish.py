@@ -117,6 +117,7 @@ def test_an_engine_that_holds_other_weights_is_named_and_comes_back_with_the_rig
     assert behind == engines.handles
     assert group.publish(behind, 3)["parameters"] > 20
     assert engines.revive(3) == []
+    assert engines.revive(2) == engines.handles, "a run that went back to a checkpoint publishes that again"
     assert asyncio.run(_version(engines.handles[0])) == 3
 
 

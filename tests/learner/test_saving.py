@@ -64,6 +64,9 @@ def test_a_disk_that_never_answers_costs_later_checkpoints_but_not_the_run(tmp_p
     saver.save(2, state.start, block=False)
     assert saver.failed == 1
     assert "checkpoint of step 2: left out" in caplog.text
+    saver.close()
+    assert saver.failed == 2
+    assert "was not written within 0.1 s" in caplog.text, "the end of the run does not pass over it"
     state.disk.set()
 
 

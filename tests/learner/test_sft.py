@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import Config
-from learner.sft import batches, learning_rate, run_sft
+from learner.sft import batches, identity, learning_rate, run_sft
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 5))
@@ -34,6 +34,18 @@ def test_the_rate_rises_to_the_peak_and_falls_to_a_tenth():
 
 def test_a_single_step_has_a_rate():
     assert learning_rate(0, 1, 0.1, 1.0) == 1.0
+
+
+def test_a_training_is_known_by_its_settings_its_model_and_its_lessons(trajectories):
+    config = Config()
+    first = identity(config, trajectories, "model")
+    assert first == identity(config, list(trajectories), "model")
+    config.sft.checkpoint_every = 7
+    assert first == identity(config, trajectories, "model")
+    others = [identity(config, trajectories[1:], "model"), identity(config, trajectories, "another")]
+    config.sft.lr /= 2
+    others.append(identity(config, trajectories, "model"))
+    assert len({first, *others}) == 4
 
 
 def test_nothing_to_train_on(tmp_path):

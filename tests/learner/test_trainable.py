@@ -80,6 +80,11 @@ def test_an_adapter_alone_trains_and_without_it_the_model_is_the_old_one(scorer,
     assert all(p.requires_grad for name, p in scorer.model.named_parameters() if ".lora_" in name)
 
 
+def test_an_adapter_on_a_head_that_is_the_embeddings_is_refused(scorer):
+    with pytest.raises(ValueError, match=r"lm_head has the embeddings' own weight"):
+        train_only(scorer.model, ALL, LoraConfig(rank=4, targets=["q_proj", "lm_head"]))
+
+
 @pytest.mark.parametrize("targets", [["q_proj", "down_proj"], ["o_proj", "qkv", "linear_fc1"]])
 def test_what_is_merged_or_saved_alone_computes_as_the_adapter_does(scorer, batch, model_dir, tmp_path, targets):
     lora = LoraConfig(rank=4, alpha=8, targets=targets)
