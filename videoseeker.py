@@ -103,6 +103,13 @@ def _results(args: argparse.Namespace) -> None:
     run_results(config)
 
 
+def _guessing(args: argparse.Namespace) -> None:
+    config = _config(args)
+    from evals.study import run_guessing
+
+    run_guessing(config)
+
+
 def _serve(args: argparse.Namespace) -> None:
     config, model_dir = _config(args), _model_dir(args.checkpoint)
     from actors.serve import serve
@@ -174,6 +181,7 @@ CONFIGURED: dict[str, tuple[Command, str]] = {
     "serve": (_serve, "serve a model with a web page, on Ray Serve"),
     "demo": (_demo, "the whole loop, small: world, teacher, SFT, GRPO, evaluation, report"),
     "results": (_results, "train and evaluate every arm of the ablations"),
+    "guessing": (_guessing, "GRPO on open questions against GRPO on multiple choice, which rewards guesses"),
 }
 """The commands that take a config."""
 PLANNED = ("sft", "train", "demo")

@@ -13,6 +13,7 @@ from configs import Config
 from env.task import load_tasks
 from evals.ask_demo import ask_served
 from evals.folder import RunFolder, with_arm
+from evals.guessing import run_guessing
 from evals.hardness import run_difficulty
 from evals.memory import PeakMemory
 from evals.report import write_report
@@ -27,7 +28,7 @@ from evals.stages import (
     trained_arm,
 )
 
-__all__ = ["run_demo", "run_difficulty", "run_eval", "run_results", "run_sft_stage", "run_train"]
+__all__ = ["run_demo", "run_difficulty", "run_eval", "run_guessing", "run_results", "run_sft_stage", "run_train"]
 
 
 def run_demo(config: Config) -> Path:

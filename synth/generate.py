@@ -126,12 +126,12 @@ def _task(
         source="procedural world",
         facts=facts,
     )
-    return _as_choice(task, question, rng) if rng.random() < config.world.choice_fraction else task
+    return as_choice(task, question, rng) if rng.random() < config.world.choice_fraction else task
 
 
-def _as_choice(task: Task, question: Question, rng: np.random.Generator) -> Task:
-    """The same question with up to four lettered options, the right one anywhere among them."""
+def as_choice(task: Task, question: Question, rng: np.random.Generator, options_at_most: int = 4) -> Task:
+    """The same question with lettered options, the right one anywhere among them."""
     wrong = [word for word in vocabulary(question) if word != task.answer]
-    options = rng.permutation([task.answer, *rng.permutation(wrong)[:3].tolist()]).tolist()
+    options = rng.permutation([task.answer, *rng.permutation(wrong)[: options_at_most - 1].tolist()]).tolist()
     letter = chr(ord("A") + options.index(task.answer))
     return dataclasses.replace(task, form="choice", options=tuple(options), answer=letter)

@@ -105,7 +105,7 @@ class TeacherPolicy:
                 steps.append(lambda env: _call(first, VIEW))
                 mark = "It is the same."
             sure = question.window is None
-            right = answer(world, question) if sure else str(rng.choice(vocabulary(question)))
+            right = answer(world, question) if sure else str(rng.choice(task.options or vocabulary(question)))
             return [*steps, lambda env: _answer(mark if sure else f"{mark} This should be right.", right)]
         if wanders:
             astray = int(rng.integers(world.slots)) * SLOT_S

@@ -42,7 +42,7 @@ def served(monkeypatch):
 def test_help_is_quick_and_names_every_command():
     code = "import sys, videoseeker\ntry: videoseeker.main(['--help'])\nexcept SystemExit: print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
-    for command in ("synth", "sft", "train", "eval", "export", "serve", "ask", "demo", "results", "replay"):
+    for command in ("synth", "sft", "train", "eval", "export", "serve", "ask", "demo", "results", "guessing", "replay"):
         assert f"    {command}" in done.stdout
     assert not {"'ray'", "'torch'", "'vllm'", "'transformers'"} & set(
         done.stdout.split("[")[-1].rstrip("]\n").split(", ")
@@ -68,7 +68,13 @@ def test_file_then_overrides_in_any_place(served, tmp_path):
 
 @pytest.mark.parametrize(
     ("command", "function"),
-    [("synth", "run_synth"), ("sft", "run_sft_stage"), ("results", "run_results"), ("demo", "run_demo")],
+    [
+        ("synth", "run_synth"),
+        ("sft", "run_sft_stage"),
+        ("results", "run_results"),
+        ("guessing", "run_guessing"),
+        ("demo", "run_demo"),
+    ],
 )
 def test_each_command_calls_its_function_with_its_config(served, command, function):
     assert videoseeker.main([command]) == 0

@@ -2,6 +2,7 @@ import asyncio
 import dataclasses
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from actors.loop import play
@@ -9,8 +10,9 @@ from configs.world import TeacherConfig
 from env.chat import ChatFormat
 from env.turn import parse_turn
 from learner.tiny import build_tiny_model
+from synth.generate import as_choice
 from synth.perception import captions
-from synth.teacher import TeacherPolicy, corpus
+from synth.teacher import TeacherPolicy, corpus, question_of
 
 FAULTLESS = TeacherConfig(hasty={}, wander=0.0, recheck=0.0)
 
@@ -39,6 +41,16 @@ def test_a_faultless_teacher_is_always_right_and_never_misuses_a_tool(small_data
         assert trajectory.rewards.format == 1.0
         assert all(call.ok for call in trajectory.calls)
         assert len(trajectory.calls) == (2 if task.facts["window"] else 1)
+
+
+def test_of_options_it_names_the_right_one_by_its_text_and_guesses_among_them(small_data, chat, config):
+    _, tasks = small_data
+    rng = np.random.default_rng(0)
+    asked = [as_choice(task, question_of(task)[1], rng) for task in tasks]
+    assert all(trajectory.rewards.accuracy == 1.0 for trajectory in played(asked, chat, config, FAULTLESS))
+    hasty = TeacherConfig(hasty=dict.fromkeys(config.world.prompt_kinds, 1.0), wander=0.0, recheck=0.0)
+    for task, trajectory in zip(asked, played(asked, chat, config, hasty), strict=True):
+        assert trajectory.answer in (task.options or ())
 
 
 def test_its_thoughts_say_what_is_in_every_frame_it_fetched(small_data, chat, config):
