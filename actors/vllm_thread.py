@@ -290,8 +290,10 @@ class VllmThread:
             return
         try:
             checked = 0 if adapter else item.run(self._weights)
-        except Exception as error:  # what ended it is told to who asked, then to every other waiter
-            _resolve(item.future, error=EngineError(f"engine: died in a weight update ({sentence(error)})"))
+        except Exception as error:
+            # Before anyone is told: who has heard of it must find the engine dead.
+            self.death = EngineError(f"engine: died in a weight update ({sentence(error)})")
+            _resolve(item.future, error=self.death)
             raise
         self.updating = self._weights.open
         if isinstance(item, Load) or item.step == "finish":
