@@ -213,7 +213,8 @@ def test_a_kill_of_the_driver_and_of_a_worker_shows_nowhere(stage, members, undi
     assert set(asked) == {json.dumps(body["messages"]) for body in undisturbed.server.answered}
     for count in answered:
         assert not set(asked[:count]) & set(asked[count:]), "an answer was paid twice"
-    assert re.findall(r"models gave (\d+) replies", said) == [str(len(asked))]
+    # The server may have answered once more to one that was dead by then.
+    assert re.findall(r"models gave (\d+) replies", said) == [str(len(set(asked)))]
     assert not members.gone()
 
 
