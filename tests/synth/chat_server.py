@@ -25,8 +25,9 @@ class ChatServer:
         """Every request, in order."""
         self.answered: list[dict[str, Any]] = []
         """Those that were given a text."""
-        self.held: Callable[[dict[str, Any]], bool] = lambda body: False
-        """Whether a request is kept waiting; asked again and again until it is not, or its client is gone."""
+        self.held: Callable[[dict[str, Any]], bool] | None = None
+        """Whether a request is kept waiting; asked again and again until it is not, or its client is gone. Nothing is
+        then answered to a client that was gone before."""
         self.waiting: list[dict[str, Any]] = []
         """Those that are kept waiting now."""
         self.keys: set[str] = set()
@@ -59,6 +60,11 @@ class ChatServer:
 
     async def _let_go(self, request: Request, body: dict[str, Any]) -> bool:
         """Wait as long as the request is held; whether its client is still there."""
+        if self.held is None:
+            return True
+        await asyncio.sleep(0.02)  # meanwhile the end of a connection is read, if it came before
+        if await request.is_disconnected():
+            return False
         if not self.held(body):
             return True
         self.waiting.append(body)
