@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from configs.run import Config
+from learner.memory import BUCKET
 from learner.scorer import Scorer
 from learner.snapshot import HostSnapshots
 
@@ -41,6 +42,7 @@ class DeepSpeedPolicy:
         deepspeed.init_distributed(
             "gloo" if self.cpu else "nccl", timeout=timedelta(seconds=ranks.step_timeout_s), verbose=False
         )
+        self._bucket = min(BUCKET, sum(p.numel() for p in policy.parameters() if p.requires_grad))
         optimizer = torch.optim.AdamW(_groups(policy), lr=0.0, betas=(0.9, ranks.beta2), fused=True)
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=policy, optimizer=optimizer, config=self._settings(), dist_init_required=False
@@ -98,7 +100,13 @@ class DeepSpeedPolicy:
             "managed_gradient_accumulation": False,
             "gradient_clipping": 0.0 if self._clips_itself else self._max_grad_norm,
             "zero_allow_untested_optimizer": True,
-            "zero_optimization": {"stage": self.zero_stage, "overlap_comm": False, **offload},
+            # DeepSpeed allocates a whole bucket, however small the model is.
+            "zero_optimization": {
+                "stage": self.zero_stage,
+                "overlap_comm": False,
+                "reduce_bucket_size": self._bucket,
+                **offload,
+            },
             # PyTorch's AdamW has a fused kernel for the CPU too; DeepSpeed's own would have to be compiled first.
             "zero_force_ds_cpu_optimizer": False,
             "bf16": {"enabled": self._bf16},

@@ -18,9 +18,9 @@ GIB = 2**30
 DTYPE_BYTES = {"float32": 4, "float": 4, "bfloat16": 2, "float16": 2, "half": 2, "auto": 2}
 """Bytes of a number, by the name of its type."""
 BUCKET = 500_000_000
-"""Gradients that DeepSpeed collects before it reduces them (`reduce_bucket_size`)."""
+"""Most gradients that DeepSpeed reduces at once (`reduce_bucket_size`)."""
 LIVE = 1_000_000_000
-"""Parameters that ZeRO-3 keeps gathered (`max_live_parameters`)."""
+"""Parameters that ZeRO-3 keeps gathered (`max_live_parameters`), and that it updates at once (`sub_group_size`)."""
 LARGEST_IMAGE = 16_384
 """Tokens of the largest image that the released processors take, on which vLLM tries itself out when it starts."""
 CUDA_GRAPHS = GIB
@@ -35,8 +35,11 @@ class StateBytes:
     gradients: int
     optimizer: int
     buffers: int
-    """DeepSpeed's own: the bucket that is reduced, ZeRO-3's gathered parameters, and the largest parameter's gradient
-    on its way to the host."""
+    """DeepSpeed's own, for as long as a pass lasts: the bucket that is reduced, ZeRO-3's gathered parameters, and the
+    largest parameter's gradient on its way to the host."""
+    passing: int
+    """What the end of a backward pass and the update need besides, when the activations are gone: gradients as they
+    come, as they are reduced, and as the optimizer takes them."""
     host: int
     """What `ranks.offload` keeps in the memory of the host; the other fields are without it."""
 
@@ -56,33 +59,45 @@ class ActivationBytes:
 def state_bytes(shape: ModelShape, ranks: RanksConfig) -> StateBytes:
     """Of one rank, with P parameters of which T train, on n ranks (ZeRO: Rajbhandari et al. 2020, section 3).
 
-    stage   weights   gradients                optimizer
-    0       b P       b T                      8 T, and 4 T for a float32 master copy where b is 2
-    1       b P       4 T and, where b is 2,   12 T / n: DeepSpeed keeps a master copy also in float32
-                      b T as they come
-    2       b P       4 T / n                  12 T / n
-    3       b P / n   4 T / n                  12 T / n
+    stage   weights   gradients    optimizer                    buffers      passing
+    0       b P       b T          8 T, and for b = 2 4 T of    none         the larger of b B, and for b = 2 4 T
+                                   a master copy in float32
+    1       b P       4 T, and     12 T / n: DeepSpeed has a    none         4 B, and 4 T / n;
+                      b = 4: 4 T   master copy in any case                   for b = 2 6 B, and 2 T
+    2       b P       4 T / n      12 T / n                     b B          b T + 4 T / n
+    3       b P / n   4 T / n      12 T / n                     b (B + G)    the larger of b (B + A), and 4 of as many
+                                                                             as are updated at once, less b G
 
-    Offload takes the optimizer to the host, and with it the gradients, of which stage 1 alone keeps b T as they come.
-    There the master copy has gradients of its own, and stages 1 and 2 add in b what they sum up and what they send
-    back: 12 T / n + (4 + 2 b) T / n; stage 3 sums up in float32: 12 T / n + 8 T / n. `all` adds the weights, b P / n.
+    B are the gradients of a bucket, G the parameters that are gathered at once, A those of them that train. Offload
+    takes the optimizer to the host and with it the gradients, of which stage 1 alone keeps 4 T; in the buffers is then
+    the largest parameter's, and as they come there are b T at stage 1 and 2 b T at stage 2. On the host the master copy
+    has gradients of its own, and they are summed up: 20 T / n, and b T / n more below stage 3. `all` adds the weights,
+    b P / n.
     """
     b, n, stage = DTYPE_BYTES[ranks.dtype], ranks.ranks, ranks.zero_stage
-    trained = shape.trained(ranks)
-    gradients = {0: b * trained, 1: (4 + (b if b == 2 else 0)) * trained}.get(stage, 4 * trained // n)
-    master = 4 if stage or b == 2 else 0
-    buffers = b * min(BUCKET, trained) if stage >= 2 else 0
+    half, trained, share = b == 2, shape.trained(ranks), shape.trained(ranks) // n
+    bucket = min(BUCKET, trained)
+    weights, optimizer = b * shape.parameters, (8 + 4 * half) * trained
+    gradients, buffers, passing, host = b * trained, 0, max(b * bucket, 4 * half * trained), 0
+    if stage:
+        optimizer = 12 * share
+    if stage == 1:
+        gradients = (4 if half else 8) * trained
+        passing = 6 * bucket + 2 * trained if half else 4 * (bucket + share)
+    if stage == 2:
+        gradients, buffers, passing = 4 * share, b * bucket, b * trained + 4 * share
     if stage == 3:
-        buffers += b * min(LIVE, shape.parameters)
-    weights, host = b * shape.parameters // (n if stage == 3 else 1), 0
-    optimizer = (8 + master) * trained // (n if stage else 1)
+        gathered, updated = b * min(LIVE, shape.parameters), 4 * min(LIVE, share)
+        weights, gradients, buffers = weights // n, 4 * share, b * bucket + gathered
+        passing = max(b * (bucket + min(LIVE, trained)), updated - gathered)
     if ranks.offload != "none":
-        host = optimizer + (8 if stage == 3 else 4 + 2 * b) * trained // n
-        gradients, optimizer = b * trained if stage == 1 else 0, 0
+        host = (20 + (b if stage < 3 else 0)) * share
+        gradients, optimizer = 4 * trained if stage == 1 else 0, 0
         buffers += b * min(shape.vocabulary * shape.hidden, trained) if stage < 3 else 0
+        passing = {1: b * trained + (6 if half else 4) * bucket, 2: 2 * b * trained}.get(stage, passing)
     if ranks.offload == "all":
         weights, host = 0, host + weights
-    return StateBytes(weights, gradients, optimizer, buffers, host)
+    return StateBytes(weights, gradients, optimizer, buffers, passing, host)
 
 
 def activation_bytes(shape: ModelShape, ranks: RanksConfig, tokens: int, frame_tokens: int) -> ActivationBytes:

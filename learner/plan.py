@@ -141,6 +141,8 @@ def _rank(config: Config, shape: ModelShape, machine: Machine, stage: Stage) -> 
     state = state_bytes(shape, ranks)
     tokens = max(ranks.micro_batch_tokens, longest(config))
     active = activation_bytes(shape, ranks, tokens, tokens)
+    # The head's logits are gone when the backward pass enters the layers.
+    at_hand = max(active.layer, active.logits)
     parts = [
         ("weights", state.weights),
         ("gradients", state.gradients),
@@ -153,8 +155,9 @@ def _rank(config: Config, shape: ModelShape, machine: Machine, stage: Stage) -> 
             else []
         ),
         ("activations", active.stored),
-        # The head's logits are gone when the backward pass enters the layers.
-        ("layer or logits at hand", max(active.layer, active.logits)),
+        ("layer or logits at hand", at_hand),
+        # The activations are gone when the gradients are there.
+        ("update, beyond these two", max(0, state.passing - active.stored - at_hand)),
     ]
     host = [("frames", ranks.frame_cache_mib * 2**20), *([("offloaded", state.host)] if state.host else [])]
     if not ranks.gpus_per_rank:

@@ -164,8 +164,8 @@ def test_offload_leaves_a_gpu_without_what_it_moves(shape):
     assert (moved.optimizer, moved.gradients, moved.weights) == (0, 0, kept.weights)
     assert moved.host == pytest.approx((12 + 8) * trained / 4, abs=8)  # with gradients summed up and those of the copy
     assert (all_moved.weights, all_moved.host) == (0, moved.host + kept.weights)
-    assert state(zero_stage=1, offload="optimizer").gradients == 2 * trained  # as they come
-    assert state(zero_stage=2, offload="optimizer").host == pytest.approx((12 + 8) * trained / 4, abs=8)
+    assert state(zero_stage=1, offload="optimizer").gradients == 4 * trained  # summed up
+    assert state(zero_stage=2, offload="optimizer").host == pytest.approx((12 + 8 + 2) * trained / 4, abs=8)
 
 
 def test_an_engine_spreads_weights_and_heads_over_its_gpus():
