@@ -15,6 +15,9 @@ from configs.policy import EngineConfig
 
 CALLS_AT_ONCE = 1024
 """Calls that an engine's actor serves at once; more wait in Ray's queue."""
+COLOCATED = 0.4
+"""Of a GPU that it shares with a learner rank, what Ray books for an engine: a rank, which has the rest, fits beside no
+other rank, and beside one engine."""
 PING_S = 10.0
 """Deadline of a healthy engine's answer to `ready`, seconds."""
 
@@ -100,7 +103,7 @@ def actor_options(config: EngineConfig) -> dict[str, Any]:
     gpu = config.gpus_per_engine > 0
     return {
         "num_cpus": 1 if gpu else 0,
-        "num_gpus": config.gpus_per_engine,
+        "num_gpus": COLOCATED if config.colocate else config.gpus_per_engine,
         "max_restarts": -1,
         "max_concurrency": CALLS_AT_ONCE,
         # Not in the placement group of a Tune trial, which has no bundle for engines.

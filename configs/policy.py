@@ -51,6 +51,9 @@ class EngineConfig:
     """Engine actors."""
     gpus_per_engine: int = 0
     """GPUs of one engine (its tensor-parallel size); 0 runs on the CPU."""
+    colocate: bool = False
+    """Put each engine on the GPU of a rank, of which it takes `gpu_memory_utilization`; the ranks have the rest. Takes
+    one GPU for each engine and each rank, and no more engines than ranks."""
     cpu_threads: int = 1
     """Threads of an engine on the CPU. More than the idle cores make it many times slower."""
     dtype: str = "float32"

@@ -107,7 +107,11 @@ def _lines(path: Path) -> int | None:
 
 
 def _split(roles: Iterable[Role]) -> str:
-    return " and ".join(f"{role.count} x {role.name}" + (f" on {role.gpus}" if role.gpus else "") for role in roles)
+    return " and ".join(f"{role.count} x {role.name}{_place(role)}" for role in roles)
+
+
+def _place(role: Role) -> str:
+    return (" beside a rank" if role.guest else f" on {role.gpus}") if role.gpus else ""
 
 
 def _role(role: Role) -> list[str]:

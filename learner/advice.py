@@ -22,6 +22,8 @@ UNIT = 1024
 """Lengths are advised in multiples of this many tokens."""
 MOST_RANKS = 64
 """Where more would be needed, ranks are not the answer."""
+COLOCATED_SHARES = (0.5, 0.4, 0.3, 0.2)
+"""Of a GPU, for an engine beside a rank."""
 LORA_RANK = 16
 """Rank of the adapter that is advised; others take next to the same memory."""
 
@@ -107,9 +109,12 @@ def _knobs(config: Config, shape: ModelShape, stage: Stage) -> Iterator[tuple[st
 def _engine_knobs(config: Config, shape: ModelShape) -> Iterator[tuple[str, Sequence[Any]]]:
     engine = config.engine
     if engine.gpus_per_engine:
-        yield "engine.gpu_memory_utilization", [USABLE] if engine.gpu_memory_utilization < USABLE else []
+        present = engine.gpu_memory_utilization
+        shares = [share for share in COLOCATED_SHARES if share < present] if engine.colocate else [USABLE]
+        yield "engine.gpu_memory_utilization", shares if engine.colocate or present < USABLE else []
         yield "engine.max_num_batched_tokens", _halves(engine.max_num_batched_tokens, 2 * UNIT)
-        yield "engine.gpus_per_engine", [gpus for gpus in (2, 4, 8) if gpus > engine.gpus_per_engine]
+        more = [gpus for gpus in (2, 4, 8) if gpus > engine.gpus_per_engine]
+        yield "engine.gpus_per_engine", more if not engine.colocate else []
         return
     least = math.ceil(engine_bytes(shape, engine).sequence / GIB)
     enough = range(engine.kv_cache_gib - 1, least - 1, -1)

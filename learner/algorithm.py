@@ -120,8 +120,11 @@ class GRPO(Algorithm):
         self.version = 0
         self.groups = []
         self.rebuilt_ranks = 0
+        if run.engine.colocate:  # vLLM counts what fills its GPU while it starts
+            self._start_ranks()
         self.engines = Engines(run.engine, self.config.model_dir, run.seed)
-        self.ranks = RankGroup(run, self.config.model_dir, self.config.reference_dir)
+        if not run.engine.colocate:
+            self._start_ranks()
         self.env_runner_group = EnvRunnerGroup(
             env_creator=self.env_creator,
             default_policy_class=None,
@@ -135,6 +138,9 @@ class GRPO(Algorithm):
         ledger = GroupLedger(load_tasks(self.config.tasks_file), run.seed, run.grpo.group_size)
         self.rollouts = Rollouts(run.grpo, ledger, self.env_runner_group, self.engines, self._publish_to, self._teaches)
         self._first_state = self.get_state()
+
+    def _start_ranks(self) -> None:
+        self.ranks = RankGroup(self.config.run, self.config.model_dir, self.config.reference_dir)
 
     def _teaches(self, group: PlayedGroup) -> bool:
         """Whether dynamic sampling counts a group."""
@@ -276,7 +282,7 @@ class GRPO(Algorithm):
         """After a `RanksError`: start ranks anew, and go back to a checkpoint, or with None to the start."""
         self.ranks.close()
         self.rollouts.abandon()
-        self.ranks = RankGroup(self.config.run, self.config.model_dir, self.config.reference_dir)
+        self._start_ranks()
         self.rebuilt_ranks += 1
         if checkpoint is not None:
             self.restore_from_path(str(checkpoint))

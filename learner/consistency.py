@@ -74,6 +74,12 @@ def require_consistent_ranks(config: Config, model_dir: str, reference_dir: str 
         raise ValueError("with engine.lora_rank an adapter is published, as a file; leave ranks.transport at auto")
     if ranks.transport in NATIVE and not (ranks.gpus_per_rank and config.engine.gpus_per_engine):
         raise ValueError(f"ranks.transport={ranks.transport} takes ranks and engines on GPUs; leave it at auto")
+    engine = config.engine
+    if engine.colocate and not (ranks.gpus_per_rank == engine.gpus_per_engine == 1 and engine.engines <= ranks.ranks):
+        raise ValueError(
+            "engine.colocate puts engines on the ranks' GPUs: set ranks.gpus_per_rank=1 engine.gpus_per_engine=1 and "
+            f"engine.engines to at most ranks.ranks, {ranks.ranks}"
+        )
     if ranks.transport not in ("auto", "file") and ranks.weights_dir is not None:
         raise ValueError(f"ranks.weights_dir does nothing with ranks.transport={ranks.transport}; set one of the two")
     if config.sft.checkpoint_every < 1:

@@ -46,6 +46,8 @@ class Role:
     """What a process with a GPU holds in the memory of its node."""
     sequences: int | None = None
     """Whole sequences of `engine.max_model_len` that an engine's KV cache holds."""
+    guest: bool = False
+    """Whether its GPUs are counted as another role's."""
 
     @property
     def need(self) -> int:
@@ -85,7 +87,7 @@ class Plan:
     @property
     def gpus(self) -> int:
         """GPUs of all roles."""
-        return sum(role.count * role.gpus for role in self.roles)
+        return sum(role.count * role.gpus for role in self.roles if not role.guest)
 
     @property
     def ram(self) -> int:
@@ -160,6 +162,7 @@ def _rank(config: Config, shape: ModelShape, machine: Machine, stage: Stage) -> 
         ("update, beyond these two", max(0, state.passing - active.stored - at_hand)),
     ]
     host = [("frames", ranks.frame_cache_mib * 2**20), *([("offloaded", state.host)] if state.host else [])]
+    shared = config.engine.gpu_memory_utilization if stage == "grpo" and config.engine.colocate else 0.0
     if not ranks.gpus_per_rank:
         parts, host = [*parts, *host, ("process", PROCESS_BYTES)], []
     return Role(
@@ -167,7 +170,7 @@ def _rank(config: Config, shape: ModelShape, machine: Machine, stage: Stage) -> 
         ranks.ranks,
         ranks.gpus_per_rank,
         tuple(parts),
-        round(USABLE * machine.gpu_bytes) if ranks.gpus_per_rank else machine.ram_bytes,
+        round((USABLE - shared) * machine.gpu_bytes) if ranks.gpus_per_rank else machine.ram_bytes,
         tuple(host),
     )
 
@@ -187,7 +190,16 @@ def _engine(config: Config, shape: ModelShape, machine: Machine) -> Role:
         parts, host = [*parts, *host, ("process", PROCESS_BYTES)], []
     parts.append(("KV cache", cache))
     sequences = max(0, left) // size.sequence
-    return Role("an engine", engine.engines, engine.gpus_per_engine, tuple(parts), limit, tuple(host), sequences)
+    return Role(
+        "an engine",
+        engine.engines,
+        engine.gpus_per_engine,
+        tuple(parts),
+        limit,
+        tuple(host),
+        sequences,
+        guest=engine.colocate,
+    )
 
 
 def _sft(config: Config, lessons: int | None) -> Work:

@@ -16,6 +16,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.request import EngineInfo
+from actors.supervision import COLOCATED
 from configs.run import Config
 from env.transcript import Trajectory
 from learner import grpo, weights
@@ -63,13 +64,14 @@ class RankGroup:
         self._timeout_s = config.ranks.step_timeout_s
         self._model_dir = str(model_dir)
         self._ranks: list[Any] = []
+        self._gpus = 1 - COLOCATED if config.engine.colocate else config.ranks.gpus_per_rank
         self._group = self._reserve()
         ranks = config.ranks
         norm = config.grpo.max_grad_norm if max_grad_norm is None else max_grad_norm
         for rank in range(ranks.ranks):
             actor = ray.remote(concurrency_groups={DISK: 1})(Rank).options(
                 num_cpus=ranks.cpus_per_rank,
-                num_gpus=ranks.gpus_per_rank,
+                num_gpus=self._gpus,
                 max_restarts=0,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, rank),
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": str(ranks.cpus_per_rank)}},
@@ -253,7 +255,7 @@ class RankGroup:
 
     def _reserve(self) -> Any:
         ranks = self.config.ranks
-        bundle = {"CPU": ranks.cpus_per_rank, **({"GPU": ranks.gpus_per_rank} if ranks.gpus_per_rank else {})}
+        bundle = {"CPU": ranks.cpus_per_rank, **({"GPU": self._gpus} if self._gpus else {})}
         group = placement_group([bundle] * ranks.ranks, strategy="PACK")
         if not group.wait(self._timeout_s):
             remove_placement_group(group)

@@ -46,6 +46,17 @@ def test_with_an_adapter_there_is_no_second_model():
     assert plan.trained == 16 * 36 * (2 * (2560 + 4096) + 2 * (2560 + 1024) + 3 * (2560 + 9728))
 
 
+def test_an_engine_beside_a_rank_shares_its_gpu():
+    together = with_values(PAPER, {"engine.colocate": True, "engine.gpu_memory_utilization": 0.2})
+    plan = make_plan(together, SHAPES["4B"], NODE, "grpo")
+    assert plan.gpus == 4
+    assert [role.limit for role in plan.roles] == [round(0.7 * 80 * GIB), round(0.2 * 80 * GIB)]
+    assert make_plan(together, SHAPES["4B"], NODE, "sft").roles[0].limit == round(0.9 * 80 * GIB)
+    assert advise(with_values(PAPER, {"engine.colocate": True}), SHAPES["2B"], NODE, "grpo") == {
+        "engine.gpu_memory_utilization": 0.5
+    }
+
+
 def test_what_is_offloaded_is_told_of_the_host():
     kept, moved = (
         make_plan(with_values(PAPER, {"ranks.offload": offload}), SHAPES["4B"], NODE, "sft").roles[0]
@@ -119,12 +130,14 @@ def test_a_cache_without_room_for_one_sequence_is_refused():
             "episode.max_tokens": st.integers(1024, 2**17),
             "engine.max_model_len": st.integers(1024, 2**17),
             "engine.gpus_per_engine": st.sampled_from([1, 2, 4]),
+            "engine.colocate": st.booleans(),
             "engine.max_num_batched_tokens": st.integers(512, 2**15),
         }
     ),
 )
 def test_following_the_advice_makes_it_fit(size, gpu_gib, values):
     assume(values["ranks.zero_stage"] >= LEAST_STAGE[values["ranks.offload"]])
+    assume(not values["engine.colocate"] or values["engine.gpus_per_engine"] == 1)
     config = with_values(PAPER, values)
     machine = Machine(gpu_gib * GIB, 16 * GIB)
     before = make_plan(config, SHAPES[size], machine, "grpo")
