@@ -193,7 +193,9 @@ def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, track
 
 def _forget_rows(path: Path, stage_name: str, after: int) -> None:
     """Drop a stage's rows of steps that will be run again."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    # A full disk or a lost machine leaves half a line, of a step that no checkpoint holds yet.
+    *whole, _ = path.read_text().split("\n") if path.exists() else [""]
+    rows = map(json.loads, whole)
     kept = [row for row in rows if row["stage"] != stage_name or row["step"] <= after]
     partial = path.with_suffix(".partial")
     partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
