@@ -5,7 +5,6 @@ and talks to engines.
 """
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from actors.request import EngineInfo
 from configs.run import Config
 from learner import adapter, weights
 from learner.native_transfer import EnginesFailed, ParameterSource, Sender
-from learner.shared_file import PREFIX, SharedFile, write_file
+from learner.shared_file import SharedFile, new_folder, write_file
 from learner.transport import Transport
 from learner.walk import Part, adapter_parts, policy_parts
 
@@ -93,7 +92,7 @@ class Outgoing:
         return sum(tensor.nbytes for tensor in tensors.values())
 
     def _write_adapter(self) -> weights.Written | None:
-        path = "" if self._rank else tempfile.mkdtemp(prefix=PREFIX, dir=self._config.ranks.weights_dir)
+        path = "" if self._rank else str(new_folder(self._config.ranks.weights_dir))
         nbytes = self.export_adapter(path)
         return None if self._rank else weights.Written(path, nbytes, None)
 

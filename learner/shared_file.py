@@ -7,6 +7,8 @@ once, written in place ever after, and lives no longer than the process that mad
 import json
 import mmap
 import os
+import shutil
+import socket
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -71,7 +73,7 @@ class SharedFile:
             # As bytes: a tensor behind one of another type need not be aligned to its own.
             self._bytes[start : start + entry.nbytes].copy_(raw(tensor))
             start += entry.nbytes
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        folder = new_folder(None)
         (folder / NAME).symlink_to(f"/proc/{os.getpid()}/fd/{self._file}")
         return folder
 
@@ -99,12 +101,24 @@ def write_file(entries: Sequence[Entry], tensors: Iterable[tuple[str, torch.Tens
     Returns:
         The new folder.
     """
-    path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+    path = new_folder(folder)
     with open(path / NAME, "wb") as file:
         file.write(header(entries))
         for _, tensor in tensors:
             file.write(raw(tensor.cpu()).numpy())
     return path
+
+
+def new_folder(within: str | None) -> Path:
+    """A folder for what engines load, named after this process; those of processes of this machine that were killed
+    are removed. None takes the folder for temporary files."""
+    mine = f"{PREFIX}{socket.gethostname()}-"
+    place = Path(within or tempfile.gettempdir())
+    for left in place.glob(f"{mine}*"):
+        pid = left.name.removeprefix(mine).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{mine}{os.getpid()}-", dir=place))
 
 
 def raw(tensor: torch.Tensor) -> torch.Tensor:

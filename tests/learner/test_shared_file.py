@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from learner.shared_file import NAME, SharedFile, write_file
+from learner.shared_file import NAME, SharedFile, new_folder, write_file
 from learner.walk import policy_parts, walk
 
 READ = "import sys; from safetensors.torch import load_file as f; print(float(sum(t.double().sum() for t in f(sys.argv[1]).values())))"  # noqa: E501
@@ -106,3 +106,17 @@ def test_a_killed_process_leaves_no_memory_behind():
         holder.wait()
     assert not (folder / NAME).exists()
     shutil.rmtree(folder)
+
+
+def test_folders_of_killed_processes_are_removed_and_no_others(tmp_path):
+    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n" + (
+        f"from learner.shared_file import new_folder; print(new_folder({str(tmp_path)!r}))"
+    )
+    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+    (tmp_path / f"{Path(killed).name.rpartition('-')[0].rpartition('-')[0]}-notes").mkdir()
+    mine = new_folder(str(tmp_path))
+    assert Path(killed).parent == tmp_path
+    assert not Path(killed).exists()
+    assert new_folder(str(tmp_path)) != mine
+    assert mine.exists()
+    assert len(list(tmp_path.iterdir())) == 3
