@@ -235,17 +235,20 @@ def run(settings: Path) -> None:
         folder.metrics.touch()
     phases, write = GRPO._phase, Saver._write
 
+    def say(what: str) -> None:
+        os.write(1, f"{what}\n".encode())  # one write, as two threads say something
+
     @contextmanager
     def phase(self: GRPO, name: str) -> Iterator[None]:
-        print(f"phase {name}", flush=True)
+        say(f"phase {name}")
         with phases(self, name):
             yield
-        print("phase between", flush=True)
+        say("phase between")
 
     def writes(self: Saver, *work: Any) -> None:
-        print("writing", flush=True)
+        say("writing")
         write(self, *work)
-        print("written", flush=True)
+        say("written")
 
     GRPO._phase, Saver._write = phase, writes  # type: ignore[method-assign, assignment]
     stages.run_train(config, resume=True)
