@@ -77,19 +77,20 @@ def state_bytes(shape: ModelShape, ranks: RanksConfig) -> StateBytes:
     b, n, stage = DTYPE_BYTES[ranks.dtype], ranks.ranks, ranks.zero_stage
     half, trained, share = b == 2, shape.trained(ranks), shape.trained(ranks) // n
     bucket = min(BUCKET, trained)
-    weights, optimizer = b * shape.parameters, (8 + 4 * half) * trained
-    gradients, buffers, passing, host = b * trained, 0, max(b * bucket, 4 * half * trained), 0
-    if stage:
-        optimizer = 12 * share
-    if stage == 1:
-        gradients = (4 if half else 8) * trained
-        passing = 6 * bucket + 2 * trained if half else 4 * (bucket + share)
-    if stage == 2:
-        gradients, buffers, passing = 4 * share, b * bucket, b * trained + 4 * share
-    if stage == 3:
-        gathered, updated = b * min(LIVE, shape.parameters), 4 * min(LIVE, share)
-        weights, gradients, buffers = weights // n, 4 * share, b * bucket + gathered
-        passing = max(b * (bucket + min(LIVE, trained)), updated - gathered)
+    weights, optimizer, buffers, host = b * shape.parameters, 12 * share, 0, 0
+    match stage:
+        case 0:
+            gradients, optimizer = b * trained, (8 + 4 * half) * trained
+            passing = max(b * bucket, 4 * half * trained)
+        case 1:
+            gradients = (4 if half else 8) * trained
+            passing = 6 * bucket + 2 * trained if half else 4 * (bucket + share)
+        case 2:
+            gradients, buffers, passing = 4 * share, b * bucket, b * trained + 4 * share
+        case _:
+            gathered, updated = b * min(LIVE, shape.parameters), 4 * min(LIVE, share)
+            weights, gradients, buffers = weights // n, 4 * share, b * bucket + gathered
+            passing = max(b * (bucket + min(LIVE, trained)), updated - gathered)
     if ranks.offload != "none":
         host = (20 + (b if stage < 3 else 0)) * share
         gradients, optimizer = 4 * trained if stage == 1 else 0, 0
