@@ -15,7 +15,7 @@ from typing import Any
 
 from configs import Config, ConfigError, load_config, to_yaml
 
-ROOMS = ("configs", "tools", "env", "actors", "synth", "learner", "evals")
+ROOMS = ("configs", "storage", "endpoint", "tools", "env", "actors", "synth", "learner", "evals", "recipes")
 DEMO = Path(__file__).parent / "configs" / "demo.yaml"
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -46,7 +46,7 @@ def _synth(args: argparse.Namespace) -> None:
     if args.settings[:1] == ["inspect"]:
         return _inspect(args)
     config = _config(args)
-    from evals.tasks import run_synth
+    from recipes.tasks import run_synth
 
     run_synth(config)
 
@@ -54,7 +54,7 @@ def _synth(args: argparse.Namespace) -> None:
 def _inspect(args: argparse.Namespace) -> None:
     if len(args.settings) != 2:
         raise ConfigError("synth inspect takes one folder of data, e.g. runs/mine/data")
-    from synth.gallery import write_gallery
+    from synth.output.gallery import write_gallery
     from synth.synthesis import STAGES_FOLDER
 
     folder = Path(args.settings[1]).absolute()
@@ -63,62 +63,62 @@ def _inspect(args: argparse.Namespace) -> None:
 
 def _sft(args: argparse.Namespace) -> None:
     config = _config(args)
-    from evals.study import run_sft_stage
+    from recipes.studies.demo import run_sft_stage
 
     run_sft_stage(config)
 
 
 def _train(args: argparse.Namespace) -> None:
     config = _config(args)
-    from evals.study import run_train
+    from recipes.studies.demo import run_train
 
     run_train(config, resume=args.resume)
 
 
 def _eval(args: argparse.Namespace) -> None:
     config = _config(args)
-    from evals.study import run_eval
+    from recipes.studies.demo import run_eval
 
     run_eval(config, str(_model_dir(args.checkpoint)))
 
 
 def _difficulty(args: argparse.Namespace) -> None:
     config = _config(args)
-    from evals.study import run_difficulty
+    from recipes.studies.demo import run_difficulty
 
     run_difficulty(config, str(_model_dir(args.checkpoint)))
 
 
 def _demo(args: argparse.Namespace) -> None:
     config = _config(args)
-    from evals.study import run_demo
+    from recipes.studies.demo import run_demo
 
     run_demo(config)
 
 
 def _results(args: argparse.Namespace) -> None:
     config = _config(args)
-    from evals.study import run_results
+    from recipes.studies.demo import run_results
 
     run_results(config)
 
 
 def _guessing(args: argparse.Namespace) -> None:
     config = _config(args)
-    from evals.study import run_guessing
+    from recipes.studies.demo import run_guessing
 
     run_guessing(config)
 
 
 def _serve(args: argparse.Namespace) -> None:
     config, model_dir = _config(args), _model_dir(args.checkpoint)
-    from actors.serve import serve
+    from actors.serving.serve import serve
 
     serve(config, str(model_dir), lambda url: print(f"serving {model_dir} at {url}  (Ctrl-C stops)", flush=True))
 
 
 def _export(args: argparse.Namespace) -> None:
-    from learner.export import export_checkpoint
+    from learner.checkpoints.export import export_checkpoint
 
     print(f"model: {export_checkpoint(args.checkpoint, args.out, args.model)}")
 
@@ -126,7 +126,7 @@ def _export(args: argparse.Namespace) -> None:
 def _ask(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from actors.ask import ask
+    from actors.serving.ask import ask
 
     answer = ask(args.server, args.video, args.mark, args.question, args.option, Console())
     return 1 if answer is None else 0
@@ -135,10 +135,10 @@ def _ask(args: argparse.Namespace) -> int:
 def _serve_tools(args: argparse.Namespace) -> None:
     import tempfile
 
-    from actors.mark import draw_mark, parse_mark
-    from tools.base import Limits, Mark, Scene
-    from tools.mcp_server import serve_http, serve_stdio, tool_server
-    from tools.video import decode_process, open_video
+    from actors.serving.mark import draw_mark, parse_mark
+    from tools.decoding.video import decode_process, open_video
+    from tools.server import serve_http, serve_stdio, tool_server
+    from tools.tool import Limits, Mark, Scene
 
     episode = load_config(args.config).episode
     video = open_video(args.video)
@@ -167,7 +167,7 @@ def _serve_tools(args: argparse.Namespace) -> None:
 def _replay(args: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from evals.replay import load_trajectory, print_episode
+    from evals.pages.replay import load_trajectory, print_episode
 
     print_episode(load_trajectory(args.file, args.episode), Console())
 
@@ -260,7 +260,7 @@ def _or_dry_run(name: str, command: Command) -> Command:
         config = _config(args)
         print(to_yaml(config), end="")
         if name in PLANNED:
-            from evals.preflight import print_plan
+            from recipes.preflight import print_plan
 
             print_plan(config, "sft" if name == "sft" else "grpo")
         return 0

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import movies
 from configs import Config
 from env.chat import ChatFormat
 from env.transcript import Rewards, Trajectory, Transcript, Turn
-from tools.frame import Content, Frame
-from tools.video import Video, open_video
+from tests.films import movies
+from tools.decoding.frame import Content, Frame
+from tools.decoding.video import Video, open_video
 
 FPS = 8
 TASK_S = 20

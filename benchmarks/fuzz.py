@@ -14,14 +14,14 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks import movies
-from benchmarks.films import numbered
 from benchmarks.measure import finish, table
 from configs.episode import EpisodeConfig
-from tools.base import Limits, Mark, Scene, ToolError, shown
-from tools.frame import DeadlineError
+from tests.films import movies
+from tests.films.clips import numbered
+from tools.decoding.frame import DeadlineError
+from tools.decoding.video import VideoError, open_video
 from tools.registry import TOOLS, call
-from tools.video import VideoError, open_video
+from tools.tool import Limits, Mark, Scene, ToolError, shown
 
 FILE_TIMEOUT_S = 5.0
 SECRET = "this is not for the agent"

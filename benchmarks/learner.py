@@ -30,8 +30,8 @@ from benchmarks.measure import CONSOLE, finish, ratio, side_by_side, table
 from benchmarks.trl_step import TrlStep, installed
 from configs import Config, load_config
 from env.chat import ChatFormat
-from learner.tiny import build_tiny_model
-from learner.worker import RankGroup
+from learner.model.tiny import build_tiny_model
+from learner.ranks.group import RankGroup
 
 DEMO = Path(__file__).parents[1] / "configs" / "demo.yaml"
 WARM_UP = 1

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from actors.supervision import Engines
+from actors.engine.supervision import Engines
 from benchmarks.measure import ratio, side_by_side, table
 from configs import Config
 from configs.policy import EngineConfig, TinyModelConfig
-from learner.tiny import build_tiny_model
-from learner.worker import RankGroup
+from learner.model.tiny import build_tiny_model
+from learner.ranks.group import RankGroup
 
 LARGE = TinyModelConfig(hidden_size=768, layers=8, intermediate_size=3072, vision_hidden_size=256)
 """About 300 MB of float32 weights."""

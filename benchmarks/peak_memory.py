@@ -16,7 +16,7 @@ from benchmarks.episodes import film, long_episode
 from configs import Config, load_config
 from env.chat import ChatFormat
 from env.transcript import Trajectory
-from learner.tiny import build_tiny_model
+from learner.model.tiny import build_tiny_model
 
 VOCABULARY = 151_936
 """Rows of Qwen3-VL's embedding."""
@@ -60,7 +60,7 @@ def _model(config: Config, folder: Path) -> Path:
 
 
 def _ours(config: Config, model_dir: str) -> Any:
-    from learner.rank import Rank
+    from learner.ranks.rank import Rank
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -97,13 +97,13 @@ def _draw(folder: Path) -> None:
 
 
 def _teach(config: Config, folder: Path) -> Path:
-    from actors.loop import play
+    from actors.rollout.loop import play
     from configs.policy import TinyModelConfig
     from env.chat import ChatFormat
     from env.task import load_tasks
     from env.transcript import Turn
+    from learner.model.tiny import build_tiny_model
     from learner.sft import run_sft
-    from learner.tiny import build_tiny_model
 
     class Script:
         def __init__(self, turns: list[str]) -> None:
@@ -222,10 +222,10 @@ def _environment() -> dict[str, str]:
 
 def run(settings: Path) -> None:
     """The process of a run: `videoseeker train --resume`, saying its phases."""
-    from evals import stages
-    from evals.folder import RunFolder
     from learner.algorithm import GRPO
-    from learner.saving import Saver
+    from learner.checkpoints.saver import Saver
+    from recipes.folder import RunFolder
+    from recipes.phases import run_train
 
     config = load_config(settings)
     folder = RunFolder.of(config)
@@ -251,7 +251,7 @@ def run(settings: Path) -> None:
         say("written")
 
     GRPO._phase, Saver._write = phase, writes  # type: ignore[method-assign, assignment]
-    stages.run_train(config, resume=True)
+    run_train(config, resume=True)
 
 
 def undisturbed(config: Config, folder: Path) -> tuple[dict[int, dict[str, float]], float]:

@@ -27,14 +27,14 @@ from openai.types.chat import ChatCompletion
 
 from benchmarks.measure import finish, ratio, seconds, side_by_side, table
 from configs import Config, load_config
-from configs.synth import EndpointConfig
-from synth.models.endpoint import Endpoint
+from configs.endpoint import EndpointConfig
+from endpoint.endpoint import Endpoint
+from synth.pipeline.shards import read_records, shard_file, write_records
+from synth.pipeline.stage_list import make_stage
+from synth.pipeline.worker import StageWorker
 from synth.record import STAGES, Record
-from synth.shards import read_records, shard_file, write_records
-from synth.stage_worker import StageWorker
-from synth.stages import make_stage
-from synth.text_filter import PROMPT, SCHEMA, ModelTextFilter
-from synth.world_questions import world_records
+from synth.stages.text_filter import PROMPT, SCHEMA, ModelTextFilter
+from synth.world.records import world_records
 
 DEMO = Path(__file__).parents[1] / "configs" / "demo.yaml"
 SHARD = 250

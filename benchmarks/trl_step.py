@@ -19,7 +19,7 @@ import torch
 from configs import Config
 from env.chat import ChatFormat
 from env.transcript import Trajectory
-from learner.frames import FramePatches, Normalise
+from learner.model.frame_patches import FramePatches, Normalise
 
 PATIENCE_S = 600.0
 """Longest that one side waits for the other."""

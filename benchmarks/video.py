@@ -16,11 +16,11 @@ import decord
 import numpy as np
 import psutil
 
-from benchmarks import movies
-from benchmarks.films import LONG_FPS, LONG_GOP_S, long_video, numbered, real_clips
 from benchmarks.measure import finish, ratio, side_by_side, table
-from tools import video as reader
-from tools.video import open_video
+from tests.films import movies
+from tests.films.clips import LONG_FPS, LONG_GOP_S, long_video, numbered, real_clips
+from tools.decoding import video as reader
+from tools.decoding.video import open_video
 
 CROP_FRAMES, CROP_S = 16, 8.0
 MAX_PIXELS, MULTIPLE = 112_896, 32

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from configs.episode import EpisodeConfig
 from configs.policy import EngineConfig, ModelConfig, SamplingConfig
-from configs.synthesis import SynthConfig
+from configs.synth import SynthConfig
 from configs.training import GrpoConfig, RanksConfig, SftConfig
 from configs.world import TeacherConfig, WorldConfig
 

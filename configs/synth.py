@@ -1,53 +1,52 @@
-"""The synthesis from footage: which model answers what its stages ask."""
+"""The synthesis from footage: where questions come from and who does each stage."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from configs.endpoint import EndpointConfig
+from configs.masks import MaskConfig
+from configs.world import PROMPT_KINDS
 
 
 @dataclass
-class EndpointConfig:
-    """A model behind any OpenAI-compatible server: vLLM, SGLang, a provider."""
+class SynthConfig:
+    """The four stages (paper, section 3.2). Without a `source` the procedural world's tasks are made directly."""
 
-    base_url: str = "http://127.0.0.1:8000/v1"
-    """Address of the API, its version included."""
-    model: str = ""
-    """The model's name, as the server has it."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the key; where it is not set, the key sent is `EMPTY`, as local
-    servers take it."""
-    concurrency: int = 64
-    """Requests that one process has out at once."""
-    timeout_s: float = 120.0
-    """How long the server may be silent within one attempt at a request, seconds."""
-    retries: int = 4
-    """Further attempts at a request that met a connection error, a silent server, or status 408, 409, 429 or 5xx."""
-    max_tokens: int = 2048
-    """Longest reply, tokens."""
-    max_tokens_as: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """What the server calls that: OpenAI's reasoning models only know the longer name."""
-    schema_limits: bool = True
-    """Whether a reply's schema tells how long its texts and lists may be (`maxLength`, `maxItems`), by which vLLM and
-    SGLang end a text that a model would not end. False for a server that takes no such words, e.g. Azure OpenAI."""
-    temperature: float | None = 0.0
-    """Sampling temperature; None leaves it to the server."""
-    seed: int = 0
-    """Sampling seed, where the server heeds it; another seed asks everything anew."""
-    usd_per_million_input: float = 0.0
-    """Price of a million prompt tokens, US dollars."""
-    usd_per_million_output: float = 0.0
-    """Price of a million tokens of replies, US dollars."""
-    budget_usd: float | None = None
-    """US dollars that all runs on one folder may spend together; None sets no limit. What is in flight when it is
-    reached is still paid."""
-    video_as: Literal["frames", "video"] = "frames"
-    """What a video is sent as: single frames labelled with their times, or the file, as vLLM takes it."""
-    fps: float = 1.0
-    """Frames a second of a stretch that is sent as frames (paper, section 4.1)."""
-    max_frames: int = 64
-    """Most frames of one stretch."""
-    max_pixels: int = 112896
-    """Most pixels of one frame (paper, section 4.1)."""
-
-    def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """The price of so many tokens, US dollars."""
-        return (prompt_tokens * self.usd_per_million_input + completion_tokens * self.usd_per_million_output) / 1e6
+    source: str | None = None
+    """File of questions or folder of videos; `world` takes the procedural world through the same stages."""
+    source_kind: str = "auto"
+    """Its format: `llava_video`, `video_mme`, `nextqa`, `jsonl` or `folder`; `auto` recognises it."""
+    video_root: str | None = None
+    """Folder that a source's videos are named in; None means the source's own."""
+    licence: str = ""
+    """Licence of the source, for the datasheet."""
+    most_records: int = 0
+    """Records taken from the source; 0 takes all."""
+    test_fraction: float = 0.1
+    """Share of the videos whose questions are held out."""
+    text_filter: Literal["rules", "model"] = "rules"
+    """Who does stage 1: `rules` or `model`."""
+    verifier: Literal["model", "world"] = "model"
+    """Who does stage 2: `model`, or `world` for the procedural world. Questions made from tracks need none."""
+    segmenter: str = "motion"
+    """Who does stage 3: `motion` (fixed cameras, no weights), `world`, or a folder or hub id of SAM 3 weights."""
+    rewriter: Literal["rules", "model"] = "rules"
+    """Who does stage 4's words: `rules` or `model`."""
+    prompt_kinds: list[str] = field(default_factory=lambda: list(PROMPT_KINDS))
+    """Kinds of visual prompt to choose among."""
+    prompt_choice: Literal["uniform", "recommended"] = "uniform"
+    """How: `uniform` (the paper's), or `recommended` by stage 2 where it is among them."""
+    questions_per_video: int = 6
+    """Most questions that are made of one bare video."""
+    text_model: EndpointConfig = field(default_factory=EndpointConfig)
+    """The language model of stages 1 and 4."""
+    video_model: EndpointConfig = field(default_factory=EndpointConfig)
+    """The vision-language model of stage 2."""
+    records_per_shard: int = 64
+    """Records that travel through the stages together; the unit that workers share."""
+    workers: int = 1
+    """Actors of each stage."""
+    cpus_per_worker: float = 1.0
+    """Cores reserved by an actor of the stages that decode video; the others reserve a tenth."""
+    masks: MaskConfig = field(default_factory=MaskConfig)
+    """Looks and gates of stage 3."""

@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+Transport = Literal["file", "shared_memory", "nccl", "ipc"]
+"""Ways of weights from the ranks to the engines."""
+NATIVE: tuple[Transport, ...] = ("nccl", "ipc")
+"""Those that are vLLM's own weight transfer, between GPUs."""
 LEAST_STAGE = {"none": 0, "optimizer": 1, "all": 3}
 """Lowest `ranks.zero_stage` that each `ranks.offload` needs."""
 

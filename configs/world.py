@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from configs.synth import EndpointConfig
+from configs.endpoint import EndpointConfig
 
 PROMPT_KINDS = ("rectangle", "mask_contour", "ellipse", "triangle", "scribble", "point", "arrow", "set_of_mark")
 """The eight kinds of visual prompt (paper, section 3.2)."""

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.films import real_clips
 from configs.world import PROMPT_KINDS, WorldConfig
-from synth.render import instance_mask, render_frame
-from synth.world import make_world
-from tools.target import target_mask
-from tools.video import open_video
-from tools.visual_prompt import draw
+from synth.world.render import instance_mask, render_frame
+from synth.world.world import make_world
+from tests.films.clips import real_clips
+from tools.decoding.video import open_video
+from tools.following.target import target_mask
+from tools.marks.drawing import draw
 
 COLUMNS, SIDE, GAP, TITLE = 4, 300, 12, 26
 BUNNY_S, BUNNY_LEFT, BUNNY_BOX = 5.0, 40, (80.0, 22.0, 125.0, 240.0)

@@ -13,7 +13,7 @@ from typing import Any
 from configs.episode import EpisodeConfig
 from env.transcript import Media, Segment
 from env.turn import STOP_STRINGS
-from tools.frame import Content, Frame
+from tools.decoding.frame import Content, Frame
 
 _IM_START, _IM_END = "<|im_start|>", "<|im_end|>"
 _VISION_START, _IMAGE_PAD, _VISION_END = "<|vision_start|>", "<|image_pad|>", "<|vision_end|>"

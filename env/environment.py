@@ -18,13 +18,13 @@ from env.spaces import AnyText, ContentSpace
 from env.task import Task, VisualPrompt
 from env.transcript import Rewards, ToolCallRecord, TurnRecord
 from env.turn import ParsedCall, ParsedTurn, parse_turn
-from tools.base import Limits, Mark, Scene, ToolError
-from tools.frame import Content, Frame
-from tools.image import open_image
+from tools.decoding.frame import Content, Frame
+from tools.decoding.image import open_image
+from tools.decoding.video import VideoError, open_video
+from tools.following.tracker import Tracker
 from tools.registry import call as call_tool
 from tools.registry import cost_of
-from tools.tracker import Tracker
-from tools.video import VideoError, open_video
+from tools.tool import Limits, Mark, Scene, ToolError
 
 Stop = Literal["answer", "no_answer", "length", "timeout"]
 

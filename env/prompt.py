@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from configs.episode import EpisodeConfig
 from env.task import Task
-from tools.frame import Content, Frame
+from tools.decoding.frame import Content, Frame
 from tools.registry import schemas
 
 MARK_TOOL = "view_visual_prompt"

@@ -1,7 +1,7 @@
 """The reward of an episode, R = alpha * R_acc + beta * R_format + gamma * R_par (paper, section 3.3)."""
 
 from configs.episode import RewardConfig
-from env.judge import judge
+from env.judging.rules import judge
 from env.task import Task
 from env.transcript import Rewards
 

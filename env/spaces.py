@@ -6,7 +6,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from tools.frame import Content, Frame, FrameRef
+from tools.decoding.frame import Content, Frame, FrameRef
 
 
 class AnyText(gymnasium.spaces.Text):

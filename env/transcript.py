@@ -7,7 +7,7 @@ nothing is decoded and tokenized again. Media are references with their token sp
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tools.frame import FrameRef
+from tools.decoding.frame import FrameRef
 
 
 @dataclass(frozen=True)

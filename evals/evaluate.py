@@ -6,8 +6,8 @@ left out of the denominator.
 
 from pathlib import Path
 
-from actors.groups import FailedEpisode, play_tasks
-from actors.supervision import Engines
+from actors.engine.supervision import Engines
+from actors.rollout.groups import FailedEpisode, play_tasks
 from configs import Config
 from configs.policy import SamplingConfig
 from env.chat import ChatFormat

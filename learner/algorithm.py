@@ -18,19 +18,19 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
-from actors.groups import PlayedGroup
-from actors.runner import VideoEnvRunner
-from actors.supervision import Engines
+from actors.engine.supervision import Engines
+from actors.rollout.groups import PlayedGroup
+from actors.rollout.runner import VideoEnvRunner
 from configs import Config
+from configs.rules import require_consistent
 from env.chat import ChatFormat
 from env.task import load_tasks
-from learner.consistency import require_consistent
-from learner.layout import RANKS_FOLDER
+from learner.checkpoints.layout import RANKS_FOLDER
 from learner.ledger import GroupLedger
+from learner.ranks.group import RankGroup
 from learner.rollouts import Rollouts
 from learner.selection import TrainingBatch, cut_batch, judge_group, rollout_metrics, sift
-from learner.weights import PublishError
-from learner.worker import RankGroup
+from learner.weights.engines import PublishError
 
 
 class TrainingStopped(RuntimeError):

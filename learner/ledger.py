@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from actors.groups import GroupOrder, PlayedGroup
+from actors.rollout.groups import GroupOrder, PlayedGroup
 from env.task import Task
 from env.transcript import Trajectory
 

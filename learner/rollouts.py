@@ -10,8 +10,8 @@ from typing import Any
 
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
-from actors.groups import PlayedGroup
-from actors.supervision import Engines
+from actors.engine.supervision import Engines
+from actors.rollout.groups import PlayedGroup
 from configs.training import GrpoConfig
 from learner.ledger import GroupLedger
 

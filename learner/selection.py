@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from actors.groups import PlayedGroup
+from actors.rollout.groups import PlayedGroup
 from configs.training import GrpoConfig
 from env.transcript import Trajectory
 from env.turn import parse_turn
-from learner.advantages import group_advantages, is_overlong, length_penalty
+from learner.objective.advantages import group_advantages, is_overlong, length_penalty
 
 Verdict = Literal["teaches", "uniform", "stale", "overlong"]
 """What becomes of a group; one whose trajectories were all cut off has nothing left where `mask_overlong` is set."""

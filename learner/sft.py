@@ -16,10 +16,10 @@ from pathlib import Path
 
 from configs.run import Config
 from env.transcript import Trajectory
-from learner.checkpoint import latest, step_of
-from learner.layout import RANKS_FOLDER
-from learner.saving import Saver
-from learner.worker import RankGroup
+from learner.checkpoints.folder import latest, step_of
+from learner.checkpoints.layout import RANKS_FOLDER
+from learner.checkpoints.saver import Saver
+from learner.ranks.group import RankGroup
 
 FLOOR = 0.1
 """Last learning rate, as a share of the peak."""

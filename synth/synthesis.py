@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs import Config
-from synth.begun import begin
-from synth.dataset import split_records, write_dataset, write_tasks
-from synth.datasheet import Census, datasheet, prompts
+from endpoint.endpoint import SPENDING
+from endpoint.spending import Usage, requests, spent
 from synth.errors import SynthError
-from synth.models.endpoint import SPENDING
-from synth.models.spending import Usage, requests, spent
-from synth.pipeline import ended, run_stages
+from synth.output.dataset import split_records, write_dataset, write_tasks
+from synth.output.datasheet import Census, datasheet, prompts
+from synth.pipeline.resume_settings import begin
+from synth.pipeline.run import ended, run_stages
+from synth.pipeline.shards import write_records
+from synth.pipeline.stage_list import ANSWERS
 from synth.record import Record
-from synth.shards import write_records
 from synth.sources.reading import read_source
-from synth.stages import ANSWERS
-from synth.world_questions import world_records
+from synth.world.records import world_records
 
 STAGES_FOLDER = "stages"
 """Below the data's folder: what every stage did of every record, the models' replies, and the marked frames."""

@@ -10,8 +10,8 @@ import pytest
 import videoseeker
 from configs import Config, ConfigError, load_config
 from env.task import TaskError
-from tools.image import fit
-from tools.video import VideoError
+from tools.decoding.image import fit
+from tools.decoding.video import VideoError
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,7 +34,7 @@ def served(monkeypatch):
 
     study = Study()
     study.calls = calls
-    for module in ("evals.study", "evals.tasks"):
+    for module in ("recipes.studies.demo", "recipes.tasks"):
         monkeypatch.setitem(sys.modules, module, study)
     return study
 

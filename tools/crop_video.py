@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from tools.base import Limits, Scene
-from tools.frame import Content
+from tools.decoding.frame import Content
 from tools.handles import VIDEO, stretch_of, video_of
+from tools.tool import Limits, Scene
 
 
 def crop_video(

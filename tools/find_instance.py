@@ -4,10 +4,10 @@ from typing import Annotated
 
 import numpy as np
 
-from tools.base import Limits, Scene
-from tools.frame import Content
+from tools.decoding.frame import Content
+from tools.following.tracker import AppearanceTracker, presences
 from tools.handles import FRAME, VIDEO, mark_of, video_of
-from tools.tracker import AppearanceTracker, presences
+from tools.tool import Limits, Scene
 
 FIND_FPS = 2.0
 """Most looks a second."""

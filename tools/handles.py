@@ -6,8 +6,8 @@ Invariant: a handle is looked up, never opened; a stretch that reaches past the 
 import math
 from dataclasses import dataclass
 
-from tools.base import Limits, Mark, Scene, ToolError, listed
-from tools.video import Video, open_video
+from tools.decoding.video import Video, open_video
+from tools.tool import Limits, Mark, Scene, ToolError, listed
 
 VIDEO = "video_1"
 FRAME = "frame_1"

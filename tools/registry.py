@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tools.base import Limits, Scene, Tool, ToolError, listed, shown
 from tools.crop_video import crop_video
+from tools.decoding.frame import Content, DeadlineError
 from tools.find_instance import find_instance
-from tools.frame import Content, DeadlineError
+from tools.tool import Limits, Scene, Tool, ToolError, listed, shown
 from tools.track_instance import track_instance
 from tools.view_frames import view_frames
 from tools.view_visual_prompt import view_visual_prompt

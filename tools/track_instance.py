@@ -6,11 +6,11 @@ from typing import Annotated
 
 import numpy as np
 
-from tools.base import Limits, Mark, Scene
-from tools.frame import Content
+from tools.decoding.frame import Content
+from tools.decoding.video import Video
+from tools.following.tracker import TRACK_FPS, AppearanceTracker, Sighting, Tracker, presences
 from tools.handles import FRAME, VIDEO, Stretch, mark_of, stretch_of, video_of
-from tools.tracker import TRACK_FPS, AppearanceTracker, Sighting, Tracker, presences
-from tools.video import Video
+from tools.tool import Limits, Mark, Scene
 from tools.zoom_region import in_thousandths
 
 GAP_S = 2.0 / TRACK_FPS

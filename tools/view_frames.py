@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from tools.base import Limits, Scene, ToolError
-from tools.frame import Content
+from tools.decoding.frame import Content
 from tools.handles import VIDEO, video_of
+from tools.tool import Limits, Scene, ToolError
 
 
 def view_frames(

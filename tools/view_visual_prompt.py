@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from tools.base import Limits, Scene
-from tools.frame import Content
+from tools.decoding.frame import Content
+from tools.decoding.image import open_image
 from tools.handles import FRAME, mark_of
-from tools.image import open_image
+from tools.tool import Limits, Scene
 
 
 def view_visual_prompt(

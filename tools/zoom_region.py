@@ -3,10 +3,10 @@
 import math
 from typing import Annotated
 
-from tools.base import Limits, Scene, ToolError
-from tools.frame import Content, Region
+from tools.decoding.frame import Content, Region
+from tools.decoding.video import Video
 from tools.handles import VIDEO, video_of
-from tools.video import Video
+from tools.tool import Limits, Scene, ToolError
 
 SCALE = 1000
 """Coordinates are thousandths of the frame's width and height, as Qwen3-VL gives them."""

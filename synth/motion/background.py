@@ -10,7 +10,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from tools.frame import VideoError
+from tools.decoding.frame import VideoError
 
 LEAST_CHANGE = 13.0
 """Least difference of a pixel that can stand out, levels of 255."""

@@ -20,8 +20,8 @@ from synth.motion.thing import Thing
 from synth.motion.track import Cutout, Track, entered, left
 from synth.record import Record
 from synth.segmenter import Instance
-from tools.frame import DeadlineError
-from tools.video import Video, open_video
+from tools.decoding.frame import DeadlineError
+from tools.decoding.video import Video, open_video
 
 LOOKS_PER_S = 10.0
 """Most looks a second."""

@@ -7,7 +7,7 @@ style; what cannot be read for certain is never guessed at.
 import re
 from collections.abc import Sequence
 
-from env.judge import normalize, parse_choice
+from env.judging.rules import normalize, parse_choice
 from env.task import MAX_OPTIONS
 
 _STYLES = (r"\({}\)", r"{}\.(?=\s|$)", r"{}\)", r"{}:(?=\s|$)")

@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from actors.question import VIDEO_SUFFIXES
+from actors.serving.question import VIDEO_SUFFIXES
 from env.task import MAX_OPTIONS
 from synth.record import Record
 from synth.sources.choices import answer_letter

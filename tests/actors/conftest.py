@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from actors.engine import PolicyEngine
+from actors.engine.engine import PolicyEngine
 from configs.episode import EpisodeConfig
 from configs.policy import EngineConfig, TinyModelConfig
 from env.chat import ChatFormat
 from env.task import Task, VisualPrompt
 from env.transcript import Transcript, Turn
-from learner.tiny import build_tiny_model
-from tests.sample_episode import MARK_S, write_media
+from tests.films.sample_episode import MARK_S, write_media
+from tests.models.tiny import build_tiny_model
 
 CALL = '<think>Look.</think><tool_call>{"name": "%s", "arguments": %s}</tool_call>'
 VIEW = CALL % ("view_visual_prompt", '{"frame": "frame_1"}')

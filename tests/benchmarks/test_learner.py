@@ -15,10 +15,10 @@ from benchmarks.learner import DEMO, VOCABULARY
 from benchmarks.trl_step import prepared
 from configs import Config, load_config
 from env.chat import ChatFormat
-from learner.frames import FramePatches, Normalise
-from learner.tiny import build_tiny_model
-from learner.worker import RankGroup
-from tools.video import Video, read_frame
+from learner.model.frame_patches import FramePatches, Normalise
+from learner.model.tiny import build_tiny_model
+from learner.ranks.group import RankGroup
+from tools.decoding.video import Video, read_frame
 
 SMALL = ("model.tiny.hidden_size=64", "model.tiny.layers=2", "grpo.group_size=2", "ranks.micro_batch_tokens=600")
 

@@ -11,7 +11,7 @@ from PIL import Image
 from configs.policy import TinyModelConfig
 from env.chat import ChatFormat
 from env.task import Task, VisualPrompt
-from learner.tiny import build_tiny_model
+from tests.models.tiny import build_tiny_model
 
 FPS = 8
 DURATION_S = 4

@@ -13,7 +13,7 @@ from PIL import Image
 from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
 from env.transcript import Segment, Transcript, Turn
-from tools.frame import Content, Frame, FrameRef
+from tools.decoding.frame import Content, Frame, FrameRef
 
 SPELLED = "a <|im_end|>\n<|im_start|>system\nb <|vision_start|><|image_pad|><|vision_end|> c <|endoftext|>"
 

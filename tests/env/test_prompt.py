@@ -10,7 +10,7 @@ import pytest
 from configs.episode import EpisodeConfig
 from env.prompt import readable, system_prompt, user_content
 from env.task import Task, VisualPrompt
-from tools.frame import Frame, FrameRef
+from tools.decoding.frame import Frame, FrameRef
 from tools.registry import schemas
 
 MARK = VisualPrompt("mark.png", 12.345, "rectangle")

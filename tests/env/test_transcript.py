@@ -5,7 +5,7 @@ import json
 import pytest
 
 from env.transcript import Media, Rewards, Segment, ToolCallRecord, Trajectory, Transcript, Turn, TurnRecord
-from tools.frame import FrameRef
+from tools.decoding.frame import FrameRef
 
 VIDEO_FRAME, MARK = FrameRef("v.mp4", 1.0, 64, 32), FrameRef("m.png", None, 32, 32)
 PAD = 9

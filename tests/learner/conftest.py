@@ -6,8 +6,8 @@ import pytest
 
 from configs.policy import TinyModelConfig
 from env.chat import ChatFormat
-from learner.frames import FramePatches
-from learner.tiny import build_tiny_model
+from learner.model.frame_patches import FramePatches
+from learner.model.tiny import build_tiny_model
 from tests.learner.trajectories import make_batch
 
 TEXTS = ["<think>row 2 col 4 red</think><answer>red</answer>", "what is it? look at the frame: 12.0 s"] * 20

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import ray
 
-from actors.loop import play
+from actors.rollout.loop import play
 from configs import Config
 from configs.policy import TinyModelConfig
 from env.chat import ChatFormat
 from env.task import Task, VisualPrompt, save_tasks
 from env.transcript import Turn
 from learner.algorithm import GRPO, GRPOConfig, TrainingStopped
-from learner.checkpoint import begin, commit
-from learner.export import export_checkpoint
+from learner.checkpoints.export import export_checkpoint
+from learner.checkpoints.folder import begin, commit
+from learner.model.tiny import build_tiny_model
+from learner.ranks.group import RanksError
 from learner.sft import run_sft
-from learner.tiny import build_tiny_model
-from learner.worker import RanksError
-from tests.sample_episode import MARK_S, write_media
+from tests.films.sample_episode import MARK_S, write_media
 
 pytestmark = pytest.mark.slow
 VIEW = '<think>Look.</think><tool_call>{"name": "view_visual_prompt", "arguments": {"frame": "frame_1"}}</tool_call>'

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.groups import FailedEpisode, PlayedGroup
+from actors.rollout.groups import FailedEpisode, PlayedGroup
 from env.task import Task, VisualPrompt
 from env.transcript import Rewards, Trajectory, Transcript
 from learner.ledger import MAX_ATTEMPTS, GroupLedger

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.groups import PlayedGroup
+from actors.rollout.groups import PlayedGroup
 from configs.training import GrpoConfig
 from env.task import Task, VisualPrompt
 from env.transcript import Rewards, Trajectory, Transcript

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.groups import GroupOrder, PlayedGroup
+from actors.rollout.groups import GroupOrder, PlayedGroup
 from configs.training import GrpoConfig
 from env.task import Task, VisualPrompt
 from env.transcript import Rewards, ToolCallRecord, Trajectory, Transcript, TurnRecord

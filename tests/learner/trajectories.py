@@ -8,7 +8,7 @@ from PIL import Image
 
 from env.chat import ChatFormat
 from env.transcript import Rewards, Trajectory, Transcript, Turn
-from tools.frame import Frame, FrameRef
+from tools.decoding.frame import Frame, FrameRef
 
 SIZES = ((64, 64), (96, 64), (32, 96))
 """Width and height of the frames, by turns."""

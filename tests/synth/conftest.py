@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from configs import Config, load_config
-from synth.generate import _make_video
+from synth.world.tasks import _make_video
 
 ROOT = Path(__file__).resolve().parents[2]
 

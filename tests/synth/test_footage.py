@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from benchmarks import movies
-from configs.synth import EndpointConfig
-from synth.models.footage import footage
-from synth.models.parts import Clip, Image, wire
+from configs.endpoint import EndpointConfig
+from endpoint.parts import Clip, Image, wire
+from synth.footage import footage
+from tests.films import movies
 from tests.tools.conftest import UNEVEN
-from tools.frame import VideoError
-from tools.video import open_video
+from tools.decoding.frame import VideoError
+from tools.decoding.video import open_video
 
 CONFIG = EndpointConfig(fps=2.0, max_frames=8, max_pixels=96 * 96)
 

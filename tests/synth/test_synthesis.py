@@ -11,15 +11,15 @@ import pytest
 from configs import load_config
 from env.task import load_tasks
 from synth.errors import SynthError
-from synth.questions import answer
+from synth.pipeline.shards import read_records, shard_file, write_records
 from synth.record import STAGES, Record
-from synth.render import instance_mask
 from synth.rle import decode
-from synth.shards import read_records, shard_file, write_records
 from synth.synthesis import synthesise
-from synth.teacher import question_of
-from synth.world import make_world
-from tests.processes import family
+from synth.teachers.scripted import question_of
+from synth.world.questions import answer
+from synth.world.render import instance_mask
+from synth.world.world import make_world
+from tests.servers.processes import family
 
 CONFIG = """
 name: made

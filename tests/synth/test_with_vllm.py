@@ -9,29 +9,29 @@ from pathlib import Path
 
 import pytest
 
-from actors.loop import play
-from benchmarks.films import real_clips
+from actors.rollout.loop import play
+from configs.endpoint import EndpointConfig
 from configs.episode import EpisodeConfig
-from configs.synth import EndpointConfig
 from configs.world import WorldConfig
+from endpoint.endpoint import Endpoint
+from endpoint.reply import AnswerError
 from env.chat import ChatFormat
 from env.task import Task, VisualPrompt, load_tasks
-from synth import rewriting, text_filter, verification
-from synth.chat_teacher import ChatTeacher
-from synth.leaks import named
-from synth.models.endpoint import Endpoint
-from synth.models.reply import AnswerError
+from synth.pipeline.shards import read_records
 from synth.record import PLACE, Record
-from synth.render import write_video
 from synth.rle import decode
-from synth.shards import read_records
-from synth.world import make_world
-from tests.processes import family
-from tests.sample_episode import MARK_S, write_media
-from tests.synth.moving_shapes import Film, Shape
-from tests.synth.parrot import build_parrot
-from tests.vllm_server import VllmServer, vllm_server
-from tools.video import open_video
+from synth.stages import rewriting, text_filter, verification
+from synth.stages.leaks import named
+from synth.teachers.chat import ChatTeacher
+from synth.world.render import write_video
+from synth.world.world import make_world
+from tests.films.clips import real_clips
+from tests.films.moving_shapes import Film, Shape
+from tests.films.sample_episode import MARK_S, write_media
+from tests.models.parrot import build_parrot
+from tests.servers.processes import family
+from tests.servers.vllm_server import VllmServer, vllm_server
+from tools.decoding.video import open_video
 
 pytest.importorskip("vllm", reason="vLLM is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

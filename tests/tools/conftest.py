@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import movies
-from tools import tracker, video
+from tests.films import movies
+from tools.decoding import video
+from tools.following import tracker
 
 UNEVEN = np.cumsum(np.random.default_rng(1).integers(5, 200, 120)).tolist()
 """Milliseconds of the frames of the variable-frame-rate file."""

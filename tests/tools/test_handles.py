@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.base import ToolError
+from tools.decoding.video import open_video
 from tools.handles import stretch_of
-from tools.video import open_video
+from tools.tool import ToolError
 from tools.zoom_region import region_of
 
 numbers = st.floats(-2000, 2000) | st.floats(allow_nan=False, allow_infinity=False)

@@ -5,11 +5,11 @@ import re
 import pytest
 from PIL import Image
 
-from benchmarks import movies
-from tools.base import Limits, Mark, Scene, Tool, ToolError
-from tools.frame import Content, Frame
+from tests.films import movies
+from tools.decoding.frame import Content, Frame
+from tools.decoding.video import VideoError
 from tools.registry import TOOLS, call, schemas
-from tools.video import VideoError
+from tools.tool import Limits, Mark, Scene, Tool, ToolError
 
 BOTH = ("view_visual_prompt", "crop_video")
 LIMITS = Limits(

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import movies
-from tests.tools import walk
+from tests.films import movies, walk
 from tests.tools.test_registry import LIMITS, frames, text
-from tools.base import Mark, Scene, ToolError
+from tools.decoding.video import read_frame
+from tools.marks.drawing import draw
 from tools.registry import TOOLS, call, cost_of
-from tools.video import read_frame
-from tools.visual_prompt import draw
+from tools.tool import Mark, Scene, ToolError
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,94 @@
+"""What goes to a policy engine and what comes back, besides the turn itself."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from env.transcript import Media
+from tools.decoding.frame import FrameRef
+
+
+class EngineError(RuntimeError):
+    """An engine that cannot serve, or a request that it refused, said in one sentence."""
+
+
+class MissingFrames(EngineError):
+    """The engine does not hold frames that were sent without pixels; send the request again with them."""
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One turn to sample."""
+
+    ids: np.ndarray
+    """[T] int32, expanded: every frame stands as all its placeholder tokens."""
+    media: tuple[Media, ...]
+    """Spans of the frames in `ids`, in order."""
+    frames: tuple[np.ndarray | None, ...]
+    """Pixels of each frame, [height, width, 3] uint8 RGB; None where the engine has seen the frame before."""
+    frame_ids: tuple[str, ...]
+    """`frame_id` of each frame: what is seen again under the same id is not processed again."""
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    """Seed of this turn's sampling; None draws from the engine's own stream."""
+    min_version: int = 0
+    """Oldest policy version that may answer. An engine that holds an older one refuses: it was restarted and has yet
+    to be brought to the present weights."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """A ready engine."""
+
+    version: int
+    """Policy version that it holds."""
+    max_model_len: int
+    model_dir: str
+    start_seconds: float
+    life: str = ""
+    """Another one each time that the engine's process starts."""
+    devices: tuple[str, ...] = ()
+    """UUIDs of its GPUs; empty on the CPU."""
+
+
+@dataclass(frozen=True)
+class WeightReport:
+    """A finished weight load."""
+
+    version: int
+    seconds: float
+    checked: int = 0
+    """Parameters whose checksums were found to be those that the learner sent."""
+
+
+def unexpanded(ids: np.ndarray, media: Sequence[Media]) -> list[int]:
+    """The ids with each frame's placeholders collapsed to one, as vLLM takes them."""
+    keep = np.ones(len(ids), dtype=bool)
+    for span in media:
+        keep[span.start + 1 : span.start + span.tokens] = False
+    return ids[keep].tolist()
+
+
+def frame_id(ref: FrameRef) -> str:
+    """A name of the frame's pixels: the same frame of an unchanged file has the same name in every process.
+
+    Raises:
+        OSError: the file is gone.
+    """
+    stat = os.stat(ref.path)
+    key = f"{ref.path}|{stat.st_size}|{stat.st_mtime_ns}|{ref.time_s!r}|{ref.width}x{ref.height}|{ref.region}"
+    return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+def sentence(error: BaseException) -> str:
+    """An error in one line, without the traceback that Ray puts into its own."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, BaseException):
+        return sentence(cause)
+    text = str(error).strip().split("\n")[0]
+    return text if isinstance(error, EngineError) else f"{type(error).__name__}: {text}"

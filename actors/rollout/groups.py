@@ -1,0 +1,169 @@
+"""Plays groups of episodes on the engines, many at once, in the background.
+
+Invariant: every order that was submitted comes back exactly once from `collect`, whole or with its failures told.
+Groups start in the order of their submission as places become free, so the engines stay full from one group to the
+next; a group that waits for its last episode holds no other back.
+"""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.engine.engine import GRACE, EnginePolicy
+from actors.engine.request import sentence
+from actors.rollout.loop import play
+from configs import Config
+from configs.policy import SamplingConfig
+from env.chat import ChatFormat
+from env.task import Task
+from env.transcript import Trajectory
+
+
+@dataclass(frozen=True)
+class GroupOrder:
+    """Play this task once with each seed."""
+
+    id: int
+    task: Task
+    seeds: tuple[int | None, ...]
+    min_version: int = 0
+    """Oldest policy version that may sample it."""
+
+
+@dataclass(frozen=True)
+class FailedEpisode:
+    """An episode that has no trajectory."""
+
+    task_id: str
+    error: str
+    """One sentence."""
+
+
+@dataclass(frozen=True)
+class PlayedGroup:
+    """What became of an order."""
+
+    order: GroupOrder
+    trajectories: tuple[Trajectory, ...]
+    failures: tuple[FailedEpisode, ...] = ()
+
+
+@dataclass
+class _Seat:
+    """One engine as the player sees it."""
+
+    handle: Any
+    groups: int = 0
+    sent: set[str] = field(default_factory=set)
+    """Frames that the engine has been sent; the engine asks again for what it has forgotten."""
+
+
+class GroupPlayer:
+    """Plays orders in an event loop of its own thread."""
+
+    def __init__(self, config: Config, chat: ChatFormat, sampling: SamplingConfig, in_flight: int):
+        """`in_flight` is the number of episodes played at once."""
+        self._config = config
+        self._chat = chat
+        self._sampling = sampling
+        self._seats: list[_Seat] = []
+        self._done: queue.SimpleQueue[PlayedGroup] = queue.SimpleQueue()
+        self._outstanding = 0
+        self._places = asyncio.Semaphore(in_flight)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="episodes", daemon=True)
+        self._thread.start()
+
+    @property
+    def outstanding(self) -> int:
+        """Orders submitted and not yet collected."""
+        return self._outstanding
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    def submit(self, orders: Iterable[GroupOrder], engines: Sequence[Any]) -> None:
+        """Play these after what was submitted before, on these engines (actor handles, or plain `PolicyEngine`s)."""
+        if not engines:
+            raise ValueError("no engine to play on")
+        seats = {seat.handle: seat for seat in self._seats}
+        self._seats = [seats.get(engine) or _Seat(engine) for engine in engines]
+        for order in orders:
+            self._outstanding += 1
+            asyncio.run_coroutine_threadsafe(self._play_group(order), self._loop)
+
+    def collect(self, at_least: int, timeout_s: float) -> list[PlayedGroup]:
+        """Wait for so many groups, or for all there are if these are fewer, and take every finished one.
+
+        Past the deadline it returns what is finished; the rest plays on.
+        """
+        deadline = time.monotonic() + timeout_s
+        played: list[PlayedGroup] = []
+        while self._outstanding:
+            wait_s = max(0.0, deadline - time.monotonic()) if len(played) < at_least else 0.0
+            try:
+                played.append(self._done.get(timeout=wait_s) if wait_s else self._done.get_nowait())
+            except queue.Empty:
+                break
+            self._outstanding -= 1
+        return played
+
+    def close(self) -> None:
+        """Stop; what still plays is abandoned."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+
+    async def _play_group(self, order: GroupOrder) -> None:
+        seat = min(self._seats, key=lambda seat: seat.groups)
+        seat.groups += 1
+        try:
+            episodes = await asyncio.gather(*(self._play_episode(order, seed, seat) for seed in order.seeds))
+        finally:
+            seat.groups -= 1
+        trajectories = tuple(episode for episode in episodes if isinstance(episode, Trajectory))
+        failures = tuple(episode for episode in episodes if isinstance(episode, FailedEpisode))
+        self._done.put(PlayedGroup(order, trajectories, failures))
+
+    async def _play_episode(self, order: GroupOrder, seed: int | None, seat: _Seat) -> Trajectory | FailedEpisode:
+        async with self._places:
+            policy = EnginePolicy(
+                seat.handle,
+                self._sampling,
+                seed=seed,
+                min_version=order.min_version,
+                timeout_s=self._config.engine.request_timeout_s * GRACE,
+                sent=seat.sent,
+            )
+            try:
+                return await play(order.task, policy, self._chat, self._config.episode)
+            except Exception as error:  # noqa: BLE001 - whatever broke this episode is reported with its task
+                return FailedEpisode(order.task.id, sentence(error))
+
+
+def play_tasks(
+    tasks: Sequence[Task],
+    config: Config,
+    chat: ChatFormat,
+    engines: Sequence[Any],
+    sampling: SamplingConfig,
+    in_flight: int,
+) -> list[Trajectory | FailedEpisode]:
+    """Play each task once; the results are in the order of the tasks.
+
+    Every episode ends by its own deadline, so this returns.
+    """
+    player = GroupPlayer(config, chat, sampling, in_flight)
+    player.submit((GroupOrder(i, task, (i,)) for i, task in enumerate(tasks)), engines)
+    results: dict[int, Trajectory | FailedEpisode] = {}
+    rounds = -(-len(tasks) // in_flight)
+    for group in player.collect(len(tasks), timeout_s=config.episode.timeout_s * GRACE * max(1, rounds)):
+        results[group.order.id] = group.trajectories[0] if group.trajectories else group.failures[0]
+    player.close()
+    late = [FailedEpisode(task.id, f"task {task.id}: did not end in time") for task in tasks]
+    return [results.get(i, late[i]) for i in range(len(tasks))]

@@ -1,0 +1,128 @@
+"""The one agent loop (paper, Algorithm 1): teachers, rollouts, evaluation and serving all play episodes with it.
+
+Invariant: the transcript only grows by what the policy sampled, as ids, and by what the environment showed.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+from actors.rollout.policy import Policy
+from actors.sam3.tracker import tracker_of
+from configs.episode import EpisodeConfig
+from env.chat import ChatFormat
+from env.environment import VideoEnv
+from env.prompt import readable
+from env.task import Task
+from env.transcript import Trajectory, Transcript
+from tools.decoding.frame import Content, Frame, FrameRef
+
+OnEvent = Callable[[dict[str, Any]], Awaitable[None]]
+"""Called as the episode goes on, in order, with one of
+`{"type": "prompt", "frames": [Frame], "question": str}`,
+`{"type": "turn", "index": int, "text": str, "stop": str}`,
+`{"type": "observation", "index": int, "text": str, "content": Content, "frames": [Frame]}`,
+`{"type": "answer", "answer": str | None, "stop": str, "seconds": float}`, the last one."""
+STEP_GRACE_S = 5.0
+"""What a step may take beyond the deadlines of its tool calls, seconds."""
+
+
+class EpisodeError(RuntimeError):
+    """An episode that could not be played, through no fault of the policy, said in one sentence."""
+
+
+async def play(
+    task: Task, policy: Policy, chat: ChatFormat, config: EpisodeConfig, on_event: OnEvent | None = None
+) -> Trajectory:
+    """Play one task to its end.
+
+    Returns:
+        The trajectory; its stop is `timeout` where the episode, or a step of the environment, missed its deadline, and
+        `length` where `episode.max_tokens` or the engine's limit left no room.
+
+    Raises:
+        EpisodeError: the first look at the video missed the deadline.
+        EngineError: the policy's engine failed.
+        VideoError: the video or a marked frame cannot be read.
+    """
+    started = time.monotonic()
+    env, transcript, emit = VideoEnv(config, tracker=tracker_of(config)), Transcript(), on_event or _unheard
+    shown: tuple[FrameRef, ...] = ()
+    try:
+        async with asyncio.timeout(config.timeout_s):
+            content, _ = await asyncio.to_thread(env.reset, options={"task": task})
+            shown = tuple(frame.ref for frame in env.frames)
+            transcript.append_prompt(chat.prompt(env.system, content))
+            await emit({"type": "prompt", "frames": list(env.frames), "question": task.question})
+            await _take_turns(env, policy, chat, transcript, emit)
+    except TimeoutError:
+        if not transcript.ids:
+            raise EpisodeError(f"task {task.id}: no first look within {config.timeout_s:g} s") from None
+        _truncate(env, "timeout")
+    rewards, answer, stop = env.result()
+    seconds = time.monotonic() - started
+    await emit({"type": "answer", "answer": answer, "stop": stop, "seconds": seconds})
+    return Trajectory(
+        task_id=task.id,
+        transcript=transcript,
+        rewards=rewards,
+        answer=answer,
+        stop=stop,
+        calls=tuple(env.calls),
+        prompt_frames=shown,
+        turns=tuple(env.turns),
+        seconds=seconds,
+        question=task.question,
+        expected=task.answer,
+        dimension=task.dimension,
+    )
+
+
+async def _take_turns(env: VideoEnv, policy: Policy, chat: ChatFormat, transcript: Transcript, emit: OnEvent) -> None:
+    """Sample a turn, run its tools, append what they gave, until the environment ends the episode."""
+    config = env.config
+    index, terminated = 0, False
+    while not terminated:
+        room = config.max_tokens - len(transcript.ids)
+        if room <= 0:
+            return _truncate(env, "length")
+        turn = await policy.act(transcript, env, min(config.max_turn_tokens, room))
+        transcript.append_turn(turn)
+        await emit({"type": "turn", "index": index, "text": turn.text, "stop": turn.stop})
+        if not turn.ids or (turn.stop == "length" and len(turn.ids) < config.max_turn_tokens):
+            return _truncate(env, "length", turn.text)
+        content, terminated = await _step(env, turn.text)
+        if not terminated:
+            segment = chat.observation(content, after=turn.ids)
+            if len(transcript.ids) + len(segment.ids) >= config.max_tokens:
+                return _truncate(env, "length")
+            transcript.append_prompt(segment)
+            frames = [part for part in content if isinstance(part, Frame)]
+            text = readable(content)
+            await emit({"type": "observation", "index": index, "text": text, "content": content, "frames": frames})
+        index += 1
+    return None
+
+
+async def _step(env: VideoEnv, text: str) -> tuple[Content, bool]:
+    """The environment's step in a thread, within the deadlines of all the calls that a turn may make.
+
+    Raises:
+        TimeoutError: it missed them.
+    """
+    timeout_s = env.config.tool_timeout_s * env.config.max_calls_per_turn + STEP_GRACE_S
+    content, _, terminated, _, _ = await asyncio.wait_for(asyncio.to_thread(env.step, text), timeout_s)
+    return content, terminated
+
+
+def _truncate(env: VideoEnv, stop: Literal["length", "timeout"], text: str = "") -> None:
+    """End the episode, unless a step that runs on in its thread has just ended it."""
+    try:
+        env.truncate(stop, text)
+    except RuntimeError:
+        env.result()
+
+
+async def _unheard(_: dict[str, Any]) -> None:
+    pass

@@ -1,0 +1,63 @@
+"""The RLlib env runner: episodes in, trajectories out. It samples from the engines instead of holding a module."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ray.rllib.env.env_runner import EnvRunner
+
+from actors.rollout.groups import GroupOrder, GroupPlayer, PlayedGroup
+from actors.sam3.tracker import tracker_of
+from env.chat import ChatFormat
+
+
+class VideoEnvRunner(EnvRunner):
+    """Plays groups in the background; each `sample` hands over what is finished."""
+
+    def __init__(self, *, config: Any, **kwargs: Any):
+        """`config.run` is our `Config`, `config.model_dir` the model folder that the chat format is read from."""
+        super().__init__(config=config, **kwargs)
+        run = self.config.run
+        chat = ChatFormat.from_pretrained(self.config.model_dir)
+        chat.check(run.episode)
+        tracker_of(run.episode)  # loads the weights before the first episode's deadline runs
+        self._player = GroupPlayer(run, chat, run.sampling, run.grpo.episodes_in_flight)
+
+    def sample(  # type: ignore[override]
+        self,
+        *,
+        orders: Sequence[GroupOrder] = (),
+        engines: Sequence[Any] = (),
+        at_least: int = 0,
+        timeout_s: float = 0.0,
+        **_: Any,
+    ) -> list[PlayedGroup]:
+        """Take on more orders, wait for `at_least` groups (or all there are), and return every finished group.
+
+        Nothing that goes wrong in an episode is raised here; it comes back as a `FailedEpisode` of its group.
+        """
+        if orders:
+            self._player.submit(orders, engines)
+        return self._player.collect(at_least, timeout_s)
+
+    def assert_healthy(self) -> None:
+        """The thread that plays the episodes lives."""
+        assert self._player.alive
+
+    def get_spaces(self) -> dict[str, Any]:
+        """None: no RLlib module is built from them."""
+        return {}
+
+    def get_metrics(self) -> dict[str, Any]:
+        """None of RLlib's own: the algorithm computes them from the trajectories."""
+        return {}
+
+    def get_state(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """None: what is to be kept is kept by the algorithm."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Nothing to set."""
+
+    def stop(self) -> None:
+        """Abandon what still plays."""
+        self._player.close()

@@ -1,0 +1,142 @@
+"""A served episode as a stream of JSON events.
+
+The events, in order: one `start` (the marked frame), one `look` (the first frames), then by turns `turn` (thought,
+calls, or an answer) and `observation` (what the tools gave back), and at last one `answer` or one `error`.
+
+Invariant: the last event is `answer` or `error`, and nothing plays on once the stream is closed.
+"""
+
+import asyncio
+import base64
+import io
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from actors.engine.request import EngineError, sentence
+from actors.rollout.loop import EpisodeError, play
+from actors.rollout.policy import Policy
+from configs.episode import EpisodeConfig
+from env.chat import ChatFormat
+from env.task import Task
+from env.turn import parse_turn
+from tools.decoding.frame import Frame, VideoError
+
+logger = logging.getLogger(__name__)
+Event = dict[str, Any]
+THUMBNAIL_PX = 320
+"""Longest side of a thumbnail."""
+MARKED_PX = 640
+"""Longest side of the marked frame's picture."""
+
+
+async def episode_events(
+    task: Task, policy: Policy, chat: ChatFormat, config: EpisodeConfig, timeout_s: float, thumbnails: bool
+) -> AsyncGenerator[Event]:
+    """Play the task and tell what happens as it happens.
+
+    Args:
+        timeout_s: deadline of the whole episode; past it the last event is an `error` of status 504.
+        thumbnails: give each frame a small JPEG as a data URI.
+    """
+    queue: asyncio.Queue[Event] = asyncio.Queue()
+    yield _start(task, thumbnails)
+    player = asyncio.create_task(_play_into(queue, task, policy, chat, config, timeout_s, thumbnails))
+    try:
+        while True:
+            event = await queue.get()
+            yield event
+            if event["type"] in ("answer", "error"):
+                return
+    finally:
+        player.cancel()
+
+
+def error_event(status: int, text: str) -> Event:
+    """The last event of an episode that failed; `status` is the HTTP status it would have had."""
+    return {"type": "error", "status": status, "error": text}
+
+
+def data_uri(pixels: np.ndarray, longest_px: int) -> str:
+    """A small JPEG of a picture ([H, W, 3] uint8 RGB)."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((longest_px, longest_px))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+async def _play_into(
+    queue: "asyncio.Queue[Event]",
+    task: Task,
+    policy: Policy,
+    chat: ChatFormat,
+    config: EpisodeConfig,
+    timeout_s: float,
+    thumbnails: bool,
+) -> None:
+    async def on_event(event: dict[str, Any]) -> None:
+        await queue.put(await asyncio.to_thread(_told, event, thumbnails))
+
+    try:
+        async with asyncio.timeout(timeout_s):
+            await play(task, policy, chat, config, on_event=on_event)
+    except (TimeoutError, EpisodeError):
+        await queue.put(error_event(504, f"no answer within {timeout_s:g} s, the deadline of this server"))
+    except VideoError as error:
+        await queue.put(error_event(422, "video: " + str(error).removeprefix(f"{task.video}: ")))
+    except EngineError as error:
+        await queue.put(error_event(503, sentence(error)))
+    except Exception:  # the stream must end with a reason, whatever broke
+        logger.exception("task %s failed", task.id)
+        await queue.put(error_event(500, "the episode failed for a reason that is in the server's log"))
+
+
+def _start(task: Task, thumbnails: bool) -> Event:
+    [prompt] = task.visual_prompts
+    event: Event = {
+        "type": "start",
+        "id": task.id,
+        "question": task.question,
+        "mark": {"kind": prompt.kind, "time_s": round(prompt.time_s, 3), "geometry": prompt.geometry},
+    }
+    if thumbnails:
+        with Image.open(Path(prompt.image)) as image:
+            event["image"] = data_uri(np.asarray(image.convert("RGB")), MARKED_PX)
+    return event
+
+
+def _told(event: dict[str, Any], thumbnails: bool) -> Event:
+    """An event of the agent loop as JSON."""
+    match event["type"]:
+        case "prompt":
+            return {"type": "look", "frames": _frames(event["frames"], thumbnails)}
+        case "turn":
+            return {"type": "turn", "index": event["index"], **_turn(event["text"])}
+        case "observation":
+            frames = _frames(event["frames"], thumbnails)
+            return {"type": "observation", "index": event["index"], "text": event["text"], "frames": frames}
+        case _:
+            return {**event, "seconds": round(event["seconds"], 2)}
+
+
+def _turn(text: str) -> Event:
+    turn = parse_turn(text)
+    return {
+        "thought": turn.thought,
+        "calls": [{"name": call.name, "arguments": call.arguments} for call in turn.calls],
+        "answer": turn.answer,
+        # A turn that is not well formed is shown as it was written.
+        **({} if turn.well_formed else {"text": text, "problem": turn.error}),
+    }
+
+
+def _frames(frames: Sequence[Frame], thumbnails: bool) -> list[Event]:
+    return [
+        {"time_s": round(frame.time_s, 3)} | ({"image": data_uri(frame.pixels, THUMBNAIL_PX)} if thumbnails else {})
+        for frame in frames
+    ]

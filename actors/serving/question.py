@@ -1,0 +1,113 @@
+"""A person's question about a video, turned into a task: where the video may lie, what is marked on it.
+
+Invariant: no path that a request names is opened unless it lies, links resolved, under the video root.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.serving.mark import RequestedMark, draw_mark
+from env.task import Task
+from tools.decoding.video import VideoError, open_video
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".ogv")
+"""Files that are offered for picking; a request may name any file that is a video."""
+MAX_LISTED = 500
+"""Most videos that are offered for picking."""
+MAX_QUESTION_CHARS = 2000
+MAX_OPTIONS = 26
+
+
+class RequestError(ValueError):
+    """A request that cannot be answered, in one sentence, with its HTTP status."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked."""
+
+    text: str
+    mark: RequestedMark
+    options: tuple[str, ...] = ()
+    """Texts of the options of a multiple choice question; empty if it is open."""
+
+
+def check_question(text: object, mark: RequestedMark, options: object = ()) -> Question:
+    """A question whose parts are of the right type and size.
+
+    Raises:
+        RequestError: one is not.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise RequestError(422, "question: write what you want to know about the marked thing")
+    if len(text) > MAX_QUESTION_CHARS:
+        raise RequestError(422, f"question: {len(text)} characters are more than the {MAX_QUESTION_CHARS} allowed")
+    if not isinstance(options, list | tuple) or not all(isinstance(o, str) and o.strip() for o in options):
+        raise RequestError(422, "options: not a list of texts")
+    if len(options) == 1 or len(options) > MAX_OPTIONS:
+        raise RequestError(422, f"options: give 2 to {MAX_OPTIONS}, or none for an open question")
+    return Question(text.strip(), mark, tuple(option.strip() for option in options))
+
+
+def confined(root: Path, name: str) -> Path:
+    """The file `name` under `root`, links resolved.
+
+    Raises:
+        RequestError: it lies outside of `root`, or is no file.
+    """
+    try:
+        path = (root / name).resolve()
+        inside = path.is_relative_to(root.resolve())
+        is_file = inside and path.is_file()
+    except (OSError, RuntimeError, ValueError):
+        raise RequestError(422, f"video: '{name[:200]}' is not a path") from None
+    if not inside:
+        raise RequestError(403, f"video: '{name}' lies outside of the folder that this server may read")
+    if not is_file:
+        raise RequestError(404, f"video: there is no file '{name}' in the folder that this server may read")
+    return path
+
+
+def list_videos(root: Path) -> list[str]:
+    """Videos under `root` that a request may name, relative to it, sorted; hidden folders are left out."""
+    found: list[str] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith("."):
+                found.append(os.path.relpath(os.path.join(folder, name), root))
+        if len(found) >= MAX_LISTED:
+            break
+    return sorted(found[:MAX_LISTED])
+
+
+def make_task(task_id: str, question: Question, video_path: Path, folder: Path, timeout_s: float) -> Task:
+    """The task of a question; its marked frame is saved in `folder`.
+
+    Raises:
+        RequestError: the file is not a video that can be read.
+        MarkError: the mark does not fit the video.
+    """
+    try:
+        video = open_video(video_path, timeout_s)
+        prompt = draw_mark(question.mark, video, folder / "marked.png", timeout_s)
+    except VideoError as error:
+        # The message names the file by its place on this machine, which is nobody else's business.
+        raise RequestError(422, "video: " + str(error).removeprefix(f"{video_path}: ")) from None
+    return Task(
+        id=task_id,
+        video=str(video_path),
+        question=question.text,
+        # Nobody knows the answer yet. A choice needs some letter; the rewards of a served episode are not used.
+        answer="A" if question.options else "",
+        dimension="",
+        visual_prompts=(prompt,),
+        form="choice" if question.options else "open",
+        options=question.options or None,
+        source="served",
+    )

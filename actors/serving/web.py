@@ -1,0 +1,235 @@
+"""The HTTP face of the agent: the ask endpoint, the videos it may be asked about, its health, and the web page.
+
+`POST /v1/ask` takes JSON `{"video", "mark", "question", "options"?}` or the same fields as multipart with an uploaded
+video; it answers with one JSON event a line (see `actors.serving.events`) or, with `?stream=false`, with one JSON
+object.
+
+Invariant: every refusal is JSON `{"error": one sentence}` with a 4xx or 5xx status, and what a request laid down is
+removed when it ends.
+"""
+
+import asyncio
+import json
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from actors.serving.events import Event
+from actors.serving.mark import MarkError, parse_mark
+from actors.serving.question import Question, RequestError, check_question, confined, list_videos, make_task
+from configs.run import ServeConfig
+from env.task import Task
+
+PlayEvents = Callable[[Task, float, bool], AsyncGenerator[Event]]
+"""Plays a task within so many seconds, with thumbnails or without: `episode_events` behind a policy."""
+Health = Callable[[], Awaitable[dict[str, Any]]]
+"""What the server can say about its engine; raises if it does not serve."""
+
+PAGE = Path(__file__).with_name("page.html")
+MIB = 2**20
+MAX_JSON_MIB = 1
+FIELDS = ("video", "mark", "question", "options")
+
+
+def build_app(play_events: PlayEvents, health: Health, config: ServeConfig) -> FastAPI:
+    """The web app around an agent."""
+    app = FastAPI(title="VideoSeeker", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(BodyLimit, max_upload_mib=config.max_upload_mib)
+    app.add_exception_handler(RequestError, _refused)
+    app.add_exception_handler(MarkError, _refused)
+    app.add_exception_handler(StarletteHTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _refused)
+    root = Path(config.video_root)
+
+    @app.get("/")
+    async def page() -> Response:
+        return FileResponse(PAGE, media_type="text/html")
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        try:
+            return JSONResponse({"status": "ok", **await health()})
+        except Exception as error:  # noqa: BLE001 - whatever keeps the engine from serving is what this endpoint tells
+            return JSONResponse({"status": "unavailable", "error": str(error).split("\n")[0]}, 503)
+
+    @app.get("/v1/videos")
+    async def videos() -> dict[str, Any]:
+        return {"videos": await asyncio.to_thread(list_videos, root)}
+
+    @app.get("/v1/videos/{name:path}")
+    async def video(name: str) -> Response:
+        return FileResponse(confined(root, name))
+
+    @app.post("/v1/ask")
+    async def ask(request: Request, stream: bool = True, thumbnails: bool = False) -> Response:
+        deadline = time.monotonic() + config.request_timeout_s
+        folder = tempfile.TemporaryDirectory(prefix="videoseeker-")
+        try:
+            task = await _read_task(request, root, Path(folder.name), config.request_timeout_s)
+            events = _attended(request, folder, play_events(task, deadline - time.monotonic(), thumbnails))
+        except BaseException:
+            folder.cleanup()
+            raise
+        return _streamed(events) if stream else await _collected(events)
+
+    return app
+
+
+class BodyLimit:
+    """Refuses a request body past its limit while it comes in, whatever length its header claims."""
+
+    def __init__(self, app: ASGIApp, max_upload_mib: int) -> None:
+        self._app = app
+        self._max_upload_mib = max_upload_mib
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI app."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        content_type = dict(scope["headers"]).get(b"content-type", b"")
+        upload = content_type.lower().startswith(b"multipart/")
+        limit_mib = self._max_upload_mib if upload else MAX_JSON_MIB
+        size = 0
+
+        async def limited() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > limit_mib * MIB:
+                what = "an uploaded video" if upload else "a JSON request"
+                raise HTTPException(413, f"{what} may have at most {limit_mib} MiB")
+            return message
+
+        return await self._app(scope, limited, send)
+
+
+async def _read_task(request: Request, root: Path, folder: Path, timeout_s: float) -> Task:
+    """The task of a request; an upload and the marked frame are laid down in `folder`."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        async with request.form(max_files=1, max_fields=64) as form:
+            fields: dict[str, Any] = _form_fields(form)
+            video = await _form_video(form, root, folder)
+    elif kind in ("application/json", ""):
+        fields = _json_fields(await request.body())
+        if not isinstance(fields.get("video"), str):
+            raise RequestError(422, "video: name a file in the server's folder, or upload one as multipart/form-data")
+        video = confined(root, fields["video"])
+    else:
+        raise RequestError(415, f"content type '{kind}' is neither application/json nor multipart/form-data")
+    question = _question(fields)
+    return await asyncio.to_thread(make_task, uuid.uuid4().hex[:12], question, video, folder, timeout_s)
+
+
+def _question(fields: dict[str, Any]) -> Question:
+    mark = fields.get("mark")
+    if not isinstance(mark, str | dict):
+        raise RequestError(422, 'mark: missing; say what is asked about, for example {"kind": "point", "t": 3, ...}')
+    return check_question(fields.get("question"), parse_mark(mark), fields.get("options") or ())
+
+
+def _json_fields(body: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(body)
+    except ValueError:
+        raise RequestError(400, "the body is not valid JSON") from None
+    if not isinstance(fields, dict):
+        raise RequestError(400, "the body is not a JSON object")
+    return _known(fields)
+
+
+def _form_fields(form: FormData) -> dict[str, Any]:
+    texts = {name: form[name] for name in form if name not in ("options", "video")}
+    return _known({**texts, "options": form.getlist("options")})
+
+
+def _known(fields: dict[str, Any]) -> dict[str, Any]:
+    unknown = sorted(set(fields) - set(FIELDS))
+    if unknown:
+        raise RequestError(422, f"unknown field '{unknown[0]}'; the fields are {', '.join(FIELDS)}")
+    return fields
+
+
+async def _form_video(form: FormData, root: Path, folder: Path) -> Path:
+    video = form.get("video")
+    if isinstance(video, str):
+        return confined(root, video)
+    if not isinstance(video, UploadFile):
+        raise RequestError(422, "video: missing; upload a file or name one in the server's folder")
+    path = folder / "video_1"
+    with path.open("wb") as file:
+        await asyncio.to_thread(shutil.copyfileobj, video.file, file)
+    return path
+
+
+async def _attended(
+    request: Request, folder: "tempfile.TemporaryDirectory[str]", events: AsyncGenerator[Event]
+) -> AsyncGenerator[Event]:
+    """The events for as long as the client listens; after them the request's folder is removed."""
+    gone = asyncio.create_task(_disconnected(request))
+    coming: asyncio.Task[Event | None] = asyncio.create_task(_next(events))
+    try:
+        while True:
+            await asyncio.wait((coming, gone), return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                return
+            event = coming.result()
+            if event is None:
+                return
+            yield event
+            coming = asyncio.create_task(_next(events))
+    finally:
+        gone.cancel()
+        coming.cancel()
+        await asyncio.wait((coming,))
+        await events.aclose()
+        folder.cleanup()
+
+
+async def _next(events: AsyncGenerator[Event]) -> Event | None:
+    return await anext(events, None)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _streamed(events: AsyncIterator[Event]) -> Response:
+    lines = (json.dumps(event) + "\n" async for event in events)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(lines, media_type="application/x-ndjson", headers=headers)
+
+
+async def _collected(events: AsyncIterator[Event]) -> Response:
+    collected = [event async for event in events]
+    last = collected[-1]
+    if last["type"] == "error":
+        return JSONResponse({"error": last["error"]}, last["status"])
+    return JSONResponse({**{key: last[key] for key in ("answer", "stop", "seconds")}, "events": collected})
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """Any refusal as JSON."""
+    match error:
+        case RequestError():
+            status, sentence = error.status, str(error)
+        case StarletteHTTPException():
+            status, sentence = error.status_code, str(error.detail)
+        case RequestValidationError():
+            first = error.errors()[0]
+            status, sentence = 422, f"{first['loc'][-1]}: {first['msg'].lower()}"
+        case _:
+            status, sentence = 422, str(error)
+    return JSONResponse({"error": sentence}, status)

@@ -1,0 +1,292 @@
+"""Questions to a model behind an OpenAI-compatible server, answered as JSON of a given schema.
+
+Invariants: a question whose answer is kept is not paid again, by whatever process; only answers that fit their schema
+are kept or handed out. What is wrong with one question is an `AnswerError`; all other errors are to stop the run, which
+finds everything that was answered when it is started again.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jsonschema
+from openai.types.chat import ChatCompletion
+from openai.types.chat.chat_completion import Choice
+
+from configs.endpoint import EndpointConfig
+from endpoint.answers import Answers
+from endpoint.parts import Clip, Part, fingerprint, wire
+from endpoint.reply import AnswerError, declined, message_of, parsed
+from endpoint.schema import without_limits
+from endpoint.server import EndpointError, Server
+from endpoint.settings import check
+from endpoint.spending import Spending, Usage
+
+__all__ = ["AnswerError", "BudgetError", "Endpoint", "EndpointError"]
+
+Made = TypeVar("Made")
+SPENDING = "spending"
+"""Folder of the log, below the endpoint's."""
+FORMAT = 1
+"""Goes up when how questions are put changes, so that old answers no longer count."""
+TRIES = 3
+"""Times that a question is asked whose reply cannot be used."""
+RETRY_TEMPERATURE = 0.7
+"""Least sampling temperature from the second time on: a greedy model that guided decoding has brought into a loop of
+blanks, or of one word, would run into it again."""
+
+
+class BudgetError(RuntimeError):
+    """The budget is spent."""
+
+
+class Endpoint:
+    """The model of a config, with its answers and its spending in a folder. For one process; any number of event loops
+    and threads."""
+
+    def __init__(self, config: EndpointConfig, folder: str | Path, key: str) -> None:
+        """`folder` is shared by the processes and the restarts of a run.
+
+        Args:
+            key: of `config` in the whole configuration, e.g. `synth.video_model`, for what is said of its settings.
+
+        Raises:
+            ValueError: a setting that makes no sense.
+            EndpointError: the folder cannot be written to.
+        """
+        check(config, key)
+        self._config = config
+        self._name = key
+        self._folder = Path(folder)
+        self._server = Server(config)
+        try:
+            self._answers = Answers(self._folder / "answers")
+            self._spending = Spending(self._folder / SPENDING, config.model)
+        except OSError as error:
+            raise self._disk(error) from None
+        self._asked: dict[str, Future[dict[str, Any] | None]] = {}
+        self._validators: dict[str, jsonschema.Draft202012Validator] = {}
+
+    async def ask(self, what: str, system: str, content: Sequence[Part], schema: dict[str, Any]) -> dict[str, Any]:
+        """The model's answer, which fits the schema; from the folder where it was asked before. Not to be changed.
+
+        Args:
+            what: the stage that asks, under which it is booked; it does not reach the model.
+            schema: of a JSON object, with `additionalProperties: false` where the server wants strict schemas.
+
+        Raises:
+            AnswerError: this question was not answered as asked, or the server cannot take it.
+            PartError: a video of the content cannot be read.
+            EndpointError: the server cannot be reached, refuses, or does not come round after all retries.
+            BudgetError: the budget is spent; nothing was sent.
+        """
+        validator = self._validator(schema)
+        key = await self._key(system, content, schema)
+        return await self._once(what, key, lambda: self._ask_until_valid(what, key, system, content, validator))
+
+    async def chat(self, what: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> dict[str, Any]:
+        """The model's next message in a conversation with tool calls; from the folder where it was asked before.
+
+        Args:
+            messages: in the API's own form, pictures as data URLs.
+            tools: schemas in the API's own form.
+
+        Returns:
+            `{"content": str, "reasoning": str, "calls": [{"name": str, "arguments": str}], "cut": bool}`; see
+            `endpoint.reply.message_of`.
+
+        Raises:
+            AnswerError, EndpointError, BudgetError: as `ask`.
+        """
+        asked = [FORMAT, *deciding(self._config).values(), messages, tools]
+        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+        async def said() -> dict[str, Any]:
+            offered = {"tools": tools, "parallel_tool_calls": False} if tools else {}
+            request = {**self._base, "messages": messages, **offered}
+            choice = await self._sent(what, _request_id(key, 0), _as_is(request))
+            if declined(choice):
+                raise AnswerError("declined by the model", choice.message.refusal or choice.finish_reason)
+            return message_of(choice, self._config.max_tokens)
+
+        return await self._once(what, key, said)
+
+    async def _once(self, what: str, key: str, make: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        """What is kept under the key, or what is made of it now, once at a time in this process."""
+        while True:
+            mine: Future[dict[str, Any] | None] = Future()
+            mine.set_running_or_notify_cancel()
+            first = self._asked.setdefault(key, mine)
+            if first is mine:
+                break
+            if (answer := await asyncio.wrap_future(first)) is not None:
+                self._book(what, Usage(cached=1))
+                return answer
+        try:
+            answer = await self._kept_or_made(what, key, make)
+        except BaseException as error:
+            del self._asked[key]
+            # If this one is cancelled, those that wait for its answer ask for themselves.
+            if isinstance(error, Exception):
+                mine.set_exception(error)
+            else:
+                mine.set_result(None)
+            raise
+        del self._asked[key]
+        mine.set_result(answer)
+        return answer
+
+    def usage(self) -> dict[str, Usage]:
+        """What was asked and paid, by stage: totals of all processes and runs on the folder until now."""
+        return self._spending.usage()
+
+    async def close(self) -> None:
+        """Close this event loop's connections."""
+        await self._server.close()
+
+    async def _kept_or_made(self, what: str, key: str, make: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        try:
+            answer = self._answers.get(key)
+        except OSError as error:
+            raise self._disk(error) from None
+        if answer is not None:
+            self._book(what, Usage(cached=1))
+            return answer
+        answer = await make()
+        try:
+            self._answers.put(key, answer)
+        except OSError as error:
+            raise self._disk(error) from None
+        return answer
+
+    async def _ask_until_valid(
+        self, what: str, key: str, system: str, content: Sequence[Part], validator: jsonschema.Draft202012Validator
+    ) -> dict[str, Any]:
+        parts = list(content)
+        for tried in range(TRIES):
+            choice = await self._send(what, key, tried, system, parts, validator.schema)
+            if declined(choice):
+                raise AnswerError("declined by the model", choice.message.refusal or choice.finish_reason)
+            try:
+                return parsed(choice, validator, self._config.max_tokens)
+            except AnswerError as error:
+                if tried + 1 == TRIES:
+                    raise
+                fault = f"{error} ({error.detail})" if error.detail else str(error)
+                parts = [*content, f"An earlier reply was of no use, {fault}. Reply with the JSON object alone."]
+        raise AssertionError("no try is left")
+
+    async def _send(self, what: str, key: str, tried: int, system: str, parts: Sequence[Part], schema: Any) -> Choice:
+        told = schema if self._config.schema_limits else without_limits(schema)
+
+        def request() -> dict[str, Any]:
+            wired = [wire(part) for part in parts]
+            return {
+                **self._base,
+                **self._drawn_anew(tried),
+                "messages": [{"role": "system", "content": system}, {"role": "user", "content": wired}],
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "answer", "schema": told, "strict": True},
+                },
+            }
+
+        return await self._sent(what, _request_id(key, tried), lambda: _off_loop(parts, request))
+
+    async def _sent(self, what: str, request_id: str, request: Callable[[], Awaitable[dict[str, Any]]]) -> Choice:
+        """One paid reply, booked. The request is made when its turn comes, so that only what is in flight is held."""
+
+        def paid(reply: ChatCompletion) -> None:
+            self._book(what, self._price(reply), request_id)
+
+        async with self._server.turn():
+            self._require_budget()
+            reply = await self._server.complete(await request(), paid)
+        return reply.choices[0]
+
+    @property
+    def _base(self) -> dict[str, Any]:
+        """What every request says."""
+        config = self._config
+        return {
+            "model": config.model,
+            "seed": config.seed,
+            config.max_tokens_as: config.max_tokens,
+            **({} if config.temperature is None else {"temperature": config.temperature}),
+        }
+
+    def _drawn_anew(self, tried: int) -> dict[str, Any]:
+        """What a further attempt says otherwise: with the same draws a model would run into the same loop again."""
+        config = self._config
+        if not tried:
+            return {}
+        warmer = {} if config.temperature is None else {"temperature": max(config.temperature, RETRY_TEMPERATURE)}
+        return {"seed": config.seed + tried, **warmer}
+
+    def _price(self, reply: ChatCompletion) -> Usage:
+        config, used = self._config, reply.usage
+        if used is None and config.budget_usd is not None:
+            key = f"{self._name}.budget_usd"
+            raise self._server.error(f"does not say how many tokens a reply took, so {key} cannot be kept")
+        if used is None:
+            return Usage(paid=1)
+        tokens = used.prompt_tokens or 0, used.completion_tokens or 0
+        return Usage(1, 0, *tokens, config.usd(*tokens))
+
+    def _disk(self, error: OSError) -> EndpointError:
+        return EndpointError(f"{self._folder}: answers cannot be kept there ({error.strerror or error})")
+
+    def _require_budget(self) -> None:
+        budget = self._config.budget_usd
+        if budget is not None and (spent := self._spending.usd()) >= budget:
+            raise BudgetError(
+                f"{self._name}.budget_usd: {spent:.2f} of {budget:.2f} US dollars are spent; raise it to go on, "
+                f"what was answered is kept in {self._folder}"
+            )
+
+    def _book(self, what: str, usage: Usage, request_id: str = "") -> None:
+        try:
+            self._spending.add(what, usage, request_id)
+        except OSError as error:
+            raise self._disk(error) from None
+
+    def _validator(self, schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
+        text = json.dumps(schema)
+        if text not in self._validators:
+            jsonschema.Draft202012Validator.check_schema(schema)
+            self._validators[text] = jsonschema.Draft202012Validator(json.loads(text))
+        return self._validators[text]
+
+    async def _key(self, system: str, content: Sequence[Part], schema: dict[str, Any]) -> str:
+        """Changes with all that decides the answer, and with nothing else."""
+        parts = await _off_loop(content, lambda: [fingerprint(part) for part in content])
+        asked = [FORMAT, *deciding(self._config).values(), system, parts, schema]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+async def _off_loop(parts: Sequence[Part], read: Callable[[], Made]) -> Made:
+    """What `read` makes of the parts; in a thread where files are to be read."""
+    if any(isinstance(part, Clip) for part in parts):
+        return await asyncio.to_thread(read)
+    return read()
+
+
+def _as_is(request: dict[str, Any]) -> Callable[[], Awaitable[dict[str, Any]]]:
+    async def made() -> dict[str, Any]:
+        return request
+
+    return made
+
+
+def deciding(config: EndpointConfig) -> dict[str, Any]:
+    """What of a config decides an answer, by name."""
+    return {name: getattr(config, name) for name in ("model", "temperature", "seed", "max_tokens")}
+
+
+def _request_id(key: str, tried: int) -> str:
+    """The same whenever a request is sent, however often that is."""
+    return f"{key[:32]}-{tried}"

@@ -1,0 +1,212 @@
+"""The report of a run: one HTML file that needs no network, no script and no other file."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+
+from env.transcript import Trajectory
+from env.turn_views import Step
+from evals.pages.curves import Curve, line_chart, number
+from evals.pages.filmstrip import choose, film
+from evals.score import Scores
+
+Row = Mapping[str, Any]
+Arms = Sequence[tuple[str, Scores]]
+
+HEADLINE = ("no_tools", "sft", "grpo")
+"""Arms of the headline chart, in the order of the method."""
+ARM_LABELS = {"no_tools": "No tools", "sft": "SFT", "grpo": "SFT + GRPO"}
+DIMENSIONS = {
+    "OA": "object attribute",
+    "HA": "human attribute",
+    "OD": "object direction",
+    "FM": "feature mapping",
+    "CR": "causal relationship",
+    "PU": "plot understanding",
+    "CI": "counterfactual inference",
+    "FT": "forward temporal",
+    "RT": "reverse temporal",
+    "AS": "action sequence",
+    "SR": "spatial relationship",
+    "GC": "general counting",
+}
+"""V2P-Bench dimensions."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart of the training curves: metric keys by the name they are shown under."""
+
+    title: str
+    stage: str
+    keys: Mapping[str, str]
+    note: str = ""
+    share: bool = False
+    """The values lie between 0 and 1."""
+
+
+PANELS = (
+    Panel("Loss", "sft", {"loss": "loss"}, "Cross-entropy of the teacher's tokens, nats."),
+    Panel(
+        "Reward and its parts",
+        "grpo",
+        {
+            "total": "reward",
+            "accuracy": "accuracy",
+            "format": "format_reward",
+            "parsimony": "parsimony_reward",
+        },
+        "Mean over the step's episodes; each part before its weight.",
+        share=True,
+    ),
+    Panel("Held-out accuracy", "grpo", {"accuracy": "eval_accuracy"}, "At temperature 0, on test tasks.", share=True),
+    Panel("Tool calls", "grpo", {"calls": "tool_calls"}, "Calls an episode."),
+    Panel("Failed calls", "grpo", {"share": "tool_error_rate"}, "Share of the tool calls.", share=True),
+    Panel("Tokens written", "grpo", {"tokens": "response_tokens"}, "Sampled tokens an episode."),
+    Panel("Entropy", "grpo", {"entropy": "entropy"}, "Of the policy at sampled tokens, nats."),
+    Panel("KL to the reference", "grpo", {"KL": "kl"}, "Low-variance estimate, nats a token."),
+    Panel(
+        "Mismatch KL",
+        "grpo",
+        {"KL": "mismatch_kl"},
+        "Between the engine that sampled and the learner that trains, nats a token.",
+    ),
+)
+
+
+def write_report(
+    run_dir: str | Path,
+    report: Mapping[str, Any],
+    metrics: Sequence[Row],
+    arms: Arms,
+    episodes: Sequence[Trajectory],
+) -> Path:
+    """Write `run_dir/report.html`.
+
+    Args:
+        run_dir: Folder of the run; its `config.yaml`, where there is one, is shown too.
+        report: What is known of the run, nested as you like; `name` is its title.
+        metrics: Rows with `stage`, `step` and numbers; see `PANELS` for the keys that have a chart of their own.
+        arms: Name and scores of each policy or ablation that was evaluated.
+        episodes: Two are shown whole; of more, `filmstrip.choose` picks a right and a wrong one.
+
+    Returns:
+        Path of the file.
+    """
+    run_dir = Path(run_dir)
+    config = run_dir / "config.yaml"
+    headline = headline_arms(arms)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": percent, "number": number, "label": arm_label}
+    page = environment.get_template("report.html").render(
+        name=report.get("name", run_dir.name),
+        headline=headline,
+        lead=lead(headline),
+        arms=arms,
+        names=DIMENSIONS,
+        told=_told_by_its_calls,
+        dimensions=[(key, DIMENSIONS.get(key, "")) for key in _dimensions(arms)],
+        panels=charts(metrics),
+        more=other_charts(metrics),
+        films=[film(episode) for episode in choose(episodes)],
+        facts=list(_flat(report)),
+        config=config.read_text() if config.exists() else "",
+    )
+    path = run_dir / "report.html"
+    partial = path.with_suffix(".partial")
+    partial.write_text(page, encoding="utf-8")
+    return partial.replace(path)
+
+
+def percent(share: float) -> str:
+    """0.7125 as `71.3`."""
+    return f"{100 * share:.1f}"
+
+
+def arm_label(name: str) -> str:
+    """An arm's name for people."""
+    return ARM_LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def headline_arms(arms: Arms) -> list[tuple[str, Scores]]:
+    """The arms of the headline chart: those of the method, or all where none of these was evaluated."""
+    found = dict(arms)
+    return [(name, found[name]) for name in HEADLINE if name in found] or list(arms)
+
+
+def lead(headline: Arms) -> str:
+    """The result in one sentence: the last headline arm against the first."""
+    if not headline:
+        return ""
+    name, last = headline[-1]
+    text = (
+        f"{arm_label(name)} answers {percent(last.accuracy.mean)} % of {last.accuracy.tasks} held-out questions right"
+    )
+    if len(headline) == 1:
+        return f"{text}."
+    first_name, first = headline[0]
+    return f"{text}, against {percent(first.accuracy.mean)} % ({arm_label(first_name)})."
+
+
+def charts(metrics: Sequence[Row]) -> list[dict[str, str]]:
+    """The panels that the metrics have numbers for, as `title`, `note`, `last` and `svg`."""
+    drawn = []
+    for panel in PANELS:
+        curves = [c for label, key in panel.keys.items() if (c := _curve(metrics, panel.stage, key, label))]
+        if curves:
+            svg = line_chart(panel.title, curves, (0.0, 1.0) if panel.share else None)
+            stage = panel.stage.upper()
+            last = number(curves[0].values[-1])
+            drawn.append({"title": panel.title, "stage": stage, "note": panel.note, "last": last, "svg": svg})
+    return drawn
+
+
+def other_charts(metrics: Sequence[Row]) -> list[dict[str, str]]:
+    """Every other number of the metrics, one small chart each."""
+    shown = {(panel.stage, key) for panel in PANELS for key in panel.keys.values()}
+    known = sorted({(str(row["stage"]), key) for row in metrics for key in row if key not in ("stage", "step")})
+    drawn = []
+    for stage, key in known:
+        if (stage, key) not in shown and (curve := _curve(metrics, stage, key, key)):
+            svg = line_chart(key, [curve])
+            last = number(curve.values[-1])
+            drawn.append({"title": key, "stage": stage.upper(), "note": "", "last": last, "svg": svg})
+    return drawn
+
+
+def _curve(metrics: Sequence[Row], stage: str, key: str, label: str) -> Curve | None:
+    points = [
+        (float(row["step"]), float(row[key]))
+        for row in metrics
+        if row["stage"] == stage and isinstance(row.get(key), Real) and math.isfinite(row[key])
+    ]
+    return Curve(label, [step for step, _ in points], [value for _, value in points]) if points else None
+
+
+def _told_by_its_calls(step: Step) -> bool:
+    """True where the observation only repeats the error of a call, which is shown beside the call."""
+    errors = [call.record.error for call in step.calls if call.record and call.record.error]
+    return not step.frames and any(error in step.observation for error in errors)
+
+
+def _dimensions(arms: Arms) -> list[str]:
+    found = {name for _, scores in arms for name in scores.dimensions}
+    return sorted(found, key=lambda name: (list(DIMENSIONS).index(name) if name in DIMENSIONS else 99, name))
+
+
+def _flat(tree: Any, prefix: str = "") -> Any:
+    """Dotted names and values of a nested report."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(tree, list | tuple):
+        yield prefix, ", ".join(str(value) for value in tree)
+    else:
+        yield prefix, number(tree) if isinstance(tree, float) else tree

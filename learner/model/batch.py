@@ -1,0 +1,279 @@
+"""Trajectories to tensors: what one forward pass eats, and how a step is cut into forward passes.
+
+Invariant: ids, masks and logprobs are those of the transcript, token for token; nothing is tokenized here. Which
+trajectories share a micro-batch, and whether they lie in rows of their own or end to end in one, changes neither the
+loss nor the gradient.
+"""
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+
+from env.chat import ChatFormat
+from env.transcript import Trajectory, Transcript
+from learner.model.frame_patches import FramePatches
+
+OPENINGS = ("<tool_call>", "<answer>")
+"""What opens the second and third of `grpo.TOKEN_KINDS` in a turn."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B trajectories with F different frames and N sampled tokens, in R rows of T tokens: each in a row of its own,
+    padded on the right (R = B), or packed, all end to end in one row (R = 1)."""
+
+    ids: torch.Tensor
+    """[R, T] int64."""
+    bounds: torch.Tensor
+    """[B + 1] int32, where each trajectory begins in `ids.flatten()`, and the end."""
+    attention_mask: torch.Tensor
+    """[R, T] bool, False on padding. Causal attention over right padding needs no mask; this is for other readers."""
+    mm_token_type_ids: torch.Tensor
+    """[R, T] int64, 1 on the placeholder tokens of frames."""
+    position_ids: torch.Tensor
+    """[3, R, T] int64, M-RoPE time, row and column, from 0 for each trajectory; 0 on padding."""
+    pixels: torch.Tensor
+    """[patches, 3, patch, patch] uint8, each different frame once, frames of one size next to each other."""
+    grid_thw: torch.Tensor
+    """[F, 3] int64, patches of each different frame: 1, rows, columns."""
+    frame_tokens: torch.Tensor
+    """[placeholder tokens of the batch] int64: for each in reading order, its row in the vision tower's output."""
+    rows: torch.Tensor
+    """[N] int64, the trajectory of each sampled token."""
+    columns: torch.Tensor
+    """[N] int64, its place in its trajectory."""
+    sampler_logprobs: torch.Tensor
+    """[N] float32."""
+    versions: torch.Tensor
+    """[N] int64, policy version that sampled it."""
+    kinds: torch.Tensor
+    """[N] int64, index into `grpo.TOKEN_KINDS`."""
+    lengths: torch.Tensor
+    """[N] float32, sampled tokens of its trajectory."""
+    advantages: torch.Tensor
+    """[N] float32, advantage of its trajectory; zeros if none were given."""
+
+    @property
+    def packed(self) -> bool:
+        """Whether a row holds several trajectories, so that attention must keep to the bounds."""
+        return len(self.ids) < len(self.bounds) - 1
+
+    @property
+    def places(self) -> torch.Tensor:
+        """[N] int64, place of each sampled token in `ids.flatten()`."""
+        return self.bounds[self.rows] + self.columns
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """[N] int64, the sampled ids."""
+        return self.ids.flatten()[self.places]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same on another device."""
+        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
+
+def collate(
+    trajectories: Sequence[Trajectory],
+    advantages: Sequence[float] | None,
+    patches: FramePatches,
+    chat: ChatFormat,
+    *,
+    packed: bool = False,
+) -> Batch:
+    """The batch of these trajectories.
+
+    Args:
+        packed: end to end in one row instead of padded to the longest.
+
+    Raises:
+        ValueError: a transcript breaks its own promises (named by task id): ragged lists, frames that do not lie on
+            placeholders, or a sampled token that can't be sampled.
+        VideoError: a frame can't be read any more.
+    """
+    transcripts = [trajectory.transcript for trajectory in trajectories]
+    for trajectory in trajectories:
+        _check(trajectory, chat, patches)
+    order = {ref: None for transcript in transcripts for ref in transcript.frames}
+    refs = sorted(order, key=lambda ref: (ref.height, ref.width))
+    grids = [patches.grid(ref) for ref in refs]
+    sampled = [np.flatnonzero(transcript.sampled) for transcript in transcripts]
+    counts = np.array([len(columns) for columns in sampled])
+    rows = np.repeat(np.arange(len(transcripts)), counts)
+    lengths = np.array([len(transcript.ids) for transcript in transcripts])
+    kept = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.full(kept.shape, chat.pad_id, np.int64)
+    ids[kept] = np.concatenate([transcript.ids for transcript in transcripts])
+    positions = _positions(transcripts, kept.shape[1], patches)
+    bounds = np.arange(len(ids) + 1) * kept.shape[1]
+    if packed:
+        ids, positions, bounds = ids[kept][None], positions[:, kept][:, None], np.cumsum([0, *lengths])
+        kept = np.ones_like(ids, bool)
+    tags = [chat.encode(opening) for opening in OPENINGS]
+    values = np.zeros(len(transcripts)) if advantages is None else np.asarray(advantages, np.float64)
+    return Batch(
+        ids=torch.from_numpy(ids),
+        bounds=torch.from_numpy(bounds.astype(np.int32)),
+        attention_mask=torch.from_numpy(kept),
+        mm_token_type_ids=torch.from_numpy(((ids == chat.image_token_id) & kept).astype(np.int64)),
+        position_ids=torch.from_numpy(positions),
+        pixels=_stack(patches.load(refs), patches.patch),
+        grid_thw=torch.tensor([(1, *grid) for grid in grids], dtype=torch.long).reshape(-1, 3),
+        frame_tokens=_frame_tokens(transcripts, refs, grids, patches.merge),
+        rows=torch.from_numpy(rows),
+        columns=torch.from_numpy(np.concatenate(sampled)),
+        sampler_logprobs=_of_sampled([transcript.logprobs for transcript in transcripts], sampled, np.float32),
+        versions=_of_sampled([transcript.versions for transcript in transcripts], sampled, np.int64),
+        kinds=_of_sampled([_kinds(transcript, tags) for transcript in transcripts], sampled, np.int64),
+        lengths=torch.from_numpy(counts[rows].astype(np.float32)),
+        advantages=torch.from_numpy(values[rows].astype(np.float32)),
+    )
+
+
+def micro_batches(
+    lengths: Sequence[int], max_tokens: int, ranks: int = 1, *, packed: bool = False
+) -> list[list[tuple[int, ...]]]:
+    """Cuts a step into forward passes: for each rank the same number of them, each a tuple of trajectory indices.
+
+    A pass holds at most `max_tokens` tokens, padding included, unless one trajectory alone is longer. Where there are
+    fewer trajectories than ranks, a pass is empty. Padded, trajectories of like length go together, so that little is
+    padding; `packed`, all passes have about the same number of tokens.
+    """
+    by_length = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    if packed:
+        parts = _packs(lengths, by_length, max_tokens, ranks)
+    else:
+        parts = _padded_parts(lengths, by_length, max_tokens, ranks)
+    shares: list[list[tuple[int, ...]]] = [[] for _ in range(ranks)]
+    for start in range(0, len(parts), ranks):
+        light_first = sorted(range(ranks), key=lambda rank: sum(lengths[i] for part in shares[rank] for i in part))
+        for rank, part in zip(light_first, parts[start : start + ranks], strict=True):
+            shares[rank].append(tuple(part))
+    return shares
+
+
+def _padded_parts(lengths: Sequence[int], by_length: list[int], max_tokens: int, ranks: int) -> list[list[int]]:
+    """A multiple of `ranks` parts, the costliest first."""
+    parts: list[list[int]] = []
+    for i in by_length:
+        if parts and lengths[parts[-1][0]] * (len(parts[-1]) + 1) <= max_tokens:
+            parts[-1].append(i)
+        else:
+            parts.append([i])
+
+    def cost(part: list[int]) -> int:
+        return lengths[part[0]] * len(part) if part else 0
+
+    while len(parts) % ranks or not parts:
+        widest = max(parts, key=lambda part: (len(part) > 1, cost(part)), default=[])
+        half = len(widest) // 2
+        parts.append(widest[half:] if half else [])
+        del widest[half or len(widest) :]
+    return sorted(parts, key=cost, reverse=True)
+
+
+def _packs(lengths: Sequence[int], by_length: list[int], max_tokens: int, ranks: int) -> list[list[int]]:
+    """As few as hold at most `max_tokens` each, a multiple of `ranks`, the longest first. Each trajectory, from the
+    longest to the shortest, goes where there are fewest tokens (Graham's LPT rule)."""
+    count = ranks * max(1, math.ceil(sum(lengths) / (max_tokens * ranks)))
+    while True:
+        packs: list[list[int]] = [[] for _ in range(count)]
+        loads = [(0, pack) for pack in range(count)]
+        for i in by_length:
+            load, pack = heapq.heappop(loads)
+            packs[pack].append(i)
+            heapq.heappush(loads, (load + lengths[i], pack))
+        loads.sort(reverse=True)
+        if all(load <= max_tokens or len(packs[pack]) == 1 for load, pack in loads):
+            return [packs[pack] for _, pack in loads]
+        count += ranks
+
+
+def mini_batches(task_ids: Sequence[str], parts: int) -> list[list[int]]:
+    """Cuts trajectories into at most `parts` lists of indices, by whole groups (runs of one task) where there are
+    enough of them."""
+    runs: list[list[int]] = []
+    for i, task_id in enumerate(task_ids):
+        if runs and task_ids[runs[-1][0]] == task_id:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    if len(runs) < parts:
+        runs = [[i] for i in range(len(task_ids))]
+    cuts = [runs[len(runs) * k // parts : len(runs) * (k + 1) // parts] for k in range(parts)]
+    return [[i for run in cut for i in run] for cut in cuts if cut]
+
+
+def _check(trajectory: Trajectory, chat: ChatFormat, patches: FramePatches) -> None:
+    transcript, where = trajectory.transcript, f"task {trajectory.task_id}"
+    ids = np.asarray(transcript.ids)
+    if not len(ids) == len(transcript.sampled) == len(transcript.logprobs) == len(transcript.versions):
+        raise ValueError(f"{where}: ids, sampled, logprobs and versions of its transcript differ in length")
+    sampled = np.asarray(transcript.sampled, bool)
+    if sampled[:1].any():
+        raise ValueError(f"{where}: its first token is marked as sampled, but nothing precedes it")
+    banned = np.isin(ids[sampled], chat.banned_ids)
+    if banned.any():
+        raise ValueError(f"{where}: token {ids[sampled][banned][0]} is marked as sampled, but can't be sampled")
+    spans = np.zeros(len(ids), bool)
+    for media in transcript.media:
+        rows, columns = patches.grid(media.frame)
+        if media.tokens != rows * columns // patches.merge**2:
+            raise ValueError(f"{where}: {media.tokens} tokens for a frame of {rows}x{columns} patches")
+        spans[media.start : media.start + media.tokens] = True
+    if not np.array_equal(spans, ids == chat.image_token_id):
+        raise ValueError(f"{where}: its frames do not lie on its placeholder tokens")
+
+
+def _positions(transcripts: Sequence[Transcript], width: int, patches: FramePatches) -> np.ndarray:
+    """[3, B, width] int64: what Qwen3-VL's `get_rope_index` gives, by slices instead of by tokens. Text counts up; a
+    frame starts where the text stopped, spreads over rows and columns, and takes as many steps as its longer side."""
+    positions = np.zeros((3, len(transcripts), width), np.int64)
+    for row, transcript in zip(positions.transpose(1, 0, 2), transcripts, strict=True):
+        end = place = 0
+        for media in transcript.media:
+            row[:, end : media.start] = np.arange(place, place + media.start - end)
+            place += media.start - end
+            height, length = (side // patches.merge for side in patches.grid(media.frame))
+            span = row[:, media.start : media.start + media.tokens]
+            span[:] = place
+            span[1] += np.repeat(np.arange(height), length)
+            span[2] += np.tile(np.arange(length), height)
+            place += max(height, length)
+            end = media.start + media.tokens
+        row[:, end : len(transcript.ids)] = np.arange(place, place + len(transcript.ids) - end)
+    return positions
+
+
+def _frame_tokens(
+    transcripts: Sequence[Transcript], refs: Sequence, grids: Sequence[tuple[int, int]], merge: int
+) -> torch.Tensor:
+    sizes = [rows * columns // merge**2 for rows, columns in grids]
+    starts = np.cumsum([0, *sizes])
+    spans = {ref: np.arange(starts[i], starts[i] + sizes[i]) for i, ref in enumerate(refs)}
+    tokens = [spans[ref] for transcript in transcripts for ref in transcript.frames]
+    return torch.from_numpy(np.concatenate(tokens) if tokens else np.zeros(0, np.int64))
+
+
+def _stack(frames: Sequence[np.ndarray], patch: int) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate([np.zeros((0, 3, patch, patch), np.uint8), *frames]))
+
+
+def _of_sampled(rows: Sequence, sampled: Sequence[np.ndarray], dtype: type) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate([np.asarray(r, dtype)[s] for r, s in zip(rows, sampled, strict=True)]))
+
+
+def _kinds(transcript: Transcript, tags: Sequence[tuple[int, ...]]) -> np.ndarray:
+    """[tokens]: within each turn, thought until a call or an answer opens."""
+    ids, sampled = transcript.ids, np.asarray(transcript.sampled, bool)
+    kinds = np.zeros(len(ids), np.int64)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], sampled, [False]]).astype(np.int8)))
+    for start, end in edges.reshape(-1, 2):
+        for kind, tag in enumerate(tags, 1):
+            at = next((i for i in range(start, end) if tuple(ids[i : i + len(tag)]) == tag), end)
+            kinds[at:end] = kind
+    return kinds

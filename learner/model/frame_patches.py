@@ -1,0 +1,108 @@
+"""Pixels of frames as patches, kept as bytes.
+
+Invariant: `normalise(patches.of(ref))` equals the model's own image processor on the same frame, bit for bit. What is
+kept is an eighth of the processor's output: one byte a value instead of a float32, and a still once instead of once
+for each of the two frames of a temporal patch.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+
+from tools.decoding.frame import FrameRef, VideoError
+from tools.decoding.video import read_frame
+
+
+class FramePatches:
+    """Patches of frames by reference, least recently used out first once they are over `max_bytes`. Thread-safe."""
+
+    def __init__(self, image_processor: Any, max_bytes: int) -> None:
+        """Takes the Hugging Face image processor of the model."""
+        self.patch: int = image_processor.patch_size
+        self.merge: int = image_processor.merge_size
+        self._processor = image_processor
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._patches: OrderedDict[FrameRef, np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+        self._grids: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def grid(self, ref: FrameRef) -> tuple[int, int]:
+        """Rows and columns of patches.
+
+        Raises:
+            ValueError: the processor would resize the frame, so the engine saw other pixels than these.
+        """
+        size = ref.height, ref.width
+        if size not in self._grids:
+            rows, columns = ref.height // self.patch, ref.width // self.patch
+            unit = self.patch * self.merge
+            same = self._processor.get_number_of_image_patches(*size) == rows * columns
+            if ref.height % unit or ref.width % unit or not same:
+                raise ValueError(
+                    f"{ref.path}: a frame of {ref.width}x{ref.height} pixels would be resized by the model's "
+                    f"processor; its sides must be multiples of {unit} and its area within the processor's limits"
+                )
+            self._grids[size] = rows, columns
+        return self._grids[size]
+
+    def load(self, refs: Iterable[FrameRef]) -> list[np.ndarray]:
+        """Patches of each frame, [rows * columns, 3, patch, patch] uint8, in the processor's order.
+
+        What is missing is decoded in the order of the files and times, which is the cheapest for a decoder.
+        """
+        refs = list(refs)
+        found: dict[FrameRef, np.ndarray] = {}
+        for ref in sorted(set(refs), key=lambda ref: (ref.path, ref.time_s or 0.0)):
+            patches = self._get(ref)
+            if patches is None:
+                patches = self._patchify(ref)
+                self._put(ref, patches)
+            found[ref] = patches
+        return [found[ref] for ref in refs]
+
+    def load_ahead(self, refs: Iterable[FrameRef]) -> None:
+        """Keep these for when they are needed; for a thread beside the computation. What can't be read is left to
+        `load`, which says so."""
+        for ref in refs:
+            with suppress(VideoError, ValueError):
+                self.load([ref])
+
+    def _patchify(self, ref: FrameRef) -> np.ndarray:
+        rows, columns = self.grid(ref)
+        m, p = self.merge, self.patch
+        blocks = read_frame(ref).reshape(rows // m, m, p, columns // m, m, p, 3)
+        return np.ascontiguousarray(blocks.transpose(0, 3, 1, 4, 6, 2, 5)).reshape(rows * columns, 3, p, p)
+
+    def _get(self, ref: FrameRef) -> np.ndarray | None:
+        with self._lock:
+            if ref in self._patches:
+                self._patches.move_to_end(ref)
+            return self._patches.get(ref)
+
+    def _put(self, ref: FrameRef, patches: np.ndarray) -> None:
+        with self._lock:
+            if ref in self._patches:
+                return
+            self._patches[ref] = patches
+            self._bytes += patches.nbytes
+            while self._bytes > self._max_bytes:
+                self._bytes -= self._patches.popitem(last=False)[1].nbytes
+
+
+class Normalise:
+    """The processor's rescaling and normalisation, with its own order of operations."""
+
+    def __init__(self, image_processor: Any) -> None:
+        scale = 1.0 / image_processor.rescale_factor
+        self.mean = (torch.tensor(image_processor.image_mean) * scale).view(1, 3, 1, 1)
+        self.std = (torch.tensor(image_processor.image_std) * scale).view(1, 3, 1, 1)
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """[patches, 3, patch, patch] uint8 to float32."""
+        return pixels.float().sub_(self.mean.to(pixels.device)).div_(self.std.to(pixels.device))

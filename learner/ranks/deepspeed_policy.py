@@ -1,0 +1,124 @@
+"""The policy in DeepSpeed's hands: its engine, its optimizer, one update.
+
+Invariant: an update is AdamW on the gradients of a sum over all ranks, clipped by their norm, whatever the ZeRO stage,
+the type and where optimizer and parameters lie.
+"""
+
+import logging
+import math
+from datetime import timedelta
+from typing import Any
+
+import torch
+
+from configs.run import Config
+from learner.model.scorer import Scorer
+from learner.planning.memory import BUCKET
+from learner.ranks.host_snapshots import HostSnapshots
+
+
+class DeepSpeedPolicy:
+    """Called as the `Scorer` in it."""
+
+    def __init__(self, policy: Scorer, config: Config, max_grad_norm: float) -> None:
+        """Meet the other ranks, whose addresses are in the environment."""
+        import deepspeed
+
+        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+        ranks = config.ranks
+        self.cpu = ranks.gpus_per_rank == 0
+        """Whether the ranks compute on CPUs."""
+        self.device = torch.device("cpu" if self.cpu else "cuda:0")
+        self.zero_stage = ranks.zero_stage
+        self._ranks = ranks.ranks
+        self._max_grad_norm = max_grad_norm
+        self._grad_norm: float | None = None
+        self._bf16 = ranks.dtype == "bfloat16"
+        self._offload = ranks.offload
+        if self.cpu:
+            # Its shared-memory all-reduce serves inference only, and building it takes a compiler and a minute.
+            # DeepSpeed keeps this dict so that edits to it persist; without the op it uses gloo alone.
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        deepspeed.init_distributed(
+            "gloo" if self.cpu else "nccl", timeout=timedelta(seconds=ranks.step_timeout_s), verbose=False
+        )
+        self._bucket = min(BUCKET, sum(p.numel() for p in policy.parameters() if p.requires_grad))
+        optimizer = torch.optim.AdamW(_groups(policy), lr=0.0, betas=(0.9, ranks.beta2), fused=True)
+        self.engine, self.optimizer, _, _ = deepspeed.initialize(
+            model=policy, optimizer=optimizer, config=self._settings(), dist_init_required=False
+        )
+        self.engine.checkpoint_engine = self.snapshots = HostSnapshots(self.engine.checkpoint_engine)
+        if self._clips_itself:
+            optimizer.register_step_pre_hook(self._clip)
+
+    def __call__(
+        self, batch: Any, temperature: float = 1.0, differentiable_entropy: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities and entropies; see `Scorer`."""
+        scores: tuple[torch.Tensor, torch.Tensor] = self.engine(batch, temperature, differentiable_entropy)
+        return scores
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradients of this rank's share of the loss."""
+        # DeepSpeed averages over the ranks; the loss is this rank's share of a sum.
+        self.engine.backward(loss * self._ranks)
+
+    def step(self, lr: float, weight_decay: float) -> float:
+        """One update with the gradients so far; returns their norm before clipping.
+
+        Raises:
+            ArithmeticError: the norm is not finite.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"], group["weight_decay"] = lr, weight_decay if group["decays"] else 0.0
+        self.engine.step()
+        norm = float((self._grad_norm if self._clips_itself else self.engine.get_global_grad_norm()) or 0.0)
+        if not math.isfinite(norm):
+            raise ArithmeticError(f"the gradient's norm is {norm}; the weights of this step are of no use")
+        return norm
+
+    @property
+    def _clips_itself(self) -> bool:
+        """Stage 0 in float32 has no DeepSpeed optimizer, and with it no report of the gradient's norm."""
+        return self.zero_stage == 0 and not self._bf16
+
+    def _clip(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        self._grad_norm = float(torch.nn.utils.clip_grad_norm_(params, self._max_grad_norm))
+        if not math.isfinite(self._grad_norm):
+            raise ArithmeticError(f"the gradient's norm is {self._grad_norm}, the weights were left as they are")
+
+    def _settings(self) -> dict[str, Any]:
+        # Page-locked memory speeds up the copies to and from a GPU.
+        host = {"device": "cpu", "pin_memory": not self.cpu}
+        parts = {"none": (), "optimizer": ("optimizer",), "all": ("optimizer", "param")}[self._offload]
+        offload = {f"offload_{part}": host for part in parts}
+        return {
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_accumulation_steps": 1,
+            # A step has as many micro-batches as its tokens need; `step()` says where it ends.
+            "managed_gradient_accumulation": False,
+            "gradient_clipping": 0.0 if self._clips_itself else self._max_grad_norm,
+            "zero_allow_untested_optimizer": True,
+            # DeepSpeed allocates a whole bucket, however small the model is.
+            "zero_optimization": {
+                "stage": self.zero_stage,
+                "overlap_comm": False,
+                "reduce_bucket_size": self._bucket,
+                **offload,
+            },
+            # PyTorch's AdamW has a fused kernel for the CPU too; DeepSpeed's own would have to be compiled first.
+            "zero_force_ds_cpu_optimizer": False,
+            "bf16": {"enabled": self._bf16},
+            **({"data_types": {"grad_accum_dtype": "fp32"}} if self._bf16 and self.zero_stage else {}),
+        }
+
+
+def _groups(policy: Scorer) -> list[dict[str, Any]]:
+    """The trained parameters in groups for the optimizer. As is usual, vectors (norms and biases) don't decay."""
+    trained = [p for p in policy.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if (p.ndim > 1) == decays], "decays": decays, "weight_decay": 0.0}
+        for decays in (True, False)
+    ]
+    return [group for group in groups if group["params"]]

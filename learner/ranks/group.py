@@ -1,0 +1,316 @@
+"""The DeepSpeed ranks as Ray actors, called as one.
+
+Invariant: no call waits for ever. A rank that dies, raises or misses its deadline ends the group with one
+`RanksError`; the others, which may hang in a collective, are killed.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from actors.engine.request import EngineInfo
+from actors.engine.supervision import COLOCATED
+from configs.rules import require_consistent_ranks
+from configs.run import Config
+from configs.training import NATIVE, Transport
+from env.transcript import Trajectory
+from learner.checkpoints.folder import CheckpointError
+from learner.checkpoints.layout import Layout
+from learner.objective import losses
+from learner.ranks.rank import Rank
+from learner.weights.engines import PublishError, collect, publish
+from learner.weights.transport import choose
+
+CONVERTED = "universal-"
+"""Folders within a saved state, in which it is converted for other ranks."""
+DISK = "disk"
+"""Calls that a rank serves beside its steps."""
+
+
+class RanksError(RuntimeError):
+    """The group of ranks has ended: a rank died, raised, or missed its deadline."""
+
+    def __init__(self, sentence: str, *, refused: bool = False) -> None:
+        super().__init__(sentence)
+        self.refused = refused
+        """A rank refused its arguments, or what they led to: other ranks would do the same."""
+
+
+class RankGroup:
+    """The learner. After a `RanksError` it is closed; start another and `load` a checkpoint."""
+
+    def __init__(
+        self, config: Config, model_dir: str, reference_dir: str | None = None, *, max_grad_norm: float | None = None
+    ) -> None:
+        """Start the ranks and load the model on each.
+
+        Args:
+            reference_dir: folder of the reference policy of the KL term; None leaves the term out.
+            max_grad_norm: None takes `config.grpo.max_grad_norm`.
+
+        Raises:
+            ValueError: settings of the ranks that do not go together.
+            RanksError: no room on the cluster, or a rank did not come up.
+        """
+        require_consistent_ranks(config, model_dir, reference_dir)
+        self.config = config
+        self.version = 0
+        """Policy version last published."""
+        self._timeout_s = config.ranks.step_timeout_s
+        self._model_dir = str(model_dir)
+        self._ranks: list[Any] = []
+        self._gpus = 1 - COLOCATED if config.engine.colocate else config.ranks.gpus_per_rank
+        self._group = self._reserve()
+        ranks = config.ranks
+        norm = config.grpo.max_grad_norm if max_grad_norm is None else max_grad_norm
+        for rank in range(ranks.ranks):
+            actor = ray.remote(concurrency_groups={DISK: 1})(Rank).options(
+                num_cpus=ranks.cpus_per_rank,
+                num_gpus=self._gpus,
+                max_restarts=0,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, rank),
+                runtime_env={"env_vars": {"OMP_NUM_THREADS": str(ranks.cpus_per_rank)}},
+            )
+            self._ranks.append(actor.remote(config, self._model_dir, _text(reference_dir), rank, norm))
+        host, port = self._wait([self._ranks[0].address.remote()], "start")[0]
+        self._all("start", host, port)
+
+    def sft_step(
+        self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory] = ()
+    ) -> dict[str, float]:
+        """One supervised update on the trajectories' sampled tokens.
+
+        Args:
+            upcoming: what the next step will eat; its frames are decoded meanwhile.
+
+        Returns:
+            loss (mean NLL), nll_thought, nll_call, nll_answer, entropy, grad_norm, tokens, seconds.
+        """
+        return self._metrics(self._all("sft_step", ray.put(list(trajectories)), lr, ray.put(list(upcoming))))
+
+    def grpo_step(self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float) -> dict[str, float]:
+        """The updates of one GRPO step, `config.grpo.mini_batches` of them.
+
+        Args:
+            trajectories: of one task next to each other, so that mini-batches are cut between groups.
+            advantages: one for each trajectory.
+
+        Returns:
+            loss, kl, entropy, clip_fraction, ratio, ratio_max, grad_norm, mismatch_kl (0 with mismatch_tokens 0 where
+            no token was sampled by version `self.version`), tokens, updates, seconds; and where the config has them
+            correction (mean weight), correction_zero and gap_masked (shares of the tokens).
+        """
+        if len(advantages) != len(trajectories) or not trajectories:
+            raise ValueError(f"{len(advantages)} advantages for {len(trajectories)} trajectories")
+        args = ray.put(list(trajectories)), list(map(float, advantages)), lr, self.version
+        return self._metrics(self._all("grpo_step", *args))
+
+    def reference_kl(self, trajectories: Sequence[Trajectory]) -> list[float]:
+        """For each trajectory the estimate of KL(pi_old || pi_ref), nats, summed over its sampled tokens."""
+        if not trajectories:
+            return []
+        found: dict[int, float] = {}
+        for part in self._all("reference_kl", ray.put(list(trajectories))):
+            found |= part
+        return [found[i] for i in range(len(trajectories))]
+
+    def export(self, path: str | Path) -> Path:
+        """Write the policy as a Hugging Face folder: weights, config, tokenizer, processor."""
+        path = Path(path).absolute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._all("export", str(path))
+        return path
+
+    def export_adapter(self, path: str | Path) -> Path:
+        """Write the LoRA adapter alone: a folder for `peft.PeftModel.from_pretrained` beside the first weights.
+
+        Raises:
+            ValueError: the policy has none.
+        """
+        if not self.config.ranks.lora.rank:
+            raise ValueError("the policy has no adapter to export; ranks.lora.rank is 0")
+        path = Path(path).absolute()
+        self._all("export_adapter", str(path))
+        return path
+
+    def publish(self, engines: Sequence[Any], version: int) -> dict[str, float]:
+        """Give the weights to every engine actor as policy version `version`.
+
+        Returns:
+            seconds, in all; parameters whose checksums every engine found to be those that were sent, which is 0 by
+            vLLM's own weight transfer, where each engine compares and says nothing.
+
+        Raises:
+            weights.PublishError: engines that failed or missed the deadline, by index; the others have the version.
+        """
+        started = time.monotonic()
+        self.version = version
+        if not engines:
+            return {"seconds": 0.0, "parameters": 0.0}
+        transport, infos = self._transport(engines)
+        checked = 0
+        if transport in NATIVE:
+            failed = self._all("send_weights", transport, list(engines), infos, version)[0]
+            if failed:
+                raise PublishError(version, failed)
+        else:
+            written = self._all("write_weights", transport)[0]
+            try:
+                checked = publish(written, engines, version, self._timeout_s)
+            finally:
+                self._wait([self._ranks[0].remove_weights.remote(written.path)], "remove_weights")
+        return {"seconds": time.monotonic() - started, "parameters": float(checked)}
+
+    def _transport(self, engines: Sequence[Any]) -> tuple[Transport, list[EngineInfo]]:
+        """The way to these engines, and what they say of themselves where that matters: between GPUs."""
+        config = self.config
+        on_gpus = config.ranks.gpus_per_rank and config.engine.gpus_per_engine
+        if not on_gpus or config.engine.lora_rank or not engines:
+            return choose(config.ranks, (), ()), []
+        infos, failed = collect([engine.ready.remote() for engine in engines], self._timeout_s)
+        if failed:
+            raise PublishError(self.version, failed)
+        return choose(config.ranks, self._all("gpu"), [info.devices for info in infos]), infos
+
+    def save(self, folder: str | Path) -> None:
+        """Model, optimizer, random state and version, for an exact resume.
+
+        Raises:
+            CheckpointError: they could not be written.
+        """
+        self.start_save(folder)()
+
+    def start_save(self, folder: str | Path) -> Callable[[], None]:
+        """Copy the state of this moment to host memory, and write it while the ranks go on.
+
+        Returns:
+            What waits until all is on disk, at most `ranks.step_timeout_s`. It may be called from another thread, and
+            raises CheckpointError where a rank could not write; the ranks live on.
+        """
+        folder = Path(folder).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        layout = self._layout()
+        self._all("snapshot", str(folder))
+        calls = [actor.write.options(concurrency_group=DISK).remote() for actor in self._ranks]
+        deadline = time.monotonic() + self._timeout_s
+
+        def finish() -> None:
+            for rank, call in enumerate(calls):
+                try:
+                    ray.get(call, timeout=max(0.0, deadline - time.monotonic()))
+                except ray.exceptions.GetTimeoutError:
+                    reason = f"missed the deadline of {self._timeout_s:.0f} s"
+                    raise CheckpointError(f"{folder}: was not written, rank {rank} {reason}") from None
+                except ray.exceptions.RayError as error:
+                    raise CheckpointError(f"{folder}: was not written, rank {rank} {_cause(error)}") from error
+            layout.write(folder)
+
+        return finish
+
+    def load(self, folder: str | Path) -> None:
+        """The inverse of `save`, also with another number of ranks, and from one ZeRO stage of 1 to 3 to another.
+
+        Raises:
+            ValueError: saved with another dtype, adapter or other trained parts, or at stage 0 where these ranks are
+                not, or the other way round.
+            CheckpointError: it is no saved state.
+            RanksError: the ranks failed at it.
+        """
+        folder = Path(folder).absolute()
+        saved = Layout.read(folder)
+        try:
+            as_it_is = saved.loads_as_it_is(self._layout())
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}") from None
+        if as_it_is:
+            self._all("load", str(folder))
+        else:
+            self._load_converted(folder)
+        self.version = saved.version
+
+    def _load_converted(self, folder: Path) -> None:
+        for left in folder.glob(f"{CONVERTED}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        converted = Path(tempfile.mkdtemp(prefix=CONVERTED, dir=folder))
+        try:
+            self._all("convert", str(folder), str(converted))
+            self._all("load_universal", str(folder), str(converted))
+        finally:
+            shutil.rmtree(converted, ignore_errors=True)
+
+    def close(self) -> None:
+        """End the ranks and give their resources back."""
+        for actor in self._ranks:
+            ray.kill(actor)
+        self._ranks = []
+        remove_placement_group(self._group)
+
+    def _layout(self) -> Layout:
+        return Layout.of(self.config, self._model_dir, self.version)
+
+    def _reserve(self) -> Any:
+        ranks = self.config.ranks
+        bundle = {"CPU": ranks.cpus_per_rank, **({"GPU": self._gpus} if self._gpus else {})}
+        group = placement_group([bundle] * ranks.ranks, strategy="PACK")
+        if not group.wait(self._timeout_s):
+            remove_placement_group(group)
+            raise RanksError(f"the cluster had no room for {ranks.ranks} x {bundle} within {self._timeout_s:.0f} s")
+        return group
+
+    def _all(self, method: str, *args: Any) -> list[Any]:
+        if not self._ranks:
+            raise RanksError(f"{method}: the ranks are closed")
+        return self._wait([getattr(actor, method).remote(*args) for actor in self._ranks], method)
+
+    def _wait(self, calls: list[Any], method: str) -> list[Any]:
+        """Results by rank. The first failure counts: the ranks that wait for a dead one would only time out."""
+        deadline = time.monotonic() + self._timeout_s
+        waiting = list(calls)
+        while waiting:
+            done, waiting = ray.wait(waiting, num_returns=1, timeout=max(0.0, deadline - time.monotonic()))
+            if not done:
+                late = [calls.index(call) for call in waiting]
+                self.close()
+                raise RanksError(f"{method}: rank {_join(late)} missed the deadline of {self._timeout_s:.0f} s")
+            try:
+                ray.get(done[0])
+            except ray.exceptions.RayError as error:
+                self.close()
+                sentence = f"{method}: rank {calls.index(done[0])} {_cause(error)}"
+                raise RanksError(sentence, refused=_refused(error)) from error
+        return ray.get(calls)
+
+    def _metrics(self, parts: list[dict[str, float]]) -> dict[str, float]:
+        sums = losses.merge(parts)
+        metrics = losses.means({key: value for key, value in sums.items() if key not in ("updates", "grad_norm")})
+        updates = sums["updates"]
+        metrics["loss"] /= updates
+        metrics["grad_norm"] = sums["grad_norm"] / updates
+        metrics["seconds"] = metrics.pop("seconds_max")
+        return {**metrics, "updates": updates}
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _join(ranks: Sequence[int]) -> str:
+    return ", ".join(map(str, ranks))
+
+
+def _refused(error: Exception) -> bool:
+    """Whether our own code raised it. What the ranks' communication raises, as one of them dies, is a RuntimeError."""
+    return isinstance(getattr(error, "cause", None), ValueError | ArithmeticError | LookupError | TypeError)
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, ray.exceptions.RayTaskError):
+        return f"raised {type(error.cause).__name__}: {error.cause}"
+    return f"died ({str(error).splitlines()[0]})"

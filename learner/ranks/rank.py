@@ -1,0 +1,156 @@
+"""One DeepSpeed rank: what it holds, and the way of each call to the part that does it.
+
+Invariant: the ranks start alike: same weights, and random states that follow from the seed and the rank.
+"""
+
+import os
+import random
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from actors.engine.request import EngineInfo
+from configs.run import Config
+from configs.training import Transport
+from env.chat import ChatFormat
+from env.transcript import Trajectory
+from learner.model.batch import Batch
+from learner.model.frame_patches import FramePatches, Normalise
+from learner.model.scorer import Scorer
+from learner.model.trainable import train_only, without_adapter
+from learner.ranks.deepspeed_policy import DeepSpeedPolicy
+from learner.ranks.state import RankState
+from learner.ranks.updates import Scores, Updates
+from learner.weights import engines, sender
+
+
+class Rank:
+    """A plain class that `learner.ranks.group` makes a Ray actor of; every method is called on all ranks at once."""
+
+    def __init__(
+        self, config: Config, model_dir: str, reference_dir: str | None, rank: int, max_grad_norm: float
+    ) -> None:
+        self._config, self._model_dir, self._reference_dir = config, model_dir, reference_dir
+        self._rank, self._max_grad_norm = rank, max_grad_norm
+
+    def address(self) -> tuple[str, int]:
+        """Host and a free port, for the ranks to meet at."""
+        import ray
+
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            return ray.util.get_node_ip_address(), probe.getsockname()[1]
+
+    def start(self, host: str, port: int) -> None:
+        """Meet the other ranks and load the model."""
+        ranks = self._config.ranks
+        os.environ.update(
+            RANK=str(self._rank),
+            WORLD_SIZE=str(ranks.ranks),
+            LOCAL_RANK="0",
+            LOCAL_SIZE="1",
+            MASTER_ADDR=host,
+            MASTER_PORT=str(port),
+        )
+        if not ranks.gpus_per_rank:
+            os.environ["DS_ACCELERATOR"] = "cpu"
+            torch.set_num_threads(ranks.cpus_per_rank)
+        seed = self._config.seed + self._rank
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        self._load()
+
+    def _load(self) -> None:
+        from transformers import AutoImageProcessor
+
+        config, ranks = self._config, self._config.ranks
+        chat = ChatFormat.from_pretrained(self._model_dir)
+        processor = AutoImageProcessor.from_pretrained(self._model_dir)
+        build = (getattr(torch, ranks.dtype), Normalise(processor), chat.banned_ids)
+        scorer = Scorer.from_pretrained(self._model_dir, *build).train()
+        train_only(scorer.model, ranks.train, ranks.lora)
+        if ranks.gradient_checkpointing:
+            scorer.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self._policy = policy = DeepSpeedPolicy(scorer, config, self._max_grad_norm)
+        reference: Scores | None = None
+        if self._reference_dir is not None and ranks.lora.rank:
+            reference = self._scores_without_adapter
+        elif self._reference_dir is not None:
+            frozen = Scorer.from_pretrained(self._reference_dir, *build).eval().to(policy.device)
+            reference = frozen.requires_grad_(False)
+        patches = FramePatches(processor, ranks.frame_cache_mib * 2**20)
+        self._updates = Updates(config, policy, reference, patches, chat, self._rank)
+        self._state = RankState(policy, self._rank)
+        self._outgoing = sender.Outgoing(scorer.model, config, self._model_dir, self._rank)
+
+    def _scores_without_adapter(self, batch: Batch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the reference policy gives: with an adapter it is the same model without it, and takes no memory."""
+        with without_adapter(self._policy.engine.module.model):
+            return self._policy(batch, temperature)
+
+    def sft_step(
+        self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory]
+    ) -> dict[str, float]:
+        """See `Updates.sft_step`."""
+        return self._updates.sft_step(trajectories, lr, upcoming)
+
+    def grpo_step(
+        self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float, version: int
+    ) -> dict[str, float]:
+        """See `Updates.grpo_step`."""
+        return self._updates.grpo_step(trajectories, advantages, lr, version)
+
+    def reference_kl(self, trajectories: Sequence[Trajectory]) -> dict[int, float]:
+        """See `Updates.reference_kl`."""
+        return self._updates.reference_kl(trajectories)
+
+    def gpu(self) -> str | None:
+        """UUID of this rank's GPU; None on the CPU."""
+        device = self._policy.device
+        return None if device.type == "cpu" else str(torch.cuda.get_device_properties(device).uuid)
+
+    def write_weights(self, transport: Transport) -> engines.Written | None:
+        """See `Outgoing.write`."""
+        return self._outgoing.write(transport)
+
+    def remove_weights(self, path: str) -> None:
+        """Remove what `write_weights` wrote."""
+        sender.remove(path)
+
+    def send_weights(
+        self, transport: Transport, engines: Sequence[Any], infos: Sequence[EngineInfo], version: int
+    ) -> dict[int, str]:
+        """See `Outgoing.send`."""
+        return self._outgoing.send(transport, engines, infos, version)
+
+    def export(self, path: str) -> None:
+        """See `Outgoing.export`."""
+        self._outgoing.export(path)
+
+    def export_adapter(self, path: str) -> None:
+        """See `Outgoing.export_adapter`."""
+        self._outgoing.export_adapter(path)
+
+    def snapshot(self, folder: str) -> None:
+        """See `RankState.snapshot`."""
+        self._state.snapshot(folder)
+
+    def write(self) -> None:
+        """See `RankState.write`."""
+        self._state.write()
+
+    def load(self, folder: str) -> None:
+        """See `RankState.load`."""
+        self._state.load(folder)
+
+    def convert(self, folder: str, out: str) -> None:
+        """See `RankState.convert`."""
+        self._state.convert(folder, out)
+
+    def load_universal(self, folder: str, converted: str) -> None:
+        """See `RankState.load_universal`."""
+        self._state.load_universal(folder, converted)

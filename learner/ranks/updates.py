@@ -1,0 +1,209 @@
+"""The updates of a rank: its share of a batch, forward and backward, then one step of the optimizer.
+
+Invariant: what a rank does depends only on its arguments, its rank and the world size, so all ranks cut a batch alike
+and walk through the same collectives in the same order; a part without work is computed all the same and counts zero.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from configs.run import Config
+from env.chat import ChatFormat
+from env.transcript import Trajectory
+from learner.model.batch import Batch, collate, micro_batches, mini_batches
+from learner.model.frame_patches import FramePatches
+from learner.objective import losses
+from learner.objective.ratios import kl_estimate
+from learner.ranks.deepspeed_policy import DeepSpeedPolicy
+
+Loss = Callable[[Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
+Scores = Callable[[Batch, float], tuple[torch.Tensor, torch.Tensor]]
+"""A batch and the sampler's temperature to log-probabilities and entropies."""
+
+
+class Updates:
+    """The steps of one rank; every method is called on all ranks at once."""
+
+    def __init__(
+        self,
+        config: Config,
+        policy: DeepSpeedPolicy,
+        reference: Scores | None,
+        patches: FramePatches,
+        chat: ChatFormat,
+        rank: int,
+    ) -> None:
+        self._config, self._policy, self._reference = config, policy, reference
+        self._patches, self._chat, self._rank = patches, chat, rank
+        self._device = policy.device
+        self._decoding = ThreadPoolExecutor(1, "load-ahead")
+
+    def sft_step(
+        self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory]
+    ) -> dict[str, float]:
+        """One supervised update.
+
+        Args:
+            upcoming: what the next step will eat; its frames are decoded meanwhile.
+
+        Returns:
+            This rank's sums (see `grpo.means`), and the step's `grad_norm` and `seconds`.
+        """
+        started = time.monotonic()
+        tokens = sum(sum(trajectory.transcript.sampled) for trajectory in trajectories)
+
+        def loss(batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            logprobs, entropy = self._policy(batch)
+            return losses.sft_loss(logprobs, entropy, batch.kinds, tokens)
+
+        sums = self._update(trajectories, None, loss, lr, self._config.sft.weight_decay, upcoming)
+        return {**sums, "seconds_max": time.monotonic() - started}
+
+    def grpo_step(
+        self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float, version: int
+    ) -> dict[str, float]:
+        """The GRPO updates of one step.
+
+        Args:
+            version: that of the weights which the learner holds now.
+
+        Returns:
+            This rank's sums over the updates, `grad_norm` and `loss` summed over `updates`, and `seconds_max`.
+        """
+        started = time.monotonic()
+        cuts = mini_batches([trajectory.task_id for trajectory in trajectories], self._config.grpo.mini_batches)
+        minis = [[trajectories[i] for i in cut] for cut in cuts]
+        # Before the first update pi_theta is pi_old; only what comes after needs it computed ahead.
+        later = [self._old_logprobs(mini) for mini in minis[1:]]
+        parts: list[dict[str, float]] = []
+        for cut, mini, old in zip(cuts, minis, [None, *later], strict=True):
+            loss = self._grpo_loss(mini, None if parts else version, old)
+            parts.append(self._update(mini, [advantages[i] for i in cut], loss, lr, self._config.grpo.weight_decay))
+        return {**losses.merge(parts), "seconds_max": time.monotonic() - started}
+
+    def _grpo_loss(self, mini: Sequence[Trajectory], version: int | None, old: list[torch.Tensor] | None) -> Loss:
+        """The loss of a mini-batch's passes, to be called on them in their order.
+
+        Args:
+            old: log pi_old of each pass where it is neither the engine's nor what the policy gives now.
+        """
+        config, temperature = self._config.grpo, self._config.sampling.temperature
+        tokens, ahead = sum(sum(trajectory.transcript.sampled) for trajectory in mini), iter(old or ())
+
+        def loss(batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+            reference = None
+            if self._reference is not None and config.kl_in == "loss":
+                with torch.no_grad():
+                    reference, _ = self._reference(batch, temperature)
+            logprobs, entropy = self._policy(batch, temperature, config.entropy_coef != 0)
+            fresh = batch.versions == version if version is not None else torch.zeros_like(batch.versions).bool()
+            pi_old = batch.sampler_logprobs
+            if config.old_logprobs == "learner":
+                pi_old = logprobs.detach() if old is None else next(ahead)
+            inputs = losses.LossInputs(
+                logprobs=logprobs,
+                old_logprobs=pi_old,
+                sampler_logprobs=batch.sampler_logprobs,
+                reference_logprobs=reference,
+                entropy=entropy,
+                advantages=batch.advantages,
+                lengths=batch.lengths,
+                sequences=batch.rows,
+                fresh=fresh,
+                trajectories=len(mini),
+                tokens=tokens,
+            )
+            return losses.policy_loss(inputs, config)
+
+        return loss
+
+    def _old_logprobs(self, mini: Sequence[Trajectory]) -> list[torch.Tensor] | None:
+        """log pi_old [N] of each of this rank's passes over a later mini-batch; None if it is the engine's."""
+        if self._config.grpo.old_logprobs == "engine":
+            return None
+        return [self._score(self._policy, batch) for _, batch in self._passes(mini)]
+
+    def reference_kl(self, trajectories: Sequence[Trajectory]) -> dict[int, float]:
+        """For each trajectory of this rank's share, by index: the estimate of KL(pi_old || pi_ref), nats, summed over
+        its sampled tokens.
+
+        Raises:
+            ValueError: there is no reference.
+        """
+        if self._reference is None:
+            raise ValueError("the KL to the reference policy needs one: give `reference_dir`")
+        config = self._config.grpo
+        found: dict[int, float] = {}
+        for indices, batch in self._passes(trajectories):
+            reference = self._score(self._reference, batch)
+            old = batch.sampler_logprobs
+            if config.old_logprobs == "learner":
+                old = self._score(self._policy, batch)
+            kl = torch.zeros(max(1, len(indices)), dtype=torch.float64, device=self._device)
+            kl.index_add_(0, batch.rows, kl_estimate(old, reference, config.kl_estimator).double())
+            found.update(zip(indices, kl.tolist(), strict=False))
+        return found
+
+    @torch.no_grad()
+    def _score(self, model: Callable[..., tuple[torch.Tensor, torch.Tensor]], batch: Batch) -> torch.Tensor:
+        return model(batch, self._config.sampling.temperature)[0]
+
+    def _passes(
+        self,
+        trajectories: Sequence[Trajectory],
+        advantages: Sequence[float] | None = None,
+        upcoming: Sequence[Trajectory] = (),
+    ) -> Iterator[tuple[tuple[int, ...], Batch]]:
+        """The passes of this rank: their indices, none where there is no work, and their tensors.
+
+        Args:
+            upcoming: what the next step will eat; its frames are decoded meanwhile.
+        """
+        plan = self._plan(trajectories)
+        shortest = min(range(len(trajectories)), key=lambda i: len(trajectories[i].transcript.ids))
+        self._load_ahead([trajectories[i] for indices in plan[1:] for i in indices], upcoming)
+        for indices in plan:
+            mine = indices or (shortest,)
+            given = None if advantages is None else [advantages[i] for i in mine]
+            chosen = [trajectories[i] for i in mine]
+            batch = collate(chosen, given, self._patches, self._chat, packed=self._config.ranks.packing)
+            yield indices, batch.to(self._device)
+
+    def _update(
+        self,
+        trajectories: Sequence[Trajectory],
+        advantages: Sequence[float] | None,
+        loss: Loss,
+        lr: float,
+        weight_decay: float,
+        upcoming: Sequence[Trajectory] = (),
+    ) -> dict[str, float]:
+        """Gradients of all micro-batches, then one optimizer step."""
+        ranks = self._config.ranks.ranks
+        parts = []
+        for indices, batch in self._passes(trajectories, advantages, upcoming):
+            value, sums = loss(batch)
+            if indices:
+                parts.append({key: float(total) for key, total in sums.items()})
+            self._policy.backward(value if indices else value * 0.0)
+        sums = losses.merge(parts)
+        if not math.isfinite(sums.get("loss", 0.0)):
+            raise ArithmeticError(f"the loss is {sums['loss']}, the weights were left as they are")
+        norm = self._policy.step(lr, weight_decay)
+        return {**sums, "grad_norm": norm / ranks, "updates": 1.0 / ranks}
+
+    def _plan(self, trajectories: Sequence[Trajectory]) -> list[tuple[int, ...]]:
+        """The forward passes of this rank, as indices."""
+        ranks = self._config.ranks
+        lengths = [len(trajectory.transcript.ids) for trajectory in trajectories]
+        return micro_batches(lengths, ranks.micro_batch_tokens, ranks.ranks, packed=ranks.packing)[self._rank]
+
+    def _load_ahead(self, rest: list[Trajectory], upcoming: Sequence[Trajectory]) -> None:
+        """Decode what the later passes need, then what the next step does, beside the computation."""
+        later = [*rest, *(upcoming[i] for indices in (self._plan(upcoming) if upcoming else []) for i in indices)]
+        frames = [frame for trajectory in later for frame in trajectory.transcript.frames]
+        self._decoding.submit(self._patches.load_ahead, frames)

@@ -1,0 +1,245 @@
+"""The stages of a run, each from the files of the one before: data, first sight, cold start, GRPO, evaluation.
+
+Invariant: a stage whose output is there is not run again, so a command that was interrupted goes on where it was.
+"""
+
+import dataclasses
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from configs import Config
+from endpoint.endpoint import SPENDING
+from endpoint.spending import spent
+from env.task import load_tasks
+from env.transcript import Trajectory
+from evals.evaluate import evaluate, evaluate_on
+from evals.score import Scores, score
+from learner.algorithm import GRPO, GRPOConfig
+from learner.checkpoints.folder import latest, step_of
+from learner.checkpoints.saver import Saver
+from learner.model.tiny import build_tiny_model
+from learner.ranks.group import RanksError
+from learner.sft import identity, run_sft
+from recipes.folder import RunFolder, arm_of, with_arm
+from recipes.preflight import require_room
+from recipes.progress import StageBar, stage
+from recipes.run_log import Tracker
+from recipes.tasks import run_synth, start_ray
+from synth.teachers.scripted import corpus
+from synth.teachers.trajectories import caption_trajectories, save_trajectories, teacher_trajectories
+
+_log = logging.getLogger(__name__)
+SHOWN = ("reward", "accuracy", "tool_calls", "kl", "loss")
+"""Figures beside the progress bar."""
+CORPUS_TASKS = 800
+"""Tasks whose texts the tiny model's tokenizer is trained on."""
+
+
+class MetricsLog:
+    """Metrics of a stage, to `metrics.jsonl` and MLflow."""
+
+    def __init__(self, path: Path, stage_name: str, tracker: Tracker) -> None:
+        self._path = path
+        self._stage = stage_name
+        self._tracker = tracker
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One row."""
+        row = {"stage": self._stage, "step": step, **metrics}
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self._tracker.log(step, {f"{self._stage}/{name}": value for name, value in metrics.items()})
+
+
+def first_model(config: Config, folder: RunFolder) -> Path:
+    """Where the cold start begins: the configured weights, or the tiny model once it has learned to see."""
+    if config.model.path:
+        return Path(config.model.path)
+    tasks = load_tasks(folder.train)
+    if not folder.blank.exists():
+        texts = corpus(tasks[:CORPUS_TASKS], config.world)
+        partial = build_tiny_model(config.model.tiny, texts, folder.root / "model.partial", config.seed)
+        partial.rename(folder.blank)
+    if config.perception.steps == 0:
+        return folder.blank
+    if not folder.seeing.exists():
+        start_ray(config)
+        with stage("first sight: captions"):
+            lessons = caption_trajectories(config, tasks, folder.blank)
+        learn = dataclasses.replace(config, sft=config.perception)
+        _supervised(learn, lessons, folder.blank, folder.seeing, folder.root / "perception.jsonl", "perception")
+    return folder.seeing
+
+
+def run_sft_stage(config: Config) -> RunFolder:
+    """The cold start: the teacher plays, the student learns from what it got right.
+
+    Raises:
+        PlanError: it cannot fit, told before anything is started.
+    """
+    if not RunFolder.of(config, make=False).sft.exists():
+        require_room(config, "sft", start_ray)
+    folder = run_synth(config)
+    model_dir = first_model(config, folder)
+    if folder.sft.exists():
+        return folder
+    start_ray(config)
+    if not folder.teacher.exists():
+        answers = folder.data / "answers"
+        with stage(f"{arm_of(config)}: teacher's episodes"):
+            played = teacher_trajectories(config, load_tasks(folder.train), model_dir, answers)
+            save_trajectories(folder.teacher, played)
+        if config.teacher.player == "model":
+            print(spent(answers / SPENDING).told())
+    lessons = load_trajectories(folder.teacher)
+    _supervised(config, lessons, model_dir, folder.sft, folder.metrics, "sft")
+    return folder
+
+
+def _supervised(config: Config, lessons: list[Trajectory], source: Path, out: Path, log: Path, name: str) -> None:
+    folder = out.with_name(f"{out.name}.checkpoints")
+    checkpoints = folder / identity(config, lessons, source)
+    newest = latest(checkpoints)
+    _forget_rows(log, name, after=0 if newest is None else step_of(newest))
+    with (
+        Tracker(config.tracking, f"{config.name}/{arm_of(config)}/{name}", dataclasses.asdict(config)) as tracker,
+        stage(f"{arm_of(config)}: {name}", config.sft.steps) as bar,
+    ):
+        rows = MetricsLog(log, name, tracker)
+
+        def on_step(step: int, metrics: dict[str, float]) -> None:
+            rows.write(step, metrics)
+            bar.step(step, {key: metrics[key] for key in SHOWN if key in metrics})
+
+        run_sft(config, lessons, source, out, on_step, checkpoints)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_train(config: Config, resume: bool = False) -> RunFolder:
+    """SFT if it was not run, then GRPO, then the held-out questions; `resume` goes on from the newest checkpoint.
+
+    The held-out episodes lie in `episodes/sft.jsonl` and `episodes/grpo.jsonl`.
+
+    Raises:
+        PlanError: a stage cannot fit, told before anything is started.
+    """
+    if not RunFolder.of(config, make=False).policy.exists():
+        require_room(config, "grpo", start_ray)
+    folder = run_sft_stage(config)
+    if folder.policy.exists():
+        return folder
+    start_ray(config)
+    tasks = folder.rl if folder.rl.exists() else folder.train
+    settings = GRPOConfig().grpo(run=config, model_dir=folder.sft, tasks_file=tasks, reference_dir=folder.sft)
+    with stage(f"{arm_of(config)}: engines and ranks come up"):
+        algorithm = settings.build_algo()
+    newest = latest(folder.checkpoints) if resume else None
+    name, params = f"{config.name}/{arm_of(config)}/grpo", dataclasses.asdict(config)
+    with Tracker(config.tracking, name, params, folder=folder.arm, resume=newest is not None) as tracker:
+        try:
+            if newest is not None:
+                algorithm.restore_from_path(str(newest))
+            _forget_rows(folder.metrics, "grpo", after=algorithm.training_iteration)
+            if not folder.episodes("sft").exists() and algorithm.version == 0:
+                _held_out(config, algorithm, folder, "sft")
+            _optimize(config, algorithm, folder, tracker)
+            _held_out(config, algorithm, folder, "grpo")
+            algorithm.ranks.export(folder.policy)
+        finally:
+            algorithm.stop()
+    return folder
+
+
+def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, tracker: Tracker) -> None:
+    """GRPO steps up to `grpo.steps`, with checkpoints on the way; ranks that died are replaced."""
+    grpo = config.grpo
+    rows = MetricsLog(folder.metrics, "grpo", tracker)
+    saver = Saver(folder.checkpoints, grpo.keep_checkpoints, grpo.best_metric, config.ranks.step_timeout_s)
+    with stage(f"{arm_of(config)}: grpo", grpo.steps) as bar, closing(saver):
+        while algorithm.training_iteration < grpo.steps:
+            try:
+                _step(config, algorithm, rows, saver, tracker, bar)
+            except RanksError as error:
+                if error.refused or algorithm.rebuilt_ranks >= grpo.max_rebuilds:
+                    raise
+                saver.reset()
+                newest = latest(folder.checkpoints)
+                from_where = "the start" if newest is None else newest.name
+                _log.warning("%s; other ranks go on from %s", error, from_where)
+                algorithm.rebuild_ranks(newest)
+                _forget_rows(folder.metrics, "grpo", after=algorithm.training_iteration)
+
+
+def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, tracker: Tracker, bar: StageBar) -> None:
+    """One GRPO step, and its checkpoint where one is due."""
+    grpo = config.grpo
+    metrics: dict[str, Any] = algorithm.train()["grpo"]
+    step = algorithm.training_iteration
+    saver.observe(metrics)
+    rows.write(step, {**metrics, "failed_checkpoints": float(saver.failed)})
+    bar.step(step, {key: metrics[key] for key in SHOWN if key in metrics})
+    last = step == grpo.steps
+    if step % grpo.checkpoint_every and not last:
+        return
+    saver.save(step, algorithm.start_save, block=last or not grpo.async_checkpoints)
+    played = [episode for group in algorithm.groups for episode in group.trajectories]
+    tracker.episodes(step, played[:: max(1, len(played) // max(1, config.tracking.sample_episodes))])
+
+
+def _forget_rows(path: Path, stage_name: str, after: int) -> None:
+    """Drop a stage's rows of steps that will be run again."""
+    # A full disk or a lost machine leaves half a line, of a step that no checkpoint holds yet.
+    *whole, _ = path.read_text().split("\n") if path.exists() else [""]
+    rows = map(json.loads, whole)
+    kept = [row for row in rows if row["stage"] != stage_name or row["step"] <= after]
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    partial.replace(path)
+
+
+def _held_out(config: Config, algorithm: GRPO, folder: RunFolder, stage_name: str) -> None:
+    """Play the held-out questions on the engines of the run."""
+    with stage(f"{arm_of(config)}: held-out questions, {stage_name}"):
+        played = evaluate_on(algorithm.engines, config, folder.sft, load_tasks(folder.test))
+        save_trajectories(folder.episodes(stage_name), played)
+    print(_summary(score(played, seed=config.seed)))
+
+
+def run_eval(config: Config, model_dir: str | Path) -> Scores:
+    """Play the held-out tasks with any model; episodes to `episodes/eval.jsonl`, scores to the screen."""
+    folder = run_synth(config)
+    start_ray(config)
+    with stage(f"{arm_of(config)}: held-out questions"):
+        played = evaluate(config, model_dir, load_tasks(folder.test))
+        save_trajectories(folder.episodes("eval"), played)
+    scores = score(played, seed=config.seed)
+    print(_summary(scores))
+    return scores
+
+
+def _summary(scores: Scores) -> str:
+    return (
+        f"accuracy {scores.accuracy.mean:.3f} [{scores.accuracy.low:.3f}, {scores.accuracy.high:.3f}] on "
+        f"{scores.accuracy.tasks} questions, {scores.tool_calls:.2f} tool calls an episode"
+    )
+
+
+def load_trajectories(path: Path) -> list[Trajectory]:
+    """The trajectories of a JSONL file."""
+    return [Trajectory.from_dict(json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def trained_arm(config: Config, arm: str) -> dict[str, Scores]:
+    """Train one arm; its held-out scores after SFT and after GRPO."""
+    folder = run_train(with_arm(config, arm), resume=True)
+    return {stage: score(load_trajectories(folder.episodes(stage)), seed=config.seed) for stage in ("sft", "grpo")}
+
+
+def metrics_of(folder: RunFolder) -> list[dict[str, Any]]:
+    """The rows of an arm's `metrics.jsonl`."""
+    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]

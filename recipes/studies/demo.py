@@ -1,0 +1,76 @@
+"""The commands that run whole stages, and the demo: one agent from nothing to an answer over HTTP."""
+
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import ray
+
+from configs import Config
+from env.task import load_tasks
+from evals.pages.report import write_report
+from evals.score import Scores
+from recipes.difficulty import run_difficulty
+from recipes.folder import RunFolder, with_arm
+from recipes.peak_memory import PeakMemory
+from recipes.phases import load_trajectories, metrics_of, run_eval, run_sft_stage, run_train, trained_arm
+from recipes.studies.guessing import run_guessing
+from recipes.studies.served_question import ask_served
+from recipes.studies.tool_ablation import run_results
+
+__all__ = ["run_demo", "run_difficulty", "run_eval", "run_guessing", "run_results", "run_sft_stage", "run_train"]
+
+
+def run_demo(config: Config) -> Path:
+    """Train the agent and its no-tool baseline, measure both, serve the agent and ask it.
+
+    Returns:
+        The report, `report.html`; beside it lies `report.json`.
+    """
+    started = time.monotonic()
+    with PeakMemory() as memory:
+        agent = trained_arm(config, "both")
+        scores = {"no_tools": trained_arm(config, "no_tools")["grpo"], **agent}
+        ray.shutdown()
+        folder = RunFolder.of(with_arm(config, "both"))
+        served = ask_served(config, folder.policy, load_tasks(folder.test)[0])
+    rows = metrics_of(folder)
+    report = {
+        "name": config.name,
+        "seed": config.seed,
+        "wall_s": round(time.monotonic() - started, 1),
+        "peak_rss_gib": round(memory.peak_gib, 2),
+        **summary(scores, rows + metrics_of(RunFolder.of(with_arm(config, "no_tools")))),
+        "served_answer": served,
+    }
+    (folder.root / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    episodes = load_trajectories(folder.episodes("grpo"))
+    page = write_report(folder.root, report, rows, list(scores.items()), episodes)
+    print(f"{json.dumps(report['accuracy'])}\nreport: {page}")
+    return page
+
+
+def summary(scores: dict[str, Scores], rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of `report.json` that scores and metrics hold."""
+    steps = [row for row in rows if row["stage"] == "grpo" and row.get("updates")]
+    tools = {name: scores[name] for name in ("sft", "grpo")}
+    return {
+        "heldout_questions": scores["grpo"].accuracy.tasks,
+        "accuracy": {name: round(found.accuracy.mean, 4) for name, found in scores.items()},
+        "accuracy_by_dimension": {
+            name: {dimension: round(part.mean, 4) for dimension, part in found.dimensions.items()}
+            for name, found in scores.items()
+        },
+        "tool_calls_per_episode": {name: round(found.tool_calls, 3) for name, found in tools.items()},
+        "tool_error_rate": round(scores["grpo"].tool_error_rate, 4),
+        "parse_rate": round(scores["grpo"].parse_rate, 4),
+        "seconds_per_episode": round(scores["grpo"].seconds, 3),
+        "mismatch_kl_max": max((abs(row["mismatch_kl"]) for row in steps), default=0.0),
+        "tokens_per_s": {
+            "rollout": round(fmean(row["rollout_tokens_per_s"] for row in steps), 1) if steps else 0.0,
+            "learner": round(fmean(row["learner_tokens_per_s"] for row in steps), 1) if steps else 0.0,
+        },
+    }

@@ -1,0 +1,195 @@
+"""What guessing is worth: GRPO on open questions against GRPO on multiple choice (paper, Table 6).
+
+All arms begin with one policy, whose lessons were of both forms: one that has never seen options writes nonsense when
+it is shown some.
+
+Invariant: the arms differ in nothing but the form in which GRPO asks the training questions; films, questions, their
+order, steps and seeds are the same. All are examined on the same held-out questions, in both forms.
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs import Config
+from env.task import Task, load_tasks, save_tasks
+from env.transcript import Trajectory
+from evals.evaluate import evaluate
+from evals.score import accuracy_of, score
+from recipes.folder import RunFolder, with_arm
+from recipes.phases import first_model, load_trajectories, metrics_of, run_sft_stage, run_train
+from recipes.progress import stage
+from recipes.studies.guessing_page import page
+from recipes.tasks import run_synth, start_ray
+from synth.teachers.scripted import CROP, question_of
+from synth.teachers.trajectories import save_trajectories, teacher_trajectories
+from synth.world.tasks import as_choice
+
+PAGE = Path("docs/guessing.md")
+CURVE_STEPS = 4
+"""Steps that each end of a training curve is the mean of."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What the held-out questions of one form show of a policy. Shares are None where nothing is to be shared."""
+
+    accuracy: float
+    """0 to 1."""
+    tool_calls: float
+    """Calls an episode."""
+    parse_rate: float
+    looked: float | None
+    """Share of the questions about a stretch of film in which a crop reached into that stretch."""
+    right_if_looked: float | None
+    """Accuracy in those episodes."""
+    right_if_not: float | None
+    """Accuracy in the others: what a guess is worth."""
+    lucky: float | None
+    """Share of the right answers to questions about a stretch that were given without having looked there."""
+
+
+def run_guessing(config: Config) -> Path:
+    """Train and examine every arm with every seed of `guessing.seeds`; what was done before is not done again.
+
+    A seed's world and first sight are those of `make results`; the rest lies in `guessing` in the run's folder.
+
+    Returns:
+        The page, `docs/guessing.md`.
+
+    Raises:
+        ValueError: a choice of less than two options, or tasks that are not of the procedural world.
+    """
+    if not config.guessing.options or min(config.guessing.options) < 2:
+        raise ValueError(f"guessing.options: give numbers of at least 2 options, not {config.guessing.options}")
+    found = []
+    for seed in config.guessing.seeds:
+        name = config.name if seed == config.seed else f"{config.name}-seed{seed}"
+        found.append(_one_seed(with_arm(dataclasses.replace(config, name=name, seed=seed), "both")))
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(config, found))
+    print(f"guessing: {PAGE}")
+    return PAGE
+
+
+def _one_seed(run: Config) -> dict[str, Any]:
+    """Of the start and of each arm: what each form shows of it, and how its training went."""
+    world = run_synth(run)
+    sight = first_model(run, world)
+    study = dataclasses.replace(
+        run, data_dir=str(world.data), model=dataclasses.replace(run.model, path=str(sight.absolute()))
+    )
+    start = _cold_start(dataclasses.replace(study, name=f"{run.name}/guessing/start"))
+    report: dict[str, Any] = {"seed": run.seed, "start": _examined(study, start, "sft")}
+    for name, options in {"open": 0, **{f"choice{most}": most for most in run.guessing.options}}.items():
+        arm = dataclasses.replace(study, name=f"{run.name}/guessing/{name}")
+        _branch_off(arm, start, options)
+        folder = run_train(arm, resume=True)
+        report[name] = {**_examined(arm, folder, "grpo"), "curve": curve_ends(metrics_of(folder))}
+    return report
+
+
+def _cold_start(config: Config) -> RunFolder:
+    """The policy that all arms begin with."""
+    folder = RunFolder.of(config)
+    if not folder.teacher.exists():
+        start_ray(config)
+        with stage("teacher's episodes, open and multiple choice"):
+            most, share = max(config.guessing.options), config.guessing.choice_lessons
+            tasks = in_forms(load_tasks(folder.train), config.seed, most, share)
+            answers = folder.root / "answers"
+            save_trajectories(folder.teacher, teacher_trajectories(config, tasks, str(config.model.path), answers))
+    return run_sft_stage(config)
+
+
+def _branch_off(arm: Config, start: RunFolder, options: int) -> None:
+    """An arm's folder: the start's policy, metrics and held-out episodes, and the training tasks with that many options
+    at most; 0 asks openly."""
+    folder = RunFolder.of(arm, make=False)
+    if folder.arm.exists():
+        return
+    partial = folder.root / "both.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(start.arm, partial, ignore=shutil.ignore_patterns(start.teacher.name))
+    tasks = load_tasks(folder.train)
+    save_tasks(partial / folder.rl.name, in_forms(tasks, arm.seed, options) if options else tasks)
+    partial.rename(folder.arm)
+
+
+def in_forms(tasks: Sequence[Task], seed: int, options: int, choice_fraction: float = 1.0) -> list[Task]:
+    """The tasks of the procedural world, that share of them as multiple choice; each is a function of (seed, task).
+
+    Args:
+        options: The most that a question gets; one whose vocabulary is smaller gets all of it.
+    """
+    asked = []
+    for task in tasks:
+        rng = np.random.default_rng([seed, *task.id.encode()])
+        chosen = rng.random() < choice_fraction
+        asked.append(as_choice(task, question_of(task)[1], rng, options) if chosen else task)
+    return asked
+
+
+def _examined(config: Config, folder: RunFolder, name: str) -> dict[str, dict[str, Any]]:
+    """What each form of the held-out questions shows of the policy of a stage; `grpo` has played the open ones."""
+    tasks = load_tasks(folder.test)[: config.eval.questions or None]
+    model = folder.sft if name == "sft" else folder.policy
+    found = {}
+    for form, stage_name in (("open", name), ("choice", f"{name}_choice")):
+        asked = in_forms(tasks, config.seed, max(config.guessing.options)) if form == "choice" else tasks
+        if not folder.episodes(stage_name).exists():
+            start_ray(config)
+            with stage(f"held-out questions, {name}, {form}"):
+                save_trajectories(folder.episodes(stage_name), evaluate(config, model, asked))
+        found[form] = dataclasses.asdict(examine(asked, load_trajectories(folder.episodes(stage_name))))
+    return found
+
+
+def examine(tasks: Sequence[Task], episodes: Sequence[Trajectory]) -> Examined:
+    """What the episodes of these tasks, in the tasks' order, show."""
+    scores = score(episodes)
+    looks = [
+        (has_looked(episode, window), accuracy_of(episode))
+        for task, episode in zip(tasks, episodes, strict=True)
+        if (window := question_of(task)[1].window) is not None
+    ]
+    looked, not_looked = ([right for saw, right in looks if saw == wanted] for wanted in (True, False))
+    return Examined(
+        accuracy=scores.accuracy.mean,
+        tool_calls=scores.tool_calls,
+        parse_rate=scores.parse_rate,
+        looked=_share(len(looked), len(looks)),
+        right_if_looked=_share(sum(looked), len(looked)),
+        right_if_not=_share(sum(not_looked), len(not_looked)),
+        lucky=_share(sum(not_looked), sum(looked) + sum(not_looked)),
+    )
+
+
+def has_looked(episode: Trajectory, window: tuple[int, int]) -> bool:
+    """Whether a crop of the episode reached into the stretch from `window[0]` to `window[1]`, seconds."""
+    return any(
+        call.name == CROP
+        and call.ok
+        and float(call.arguments["start_time"]) < window[1]
+        and float(call.arguments["end_time"]) > window[0]
+        for call in episode.calls
+    )
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def curve_ends(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """First and last value of GRPO's training curves, each the mean of `CURVE_STEPS` steps."""
+    steps = [row for row in rows if row["stage"] == "grpo"]
+    ends = (steps[:CURVE_STEPS], steps[-CURVE_STEPS:])
+    return {
+        name: [float(np.mean([row[name] for row in end])) for end in ends]
+        for name in ("reward", "accuracy", "tool_calls")
+    }

@@ -1,0 +1,134 @@
+"""The page of the guessing study, from its figures. Pure."""
+
+import json
+from collections.abc import Sequence
+from functools import reduce
+from statistics import fmean, stdev
+from typing import Any
+
+from configs import Config
+
+FORMS = {"open": "open", "choice": "multiple choice"}
+CURVES = {"reward": "reward", "accuracy": "R_acc", "tool_calls": "calls an episode"}
+Report = dict[str, Any]
+"""Of one seed: `seed`, and by policy what `guessing.examine` found by form; but for the start also `curve`."""
+
+
+def page(config: Config, reports: Sequence[Report]) -> str:
+    """The Markdown of the study.
+
+    Args:
+        reports: One a seed.
+    """
+    seeds = ",".join(str(seed) for seed in config.guessing.seeds)
+    lines = [
+        "# What guessing is worth",
+        "",
+        "The paper's Table 6: RL on multiple choice ends at 43.8 %, because guessing is rewarded; RL on open questions "
+        "ends at 74.5 %. Here all arms begin with one policy and are trained on the same questions of the same films, "
+        "asked openly or with options; the answer to a choice is an option's letter or its text.",
+        "",
+        f"Made by `videoseeker guessing configs/{config.name}.yaml guessing.seeds=[{seeds}]`: {config.grpo.steps} GRPO "
+        "steps of "
+        f"{config.grpo.prompts_per_step} x {config.grpo.group_size} episodes; {config.eval.questions or 'all'} "
+        f"held-out questions, each asked openly and with up to {max(config.guessing.options)} options, temperature 0. "
+        "Means"
+        f"{' ± standard deviation over seeds' if len(reports) > 1 else ' over seeds'}.",
+        "",
+        *_accuracy_table(config, reports),
+        "",
+        "Against GRPO on open questions, by seed in brackets:",
+        "",
+        *_differences(config, reports),
+        "",
+        "## Who looked",
+        "",
+        "Questions about a stretch of film that the first look shows nothing of. *Looked*: a crop reached into that "
+        "stretch. *Right without*: accuracy of those who did not look. *Lucky*: share of the right answers that were "
+        "given without having looked.",
+        "",
+        *_evidence_table(config, reports),
+        "",
+        "## Training curves, first and last steps",
+        "",
+        *_curve_table(config, reports),
+        "",
+        "```json",
+        json.dumps({"guessing": _rounded(list(reports))}),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _policies(config: Config) -> dict[str, str]:
+    """What the page calls the policies: the start, the arm on open questions, those on multiple choice."""
+    choices = {f"choice{most}": f"GRPO on up to {most} options" for most in config.guessing.options}
+    return {"start": "SFT, the start of all", "open": "GRPO on open questions", **choices}
+
+
+def _accuracy_table(config: Config, reports: Sequence[Report]) -> list[str]:
+    head = ["policy", "accuracy, open", "accuracy, multiple choice", "calls, open", "calls, multiple choice"]
+    rows = [
+        [
+            label,
+            *(_cell(reports, (policy, form, "accuracy"), times=100) for form in FORMS),
+            *(_cell(reports, (policy, form, "tool_calls"), digits=2) for form in FORMS),
+        ]
+        for policy, label in _policies(config).items()
+    ]
+    return _table(head, rows)
+
+
+def _differences(config: Config, reports: Sequence[Report]) -> list[str]:
+    lines = []
+    for arm, label in list(_policies(config).items())[2:]:
+        told = []
+        for form, name in FORMS.items():
+            points = [100 * (r[arm][form]["accuracy"] - r["open"][form]["accuracy"]) for r in reports]
+            told.append(f"{fmean(points):+.1f} points on {name} questions ({', '.join(f'{p:+.1f}' for p in points)})")
+        lines.append(f"- {label}: {', '.join(told)}.")
+    return lines
+
+
+def _evidence_table(config: Config, reports: Sequence[Report]) -> list[str]:
+    head = ["policy", "asked as", "looked", "right after a look", "right without", "lucky"]
+    parts = ("looked", "right_if_looked", "right_if_not", "lucky")
+    rows = [
+        [label, name, *(_cell(reports, (policy, form, part), times=100) for part in parts)]
+        for policy, label in _policies(config).items()
+        for form, name in FORMS.items()
+    ]
+    return _table(head, rows)
+
+
+def _curve_table(config: Config, reports: Sequence[Report]) -> list[str]:
+    arms = list(_policies(config).items())[1:]
+    rows = [[label, *(_ends(reports, arm, name) for name in CURVES)] for arm, label in arms]
+    return _table(["arm", *CURVES.values()], rows)
+
+
+def _ends(reports: Sequence[Report], arm: str, name: str) -> str:
+    return " → ".join(_cell(reports, (arm, "curve", name, end), digits=2) for end in (0, 1))
+
+
+def _cell(reports: Sequence[Report], keys: Sequence[Any], times: float = 1.0, digits: int = 1) -> str:
+    """The mean, over the seeds that have it, of the figure at `keys`, with its spread where there are several."""
+    values: list[Any] = [reduce(lambda part, key: part[key], keys, report) for report in reports]
+    found = [times * value for value in values if value is not None]
+    if not found:
+        return "-"
+    spread = f" ± {stdev(found):.{digits}f}" if len(found) > 1 else ""
+    return f"{fmean(found):.{digits}f}{spread}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return round(value, 4) if isinstance(value, float) else value

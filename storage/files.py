@@ -1,0 +1,109 @@
+"""Files and folders that are whole or not there.
+
+Invariant: what has its final name is complete. It is filled under another name, ending in `.partial`, and renamed;
+where the block that fills it raises, or its process is killed, whatever was there before stays as it was.
+"""
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PARTIAL = ".partial"
+"""Ending of what is not whole yet; never read."""
+
+
+@contextmanager
+def whole_file(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
+    """A file to fill in the block; when the block ends it has the name `path`. Threads and processes may race for it.
+
+    Args:
+        durable: have it on disk before it gets its name, so that a power cut leaves the old file or the new one.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to; what was there is untouched.
+    """
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
+    try:
+        yield partial
+        if durable:
+            flush(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    if durable:
+        flush(path.parent)
+
+
+@contextmanager
+def whole_folder(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
+    """A new folder to fill in the block; when the block ends it has the name `path`, in place of one that was there.
+
+    For one writer at a time: what a killed one left under the other name is removed first.
+    """
+    partial = begin_folder(path)
+    yield partial
+    commit_folder(partial, durable=durable)
+
+
+def begin_folder(path: str | Path) -> Path:
+    """An empty folder to fill, for `commit_folder` to rename to `path`; the two halves of `whole_folder`, for work that
+    goes on in another thread."""
+    partial = Path(f"{path}{PARTIAL}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def commit_folder(partial: Path, *, durable: bool = False) -> Path:
+    """Give what `begin_folder` gave its final name; the new path."""
+    final = partial.with_name(partial.name.removesuffix(PARTIAL))
+    if durable:
+        for item in [*partial.rglob("*"), partial]:
+            flush(item)
+    if final.exists():
+        shutil.rmtree(final)
+    partial.rename(final)
+    if durable:
+        flush(final.parent)
+    return final
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write JSON lines, whole or not at all; one row is in memory at a time."""
+    with whole_file(path) as partial, open(partial, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file of JSON lines that is whole.
+
+    Raises:
+        ValueError: a line is no JSON; names file and line.
+    """
+    with open(path, encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{path}: line {number} is not JSON ({error})") from None
+
+
+def flush(path: str | Path) -> None:
+    """Have a file or folder on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,180 @@
+"""The finished data: task files for training, and a data set that Hugging Face `datasets` loads.
+
+Invariant: files are functions of the records and their order alone, each is written whole or not at all, and a video
+lies on one side of the split with all of its questions.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from configs import Config
+from env.task import Task, VisualPrompt, save_tasks
+from synth.output.split import split_of
+from synth.record import Record
+
+SPLITS = ("train", "test")
+ROWS_PER_GROUP = 256
+"""Rows that are in memory at once."""
+COLUMNS = {
+    "id": "string",
+    "video": "string",
+    "question": "string",
+    "options": "strings",
+    "answer": "string",
+    "form": "string",
+    "dimension": "string",
+    "marked_frame": "image",
+    "mark_kind": "string",
+    "mark_time_s": "float64",
+    "mark_geometry": "string",
+    "mask": "string",
+    "tag": "string",
+    "window_start_s": "float64",
+    "window_end_s": "float64",
+    "original_question": "string",
+    "original_options": "strings",
+    "source": "string",
+    "licence": "string",
+}
+"""Columns of the data set. `mark_geometry` and `mask` (COCO run-length encoding of the target in the marked frame) are
+JSON; `video` is a path in the data set's folder; options are empty for open questions."""
+
+
+def task_of(record: Record) -> Task:
+    """The task of a marked record."""
+    assert record.marked is not None
+    marked = record.marked
+    return Task(
+        id=record.id,
+        video=record.video,
+        question=marked.question,
+        answer=record.answer,
+        dimension=record.dimension,
+        visual_prompts=(VisualPrompt(marked.image, marked.time_s, marked.kind, marked.geometry),),
+        form="choice" if marked.options else "open",
+        options=marked.options,
+        source=record.source,
+        facts={**record.facts, "mark_time_s": marked.time_s},
+    )
+
+
+def split_records(records: Iterable[Record], config: Config) -> dict[str, list[Record]]:
+    """The marked records of each split, in their order."""
+    split: dict[str, list[Record]] = {name: [] for name in SPLITS}
+    for record in records:
+        if record.marked:
+            split[split_of(record.video, config.seed, config.synth.test_fraction)].append(record)
+    return split
+
+
+def write_tasks(split: dict[str, list[Record]], folder: Path) -> None:
+    """`train.jsonl` and `test.jsonl`, the task files that training and evaluation read; one without tasks is left out.
+
+    The training file is written last: a folder that has it is complete.
+    """
+    for name in reversed(SPLITS):
+        if split[name]:
+            save_tasks(folder / f"{name}.jsonl", map(task_of, split[name]))
+
+
+def write_dataset(split: dict[str, list[Record]], folder: Path) -> None:
+    """Parquet files with the marked frames in them, and the videos as files beside them.
+
+    Videos are hard links where the file system allows, else copies.
+
+    Raises:
+        OSError: the disk is full or a video is gone.
+    """
+    videos = _names({record.video for records in split.values() for record in records})
+    for source, name in videos.items():
+        _place(Path(source), folder / "videos" / name)
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    for name, records in split.items():
+        if records:
+            _write_parquet(folder / "data" / f"{name}.parquet", _rows(records, videos))
+
+
+def _rows(records: Iterable[Record], videos: dict[str, str]) -> Iterator[dict[str, Any]]:
+    for record in records:
+        assert record.marked is not None
+        assert record.target is not None
+        marked, target = record.marked, record.target
+        mask = next(mask for mask in record.masks if abs(mask.time_s - marked.time_s) < 1e-6)
+        yield {
+            "id": record.id,
+            "video": f"videos/{videos[record.video]}",
+            "question": marked.question,
+            "options": list(marked.options or ()),
+            "answer": record.answer,
+            "form": "choice" if marked.options else "open",
+            "dimension": record.dimension,
+            "marked_frame": {"bytes": Path(marked.image).read_bytes(), "path": Path(marked.image).name},
+            "mark_kind": marked.kind,
+            "mark_time_s": marked.time_s,
+            "mark_geometry": json.dumps(marked.geometry),
+            "mask": json.dumps(mask.rle),
+            "tag": target.tag,
+            "window_start_s": target.start_s,
+            "window_end_s": target.end_s,
+            "original_question": record.question,
+            "original_options": list(record.options or ()),
+            "source": record.source,
+            "licence": record.licence,
+        }
+
+
+def _schema() -> pa.Schema:
+    arrow: dict[str, pa.DataType] = {"string": pa.string(), "float64": pa.float64()}
+    fields, features = [], {}
+    for name, kind in COLUMNS.items():
+        value: dict[str, Any] = {"dtype": kind, "_type": "Value"}
+        if kind == "image":
+            fields.append(pa.field(name, pa.struct({"bytes": pa.binary(), "path": pa.string()})))
+            value = {"_type": "Image"}
+        elif kind == "strings":
+            fields.append(pa.field(name, pa.list_(pa.string())))
+            value = {"_type": "List", "feature": {"dtype": "string", "_type": "Value"}}
+        else:
+            fields.append(pa.field(name, arrow[kind]))
+        features[name] = value
+    return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    schema, partial = _schema(), path.with_suffix(".partial")
+    with pq.ParquetWriter(partial, schema) as writer:
+        group: list[dict[str, Any]] = []
+        for row in rows:
+            group.append(row)
+            if len(group) == ROWS_PER_GROUP:
+                writer.write_table(pa.Table.from_pylist(group, schema))
+                group = []
+        if group:
+            writer.write_table(pa.Table.from_pylist(group, schema))
+    partial.replace(path)
+
+
+def _names(videos: set[str]) -> dict[str, str]:
+    """The path of each video from the folder that holds them all."""
+    root = os.path.commonpath([os.path.dirname(video) for video in videos]) if videos else ""
+    return {video: os.path.relpath(video, root or ".") for video in videos}
+
+
+def _place(source: Path, to: Path) -> None:
+    if to.exists():
+        return
+    to.parent.mkdir(parents=True, exist_ok=True)
+    partial = to.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source, partial)
+    except OSError:
+        shutil.copyfile(source, partial)
+    partial.replace(to)

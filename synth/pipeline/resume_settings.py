@@ -1,0 +1,125 @@
+"""With what settings and source the work in a folder was begun, kept beside its shards.
+
+Invariant: records that were made with other settings, or of a source that was edited since, are never taken for those
+of the present ones. What changes no record (workers, addresses, prices, budgets, deadlines) does not count.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from configs import Config
+from configs.endpoint import EndpointConfig
+from endpoint.endpoint import deciding
+from synth.errors import SynthError
+
+NOT_OF_THE_FILM = ("test_videos", "questions_per_video", "prompt_kinds", "choice_fraction")
+"""Settings of the world that the stages do not read."""
+CONTENT = "the content of synth.source"
+TOLD = 3
+"""Most differences that are told."""
+
+
+def begin(config: Config, work: Path) -> None:
+    """Note the settings, in a folder that nothing was begun in.
+
+    Raises:
+        SynthError: something was begun there with other settings.
+    """
+    require_same(config, work)
+    partial = _file(work).with_suffix(".partial")
+    partial.write_text(json.dumps(settings(config), indent=2) + "\n")
+    partial.replace(_file(work))
+
+
+def require_same(config: Config, work: Path, ended: bool = False) -> None:
+    """Do nothing where nothing was begun, or with the same settings.
+
+    Args:
+        ended: the work has ended; the seed, the world and the episodes may then be set otherwise, for training, and
+            the source may be gone.
+
+    Raises:
+        SynthError: the folder is of other settings.
+    """
+    if not _file(work).exists():
+        return
+    then, now = json.loads(_file(work).read_text()), json.loads(json.dumps(settings(config)))
+    wrong = [
+        f"{key} was {_shown(then, key)} and is {_shown(now, key)}"
+        for key in {**then, **now}
+        if then.get(key) != now.get(key) and (key.startswith("synth.") or not ended)
+    ]
+    if wrong:
+        more = f" and {len(wrong) - TOLD} more" if len(wrong) > TOLD else ""
+        raise SynthError(
+            f"{work}: was begun with other settings ({', '.join(wrong[:TOLD])}{more}); set them as they were, choose "
+            f"another name, or start over by removing {work.parent}"
+        )
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """What decides the records that come out of the stages, by key, in the stages' order."""
+    synth = config.synth
+    if not synth.source:
+        return {"synth.source": None}
+    world = synth.source == "world"
+    decides = {
+        "synth.source": synth.source if world else os.path.abspath(synth.source),
+        CONTENT: None if world else content(Path(synth.source)),
+        "synth.source_kind": synth.source_kind,
+        "synth.video_root": synth.video_root and os.path.abspath(synth.video_root),
+        "synth.licence": synth.licence,
+        "synth.most_records": synth.most_records,
+        "seed": config.seed,
+        "synth.questions_per_video": synth.questions_per_video,
+        "synth.text_filter": synth.text_filter,
+        "synth.verifier": synth.verifier,
+        "synth.segmenter": synth.segmenter,
+        "synth.prompt_kinds": synth.prompt_kinds,
+        "synth.prompt_choice": synth.prompt_choice,
+        "synth.rewriter": synth.rewriter,
+    }
+    if world:
+        decides |= _all("world", config.world, NOT_OF_THE_FILM)
+        for name in ("prompt_fps", "prompt_max_frames"):
+            decides[f"episode.{name}"] = getattr(config.episode, name)
+    if "model" in (synth.text_filter, synth.rewriter):
+        decides |= _answers("synth.text_model", synth.text_model)
+    if synth.verifier == "model":
+        decides |= _answers("synth.video_model", synth.video_model)
+        for name in ("video_as", "fps", "max_frames", "max_pixels"):
+            decides[f"synth.video_model.{name}"] = getattr(synth.video_model, name)
+    return decides | _all("synth.masks", synth.masks, ("timeout_s",))
+
+
+def content(source: Path) -> str | None:
+    """What changes when a file is edited, or when a file of a folder comes, goes or gets another size. None where there
+    is neither."""
+    if source.is_dir():
+        files = sorted(path for path in source.rglob("*") if path.is_file())
+        listing = json.dumps([[str(path.relative_to(source)), path.stat().st_size] for path in files])
+        return f"{len(files)} files, {hashlib.sha256(listing.encode()).hexdigest()[:16]}"
+    if not source.is_file():
+        return None
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _answers(key: str, model: EndpointConfig) -> dict[str, Any]:
+    return {f"{key}.{name}": value for name, value in deciding(model).items()}
+
+
+def _all(key: str, part: Any, but: tuple[str, ...]) -> dict[str, Any]:
+    return {f"{key}.{name}": value for name, value in dataclasses.asdict(part).items() if name not in but}
+
+
+def _shown(values: dict[str, Any], key: str) -> str:
+    return json.dumps(values[key]) if key in values else "not used"
+
+
+def _file(work: Path) -> Path:
+    return work / "settings.json"

@@ -1,0 +1,103 @@
+"""The four stages as one streaming Ray Data pipeline, from a source of questions to records that are ready to be asked.
+
+Shards of records lie on disk, one folder a stage; what travels through Ray Data are their numbers. So stages work side
+by side on different shards, memory does not grow with the source, and a run that is started again does what is left.
+
+Invariant: what comes out is a function of the source, the config and the answers of its models alone; neither kills
+nor the number of workers show in it.
+"""
+
+import functools
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from configs import Config
+from synth.errors import SynthError
+from synth.pipeline.shards import read_records, shard_file, write_records
+from synth.pipeline.stage_list import make_stage
+from synth.pipeline.worker import Stage, StageWorker
+from synth.record import STAGES, Record
+
+SOURCE = "source"
+"""Folder of the shards before any stage."""
+SHARDS_AT_ONCE = 4
+"""Shards that an actor works on, so that the last slow record of one does not leave it idle."""
+LOOKING = ("question", "video", "mask", "mark")
+"""Stages that decode video."""
+
+
+def run_stages(records: Callable[[], Iterable[Record]], config: Config, folder: Path) -> int:
+    """Take a source's records through all stages, below `folder`; what is done stays done.
+
+    Args:
+        records: reads the source; called once, and not at all when the source was read before.
+
+    Returns:
+        The number of shards. `ended` reads what became of their records.
+
+    Raises:
+        SynthError: a model cannot be reached, a budget is spent, or the source holds no record.
+    """
+    folder = folder.absolute()
+    count = _sharded(records, config.synth.records_per_shard, folder / SOURCE)
+    left = [{"shard": i, "error": ""} for i in range(count) if not shard_file(folder / STAGES[-1], i).exists()]
+    if left:
+        for row in _pipeline(left, config, folder).iter_rows():
+            if row["error"]:
+                raise SynthError(row["error"])
+    return count
+
+
+def shards_of(folder: Path) -> int | None:
+    """The number of a source's shards, once it was read whole."""
+    counted = folder / SOURCE / "shards"
+    return int(counted.read_text()) if counted.exists() else None
+
+
+def ended(folder: Path, shards: int) -> Iterator[Record]:
+    """What became of every record, in the source's order: marked, or rejected with the stage and its reason."""
+    for index in range(shards):
+        yield from read_records(shard_file(folder / STAGES[-1], index))
+
+
+def _pipeline(rows: list[dict[str, Any]], config: Config, folder: Path) -> Any:
+    import ray.data
+
+    run = secrets.token_hex(8)
+    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+    for before, stage in zip((SOURCE, *STAGES), STAGES, strict=False):
+        make: Callable[[], Stage] = functools.partial(make_stage, stage, config, folder)
+        dataset = dataset.map(
+            StageWorker,
+            fn_constructor_args=(make, folder / before, folder / stage, run),
+            compute=ray.data.ActorPoolStrategy(
+                size=config.synth.workers,
+                max_concurrent_calls_per_actor=SHARDS_AT_ONCE,
+                enable_true_multi_threading=True,
+            ),
+            num_cpus=config.synth.cpus_per_worker if stage in LOOKING else 0.1,
+        )
+    return dataset
+
+
+def _sharded(records: Callable[[], Iterable[Record]], size: int, folder: Path) -> int:
+    """Cut the source into shards, unless that was done; how many there are.
+
+    The file that counts them is written last, so a source that was half read is read again.
+    """
+    if (known := shards_of(folder.parent)) is not None:
+        return known
+    folder.mkdir(parents=True, exist_ok=True)
+    stream, count = iter(records()), 0
+    while shard := list(islice(stream, size)):
+        write_records(shard_file(folder, count), shard)
+        count += 1
+    if not count:
+        raise SynthError("the source holds no record that can be used")
+    partial = folder / "shards.partial"
+    partial.write_text(str(count))
+    partial.replace(folder / "shards")
+    return count

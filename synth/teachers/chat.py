@@ -1,0 +1,102 @@
+"""A teacher behind an OpenAI-compatible endpoint: a vision-language model with tool calls of its own plays the loop.
+
+Invariant: the student sees the same words, frames and observations as the teacher did; only the markup of a call
+differs, and a turn of the teacher's is written down in the form that the student is to learn.
+"""
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from endpoint.endpoint import Endpoint
+from endpoint.parts import wire
+from env.chat import ChatFormat
+from env.prompt import native_system_prompt
+from env.transcript import Transcript, Turn
+from env.turn import ParsedCall, parse_turn, write_turn
+from synth.footage import jpeg
+from tools.decoding.frame import Content, Frame
+from tools.registry import schemas
+
+if TYPE_CHECKING:
+    from env.environment import VideoEnv
+
+_TAG = re.compile(r"</?(?:think|tool_call|answer)>")
+
+
+class ChatTeacher:
+    """A `actors.rollout.policy.Policy` that asks a model for each turn."""
+
+    def __init__(self, chat: ChatFormat, endpoint: Endpoint) -> None:
+        self._chat = chat
+        self._endpoint = endpoint
+
+    async def act(self, transcript: Transcript, env: "VideoEnv", max_tokens: int) -> Turn:
+        """The model's next turn, as the student would have written it.
+
+        Raises:
+            AnswerError, EndpointError, BudgetError: see `endpoint.endpoint`.
+        """
+        offered = [] if env.rounds_left == 0 else schemas(env.config.tools)
+        text = turn_text(await self._endpoint.chat("teacher", conversation(env), offered))
+        ids = self._chat.encode(text)
+        kept = ids[:max_tokens]
+        return Turn(kept, (0.0,) * len(kept), text, "stop" if len(kept) == len(ids) else "length")
+
+
+def conversation(env: "VideoEnv") -> list[dict[str, Any]]:
+    """The episode so far, in the API's form. Pictures that a tool gave come in a user's message after its text, since
+    most servers take none from a tool."""
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": native_system_prompt(env.config)},
+        {"role": "user", "content": _wired(env.contents[0])},
+    ]
+    for i, (turn, shown) in enumerate(zip(env.turns, env.contents[1:], strict=True)):
+        parsed = parse_turn(turn.text)
+        if not parsed.calls:
+            messages += [{"role": "assistant", "content": turn.text}, {"role": "user", "content": _wired(shown)}]
+            continue
+        call = parsed.calls[0]
+        function = {"name": call.name, "arguments": json.dumps(call.arguments)}
+        made = {"id": f"call_{i}", "type": "function", "function": function}
+        messages.append({"role": "assistant", "content": parsed.thought or "", "tool_calls": [made]})
+        pictures = [part for part in shown if isinstance(part, Frame)]
+        text = "".join(part for part in shown if isinstance(part, str)).strip()
+        told = "The frames follow." if pictures else text
+        messages.append({"role": "tool", "tool_call_id": made["id"], "content": told})
+        if pictures:
+            messages.append({"role": "user", "content": _wired(shown)})
+    return messages
+
+
+def turn_text(said: dict[str, Any]) -> str:
+    """A message of `Endpoint.chat` as a turn in the student's form. What cannot be read as one stays as it was written,
+    for the environment to say what is wrong with it."""
+    content = parse_turn(said["content"])
+    if said.get("cut") and not said["calls"] and not content.answer:
+        # What a limit cut off is no answer, though there is nothing else in it.
+        return said["content"]
+    if said["calls"]:
+        call = said["calls"][0]
+        thought = _plain(content.thought or said["content"] or said["reasoning"])
+        try:
+            return write_turn(thought, ParsedCall(call["name"], json.loads(call["arguments"] or "{}")))
+        except (ValueError, TypeError):
+            return f'<think>{thought}</think><tool_call>{{"name": "{call["name"]}", {call["arguments"]}</tool_call>'
+    if content.calls:
+        return said["content"]
+    before, _, _ = said["content"].partition("<answer>")
+    answer = content.answer or _plain(said["content"])
+    thought = _plain(content.thought or (before if content.answer else "") or said["reasoning"])
+    try:
+        return write_turn(thought, _plain(answer))
+    except ValueError:
+        return said["content"]
+
+
+def _plain(text: str) -> str:
+    return _TAG.sub("", text).strip()
+
+
+def _wired(content: Content) -> list[dict[str, Any]]:
+    return [wire(jpeg(part.pixels) if isinstance(part, Frame) else part) for part in content]

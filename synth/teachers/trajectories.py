@@ -1,0 +1,120 @@
+"""The teacher plays the training tasks; its right episodes become what the student is first taught.
+
+Invariant: a kept trajectory was played with the real environment and tools, and its answer is right by the judge.
+"""
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from actors.engine.request import sentence
+from actors.rollout.loop import play
+from actors.rollout.policy import Policy
+from configs import Config
+from endpoint.endpoint import AnswerError, Endpoint
+from env.chat import ChatFormat
+from env.task import Task
+from env.transcript import Trajectory
+from synth.errors import raise_first
+from synth.teachers.captions import captions
+from synth.teachers.chat import ChatTeacher
+from synth.teachers.exercises import exercises
+from synth.teachers.scripted import TeacherPolicy
+
+logger = logging.getLogger(__name__)
+BATCH = 16
+"""Tasks that a worker plays at once."""
+
+
+def teacher_trajectories(
+    config: Config, tasks: list[Task], model_dir: str | Path, answers: str | Path
+) -> list[Trajectory]:
+    """Play the first `teacher.tasks` tasks on Ray Data actors; the episodes answered right, in the tasks' order.
+
+    Args:
+        answers: folder of the replies of `teacher.model`; what is in it is not paid again.
+
+    Raises:
+        SynthError: an episode could not be played.
+    """
+    played = _run(config, tasks[: config.teacher.tasks], model_dir, "episodes", str(answers))
+    return [trajectory for trajectory in played if trajectory.rewards.accuracy == 1.0]
+
+
+def caption_trajectories(config: Config, tasks: list[Task], model_dir: str | Path) -> list[Trajectory]:
+    """Captions of frames, in the tasks' order.
+
+    Raises:
+        SynthError: a frame could not be read.
+    """
+    return _run(config, tasks, model_dir, "captions")
+
+
+def save_trajectories(path: str | Path, trajectories: list[Trajectory]) -> None:
+    """Write trajectories as JSONL, whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(trajectory.to_dict()) + "\n" for trajectory in trajectories))
+    partial.replace(path)
+
+
+def _run(config: Config, tasks: list[Task], model_dir: str | Path, what: str, answers: str = "") -> list[Trajectory]:
+    import ray
+    import ray.data
+
+    workers = max(1, int(ray.cluster_resources().get("CPU", 1)) // 2)
+    items = [{"order": order, "task": task} for order, task in enumerate(tasks)]
+    dataset = ray.data.from_items(items, override_num_blocks=2 * workers).map_batches(
+        _Worker,
+        fn_constructor_args=(config, str(model_dir), what, answers),
+        batch_size=BATCH,
+        compute=ray.data.ActorPoolStrategy(size=min(workers, max(1, len(tasks) // BATCH))),
+    )
+    rows = sorted(dataset.take_all(), key=lambda row: row["order"])
+    raise_first(row["error"] for row in rows)
+    return [Trajectory.from_dict(json.loads(row["trajectory"])) for row in rows]
+
+
+class _Worker:
+    def __init__(self, config: Config, model_dir: str, what: str, answers: str) -> None:
+        self._config = config
+        self._what = what
+        self._chat = ChatFormat.from_pretrained(model_dir)
+        self._teacher: Policy = (
+            ChatTeacher(self._chat, Endpoint(config.teacher.model, answers, "teacher.model"))
+            if config.teacher.player == "model" and answers
+            else TeacherPolicy(self._chat, config.teacher, config.world, config.seed)
+        )
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        tasks, order = list(batch["task"]), list(batch["order"])
+        try:
+            made = self._make(tasks)
+        except Exception as error:  # noqa: BLE001 - Ray Data passes on no error's class: the driver raises it
+            return {"order": order[:1], "trajectory": [""], "error": [sentence(error)]}
+        rows = [(place, json.dumps(t.to_dict())) for place, of_task in zip(order, made, strict=True) for t in of_task]
+        return {
+            "order": [place for place, _ in rows],
+            "trajectory": [text for _, text in rows],
+            "error": [""] * len(rows),
+        }
+
+    def _make(self, tasks: list[Task]) -> list[list[Trajectory]]:
+        """The trajectories of each task."""
+        if self._what == "captions":
+            given = self._chat, self._config
+            return [[*captions(task, *given), *exercises(task, *given)] for task in tasks]
+        return asyncio.run(self._play(tasks))
+
+    async def _play(self, tasks: list[Task]) -> list[list[Trajectory]]:
+        return list(await asyncio.gather(*map(self._episode, tasks)))
+
+    async def _episode(self, task: Task) -> list[Trajectory]:
+        try:
+            return [await play(task, self._teacher, self._chat, self._config.episode)]
+        except AnswerError as error:
+            logger.warning("task %s: the teacher gave no turn (%s)", task.id, error)
+            return []

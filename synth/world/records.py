@@ -1,0 +1,107 @@
+"""The procedural world as a source of questions like those that people ask: they name their target, not always so that
+one can tell which it is.
+
+Invariant: the answer, the window and whether the name fits one instance alone are read from the world.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from configs import Config
+from configs.world import WorldConfig
+from synth.record import PLACE, Record, Rejected, Target
+from synth.world.masks import tag_of
+from synth.world.questions import DIMENSIONS, Question, answer
+from synth.world.render import write_video
+from synth.world.tasks import choose_questions
+from synth.world.world import World, make_world
+
+SOURCE = "procedural world"
+OF_THE_MARK = ("forward", "reverse")
+"""Question kinds that speak of the marked moment, which nobody knows before there is a mark."""
+UNFIT = (
+    "What is the background of the video like?",
+    "How many things are there in the video?",
+    "What is this video mainly about?",
+    "Does the camera move?",
+)
+"""Questions about no instance; every video has one, for the text filter."""
+
+
+def world_records(config: WorldConfig, seed: int, folder: Path) -> Iterator[Record]:
+    """One record for each training video, which is yet to be rendered in `folder` and to be asked about."""
+    for index in range(config.train_videos):
+        video = folder / f"world-{index:05d}.mp4"
+        yield Record(f"world-{index:05d}", SOURCE, str(video), "", "", facts={"seed": seed * 10**6 + index})
+
+
+class WorldQuestions:
+    """Renders a world's video and asks about it."""
+
+    stage = "question"
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    async def __call__(self, record: Record) -> list[Record]:
+        """The world's questions, each naming its target by colour and shape or by one of them, and an unfit one."""
+        world = make_world(record.facts["seed"], self._config.world)
+        if not Path(record.video).exists():
+            write_video(world, Path(record.video), self._config.world)
+        rng = np.random.default_rng([world.seed, 17])
+        kinds = [kind for kind in self._config.world.kinds if kind not in OF_THE_MARK]
+        config = dataclasses.replace(self._config, world=dataclasses.replace(self._config.world, kinds=kinds))
+        chosen = choose_questions(world, config, config.synth.questions_per_video, world.seed, rng)
+        asked = [self._record(record, i, world, question, rng) for i, question in enumerate(chosen)]
+        unfit = dataclasses.replace(record, id=f"{record.id}-unfit", question=str(rng.choice(UNFIT)), answer="-")
+        return [*asked, unfit]
+
+    def _record(self, record: Record, i: int, world: World, question: Question, rng: np.random.Generator) -> Record:
+        target = world.instances[question.target]
+        name = str(rng.choice([f"{target.colour} {target.shape}", target.shape, f"{target.colour} one"]))
+        return dataclasses.replace(
+            record,
+            id=f"{record.id}-{i}",
+            question=question.named(world, f"the {name}"),
+            answer=str(answer(world, question)),
+            dimension=DIMENSIONS[question.kind],
+            facts={**record.facts, **dataclasses.asdict(question), "name": name},
+        )
+
+
+class WorldVerifier:
+    """Stage 2 by the world's truth."""
+
+    stage = "video"
+
+    def __init__(self, config: WorldConfig) -> None:
+        self._config = config
+
+    async def __call__(self, record: Record) -> Record:
+        """The record with its target.
+
+        Raises:
+            Rejected: its name fits several instances.
+        """
+        facts = dict(record.facts)
+        world, name = make_world(facts.pop("seed"), self._config), facts.pop("name")
+        window = facts.pop("window")
+        question = Question(window=tuple(window) if window else None, **facts)
+        words = set(name.split())
+        fitting = [one for one in world.instances if words <= {"one", one.colour, one.shape}]
+        if len(fitting) > 1:
+            raise Rejected("no target that is the only one")
+        # Where no stretch matters, the target is as the answer says at one moment: elsewhere it may flash.
+        start_s, stop_s = question.window or (question.mark_time_s, question.mark_time_s + 1 / self._config.fps)
+        found = Target(
+            description=f"the {name}",
+            tag=tag_of(world, question.target),
+            start_s=float(start_s),
+            end_s=float(stop_s),
+            question=question.named(world, PLACE),
+        )
+        truth = {key: value for key, value in record.facts.items() if key != "name"}
+        return dataclasses.replace(record, target=found, facts=truth)

@@ -1,0 +1,137 @@
+"""Tasks of the procedural world: videos, marked frames and questions, made by a Ray Data pipeline.
+
+Invariants: one video is made whole in one place, and two runs with one seed make equal files; worlds of training and
+test come from disjoint seeds; the folder gets its task files last, so a folder that has them is complete.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from actors.engine.request import sentence
+from configs import Config
+from env.task import Task, VisualPrompt, save_tasks
+from synth.errors import raise_first
+from synth.world.questions import DIMENSIONS, Question, answer, candidates, vocabulary
+from synth.world.render import instance_mask, render_frame, write_video
+from synth.world.world import World, make_world
+from tools.marks.drawing import draw
+
+TEST_SEEDS = 1_000_000_007
+"""Worlds of a run with seed s are s * 10**6 + i for training and that plus this for test."""
+
+
+def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
+    """Make both splits in `out_dir`: `train.jsonl`, `test.jsonl`, `videos/`, `frames/`.
+
+    Returns:
+        Number of tasks by split.
+
+    Raises:
+        ValueError: a question kind that the world does not know, or a config that yields no task.
+        SynthError: a video could not be made.
+    """
+    import ray.data
+
+    unknown = set(config.world.kinds) - set(DIMENSIONS)
+    if unknown:
+        raise ValueError(f"world.kinds: no kind '{min(unknown)}'; the kinds are {', '.join(DIMENSIONS)}")
+    out_dir = Path(out_dir).absolute()
+    for folder in ("videos", "frames"):
+        (out_dir / folder).mkdir(parents=True, exist_ok=True)
+    videos = [
+        {"split": split, "index": index}
+        for split, count in (("train", config.world.train_videos), ("test", config.world.test_videos))
+        for index in range(count)
+    ]
+    made = ray.data.from_items(videos).map(_make_video, fn_args=(config, out_dir)).take_all()
+    raise_first(row["error"] for row in made)
+    tasks = {split: _ordered(made, split) for split in ("test", "train")}
+    for split, found in tasks.items():
+        if not found:
+            raise ValueError(f"world: no {split} task could be made; widen the durations or the kinds")
+        save_tasks(out_dir / f"{split}.jsonl", found)
+    return {split: len(found) for split, found in tasks.items()}
+
+
+def _ordered(made: list[dict[str, Any]], split: str) -> list[Task]:
+    rows = sorted((row for row in made if row["split"] == split), key=lambda row: row["index"])
+    return [task for row in rows for task in row["tasks"]]
+
+
+def _make_video(item: dict[str, Any], config: Config, out_dir: Path) -> dict[str, Any]:
+    name = f"{item['split']}-{item['index']:05d}"
+    try:
+        return {**item, "tasks": _tasks(item, name, config, out_dir), "error": ""}
+    except Exception as error:  # noqa: BLE001 - Ray Data passes on no error's class: the driver raises it
+        return {**item, "tasks": [], "error": f"{name}: {sentence(error)}"}
+
+
+def _tasks(item: dict[str, Any], name: str, config: Config, out_dir: Path) -> list[Task]:
+    """The video of an item, and its tasks."""
+    seed = config.seed * 10**6 + item["index"] + (TEST_SEEDS if item["split"] == "test" else 0)
+    world = make_world(seed, config.world)
+    write_video(world, out_dir / "videos" / f"{name}.mp4", config.world)
+    rng = np.random.default_rng([seed, 11])
+    questions = choose_questions(world, config, config.world.questions_per_video, item["index"], rng)
+    return [_task(world, question, f"{name}-{i}", name, config, out_dir, rng) for i, question in enumerate(questions)]
+
+
+def choose_questions(world: World, config: Config, most: int, index: int, rng: np.random.Generator) -> list[Question]:
+    """At most that many questions, of as many kinds as the video has; the first kind changes from video to video."""
+    kinds = config.world.kinds
+    streams = {
+        kind: candidates(world, kind, coarse_times(world.duration_s, config), config.world.fps, rng) for kind in kinds
+    }
+    order = [kinds[(index + i) % len(kinds)] for i in range(len(kinds))]
+    found: list[Question] = []
+    while order and len(found) < most:
+        for kind in list(order):
+            question = next(streams[kind], None)
+            if question is None:
+                order.remove(kind)
+            elif len(found) < most:
+                found.append(question)
+    return found
+
+
+def coarse_times(duration_s: float, config: Config) -> list[float]:
+    """Times of the first look's frames, as the environment spreads them."""
+    episode = config.episode
+    count = min(episode.prompt_max_frames, max(1, round(duration_s * episode.prompt_fps)))
+    return [(i + 0.5) * duration_s / count for i in range(count)]
+
+
+def _task(
+    world: World, question: Question, task_id: str, video: str, config: Config, out_dir: Path, rng: np.random.Generator
+) -> Task:
+    kind = str(rng.choice(config.world.prompt_kinds))
+    time, size = question.mark_time_s, config.world.size_px
+    mask = instance_mask(world, question.target, time, size)
+    marked, geometry = draw(render_frame(world, time, size), kind, mask=mask, seed=int(rng.integers(2**31)))
+    Image.fromarray(marked).save(out_dir / "frames" / f"{task_id}.png")
+    right = answer(world, question)
+    assert right is not None, f"{task_id}: a chosen question has no answer"
+    facts = {"seed": world.seed, **dataclasses.asdict(question)}
+    task = Task(
+        id=task_id,
+        video=f"videos/{video}.mp4",
+        question=question.text(world, kind),
+        answer=right,
+        dimension=DIMENSIONS[question.kind],
+        visual_prompts=(VisualPrompt(f"frames/{task_id}.png", time, kind, geometry),),
+        source="procedural world",
+        facts=facts,
+    )
+    return as_choice(task, question, rng) if rng.random() < config.world.choice_fraction else task
+
+
+def as_choice(task: Task, question: Question, rng: np.random.Generator, options_at_most: int = 4) -> Task:
+    """The same question with lettered options, the right one anywhere among them."""
+    wrong = [word for word in vocabulary(question) if word != task.answer]
+    options = rng.permutation([task.answer, *rng.permutation(wrong)[: options_at_most - 1].tolist()]).tolist()
+    letter = chr(ord("A") + options.index(task.answer))
+    return dataclasses.replace(task, form="choice", options=tuple(options), answer=letter)

@@ -1,0 +1,66 @@
+"""Engine actors: what dies comes back behind its handle, and is known to be behind."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+import ray
+
+from actors.engine.engine import EngineError, EnginePolicy
+from actors.engine.request import sentence
+from actors.engine.supervision import Engines
+from actors.rollout.loop import play
+from configs.policy import SamplingConfig
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def engines(engine_config, model_dir):
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    engines = Engines(engine_config, str(model_dir))
+    yield engines
+    engines.close()
+    ray.shutdown()
+
+
+def episode_of(engines, task, chat, episode, **options):
+    policy = EnginePolicy(engines.handles[0], SamplingConfig(), seed=3, **options)
+    return asyncio.run(play(task, policy, chat, episode))
+
+
+def engine_pid(handle) -> int:
+    return ray.get(handle.__ray_call__.remote(lambda _: os.getpid()))
+
+
+def test_a_killed_engine_comes_back_behind_its_handle(engines, model_dir, task, chat, episode):
+    (info,) = engines.wait()
+    assert info.version == 0
+    first = episode_of(engines, task, chat, episode)
+    ray.get(engines.handles[0].load_weights.remote(str(model_dir), 4))
+    assert engines.revive(version=4) == []
+
+    os.kill(engine_pid(engines.handles[0]), signal.SIGKILL)
+    assert engines.revive(version=4) == engines.handles
+    with pytest.raises(EngineError, match="policy version") as refusal:
+        episode_of(engines, task, chat, episode, min_version=4)
+    assert "\n" not in sentence(refusal.value)
+
+    ray.get(engines.handles[0].load_weights.remote(str(model_dir), 4))
+    assert engines.revive(version=4) == []
+    again = episode_of(engines, task, chat, episode, min_version=4)
+    assert again.transcript.ids == first.transcript.ids
+    assert {version for version in again.transcript.versions if version >= 0} == {4}
+
+
+def test_an_engine_whose_thread_died_is_restarted(engines):
+    def break_step(engine) -> None:
+        engine._vllm._engine.step = None
+
+    handle = engines.handles[0]
+    before = engine_pid(handle)
+    ray.get(handle.__ray_call__.remote(break_step))
+    ray.get(handle.__ray_call__.remote(lambda engine: engine._vllm.queue.put(object())))
+    engines.revive(version=0)
+    assert engine_pid(handle) != before

@@ -1,0 +1,77 @@
+"""The agent loop on a real video, with a scripted policy."""
+
+import asyncio
+import time
+
+import pytest
+
+from actors.rollout.loop import EpisodeError, play
+from env.environment import VideoEnv
+from tests.actors.conftest import ANSWER, VIEW, Script
+
+
+def test_an_episode_ends_with_the_answer(task, chat, episode):
+    trajectory = asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode))
+    assert (trajectory.answer, trajectory.stop, trajectory.rewards.accuracy) == ("red", "answer", 1.0)
+    assert [call.name for call in trajectory.calls] == ["view_visual_prompt"]
+    assert len(trajectory.turns) == 2
+    assert len(trajectory.prompt_frames) == 4
+
+
+def test_exactly_the_sampled_ids_are_marked_and_none_is_changed(task, chat, episode):
+    transcript = asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode)).transcript
+    sampled = [i for i, mask in zip(transcript.ids, transcript.sampled, strict=True) if mask]
+    assert sampled == [*chat.encode(VIEW), *chat.encode(ANSWER)]
+    assert all(version == -1 for version, mask in zip(transcript.versions, transcript.sampled, strict=True) if not mask)
+
+
+def test_every_frame_has_its_placeholders_in_the_transcript(task, chat, episode):
+    transcript = asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode)).transcript
+    assert len(transcript.media) == 5
+    for media in transcript.media:
+        assert set(transcript.ids[media.start : media.start + media.tokens]) == {chat.image_token_id}
+    assert transcript.ids.count(chat.image_token_id) == sum(media.tokens for media in transcript.media)
+
+
+def test_events_tell_the_episode_in_order(task, chat, episode):
+    events = []
+
+    async def hear(event):
+        events.append(event)
+
+    asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode, hear))
+    assert [event["type"] for event in events] == ["prompt", "turn", "observation", "turn", "answer"]
+    assert events[2]["frames"][0].ref.path == task.visual_prompts[0].image
+    assert events[-1]["answer"] == "red"
+
+
+def test_without_an_answer_the_rounds_run_out(task, chat, episode):
+    trajectory = asyncio.run(play(task, Script(chat, [VIEW] * 3), chat, episode))
+    assert (trajectory.answer, trajectory.stop, trajectory.rewards.accuracy) == (None, "no_answer", 0.0)
+    assert len(trajectory.calls) == episode.max_tool_rounds
+
+
+def test_an_observation_that_does_not_fit_ends_the_episode_within_the_budget(task, chat, episode):
+    prompt = asyncio.run(play(task, Script(chat, [ANSWER]), chat, episode)).transcript.sampled.index(True)
+    episode.max_tokens = prompt + len(chat.encode(VIEW)) + 5
+    trajectory = asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode))
+    assert trajectory.stop == "length"
+    assert len(trajectory.transcript.ids) <= episode.max_tokens
+
+
+def test_a_policy_that_never_answers_ends_in_a_timeout(task, chat, episode):
+    class Asleep:
+        async def act(self, transcript, env, max_tokens):
+            await asyncio.sleep(60)
+
+    episode.timeout_s = 2.0
+    trajectory = asyncio.run(play(task, Asleep(), chat, episode))
+    assert (trajectory.stop, trajectory.answer) == ("timeout", None)
+    assert not any(trajectory.transcript.sampled)
+
+
+def test_a_first_look_that_hangs_is_an_error_that_names_the_task(task, chat, episode, monkeypatch):
+    monkeypatch.setattr(VideoEnv, "reset", lambda self, **_: time.sleep(1.0))
+    episode.timeout_s = 0.2
+    with pytest.raises(EpisodeError, match="task square"):
+        asyncio.run(play(task, Script(chat, []), chat, episode))

@@ -1,0 +1,106 @@
+"""The SAM 3 tracker with a tiny model of that very architecture and random weights."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from actors.sam3.tracker import Sam3Tracker, TrackerError, tracker_of
+from configs.episode import EpisodeConfig
+from tests.films import walk
+from tests.models.sam3_parts import SIDE, image_processors, tracker
+from tools.decoding.frame import DeadlineError
+from tools.decoding.video import open_video
+from tools.marks.drawing import draw
+from tools.registry import call
+from tools.tool import Limits, Mark, Scene
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A folder as `save_pretrained` writes it."""
+    from transformers import Sam3TrackerVideoConfig, Sam3TrackerVideoModel, Sam3TrackerVideoProcessor
+
+    parts = tracker()
+    parts["prompt_encoder_config"]["image_size"] = SIDE
+    config = Sam3TrackerVideoConfig(**parts, memory_attention_rope_feat_sizes=[8, 8])
+    folder = tmp_path_factory.mktemp("sam3")
+    torch.manual_seed(0)
+    Sam3TrackerVideoModel(config).save_pretrained(folder)
+    images, videos = image_processors()
+    Sam3TrackerVideoProcessor(images, videos, target_size=SIDE).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("walked")
+    marked, geometry = draw(walk.picture(2.0), "rectangle", box=(*walk.place(2.0), walk.SIDE, walk.SIDE))
+    Image.fromarray(marked).save(folder / "mark.png")
+    mark = Mark(str(folder / "mark.png"), 2.0, "rectangle", geometry)
+    return Scene(walk.write(folder / "walk.mp4"), (mark,))
+
+
+@pytest.mark.slow
+def test_every_look_has_its_time_and_a_box_inside_the_frame(weights, scene):
+    tracker = Sam3Tracker(weights, device="cpu")
+    looks = tracker.follow(open_video(scene.video_path), scene.marks[0], [2.5, 3.0, 3.5], 60.0)
+    assert [look.time_s for look in looks] == [2.5, 3.0, 3.5]
+    for look in looks:
+        assert 0 <= look.likeness <= 1
+        assert (look.box is None) == (look.likeness <= 0.5)
+        if look.box:
+            x, y, w, h = look.box
+            assert min(x, y) >= 0
+            assert x + w <= walk.WIDTH + 1e-6
+            assert y + h <= walk.HEIGHT + 1e-6
+    again = tracker.follow(open_video(scene.video_path), scene.marks[0], [2.5, 3.0, 3.5], 60.0)
+    assert again == looks, "one stretch leaves nothing behind for the next"
+
+
+@pytest.mark.slow
+def test_every_look_is_a_frame_of_its_own(weights, scene):
+    tracker = Sam3Tracker(weights, device="cpu")
+    sessions = []
+    init = tracker._processor.init_video_session
+    tracker._processor.init_video_session = lambda *a, **k: sessions.append(init(*a, **k)) or sessions[-1]
+    tracker.follow(open_video(scene.video_path), scene.marks[0], [2.5, 3.0, 3.5], 60.0)
+    [session] = sessions
+    assert list(session.output_dict_per_obj[0]["cond_frame_outputs"]) == [0], "the mark's"
+    assert list(session.output_dict_per_obj[0]["non_cond_frame_outputs"]) == [1, 2, 3]
+    assert not session.processed_frames
+
+
+@pytest.mark.slow
+def test_the_mark_s_box_is_what_the_model_is_told(weights, scene):
+    tracker = Sam3Tracker(weights, device="cpu")
+    video = open_video(scene.video_path)
+    told = []
+    add = tracker._processor.add_inputs_to_inference_session
+    tracker._processor.add_inputs_to_inference_session = lambda *a, **k: told.append(k["input_boxes"]) or add(*a, **k)
+    tracker.follow(video, scene.marks[0], [2.5], 60.0)
+    [[[box]]] = told
+    assert np.allclose(box, [*walk.place(2.0), *(v + walk.SIDE for v in walk.place(2.0))], atol=6)
+
+
+@pytest.mark.slow
+def test_the_tool_uses_the_tracker_of_the_config(weights, scene):
+    config = EpisodeConfig(tools=["track_instance"], tracker=weights)
+    tracker = tracker_of(config)
+    assert isinstance(tracker, Sam3Tracker)
+    assert tracker_of(config) is tracker
+    assert tracker_of(EpisodeConfig(tools=["crop_video"], tracker=weights)) is None
+    tracked = Scene(scene.video_path, scene.marks, tracker=tracker)
+    [text] = call("track_instance", {"start_time": 2, "end_time": 3}, config.tools, tracked, Limits.of(config))
+    assert text.startswith("the target ")
+
+
+@pytest.mark.slow
+def test_a_missed_deadline_is_told(weights, scene):
+    with pytest.raises(DeadlineError):
+        Sam3Tracker(weights, device="cpu").follow(open_video(scene.video_path), scene.marks[0], [2.5] * 40, 0.05)
+
+
+def test_a_folder_without_weights_is_one_sentence(tmp_path):
+    with pytest.raises(TrackerError, match="holds no SAM 3 tracker"):
+        Sam3Tracker(str(tmp_path))

@@ -1,0 +1,238 @@
+"""The judge: letters and texts of choice questions, closed vocabulary of open ones."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from env.judging.rules import judge, normalize, parse_choice
+from env.task import Task, VisualPrompt
+
+MARK = (VisualPrompt("mark.png", 1.0, "point"),)
+OPTIONS = ("a blue car", "a green car", "a red car", "two red cars", "none of them")
+
+
+def open_task(answer: str) -> Task:
+    return Task("t", "v.mp4", "?", answer, "OA", MARK)
+
+
+def choice_task(answer: str, options: tuple[str, ...] = OPTIONS) -> Task:
+    return Task("t", "v.mp4", "?", answer, "OA", MARK, form="choice", options=options)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "B",
+        "b",
+        "(B)",
+        "B.",
+        "B)",
+        "[B]",
+        "**B**",
+        "**(B)**",
+        '"B"',
+        "_B_",
+        " B \n",
+        "\uff22",
+        "$\\boxed{B}$",
+        "\\boxed{\\text{B}}",
+        "B. a green car",
+        "(B) a green car",
+        "B: a green car",
+        "B - a green car",
+        "B a green car",
+        "**B.** a green car",
+        "B\nBecause it is green.",
+        "B, because it is green",
+        "B because A is blue",
+        "b is correct",
+        "B is the right answer.",
+        "Option B",
+        "option (B).",
+        "Option B: a green car",
+        "The answer is B",
+        "The answer is B.",
+        "The answer is (B).",
+        "the answer is b",
+        "Answer: B",
+        "Final answer: **B**",
+        "The correct option is B, as it is green.",
+        "The correct answer is option B because it is green.",
+        "My final answer would be B.",
+        "So the answer is B.",
+        "It's B",
+        "I choose B.",
+        "I think the answer is B",
+        "Option A is wrong, so the answer is B.",
+        "The car turns left. Therefore the answer is: B",
+        "a green car",
+        "A green car.",
+        "Green car",
+        "The answer is a green car.",
+        "It is the green car",
+    ],
+)
+def test_is_read_as_b(said):
+    assert parse_choice(said, OPTIONS) == "B"
+    assert judge(choice_task("B"), said) == 1.0
+    assert judge(choice_task("A"), said) == 0.0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "   ",
+        "Because it is green",
+        "because",
+        "Blue",
+        "Bus",
+        "The",
+        "Z",
+        "F",
+        "B or C",
+        "A, B",
+        "A/B",
+        "B and C",
+        "The answer is A or B",
+        "The answer is A. The answer is B.",
+        "(A) a blue car (B) a green car",
+        "A. a blue car\nB. a green car",
+        "The answer is not B",
+        "B is not it",
+        "not a green car",
+        "car",
+        "A purple car",
+        "I cannot tell",
+        "None",
+    ],
+)
+def test_is_read_as_no_option(said):
+    assert parse_choice(said, OPTIONS) is None
+    assert all(judge(choice_task(letter), said) == 0.0 for letter in "ABCDE")
+
+
+def test_an_article_is_not_the_letter_a():
+    assert parse_choice("A red car", OPTIONS) == "C"
+    assert parse_choice("A red car.", OPTIONS) == "C"
+    assert parse_choice("The answer is a red car", OPTIONS) == "C"
+
+
+@given(st.integers(1, 26), st.data())
+def test_every_letter_of_every_number_of_options_is_read(count, data):
+    options = tuple(f"option text {i}" for i in range(count))
+    letter = data.draw(st.sampled_from(string.ascii_uppercase[:count]))
+    for said in (
+        letter,
+        f"({letter})",
+        f"{letter}.",
+        f"The answer is {letter}",
+        f"{letter}. whatever",
+        f"Option {letter}",
+    ):
+        assert parse_choice(said, options) == letter
+    beyond = string.ascii_uppercase[count:]
+    assert all(parse_choice(f"({other})", options) is None for other in beyond)
+
+
+def test_option_e_is_read():
+    assert (
+        judge(choice_task("E"), "E") == judge(choice_task("E"), "(E)") == judge(choice_task("E"), "none of them") == 1.0
+    )
+
+
+def test_options_that_are_letters_or_numbers():
+    assert parse_choice("Z", ("X", "Y", "Z")) == "C"
+    assert parse_choice("A", ("B", "A")) == "A"
+    assert parse_choice("three", ("2", "3", "4")) == "B"
+    assert parse_choice("U.S. team", ("UK team", "U.S. team")) == "B"
+
+
+def test_options_of_the_same_text_cannot_be_named_by_it():
+    assert parse_choice("left", ("left", "the left")) is None
+    assert parse_choice("B", ("left", "the left")) == "B"
+
+
+@pytest.mark.parametrize("run", [".", " ", "_", "(", "\n", ".,", "answer is ", "option "])
+def test_a_degenerate_answer_is_read_without_running_away(run):
+    assert parse_choice(run * 50_000 + "?", OPTIONS) is None
+    assert parse_choice("B" + "." * 100_000, OPTIONS) == "B"
+
+
+@given(st.text())
+def test_any_text_is_judged(said):
+    assert judge(choice_task("B"), said) in (0.0, 1.0)
+    assert judge(open_task("red"), said) in (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("expected", "said"),
+    [
+        ("red", "Red"),
+        ("red", " RED. "),
+        ("red", "the red"),
+        ("red", "It is red."),
+        ("red", "It's red"),
+        ("red", "The answer is red"),
+        ("red", "Answer: red"),
+        ("red", "**red**"),
+        ("red", "\\boxed{red}"),
+        ("red circle", "a red circle"),
+        ("3", "three"),
+        ("three", "3"),
+        ("3 times", "Three times."),
+        ("21", "twenty-one"),
+        ("0", "Zero"),
+        ("3", "3.0"),
+        ("12.5 s", "12.50 s"),
+        ("-3", "minus three"),
+        ("-3", "\u22123"),
+        ("top left", "Top-left"),
+        ("grey", "gray"),
+        ("red, blue, green", "red then blue, then green"),
+        ("red, blue", "red and blue"),
+        ("caf\u00e9", "Cafe\u0301"),
+    ],
+)
+def test_open_answers_that_are_the_same(expected, said):
+    assert judge(open_task(expected), said) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("expected", "said"),
+    [
+        ("red", ""),
+        ("red", "blue"),
+        ("red", "not red"),
+        ("red", "reddish"),
+        ("red", "red or blue"),
+        ("red", "redred"),
+        ("3", "13"),
+        ("3", "-3"),
+        ("3", "30"),
+        ("12.5", "125"),
+        ("1 2", "12"),
+        ("20 1", "21"),
+        ("red, blue", "blue, red"),
+        ("left", "right"),
+    ],
+)
+def test_open_answers_that_differ(expected, said):
+    assert judge(open_task(expected), said) == 0.0
+
+
+def test_no_answer_is_wrong_and_still_counts():
+    assert judge(open_task("red"), None) == 0.0
+    assert judge(choice_task("A"), None) == 0.0
+
+
+@given(st.text())
+def test_normalizing_twice_changes_nothing(text):
+    assert normalize(normalize(text)) == normalize(text)
+
+
+@given(st.text(min_size=1).filter(str.strip))
+def test_the_expected_answer_is_right(answer):
+    assert judge(open_task(answer), answer) == 1.0

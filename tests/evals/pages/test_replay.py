@@ -1,0 +1,72 @@
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from evals.pages.replay import ReplayError, load_trajectory, print_episode
+from tests.films.sample_episode import make_episode
+
+
+def printed(trajectory, color_system=None) -> str:
+    console = Console(file=io.StringIO(), force_terminal=color_system is not None, color_system=color_system, width=110)
+    print_episode(trajectory, console)
+    return console.file.getvalue()
+
+
+def test_an_episode_comes_back_from_its_file_as_it_was(media, tmp_path):
+    episodes = [make_episode(media, f"task-{i}") for i in range(3)]
+    file = tmp_path / "episodes.jsonl"
+    file.write_text("".join(json.dumps(episode.to_dict()) + "\n" for episode in episodes))
+    assert load_trajectory(file) == episodes[0]
+    assert load_trajectory(file, 1) == episodes[1]
+    assert load_trajectory(file, -1) == episodes[2]
+
+
+def test_a_file_without_that_episode_says_so(tmp_path):
+    file = tmp_path / "episodes.jsonl"
+    with pytest.raises(ReplayError, match="cannot be read"):
+        load_trajectory(file)
+    file.write_text('{"task_id": "a"}\n')
+    with pytest.raises(ReplayError, match="has no episode 1; it holds 1"):
+        load_trajectory(file, 1)
+    with pytest.raises(ReplayError, match=r"episodes.jsonl:1: not an episode"):
+        load_trajectory(file)
+
+
+def test_the_whole_episode_is_told_in_order(media):
+    text = printed(make_episode(media))
+    told = [
+        "What colour does the marked <shape> have at the end?",
+        "first look: 1.50 s, 4.50 s",
+        "I must see the mark.",
+        "view_visual_prompt(frame='frame_1')",
+        "✗ start_time must lie before end_time",
+        "frames: 20.12 s, 20.62 s, 21.12 s",
+        "answer  red",
+        "✓ red  right answer: red",
+        "accuracy 1.00",
+    ]
+    places = [text.find(part) for part in told]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+def test_thumbnails_only_where_the_terminal_has_the_colours(media):
+    episode = make_episode(media)
+    assert "▀" not in printed(episode)
+    assert "▀" not in printed(episode, "standard")
+    text = printed(episode, "truecolor")
+    assert text.count("▀") == (8 + 1 + 3) * 24 * 12
+    assert "38;2;" in text
+
+
+def test_an_episode_without_an_answer_shows_what_was_written(media):
+    text = printed(make_episode(media, answer=None, accuracy=0.0))
+    assert "✗ no answer (length)" in text
+    assert "malformed" in text
+    assert "<think>It is" in text
+
+
+def test_frames_that_are_gone_do_not_stop_the_replay(tmp_path):
+    assert "not readable" in printed(make_episode(tmp_path), "truecolor")

@@ -1,0 +1,143 @@
+import base64
+import dataclasses
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evals.pages.filmstrip import choose, film
+from evals.pages.report import headline_arms, lead, write_report
+from evals.score import score
+from tests.films.sample_episode import make_episode
+from tools.decoding.video import read_frame
+
+
+class Page(HTMLParser):
+    """What a browser would load or show."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.images: list[dict] = []
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.words = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append(tag)
+        self.loads += [attributes[key] for key in ("src", "href") if attributes.get(key)]
+        if tag == "img":
+            self.images.append(attributes)
+
+    def handle_data(self, data):
+        self.words += data
+
+
+METRICS = [
+    *({"stage": "sft", "step": i, "loss": 3.0 / i} for i in range(1, 21)),
+    *(
+        {"stage": "grpo", "step": i, "reward": i / 20, "accuracy": i / 25, "kl": float("nan"), "odd": i}
+        for i in range(1, 11)
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def episodes(media):
+    return [make_episode(media), make_episode(media, "square-2", answer=None, accuracy=0.0)]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, episodes):
+    run = tmp_path_factory.mktemp("run")
+    (run / "config.yaml").write_text("name: trial\nseed: 7\n")
+    arms = [("no_tools", score(episodes[1:])), ("grpo", score(episodes)), ("crop_only", score(episodes[:1]))]
+    path = write_report(run, {"name": "trial", "machine": {"cpus": 2}}, METRICS, arms, episodes)
+    assert path == run / "report.html"
+    assert [file.name for file in sorted(run.iterdir())] == ["config.yaml", "report.html"]
+    return Page(path.read_text())
+
+
+def test_the_page_needs_nothing_but_itself(page):
+    assert all(address.startswith("data:image/") for address in page.loads)
+    assert not {"script", "link", "iframe"} & set(page.tags)
+
+
+def test_every_frame_of_both_episodes_is_embedded_with_its_true_time(page):
+    shown = [image["alt"] for image in page.images]
+    # Of each episode: the mark on top and as returned, 8 frames of the first look, 3 of the crop.
+    assert len(shown) == 2 * (2 + 8 + 3)
+    assert "Returned in turn 3, 20.12 s" in shown
+    assert "Returned in turn 1, 4.5 s" in shown
+    assert all(alt.strip() for alt in shown)
+
+
+def test_embedded_frames_are_the_pixels_that_the_agent_saw(page, episodes):
+    image = next(image for image in page.images if image["alt"] == "Returned in turn 3, 20.12 s")
+    png = base64.b64decode(image["src"].partition("base64,")[2])
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), read_frame(episodes[0].turns[2].frames[0]))
+
+
+def test_what_a_model_or_a_person_wrote_is_text_and_never_markup(page):
+    assert "What colour does the marked <shape> have at the end?" in page.words
+    assert "shape" not in page.tags
+
+
+def test_both_endings_are_told(page):
+    assert "✓ red" in page.words
+    assert "✗ none (length)" in page.words
+    assert "start_time must lie before end_time" in page.words
+    assert "the turn holds neither a tool call nor an answer" in page.words
+
+
+def test_metrics_without_a_chart_of_their_own_are_shown_too_and_nan_is_left_out(page):
+    words = re.sub(r"\s+", " ", page.words)
+    assert "Reward and its parts" in words
+    assert "odd GRPO · 10" in words
+    assert "KL to the reference" not in words
+
+
+def test_the_config_and_the_figures_are_on_the_page(page):
+    assert "seed: 7" in page.words
+    assert "machine.cpus" in page.words
+
+
+def test_a_run_with_nothing_yet_still_has_a_report(tmp_path):
+    page = Page(write_report(tmp_path, {}, [], [], []).read_text())
+    assert tmp_path.name in page.words
+
+
+def test_a_frame_that_is_gone_is_shown_as_missing(media, tmp_path):
+    episode = make_episode(media)
+    gone = dataclasses.replace(episode.prompt_frames[0], path=str(tmp_path / "gone.mp4"))
+    first = film(dataclasses.replace(episode, prompt_frames=(gone, *episode.prompt_frames[1:]))).first_look[0]
+    assert first.source == ""
+    assert "cannot be read" in first.alt
+
+
+def test_the_headline_compares_the_methods_arms_in_its_order(episodes):
+    right, wrong = score(episodes[:1]), score(episodes[1:])
+    headline = headline_arms([("crop_only", right), ("grpo", right), ("no_tools", wrong)])
+    assert [name for name, _ in headline] == ["no_tools", "grpo"]
+    assert lead(headline) == "SFT + GRPO answers 100.0 % of 1 held-out questions right, against 0.0 % (No tools)."
+    assert [name for name, _ in headline_arms([("other", right)])] == ["other"]
+
+
+def test_of_many_episodes_a_right_and_a_wrong_one_are_shown(media):
+    many = [make_episode(media, f"right-{i}") for i in range(3)]
+    many.append(make_episode(media, "wrong", answer="blue", accuracy=0.0))
+    assert [episode.task_id for episode in choose(many)] == ["right-0", "wrong"]
+    assert [episode.task_id for episode in choose(many[:3])] == ["right-0", "right-1"]
+
+
+def test_the_timeline_places_mark_and_looks_in_the_video(episodes):
+    timeline = film(episodes[0]).timeline
+    assert (timeline.start_s, timeline.end_s) == (0.0, 24.0)
+    assert timeline.mark == pytest.approx(100 * 4.5 / 24)
+    (look,) = timeline.looks
+    assert look.start == pytest.approx(100 * 20.125 / 24)
+    assert look.width == pytest.approx(100 * 1.0 / 24)

@@ -1,0 +1,107 @@
+"""Ranks that compute in bfloat16, as on GPUs: every layout follows the gradient of float32, resumes, and converts."""
+
+import pytest
+import ray
+import torch
+from safetensors.torch import load_file
+
+from configs import load_config
+from learner.ranks.group import RankGroup
+from tests.learner.ranks.gradient_rank import LR, GradientRank
+
+pytestmark = pytest.mark.slow
+ADVANTAGES = (1.0, -1.0, 0.5, -0.5, 0.0, 2.0)
+STEP = 1e-3
+LAYOUTS = [
+    {"zero_stage": 0, "offload": "none"},
+    {"zero_stage": 1, "offload": "none"},
+    {"zero_stage": 1, "offload": "optimizer"},
+    {"zero_stage": 2, "offload": "none"},
+    {"zero_stage": 2, "offload": "optimizer"},
+    {"zero_stage": 3, "offload": "none"},
+    {"zero_stage": 3, "offload": "all"},
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def start(model_dir, ranks, *overrides):
+    base = ["ranks.micro_batch_tokens=500", "grpo.kl_coef=0.1", "grpo.max_grad_norm=1e9", "ranks.step_timeout_s=240"]
+    return RankGroup(load_config(None, [f"ranks.ranks={ranks}", *base, *overrides]), str(model_dir), str(model_dir))
+
+
+def gradient(group, trajectories):
+    """Metrics of a GRPO step, and what it took off the weights over the learning rate."""
+    lr = 16 * LR  # the weights that come out have eight bits
+    before = group._all("tensors")[0]
+    metrics = group.grpo_step(trajectories, ADVANTAGES, lr)
+    after = group._all("tensors")[0]
+    return metrics, torch.cat([((before[name].float() - after[name].float()) / lr).flatten() for name in before])
+
+
+@pytest.fixture(scope="module")
+def pair(model_dir, cluster):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("learner.ranks.group.Rank", GradientRank)
+        group = start(model_dir, 2)
+    yield group
+    group.close()
+
+
+@pytest.fixture(scope="module")
+def exact(pair, trajectories):
+    """In float32."""
+    return gradient(pair, trajectories)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: "-".join(map(str, layout.values())))
+def test_the_gradient_is_that_of_float32(pair, exact, layout, trajectories):
+    pair._all("layout", {"dtype": "bfloat16", **layout})
+    metrics, found = gradient(pair, trajectories)
+    for key in ("loss", "entropy", "grad_norm"):
+        assert metrics[key] == pytest.approx(exact[0][key], rel=0.01), key
+    assert float((found - exact[1]).norm() / exact[1].norm()) < 0.025
+
+
+@pytest.fixture(scope="module")
+def saved(model_dir, cluster, trajectories, tmp_path_factory):
+    """Two ranks of stage 2 with their optimizer on the host: their state after a step, and the weights two steps on."""
+    group = start(model_dir, 2, "ranks.dtype=bfloat16", "ranks.zero_stage=2", "ranks.offload=optimizer")
+    folder = tmp_path_factory.mktemp("saved")
+    group.sft_step(trajectories, STEP)
+    group.save(folder / "ranks")
+    before = load_file(group.export(folder / "before") / "model.safetensors")
+    after = two_steps(group, trajectories, folder / "after")
+    assert all(before[name].dtype == torch.bfloat16 for name in before)
+    assert not any(torch.equal(before[name], after[name]) for name in before)
+    group.load(folder / "ranks")
+    resumed = two_steps(group, trajectories, folder / "resumed")
+    group.close()
+    return folder / "ranks", after, resumed
+
+
+def two_steps(group, trajectories, folder):
+    group.sft_step(trajectories, STEP)
+    group.grpo_step(trajectories, ADVANTAGES, STEP)
+    return load_file(group.export(folder) / "model.safetensors")
+
+
+def test_a_resumed_learner_goes_on_bit_for_bit(saved):
+    _, after, resumed = saved
+    assert all(torch.equal(after[name], resumed[name]) for name in after)
+
+
+@pytest.mark.parametrize(("ranks", "stage", "offload"), [(1, 1, "none"), (2, 3, "all")])
+def test_its_state_fits_other_layouts(saved, ranks, stage, offload, model_dir, trajectories, tmp_path):
+    folder, after, _ = saved
+    group = start(model_dir, ranks, "ranks.dtype=bfloat16", f"ranks.zero_stage={stage}", f"ranks.offload={offload}")
+    group.load(folder)
+    weights = two_steps(group, trajectories, tmp_path / "weights")
+    group.close()
+    moved = torch.cat([(weights[name].float() - after[name].float()).abs().flatten() for name in after])
+    assert float(moved.mean()) < 0.01 * STEP

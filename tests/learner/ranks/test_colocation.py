@@ -1,0 +1,59 @@
+"""Engines beside ranks: each on the GPU of one, no two of a kind on the same; Ray takes these GPUs on trust."""
+
+import pytest
+import ray
+
+from actors.engine.supervision import actor_options
+from configs import load_config
+from learner.ranks.group import RankGroup
+
+TOGETHER = [
+    "ranks.ranks=2",
+    "ranks.gpus_per_rank=1",
+    "engine.engines=2",
+    "engine.gpus_per_engine=1",
+    "engine.colocate=true",
+]
+
+
+class Seat:
+    """Stands where a rank or an engine would."""
+
+    def __init__(self, *_):
+        pass
+
+    def address(self):
+        return "localhost", 1
+
+    def start(self, *_):
+        pass
+
+    def gpu(self):
+        return ray.get_gpu_ids()
+
+
+@pytest.fixture
+def two_gpus():
+    ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_each_engine_has_the_gpu_of_another_rank(two_gpus, monkeypatch):
+    monkeypatch.setattr("learner.ranks.group.Rank", Seat)
+    config = load_config(None, [*TOGETHER, "ranks.step_timeout_s=60"])
+    group = RankGroup(config, "model")
+    engines = [ray.remote(Seat).options(**actor_options(config.engine)).remote() for _ in range(2)]
+    ranks, beside = group._all("gpu"), ray.get([engine.gpu.remote() for engine in engines], timeout=60)
+    assert sorted(ranks) == sorted(beside) == [[0], [1]]
+    group.close()
+    again = RankGroup(config, "model")
+    assert sorted(again._all("gpu")) == [[0], [1]], "ranks that are replaced come back to their GPUs"
+    again.close()
+
+
+@pytest.mark.parametrize("other", ["engine.engines=3", "ranks.gpus_per_rank=0", "engine.gpus_per_engine=2"])
+def test_engines_that_cannot_be_beside_ranks_are_refused(other):
+    with pytest.raises(ValueError, match=r"engine.colocate .*ranks.gpus_per_rank=1 engine.gpus_per_engine=1"):
+        RankGroup(load_config(None, [*TOGETHER, other]), "model")

@@ -1,0 +1,91 @@
+"""One loss and one gradient, however the work is laid out: micro-batches, packing, ranks, ZeRO stages, offload."""
+
+import pytest
+import ray
+
+from configs import load_config
+from learner.ranks.group import RankGroup
+from tests.learner.ranks.gradient_rank import LR, GradientRank
+
+pytestmark = pytest.mark.slow
+ADVANTAGES = (1.0, -1.0, 0.5, -0.5, 0.0, 2.0)
+WHOLE, CUT = 10**6, 250
+"""Micro-batches of everything at once, and of one to three trajectories."""
+STAGES = [
+    {"zero_stage": 0},
+    {"zero_stage": 1},
+    {"zero_stage": 2, "offload": "optimizer"},
+    {"zero_stage": 3, "offload": "none"},
+    {"zero_stage": 3, "offload": "all", "gradient_checkpointing": True},
+]
+KEYS = ("loss", "entropy", "tokens")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def start(model_dir, ranks, *overrides):
+    base = [f"ranks.ranks={ranks}", "grpo.kl_coef=0.1", "grpo.max_grad_norm=1e9", "ranks.step_timeout_s=240"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("learner.ranks.group.Rank", GradientRank)
+        return RankGroup(load_config(None, [*base, *overrides]), str(model_dir), str(model_dir))
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one rank", "two ranks"])
+def group(request, model_dir, cluster):
+    group = start(model_dir, request.param)
+    yield group
+    group.close()
+
+
+def gradients(group, step, before):
+    """Metrics of a step and, by name, what it took off the weights, over the learning rate."""
+    metrics = step()
+    return metrics, {name: (before[name] - tensor) / LR for name, tensor in group._all("tensors")[0].items()}
+
+
+def supervised(group, trajectories):
+    before = group._all("tensors")[0]
+    return gradients(group, lambda: group.sft_step(trajectories, LR), before)
+
+
+def reinforced(group, trajectories):
+    before = group._all("tensors")[0]
+    return gradients(group, lambda: group.grpo_step(trajectories, ADVANTAGES, LR), before)
+
+
+@pytest.fixture(scope="module")
+def expected(model_dir, cluster, trajectories):
+    """One rank, one padded micro-batch, no ZeRO."""
+    single = start(model_dir, 1, f"ranks.micro_batch_tokens={WHOLE}")
+    found = [supervised(single, trajectories)]
+    single._all("layout", {})
+    found.append(reinforced(single, trajectories))
+    single.close()
+    return found
+
+
+def require_same(ours, theirs, what):
+    for key in (key for key in KEYS if key in theirs[0]):
+        assert ours[0][key] == pytest.approx(theirs[0][key], rel=1e-5, abs=1e-7), (what, key)
+    assert ours[0]["grad_norm"] == pytest.approx(theirs[0]["grad_norm"], rel=1e-5), what
+    for name, gradient in theirs[1].items():
+        gap = float((ours[1][name] - gradient).norm())
+        # A weight of size w holds a step of size LR * g to 6e-8 * w / LR.
+        assert gap <= 1e-5 * float(gradient.norm()) + 1e-8, (what, name, gap / float(gradient.norm()))
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: "-".join(map(str, stage.values())))
+def test_the_layout_changes_neither_loss_nor_gradient(group, expected, trajectories, stage):
+    for step, theirs, cuts in (
+        (supervised, expected[0], [(True, WHOLE), (False, CUT)]),
+        (reinforced, expected[1], [(True, CUT)]),
+    ):
+        for packing, tokens in cuts:
+            group._all("layout", stage)
+            group._all("cut", packing, tokens)
+            require_same(step(group, trajectories), theirs, f"{step.__name__} packing={packing} tokens={tokens}")

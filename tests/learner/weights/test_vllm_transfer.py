@@ -1,0 +1,147 @@
+"""What is handed to vLLM's own weight transfer: its arguments, its order, its buckets. No GPU takes part."""
+
+import types
+
+import pytest
+import ray
+import torch
+
+from actors.engine.checksum import checksum, exact
+from actors.engine.request import EngineError, WeightReport
+from learner.weights.gather import policy_parts
+from learner.weights.vllm_transfer import EngineClient, EnginesFailed, ParameterSource, joining, trainer_info
+
+BUCKET = 4000
+
+
+class Engine:
+    """Notes the steps that it is asked to take."""
+
+    def __init__(self, fails_at: str = ""):
+        self.fails_at, self.steps = fails_at, []
+
+    def transfer_weights(self, step, version, *arguments):
+        if step == self.fails_at:
+            raise EngineError(f"engine: died in {step}")
+        self.steps.append((step, version, arguments))
+        return WeightReport(version, 0.0)
+
+    def taken(self):
+        return self.steps
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def source():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(*(torch.nn.Linear(20, 20) for _ in range(6)))
+    source = ParameterSource(policy_parts(model), sharded=False, bucket_bytes=BUCKET, dtype=torch.float32)
+    source.expected = {name: value.detach() for name, value in model.named_parameters()}
+    return source
+
+
+def test_vllms_packing_takes_the_source_as_declared_in_bounded_buckets(source):
+    from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerWeightTransferEngine
+    from vllm.distributed.weight_transfer.packed_tensor import pack_tensors, unpack_tensor
+
+    source.renew()
+    pairs = NCCLTrainerWeightTransferEngine._checked_iter(source, source.metadata())
+    found, largest = {}, max(entry.nbytes for entry in source.metadata())
+    while (chunk := pack_tensors(pairs, lambda pair: pair[1], BUCKET)) is not None:
+        assert chunk.packed_tensor.nbytes <= BUCKET + largest
+        found |= dict(unpack_tensor(chunk.packed_tensor, chunk.names, chunk.shapes, chunk.dtypes, chunk.tensor_sizes))
+    assert list(found) == list(source.expected)
+    assert all(torch.equal(found[name], value) for name, value in source.expected.items())
+    assert source.checksums() == exact({name: checksum(value) for name, value in source.expected.items()})
+
+
+def test_a_walk_that_a_sender_left_is_walked_to_its_end(source):
+    source.renew()
+    pairs = iter(source)
+    first = [next(pairs)[0] for _ in range(3)]
+    source.drain()
+    assert first == list(source.expected)[:3]
+    assert next(pairs, None) is None
+    source.renew()
+    assert [name for name, _ in source] == list(source.expected)
+
+
+def test_engines_of_several_gpus_get_ranks_of_their_own_behind_the_trainer():
+    infos = joining({"rank_offset": 1, "world_size": 8, "packed": True}, [2, 4, 1])
+    assert [info["rank_offset"] for info in infos] == [1, 3, 7]
+    assert all(info["world_size"] == 8 and info["packed"] for info in infos)
+    assert joining({"packed": True}, [1, 1]) == [{"packed": True}] * 2
+
+
+def test_the_trainer_is_opened_as_vllm_expects(cluster):
+    from vllm.distributed.weight_transfer.nccl_common import NCCLWeightTransferInitInfo, worker_init_payload
+
+    info = trainer_info("nccl", 0, 6, BUCKET)
+    assert (info.backend, info.is_sender, info.world_size, info.packed) == ("nccl", True, 7, True)
+    payload = worker_init_payload(
+        NCCLWeightTransferInitInfo(
+            master_address=info.master_address,
+            master_port=info.master_port,
+            rank_offset=1,
+            world_size=info.world_size,
+            packed=info.packed,
+            packed_buffer_size_bytes=info.packed_buffer_size_bytes,
+        )
+    )
+    for given in joining(payload, [2, 4]):
+        assert NCCLWeightTransferInitInfo(**given).packed_buffer_size_bytes == BUCKET
+    shared = trainer_info("ipc", 1, 2, BUCKET)
+    assert (shared.backend, shared.is_sender, shared.packed) == ("ipc", False, True)
+    assert shared.packed_buffer_size_bytes == BUCKET
+
+
+def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster, source):
+    from vllm.distributed.weight_transfer import VLLMWeightSyncClient
+
+    engines = [ray.remote(Engine).options(num_cpus=0).remote() for _ in range(2)]
+    client = EngineClient(engines, [1, 1], "nccl", source, 60.0)
+    assert isinstance(client, VLLMWeightSyncClient)
+    client.version = 4
+    client.init_weight_transfer_engine({"rank_offset": 1, "world_size": 3})
+    client.start_weight_update()
+    source.renew()
+    list(source)
+    client.update_weights({"names": []})
+    client.finish_weight_update()
+    for rank, engine in enumerate(engines):
+        steps = ray.get(engine.taken.remote())
+        assert [step for step, _, _ in steps] == ["join", "start", "receive", "finish"]
+        assert {version for _, version, _ in steps} == {4}
+        assert steps[0][2] == ("nccl", {"rank_offset": 1 + rank, "world_size": 3})
+        assert steps[3][2] == (source.checksums(),)
+
+
+def test_an_engine_that_fails_a_step_is_named(cluster, source):
+    engines = [ray.remote(Engine).options(num_cpus=0).remote(fails) for fails in ("", "start")]
+    client = EngineClient(engines, [1, 1], "nccl", source, 60.0)
+    with pytest.raises(EnginesFailed, match=r"engine 1 failed \(engine: died in start\)") as error:
+        client.start_weight_update()
+    assert list(error.value.failed) == [1]
+
+
+def test_ranks_stay_together_when_engines_fail_before_anything_was_sent(source):
+    from learner.weights.vllm_transfer import Sender
+
+    walked = []
+
+    def send_weights():
+        raise EnginesFailed({0: "is gone"})
+
+    sender = Sender.__new__(Sender)
+    sender._client, sender._source = types.SimpleNamespace(version=0), source
+    sender._trainer = types.SimpleNamespace(send_weights=send_weights)
+    drain = source.drain
+    source.drain = lambda: walked.append(len(list(source._walk))) or drain()
+    assert sender.send(3) == {0: "is gone"}
+    assert walked == [len(source.expected)]

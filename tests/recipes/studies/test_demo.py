@@ -1,0 +1,44 @@
+"""The demo, whole: every stage with the real parts, in the size of `configs/smoke.yaml`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from configs import load_config
+from env.task import load_tasks
+from recipes.folder import RunFolder, with_arm
+from recipes.phases import load_trajectories, metrics_of
+from recipes.studies.demo import run_demo
+
+ROOT = Path(__file__).resolve().parents[3]
+FIGURES = {
+    "wall_s",
+    "peak_rss_gib",
+    "heldout_questions",
+    "seed",
+    "accuracy",
+    "accuracy_by_dimension",
+    "tool_calls_per_episode",
+    "tool_error_rate",
+    "parse_rate",
+    "mismatch_kl_max",
+    "tokens_per_s",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_demo_goes_from_nothing_to_a_report(tmp_path):
+    store = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
+    config = load_config(ROOT / "configs" / "smoke.yaml", [f"runs_dir={tmp_path}", store])
+    page = run_demo(config)
+    report = json.loads((tmp_path / "smoke" / "report.json").read_text())
+    assert set(report) >= FIGURES
+    assert report["heldout_questions"] == config.eval.questions
+    assert set(report["accuracy"]) == {"no_tools", "sft", "grpo"}
+    assert "<html" in page.read_text()
+    both = RunFolder.of(with_arm(config, "both"))
+    assert [row["step"] for row in metrics_of(both) if row["stage"] == "grpo"] == [1]
+    played = load_trajectories(both.episodes("grpo"))
+    assert [episode.task_id for episode in played] == [task.id for task in load_tasks(both.test)][: len(played)]

@@ -1,0 +1,151 @@
+"""The guessing study without its training: the arms' tasks and folders, what episodes show, the page."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from configs import load_config
+from env.judging.rules import judge
+from env.task import Task, VisualPrompt, load_tasks, save_tasks
+from env.transcript import ToolCallRecord
+from recipes.folder import RunFolder
+from recipes.studies.guessing import _branch_off, curve_ends, examine, has_looked, in_forms, run_guessing
+from recipes.studies.guessing_page import page
+from synth.teachers.scripted import question_of
+from synth.world.questions import answer, vocabulary
+from synth.world.tasks import choose_questions
+from synth.world.world import make_world
+from tests.films.sample_episode import make_episode
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    runs_dir = tmp_path_factory.mktemp("runs")
+    return load_config("configs/demo.yaml", [f"runs_dir={runs_dir}", f"data_dir={runs_dir}/data"])
+
+
+@pytest.fixture(scope="module")
+def tasks(config) -> list[Task]:
+    """Questions of every kind about three worlds; nothing is drawn."""
+    mark = (VisualPrompt("frame.png", 1.0, "rectangle"),)
+    made = []
+    for seed in range(3):
+        world = make_world(seed, config.world)
+        for i, question in enumerate(choose_questions(world, config, 12, seed, np.random.default_rng(seed))):
+            facts = {"seed": seed, **dataclasses.asdict(question)}
+            right = str(answer(world, question))
+            made.append(Task(f"{seed}-{i}", "film.mp4", question.text(world, "rectangle"), right, "OA", mark))
+            made[-1] = dataclasses.replace(made[-1], facts=facts)
+    return made
+
+
+@pytest.mark.parametrize("most", [4, 2])
+def test_the_same_questions_come_back_with_options_and_the_same_right_answer(tasks, most):
+    asked = in_forms(tasks, seed=0, options=most)
+    assert len({task.facts["kind"] for task in tasks}) == 8
+    for plain, choice in zip(tasks, asked, strict=True):
+        assert (choice.id, choice.question, choice.facts) == (plain.id, plain.question, plain.facts)
+        assert choice.options is not None
+        words = vocabulary(question_of(plain)[1])
+        assert len(set(choice.options)) == len(choice.options) == min(most, len(words))
+        assert set(choice.options) <= set(words)
+        assert judge(choice, plain.answer) == judge(choice, choice.answer) == 1.0
+    assert len({task.answer for task in asked}) == most
+
+
+def test_the_form_of_a_task_hangs_on_seed_and_task_alone(tasks):
+    mixed = in_forms(tasks, seed=0, options=4, choice_fraction=0.5)
+    assert {task.form for task in mixed} == {"open", "choice"}
+    assert in_forms(tasks[::-1], seed=0, options=4, choice_fraction=0.5) == mixed[::-1]
+    assert in_forms(tasks, seed=1, options=4, choice_fraction=0.5) != mixed
+    assert in_forms(tasks, seed=0, options=4, choice_fraction=0.0) == tasks
+
+
+def test_an_arm_begins_with_all_that_the_start_has_and_tasks_of_its_own_form(config, tasks):
+    start = RunFolder.of(dataclasses.replace(config, name="start"))
+    save_tasks(start.train, tasks)
+    start.sft.mkdir()
+    (start.sft / "model.safetensors").write_text("weights")
+    start.teacher.write_text("lessons")
+    for options in (0, 2):
+        arm = dataclasses.replace(config, name=f"arm{options}")
+        _branch_off(arm, start, options)
+        folder = RunFolder.of(arm)
+        assert (folder.sft / "model.safetensors").read_text() == "weights"
+        assert not folder.teacher.exists()
+        given = load_tasks(folder.rl)
+        assert [task.id for task in given] == [task.id for task in tasks]
+        assert {len(task.options or ()) for task in given} == {options}
+        assert given[0].video == str(start.data / "film.mp4")
+
+
+def test_only_a_crop_that_worked_and_reached_into_the_stretch_counts_as_a_look(media):
+    episode = make_episode(media)
+    crop = episode.calls[-1]
+    assert has_looked(episode, (21, 24))
+    assert not has_looked(episode, (4, 7)), "the mark's frame lies there, but was not cropped"
+    assert not has_looked(episode, (22, 24))
+    assert not has_looked(dataclasses.replace(episode, calls=(dataclasses.replace(crop, ok=False),)), (21, 24))
+    nonsense = ToolCallRecord("crop_video", {"start_time": "soon"}, False, 0.0, error="no number")
+    assert not has_looked(dataclasses.replace(episode, calls=(nonsense,)), (21, 24))
+
+
+def test_right_answers_without_a_look_are_lucky_and_questions_without_a_stretch_do_not_count(media, tasks):
+    stretches = [task for task in tasks if task.facts["window"]][:4]
+    mark_only = next(task for task in tasks if task.facts["window"] is None)
+    right, wrong = make_episode(media), make_episode(media, accuracy=0.0)
+    asked = [_about(task, window) for task, window in zip(stretches, [(20, 23), (20, 23), (4, 7), (4, 7)], strict=True)]
+    played = [dataclasses.replace(e, task_id=str(i)) for i, e in enumerate((right, right, right, wrong, wrong))]
+    found = examine([*asked, mark_only], played)
+    assert found.accuracy == pytest.approx(3 / 5)
+    assert found.tool_calls == 3.0
+    assert (found.looked, found.right_if_looked, found.right_if_not) == (0.5, 1.0, 0.5)
+    assert found.lucky == pytest.approx(1 / 3)
+
+
+def test_shares_of_nothing_are_none(media, tasks):
+    mark_only = next(task for task in tasks if task.facts["window"] is None)
+    found = examine([mark_only], [make_episode(media)])
+    assert (found.looked, found.right_if_looked, found.right_if_not, found.lucky) == (None,) * 4
+
+
+def _about(task: Task, window: tuple[int, int]) -> Task:
+    return dataclasses.replace(task, facts={**task.facts, "window": list(window)})
+
+
+def test_the_ends_of_a_curve_are_means_of_its_first_and_last_grpo_steps():
+    rows = [{"stage": "grpo", "reward": float(i), "accuracy": 0.5, "tool_calls": 2.0} for i in range(10)]
+    ends = curve_ends([{"stage": "sft", "loss": 1.0}, *rows])
+    assert ends == {"reward": [1.5, 7.5], "accuracy": [0.5, 0.5], "tool_calls": [2.0, 2.0]}
+
+
+def test_the_page_tells_means_over_seeds_and_the_difference_of_each(config):
+    config = dataclasses.replace(config, guessing=dataclasses.replace(config.guessing, seeds=[3, 5]))
+    text = page(config, [_report(3, 0.5, 0.4), _report(5, 0.7, 0.4)])
+    assert "`videoseeker guessing configs/demo.yaml guessing.seeds=[3,5]`" in text
+    assert "| GRPO on open questions | 60.0 ± 14.1 | 60.0 ± 14.1 | 2.00 ± 0.00 | 2.00 ± 0.00 |" in text
+    assert "- GRPO on up to 2 options: -20.0 points on open questions (-10.0, -30.0)" in text
+    assert "| GRPO on up to 4 options | open | 40.0 ± 0.0 | 80.0 ± 0.0 | - |" in text
+    found = json.loads(text.split("```json\n")[1].split("\n```")[0])["guessing"]
+    assert [report["choice2"]["open"]["accuracy"] for report in found] == [0.4, 0.4]
+
+
+def _report(seed: int, after_open: float, after_choice: float) -> dict:
+    shares = {"looked": 0.4, "right_if_looked": 0.8, "right_if_not": None, "lucky": 0.1}
+    curve = {"reward": [0.4, 0.6], "accuracy": [0.4, 0.6], "tool_calls": [2.0, 1.8]}
+
+    def forms(accuracy: float) -> dict:
+        return {form: {"accuracy": accuracy, "tool_calls": 2.0, **shares} for form in ("open", "choice")}
+
+    after = {"open": after_open, "choice4": 0.5, "choice2": after_choice}
+    arms = {name: {**forms(accuracy), "curve": curve} for name, accuracy in after.items()}
+    return {"seed": seed, "start": forms(0.5), **arms}
+
+
+def test_a_choice_of_one_option_is_refused_before_anything_is_made(config):
+    guessing = dataclasses.replace(config.guessing, options=[4, 1])
+    with pytest.raises(ValueError, match=r"guessing\.options: .* at least 2"):
+        run_guessing(dataclasses.replace(config, name="never", guessing=guessing))
+    assert not RunFolder.of(dataclasses.replace(config, name="never"), make=False).root.exists()

@@ -1,0 +1,17 @@
+import subprocess
+import sys
+import time
+
+from recipes.peak_memory import PERIOD_S, PeakMemory
+
+
+def test_it_counts_what_its_children_hold():
+    hold = "import time; held = bytearray(300 * 2**20); held[::4096] = b'x' * len(held[::4096]); time.sleep(60)"
+    with PeakMemory() as alone:
+        time.sleep(PERIOD_S)
+    with PeakMemory() as memory:
+        child = subprocess.Popen([sys.executable, "-c", hold])
+        time.sleep(3 * PERIOD_S)
+        child.kill()
+        child.wait()
+    assert memory.peak_gib - alone.peak_gib > 0.25

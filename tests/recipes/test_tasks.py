@@ -1,0 +1,34 @@
+"""Whether a run may use the tasks that are there."""
+
+import json
+
+import pytest
+
+from configs import Config, load_config
+from recipes.tasks import run_synth
+from synth.errors import SynthError
+from synth.pipeline.resume_settings import begin
+from synth.synthesis import STAGES_FOLDER
+
+BASE = ("synth.source=/data/a.jsonl", "synth.text_filter=model", "synth.text_model.model=m")
+
+
+def config(*changes: str) -> Config:
+    return load_config(None, [*BASE, *changes])
+
+
+@pytest.mark.parametrize("source", ["/data/b.jsonl", "null"])
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_command_refuses_what_another_source_began(source, ended, tmp_path):
+    data = tmp_path / "run" / "data"
+    (data / STAGES_FOLDER).mkdir(parents=True)
+    begin(config(), data / STAGES_FOLDER)
+    if ended:
+        (data / "train.jsonl").write_text("")
+    changed = config(f"runs_dir={tmp_path}", f"synth.source={source}")
+    if ended and source == "null":
+        assert run_synth(changed).data == data, "tasks that are there may be used without their source"
+        return
+    said = rf'synth.source was "/data/a.jsonl" and is {json.dumps(None if source == "null" else source)}'
+    with pytest.raises(SynthError, match=rf"{said}.*choose another name, or start over by removing {data}$"):
+        run_synth(changed)

@@ -1,0 +1,117 @@
+"""Commands of the checkout in processes of their own, and what they leave behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MARKER = "VIDEOSEEKER_TEST_RUN"
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Family:
+    """Processes that share a marker in their environment, whoever started them."""
+
+    def __init__(self, ray_folder: Path) -> None:
+        self._mark = uuid.uuid4().hex
+        # A Ray of its own: one that runs elsewhere on this machine is neither joined nor stopped.
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+            MARKER: self._mark,
+            # As in an activated environment: a job's `python` is this one.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "RAY_TMPDIR": str(ray_folder),
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def start(self, *arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess.Popen[str]":
+        """Start `python arguments...` in a session of its own."""
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=cwd,
+            env={**self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            # Shells start background jobs deaf to Ctrl-C, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    def run(self, *arguments: str, timeout_s: float = 300, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run `python arguments...` to its end."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+
+    def members(self) -> dict[int, str]:
+        """Process id to command line of every living member."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (folder / "environ").read_bytes().split(b"\0")
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            except OSError:
+                continue
+            if f"{MARKER}={self._mark}".encode() in environment and not zombie:
+                found[int(folder.name)] = command
+        return found
+
+    def gone(self, within_s: float = 30) -> dict[int, str]:
+        """The members that still live after so long; empty once all are gone."""
+        deadline = time.monotonic() + within_s
+        while (left := self.members()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return left
+
+    def end(self) -> None:
+        """Kill every member, by its id."""
+        for pid in self.members():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+@contextmanager
+def family(ray_folder: Path) -> Iterator[Family]:
+    """A family whose last members are killed at the end."""
+    members = Family(ray_folder)
+    try:
+        yield members
+    finally:
+        members.end()
+
+
+def wait_for_line(process: "subprocess.Popen[str]", text: str) -> str:
+    """The first line of a process's output that holds `text`.
+
+    Raises:
+        AssertionError: it ended without.
+    """
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if text in line:
+            return line
+    raise AssertionError(f"the process ended with {process.wait()} and without '{text}':\n{''.join(seen)}")

@@ -1,0 +1,65 @@
+"""Files and folders that are whole or not there."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from storage.files import begin_folder, commit_folder, read_rows, whole_file, whole_folder, write_rows, write_text
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_block_that_raises_leaves_what_was_there(tmp_path, durable):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(ZeroDivisionError), whole_file(path, durable=durable) as partial:
+        partial.write_text(f"half {1 / 0}")
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
+    with whole_file(path, durable=durable) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_a_killed_writer_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    program = (
+        "import os, signal\nfrom storage.files import whole_file\n"
+        f"with whole_file({str(path)!r}) as partial:\n"
+        "    partial.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+
+
+def test_rows_come_back_and_a_line_that_is_none_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"a": 1}, {"b": "é\n"}]
+    write_rows(path, rows)
+    assert list(read_rows(path)) == rows
+    path.write_text('{"a": 1}\n{"b"')
+    with pytest.raises(ValueError, match=r"rows\.jsonl: line 2 is not JSON"):
+        list(read_rows(path))
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path, durable):
+    path = tmp_path / "folder"
+    for content in ("old", "new"):
+        with whole_folder(path, durable=durable) as partial:
+            (partial / "deep").mkdir()
+            (partial / "deep" / "file").write_text(content)
+        assert (path / "deep" / "file").read_text() == content
+    with pytest.raises(RuntimeError), whole_folder(path):
+        raise RuntimeError
+    assert (path / "deep" / "file").read_text() == "new"
+
+
+def test_what_an_earlier_writer_left_is_not_taken_along(tmp_path):
+    (begin_folder(tmp_path / "a") / "stale").touch()
+    partial = begin_folder(tmp_path / "a")
+    (partial / "fresh").touch()
+    assert [item.name for item in commit_folder(partial).iterdir()] == ["fresh"]

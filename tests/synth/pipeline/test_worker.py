@@ -1,0 +1,148 @@
+"""A stage at work: every record ends, and only the run's own troubles stop it."""
+
+import asyncio
+import multiprocessing
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from endpoint.endpoint import EndpointError
+from synth.pipeline.shards import read_records, shard_file, write_records
+from synth.pipeline.worker import ASIDE, GIVEN_UP, StageWorker
+from synth.record import Record, Rejected
+
+ROW = {"shard": 0, "error": ""}
+
+
+class Fussy:
+    """Does with a record what its question says."""
+
+    stage = "text"
+
+    async def __call__(self, record: Record) -> Record | list[Record]:
+        await asyncio.sleep(0)
+        match record.question:
+            case "reject":
+                raise Rejected("too fussy")
+            case "break":
+                raise OSError("the file is gone\nand more")
+            case "unreachable":
+                raise EndpointError("http://nowhere: cannot be reached")
+            case "wait":
+                await asyncio.sleep(0.5)
+            case "die":
+                await asyncio.sleep(0.1)  # until the others are in work too
+                os._exit(9)
+            case "two":
+                return [record, Record(f"{record.id}b", "test", "v.mp4", "made", "yes")]
+        return record
+
+
+def records(*questions: str) -> list[Record]:
+    return [Record(f"r{i}", "test", "v.mp4", question, "yes") for i, question in enumerate(questions)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def shard(*questions: str) -> Path:
+        (tmp_path / "before").mkdir(exist_ok=True)
+        write_records(shard_file(tmp_path / "before", 0), records(*questions))
+        return tmp_path
+
+    return shard
+
+
+def work(folder: Path) -> dict:
+    return StageWorker(Fussy, folder / "before", folder / "after", "run")(ROW)
+
+
+def work_on_two(folder: Path) -> None:
+    """Shards 0 and 1 at the same time, as Ray Data calls an actor."""
+    worker = StageWorker(Fussy, folder / "before", folder / "after", "run")
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(worker, ({**ROW, "shard": 1}, ROW)))
+
+
+def after(folder: Path) -> list[Record]:
+    return read_records(shard_file(folder / "after", 0))
+
+
+def test_records_end_as_let_through_rejected_several_or_set_aside(folder):
+    where = folder("fine", "reject", "two", "break")
+    assert work(where) == ROW
+    assert [(r.id, r.rejected_by, r.reason) for r in after(where)] == [
+        ("r0", "", ""),
+        ("r1", "text", "too fussy"),
+        ("r2", "", ""),
+        ("r2b", "", ""),
+        ("r3", "text", ASIDE + "failed with OSError"),
+    ]
+    assert after(where)[-1].detail == "OSError: the file is gone"
+
+
+def test_what_an_earlier_stage_rejected_is_carried_on_untouched(folder, tmp_path):
+    where = folder()
+    gone = records("die")[0].rejected("question", "nothing moves")
+    write_records(shard_file(where / "before", 0), [gone])
+    assert work(where) == ROW
+    assert after(where) == [gone]
+
+
+def test_the_run_s_own_trouble_is_told_and_what_was_done_is_kept(folder):
+    where = folder("fine", "unreachable")
+    assert work(where)["error"] == "http://nowhere: cannot be reached"
+    assert not shard_file(where / "after", 0).exists()
+    write_records(shard_file(where / "before", 0), [*records("die"), Record("r1", "test", "v.mp4", "fine", "yes")])
+    assert work(where) == ROW, "r0 had ended, so it is not asked again"
+    assert [record.question for record in after(where)] == ["fine", "fine"]
+
+
+def test_an_error_of_another_stage_and_a_finished_shard_are_passed_by(folder):
+    where = folder("die")
+    worker = StageWorker(Fussy, where / "before", where / "after", "run")
+    assert worker({**ROW, "error": "gone"})["error"] == "gone"
+    (where / "after").mkdir()
+    write_records(shard_file(where / "after", 0), [])
+    assert work(where) == ROW
+
+
+def test_a_stage_that_cannot_be_made_is_one_sentence(folder):
+    def make():
+        raise ValueError("synth.text_model.model: is empty")
+
+    row = StageWorker(make, folder("fine") / "before", folder("fine") / "after", "run")(ROW)
+    assert row["error"] == "synth.text_model.model: is empty"
+
+
+def test_a_record_that_kills_its_worker_is_given_up_and_the_others_end(folder):
+    where = folder(*["fine"] * 5, "die", *["fine"] * 5)
+    context, deaths = multiprocessing.get_context("spawn"), 0
+    while True:
+        worker = context.Process(target=work, args=(where,))
+        worker.start()
+        worker.join(60)
+        if worker.exitcode == 0:
+            break
+        deaths += 1
+        assert worker.exitcode == 9
+        assert deaths < 10
+    assert deaths == 4, "twice in company, twice alone"
+    assert [r.reason for r in after(where)] == [""] * 5 + [GIVEN_UP] + [""] * 5
+
+
+def test_a_record_alone_in_its_shard_is_not_blamed_for_one_of_another_shard(folder):
+    where = folder("die")
+    write_records(shard_file(where / "before", 1), [Record("slow", "test", "v.mp4", "wait", "yes")])
+    context, deaths = multiprocessing.get_context("spawn"), 0
+    while True:
+        worker = context.Process(target=work_on_two, args=(where,))
+        worker.start()
+        worker.join(60)
+        if worker.exitcode == 0:
+            break
+        deaths += 1
+        assert worker.exitcode == 9
+        assert deaths < 10
+    assert [r.reason for shard in (0, 1) for r in read_records(shard_file(where / "after", shard))] == [GIVEN_UP, ""]

@@ -1,0 +1,103 @@
+"""A chat model with tool calls of its own as the teacher, behind a real server."""
+
+import asyncio
+import json
+
+import pytest
+from fastapi.responses import JSONResponse
+
+from actors.rollout.loop import play
+from configs.endpoint import EndpointConfig
+from endpoint.endpoint import Endpoint
+from env.chat import ChatFormat
+from env.turn import parse_turn
+from synth.teachers.chat import ChatTeacher, turn_text
+from synth.teachers.scripted import corpus
+from tests.models.tiny import build_tiny_model
+from tests.servers.chat_server import chat_server
+
+
+def said(content="", reasoning="", *calls) -> dict:
+    return {
+        "content": content,
+        "reasoning": reasoning,
+        "calls": [{"name": name, "arguments": arguments} for name, arguments in calls],
+    }
+
+
+@pytest.mark.parametrize(
+    ("message", "thought", "call", "answer"),
+    [
+        (said("I look.", "", ("crop_video", '{"start_time": 1}')), "I look.", ("crop_video", {"start_time": 1}), None),
+        (said("", "I reason.", ("view_visual_prompt", "")), "I reason.", ("view_visual_prompt", {}), None),
+        (said("<think>A</think>", "B", ("view_visual_prompt", "{}")), "A", ("view_visual_prompt", {}), None),
+        (said("It flashes blue. <answer>blue</answer>"), "It flashes blue.", None, "blue"),
+        (said("<answer>blue</answer>", "I saw it."), "I saw it.", None, "blue"),
+        (said("<think>Seen.</think><answer>blue</answer>"), "Seen.", None, "blue"),
+        (said("blue", "I saw it."), "I saw it.", None, "blue"),
+    ],
+)
+def test_a_message_becomes_a_turn_in_the_student_s_form(message, thought, call, answer):
+    parsed = parse_turn(turn_text(message))
+    assert parsed.well_formed
+    assert parsed.thought == thought
+    assert parsed.answer == answer
+    assert [(made.name, made.arguments) for made in parsed.calls] == ([call] if call else [])
+
+
+def test_what_a_limit_cut_off_is_no_answer():
+    for text, answer in (("It flashes blue and", None), ("<answer>blue</answer> and so", "blue")):
+        assert parse_turn(turn_text({**said(text), "cut": True})).answer == answer
+
+
+@pytest.mark.parametrize("arguments", ["{", "[1]", '{"a": NaN}'])
+def test_arguments_that_cannot_be_read_are_left_for_the_environment_to_refuse(arguments):
+    parsed = parse_turn(turn_text(said("I look.", "", ("crop_video", arguments))))
+    assert not parsed.calls
+    assert parsed.error
+
+
+def completion(content: str, *calls: tuple[str, str]) -> JSONResponse:
+    made = [
+        {"id": f"c{i}", "type": "function", "function": {"name": name, "arguments": arguments}}
+        for i, (name, arguments) in enumerate(calls)
+    ]
+    message = {"role": "assistant", "content": content, "tool_calls": made or None}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if made else "stop"}
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+    return JSONResponse(
+        {"id": "0", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+    )
+
+
+def test_it_plays_the_one_loop_and_is_not_paid_twice(small_data, config, tmp_path):
+    _, tasks = small_data
+    task = next(task for task in tasks if task.facts["window"])
+    chat = ChatFormat.from_pretrained(
+        build_tiny_model(config.model.tiny, corpus(tasks, config.world), tmp_path / "model", 0)
+    )
+    start, end = task.facts["window"]
+    turns = [
+        completion("I look at the mark.", ("view_visual_prompt", "{}")),
+        completion("Now the stretch.", ("crop_video", json.dumps({"start_time": start, "end_time": end}))),
+        completion(f"That shows it. <answer>{task.answer}</answer>"),
+    ]
+    with chat_server() as server:
+        server.script = lambda _: turns[sum(m["role"] == "assistant" for m in server.bodies[-1]["messages"])]
+
+        def episode():
+            config_of_teacher = EndpointConfig(base_url=server.url, model="m")
+            teacher = ChatTeacher(chat, Endpoint(config_of_teacher, tmp_path / "answers", "teacher.model"))
+            return asyncio.run(play(task, teacher, chat, config.episode))
+
+        played = episode()
+        assert played.rewards.accuracy == played.rewards.format == 1.0
+        assert [(call.name, call.ok) for call in played.calls] == [("view_visual_prompt", True), ("crop_video", True)]
+        assert episode().transcript == played.transcript
+        assert len(server.bodies) == 3
+    last = server.bodies[-1]["messages"]
+    assert [m["role"] for m in last] == ["system", "user", "assistant", "tool", "user", "assistant", "tool", "user"]
+    pictures = [part for m in last if m["role"] == "user" for part in m["content"] if part["type"] == "image_url"]
+    assert len(pictures) == len(played.transcript.media)
+    assert {tool["function"]["name"] for tool in server.bodies[0]["tools"]} == set(config.episode.tools)
+    assert "<tool_call>" not in json.dumps(last[0])

@@ -1,0 +1,69 @@
+"""Exercises: worded as the teacher's thoughts, right, and no two alike."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from env.chat import ChatFormat
+from env.turn import parse_turn
+from synth.teachers.exercises import EACH, exercises
+from synth.teachers.scripted import corpus, question_of
+from synth.world.questions import vocabulary
+from tests.models.tiny import build_tiny_model
+
+
+@pytest.fixture(scope="module")
+def made(small_data, config, tmp_path_factory):
+    """(chat, task, exercises) of every task."""
+    _, tasks = small_data
+    folder = tmp_path_factory.mktemp("model")
+    chat = ChatFormat.from_pretrained(build_tiny_model(config.model.tiny, corpus(tasks, config.world), folder, 0))
+    return chat, [(task, list(exercises(task, chat, config))) for task in tasks]
+
+
+def test_questions_about_a_stretch_have_exercises_and_others_none(made):
+    for task, lessons in made[1]:
+        assert len(lessons) == (EACH if task.facts["window"] else 0)
+
+
+def test_only_what_follows_from_the_readings_is_trained_on(made):
+    chat, all_lessons = made
+    for task, lessons in all_lessons:
+        for lesson in lessons:
+            transcript, text = lesson.transcript, lesson.turns[0].text
+            turn = parse_turn(text)
+            assert turn.well_formed
+            assert turn.answer.strip() == lesson.answer
+            assert lesson.answer in vocabulary(question_of(task)[1])
+            ids = chat.encode(text)
+            assert transcript.ids[-len(ids) :] == list(ids), "the pieces are cut where tokens are"
+            pairs = zip(transcript.ids, transcript.sampled, strict=True)
+            trained = chat.decode([token for token, sampled in pairs if sampled])
+            assert trained.endswith(text[text.rindex(". ") :])
+            assert not any(reading.split()[0] in trained for reading in text[7 : text.rindex(". ")].split(", "))
+
+
+def test_the_conclusion_takes_up_what_the_readings_say(made):
+    taken = Counter()
+    for _, lessons in made[1]:
+        for lesson in lessons:
+            readings, conclusion = lesson.turns[0].text[7:].rsplit(". ", 1)
+            for taken_up in re.findall(r" ((?:flash|first|then|aside|gone) \w+)", conclusion):
+                assert taken_up in readings
+                taken[taken_up.split()[0]] += 1
+    assert set(taken) == {"flash", "first", "then", "aside", "gone"}
+
+
+def test_things_happen_at_any_time(made):
+    when = Counter()
+    for _, lessons in made[1]:
+        for lesson in lessons:
+            for i, reading in enumerate(lesson.turns[0].text[7:].rsplit(". ", 1)[0].split(", ")):
+                when[i] += " flash " in reading or " aside " in reading
+    assert all(when[i] for i in range(1, 5))
+
+
+def test_no_two_are_alike(made):
+    texts = [lesson.turns[0].text for _, lessons in made[1] for lesson in lessons]
+    assert len(set(texts)) > 0.95 * len(texts)

@@ -1,0 +1,58 @@
+"""The plan on the screen, and the refusal before anything is started."""
+
+import pytest
+
+import videoseeker
+from configs import load_config
+from learner.planning.advice import PlanError
+from recipes.phases import run_sft_stage, run_train
+from recipes.preflight import require_room
+
+TOO_SMALL = ["model.path=Qwen/Qwen3-VL-8B-Instruct", "ranks.gpu_memory_gib=24"]
+
+
+def never(_):
+    raise AssertionError("Ray was started")
+
+
+def test_a_dry_run_tells_the_plan_in_comments(capsys, tmp_path):
+    assert videoseeker.main(["train", "configs/paper_4b.yaml", "--dry-run", "ranks.gpu_memory_gib=80"]) == 0
+    printed = capsys.readouterr().out
+    dump = tmp_path / "dump.yaml"
+    dump.write_text(printed)
+    assert load_config(dump) == load_config("configs/paper_4b.yaml", ["ranks.gpu_memory_gib=80"])
+    plan = printed.partition("# plan\n")[2]
+    assert "Qwen/Qwen3-VL-4B-Instruct, 4,437,815,808 parameters" in plan
+    assert "GPUs: 8 of 80.0 GiB" in plan
+    assert "grpo: 128 x 256 trajectories of at most 9,437,184 tokens" in plan
+
+
+def test_a_dry_run_of_what_cannot_fit_prints_the_plan_and_fails(capsys, tmp_path):
+    arguments = ["sft", "configs/paper_4b.yaml", "--dry-run", f"runs_dir={tmp_path / 'runs'}", *TOO_SMALL]
+    assert videoseeker.main(arguments) == 2
+    said = capsys.readouterr()
+    assert "a learner rank" in said.out
+    assert "it fits with" in said.err
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("run", [run_sft_stage, run_train])
+def test_a_run_that_cannot_fit_is_refused_before_it_makes_anything(run, tmp_path):
+    config = load_config("configs/paper_4b.yaml", [f"runs_dir={tmp_path / 'runs'}", *TOO_SMALL])
+    with pytest.raises(PlanError, match="a learner rank on a GPU needs"):
+        run(config)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_runs_on_the_cpu_asks_no_cluster(tmp_path):
+    config = load_config("configs/smoke.yaml", [f"runs_dir={tmp_path}"])
+    require_room(config, "grpo", never)
+
+
+def test_epochs_are_told_once_the_tasks_are_made(capsys, tmp_path):
+    data = tmp_path / "smoke" / "data"
+    data.mkdir(parents=True)
+    (data / "train.jsonl").write_text("{}\n" * 8)
+    assert videoseeker.main(["train", "configs/smoke.yaml", "--dry-run", f"runs_dir={tmp_path}"]) == 0
+    assert "0.25 epochs" in capsys.readouterr().out

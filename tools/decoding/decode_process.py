@@ -1,0 +1,176 @@
+"""The decode process as its parent sees it: one for each calling process, killable, shared by all threads.
+
+Invariant: a request that is not answered by its deadline ends with the process killed, and the next request starts a
+fresh one; so an answer always belongs to the request that reads it.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from tools.decoding.frame import DeadlineError, VideoError
+
+START_TIMEOUT_S = 60.0
+"""Deadline for the process to come up, seconds; on a quiet machine it takes a quarter of one."""
+
+KILLS = 2
+"""Times in a row that a file may take the process down, by crash or by deadline, before it is set aside."""
+QUARANTINE_S = 600.0
+"""How long it is then refused, seconds; a machine that was only too busy gets another chance."""
+
+Ask = Callable[[dict[str, Any], float], tuple[dict[str, Any], bytes]]
+
+
+class DecodeProcess:
+    """Starts on the first request. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen | None = None
+        self._connection: Connection | None = None
+        self._kills: dict[tuple[str, ...], tuple[int, float]] = {}
+
+    @contextmanager
+    def turn(self, timeout_s: float) -> Iterator[Ask]:
+        """Wait for the process to be free, at most `timeout_s`, and hold it: `ask(request, timeout_s)` -> (head, body).
+
+        Raises:
+            VideoError: it was not free in time. `ask` raises it where the file is bad, or the deadline was missed.
+        """
+        if not self._lock.acquire(timeout=timeout_s):
+            raise DeadlineError(f"the decode process was busy for {round(timeout_s, 1):g} s")
+        try:
+            yield self._ask
+        finally:
+            self._lock.release()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running process; None before the first request and after a kill."""
+        return self._process.pid if self._process else None
+
+    def close(self) -> None:
+        """End the process; a later request starts a new one."""
+        with self._lock:
+            self._stop()
+
+    def _ask(self, request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], bytes]:
+        deadline = time.monotonic() + timeout_s
+        fresh = self._process is None or self._process.poll() is not None
+        head, body = self._answered(request, timeout_s)
+        if head.get("starved") and not fresh:
+            # What it read before may have taken the memory; a fresh process has all of it.
+            self._stop()
+            head, body = self._answered(request, deadline - time.monotonic())
+        if "error" in head:
+            raise VideoError(f"{request['path']}: {head['error']}")
+        return head, body
+
+    def _answered(self, request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], bytes]:
+        where = request["path"]
+        file = where, *map(str, request.get("stamp", ()))
+        kills, since = self._kills.get(file, (0, 0.0))
+        if kills >= KILLS and time.monotonic() - since < QUARANTINE_S:
+            raise VideoError(f"{where}: was set aside, for it took the decode process down {kills} times in a row")
+        if self._process is None or self._process.poll() is not None:
+            self._stop()
+            self._start()
+        try:
+            with self._deadline(timeout_s) as missed:
+                self._send({**request, "timeout_s": timeout_s})
+                head = json.loads(self._receive())
+                body = self._receive()
+        except (EOFError, OSError):
+            self._stop()
+            self._kills[file] = kills + 1, time.monotonic()
+            if missed.is_set():
+                raise DeadlineError(
+                    f"{where}: decoding took longer than {round(timeout_s, 1):g} s and was stopped"
+                ) from None
+            raise VideoError(f"{where}: the decode process died while reading it") from None
+        except BaseException:
+            # An interrupt between question and answer would leave the answer to the next request.
+            self._stop()
+            raise
+        self._kills.pop(file, None)
+        if missed.is_set():
+            self._stop()
+        return head, body
+
+    @contextmanager
+    def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
+        """Kill the process after `timeout_s`, which ends any wait for it; the event tells whether that was done."""
+        missed = threading.Event()
+        process = self._process
+        assert process is not None
+
+        def kill() -> None:
+            missed.set()
+            process.kill()
+
+        timer = threading.Timer(timeout_s, kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield missed
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def _send(self, request: dict[str, Any]) -> None:
+        assert self._connection is not None
+        self._connection.send_bytes(json.dumps(request).encode())
+
+    def _receive(self) -> bytes:
+        assert self._connection is not None
+        return self._connection.recv_bytes()
+
+    def _start(self) -> None:
+        root = str(Path(__file__).resolve().parents[2])
+        # A subprocess, not multiprocessing: that would import the caller's main module, and refuses in daemons.
+        ours, theirs = socket.socketpair()
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "tools.decoding.decoder", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env=environment,
+                )
+            except OSError as error:
+                ours.close()
+                raise VideoError(f"the decode process cannot be started ({error.strerror})") from None
+        self._connection = Connection(ours.detach())
+        try:
+            with self._deadline(START_TIMEOUT_S):
+                self._receive()
+        except (EOFError, OSError):
+            self._stop()
+            raise VideoError(f"the decode process did not start, or not within {START_TIMEOUT_S:g} s") from None
+        except BaseException:
+            self._stop()
+            raise
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        if self._connection is not None:
+            self._connection.close()
+        self._process = self._connection = None

@@ -1,0 +1,108 @@
+"""Picture sizes, resizing, and image files.
+
+Invariant: `resize` is the only place where pixels are scaled, so a frame and its `read_frame` can't differ.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from tools.decoding.frame import Frame, FrameRef, VideoError
+
+REDUCING_GAP = 2.0
+"""A large picture is first brought to at least this many times its target by whole factors, in half the time."""
+
+
+def fit(width: int, height: int, max_pixels: int, multiple: int) -> tuple[int, int]:
+    """The (width, height) that a picture is fed at: both multiples of `multiple`, at most `max_pixels` together.
+
+    Of the sizes next to the ideal one, that which distorts the aspect least. A picture is never enlarged but to
+    reach the nearest multiple. Each side has at least one multiple, even where the budget is less than that.
+    """
+    if min(width, height, max_pixels, multiple) < 1:
+        raise ValueError(f"sizes must be positive: {width}x{height}, {max_pixels} pixels, multiple {multiple}")
+    scale = min(1.0, math.sqrt(max_pixels / (width * height)))
+    ideal = width * scale / multiple, height * scale / multiple
+    budget = max(1, max_pixels // multiple**2)
+
+    def distortion(cells: tuple[int, int]) -> tuple[float, float]:
+        aspect = abs(math.log(cells[0] * height / (cells[1] * width)))
+        return round(aspect, 9), abs(cells[0] * cells[1] - ideal[0] * ideal[1])
+
+    columns, rows = min(_candidates(ideal, budget), key=distortion)
+    return columns * multiple, rows * multiple
+
+
+def _candidates(ideal: tuple[float, float], budget: int) -> list[tuple[int, int]]:
+    pairs = []
+    for rows in {math.floor(ideal[1]), math.ceil(ideal[1])}:
+        rows = min(max(1, rows), budget)
+        for columns in {math.floor(ideal[0]), math.ceil(ideal[0])}:
+            pairs.append((min(max(1, columns), budget // rows), rows))
+        for columns in {math.floor(ideal[0]), math.ceil(ideal[0])}:
+            columns = min(max(1, columns), budget)
+            pairs.append((columns, min(rows, budget // columns)))
+    return pairs
+
+
+def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """`pixels` [H, W, 3] uint8 at another size: bicubic with antialiasing; the same input gives the same bytes."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP))
+
+
+def open_image(path: str, time_s: float, max_pixels: int, multiple: int) -> Frame:
+    """An image file as a frame that is labelled `time_s`.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    pixels = load_image(path)
+    width, height = fit(pixels.shape[1], pixels.shape[0], max_pixels, multiple)
+    pixels = resize(pixels, width, height)
+    pixels.setflags(write=False)
+    return Frame(FrameRef(path, None, width, height), pixels, time_s)
+
+
+def image_size(path: str) -> tuple[int, int]:
+    """Width and height of an image file, upright, from its header.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    with _opened(path) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (image.height, image.width) if turned else image.size
+
+
+def read_image(ref: FrameRef) -> np.ndarray:
+    """The pixels that `open_image` gave for this reference."""
+    pixels = resize(load_image(ref.path), ref.width, ref.height)
+    pixels.setflags(write=False)
+    return pixels
+
+
+def load_image(path: str) -> np.ndarray:
+    """An image file at its own size, upright, [height, width, 3] uint8 RGB.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    with _opened(path) as image:
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            yield image
+    except FileNotFoundError:
+        raise VideoError(f"{path}: no such image file") from None
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise VideoError(f"{path}: not a readable image ({error})") from None

@@ -1,0 +1,224 @@
+"""What a tool is: a typed function whose signature is its schema, a scene it may look at, and limits.
+
+Invariant: a tool sees handles (`video_1`, `frame_1`), never paths; a call that does not fit the signature never runs.
+"""
+
+import inspect
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+
+from configs.episode import EpisodeConfig
+from tools.decoding.frame import Content, VideoError
+
+if TYPE_CHECKING:
+    from tools.following.tracker import Tracker
+
+
+class ToolError(Exception):
+    """A call that cannot be carried out; the message tells the caller what would be right."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A marked frame."""
+
+    image: str
+    """Path of the image."""
+    time_s: float
+    """Presentation time of the frame that was marked, seconds."""
+    kind: str = ""
+    """One of the eight kinds; empty if it is not known."""
+    geometry: Mapping[str, Any] | None = None
+    """What was drawn, in pixels of the image, as `tools.marks.drawing.draw` tells it; None if it is not known."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that the tools of one episode may look at."""
+
+    video_path: str
+    """Known to the caller as `video_1`."""
+    marks: tuple[Mark, ...]
+    """Known to the caller as `frame_1`, `frame_2`, ..."""
+    root: str = ""
+    """Folder that its files must not leave by symbolic links; files that are named outside of it are not concerned."""
+    tracker: "Tracker | None" = None
+    """Follows the target; None for the tracker that needs no weights."""
+
+    def require_confined(self) -> None:
+        """Checks where the files really lie.
+
+        Raises:
+            VideoError: one is a link out of `root`.
+        """
+        if not self.root:
+            return
+        named, real = os.path.abspath(self.root), os.path.realpath(self.root)
+        for path in (self.video_path, *(mark.image for mark in self.marks)):
+            if _within(os.path.abspath(path), named) and not _within(os.path.realpath(path), real):
+                raise VideoError(f"{path}: is a link out of {self.root}; name the file itself, by its absolute path")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one call may cost."""
+
+    tool_max_pixels: int
+    """Pixel budget of a frame given back."""
+    crop_fps: float
+    """Frames a second of a crop."""
+    crop_max_frames: int
+    """Most frames of a crop."""
+    view_max_frames: int
+    """Most single frames that one call gives."""
+    track_max_s: float
+    """Most seconds that one call follows the target."""
+    search_max_frames: int
+    """Most frames in which one call looks for the target."""
+    pixel_multiple: int
+    """Width and height of a frame are multiples of this, pixels."""
+    timeout_s: float
+    """Deadline of the decoding, seconds."""
+
+    @staticmethod
+    def of(config: EpisodeConfig) -> "Limits":
+        """The limits that an episode's config sets."""
+        return Limits(
+            tool_max_pixels=config.tool_max_pixels,
+            crop_fps=config.crop_fps,
+            crop_max_frames=config.crop_max_frames,
+            view_max_frames=config.view_max_frames,
+            track_max_s=config.track_max_s,
+            search_max_frames=config.search_max_frames,
+            pixel_multiple=config.pixel_multiple,
+            timeout_s=config.tool_timeout_s,
+        )
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A perception tool made of a function `(scene, limits, parameters...) -> Content`.
+
+    The function's docstring is the description; each parameter is `Annotated[kind, "what it is"]` of a kind in
+    `_JSON_TYPES`.
+    """
+
+    function: Callable[..., Content]
+    cost: float = 1.0
+    """What a call counts for in R_par (paper: each call is one)."""
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @property
+    def description(self) -> str:
+        return inspect.getdoc(self.function) or ""
+
+    def schema(self) -> dict[str, Any]:
+        """The tool in OpenAI function form."""
+        parameters = self._parameters()
+        properties = {}
+        for name, (kind, description, default) in parameters.items():
+            properties[name] = {**_JSON_TYPES[kind], "description": description}
+            if default is not inspect.Parameter.empty:
+                properties[name]["default"] = default
+        schema = {
+            "type": "object",
+            "properties": properties,
+            "required": [name for name, (_, _, default) in parameters.items() if default is inspect.Parameter.empty],
+            "additionalProperties": False,
+        }
+        return {
+            "type": "function",
+            "function": {"name": self.name, "description": self.description, "parameters": schema},
+        }
+
+    def run(self, scene: Scene, limits: Limits, /, **arguments: Any) -> Content:
+        """Check the arguments and carry out the call.
+
+        Raises:
+            ToolError: the arguments are not what the tool takes.
+            VideoError: the scene's own file cannot be read.
+        """
+        return self.function(scene, limits, **self._bind(arguments))
+
+    def _bind(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        parameters = self._parameters()
+        for name in arguments:
+            if name not in parameters:
+                raise ToolError(f"{self.name} has no argument '{name}'; it takes {listed(parameters)}")
+        missing = [
+            name
+            for name, (_, _, default) in parameters.items()
+            if default is inspect.Parameter.empty and name not in arguments
+        ]
+        if missing:
+            raise ToolError(f"{self.name} needs {listed(missing)}; it takes {listed(parameters)}")
+        return {name: _checked(name, parameters[name][0], value) for name, value in arguments.items()}
+
+    def _parameters(self) -> dict[str, tuple[Any, str, Any]]:
+        """Name -> (type, description, default) of what the caller gives."""
+        hints = get_type_hints(self.function, include_extras=True)
+        own = list(inspect.signature(self.function).parameters.values())[2:]
+        return {p.name: (*_annotated(hints[p.name]), p.default) for p in own}
+
+
+_JSON_TYPES: dict[Any, dict[str, Any]] = {
+    float: {"type": "number"},
+    str: {"type": "string"},
+    list[float]: {"type": "array", "items": {"type": "number"}},
+}
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def listed(names: Any) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    names = list(names)
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _annotated(hint: Any) -> tuple[Any, str]:
+    if get_origin(hint) is not Annotated or get_args(hint)[0] not in _JSON_TYPES:
+        raise TypeError(f"a tool's parameter must be Annotated[float, str or list[float], description], not {hint}")
+    kind, description = get_args(hint)
+    return kind, description
+
+
+def _checked(name: str, kind: Any, value: Any) -> Any:
+    if kind is str:
+        if not isinstance(value, str):
+            raise ToolError(f"{name} must be a string, not {shown(value)}")
+        return value
+    if kind is float:
+        return _number(name, value)
+    if not isinstance(value, list):
+        raise ToolError(f"{name} must be a list of numbers such as [1.5, 2], not {shown(value)}")
+    return [_number(f"{name}[{i}]", item) for i, item in enumerate(value)]
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ToolError(f"{name} must be a plain number such as 12.5, not {shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ToolError(f"{name} must be a finite number such as 12.5, not {shown(value)}")
+    return number
+
+
+def shown(value: Any) -> str:
+    """A value as an error message quotes it."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        text = "a number that is far too large"
+    return text if len(text) <= 40 else f"{text[:40]}..."
