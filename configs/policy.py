@@ -89,4 +89,6 @@ class SamplingConfig:
     """How training rollouts are sampled. Evaluation is greedy."""
 
     temperature: float = 1.0
+    """Sampling temperature, above 0. The learner scores at the same one."""
     top_p: float = 1.0
+    """Nucleus of the sampling; training needs 1, as the ratios assume it."""

@@ -50,7 +50,9 @@ class ServeConfig:
     """The deployed agent."""
 
     host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` listens on all."""
     port: int = 8000
+    """Port of the page and of every HTTP interface."""
     replicas: int = 1
     """Ray Serve replicas of the agent, each with its own engine."""
     max_ongoing_requests: int = 16
@@ -72,6 +74,7 @@ class TrackingConfig:
     uri: str = "sqlite:///mlflow.db"
     """Tracking store; `http(s)://` for a server."""
     experiment: str = "videoseeker"
+    """Name of the experiment that a run's phases are logged in."""
     sample_episodes: int = 4
     """Episodes logged as traces, with their frames, at each checkpoint."""
 
@@ -85,6 +88,7 @@ class Config:
     seed: int = 0
     """Seed of the world, the model's weights, the batches and the sampling."""
     runs_dir: str = "runs"
+    """Folder of all runs."""
     data_dir: str | None = None
     """Folder of tasks and videos; None means `runs_dir/name/data`."""
     world: WorldConfig = field(default_factory=WorldConfig)

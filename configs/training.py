@@ -93,7 +93,9 @@ class SftConfig:
     warmup: float = 0.1
     """Share of the steps spent warming up (paper, training details)."""
     weight_decay: float = 0.01
+    """Decay of AdamW on matrices; vectors (norms, biases) have none."""
     max_grad_norm: float = 1.0
+    """Norm to which the gradient is clipped."""
     checkpoint_every: int = 100
     """Steps between checkpoints, from the newest of which an interrupted stage goes on; gone once it has ended."""
 
@@ -113,7 +115,9 @@ class GrpoConfig:
     lr: float = 2e-4
     """Learning rate of AdamW, constant."""
     weight_decay: float = 0.0
+    """Decay of AdamW on matrices; vectors (norms, biases) have none."""
     max_grad_norm: float = 1.0
+    """Norm to which the gradient is clipped."""
     surrogate: Literal["clip", "gspo", "cispo", "reinforce"] = "clip"
     """What is maximized for a token of ratio r and advantage A. `clip`: the clipped ratio (paper, Eq. 8); `gspo`: the
     same with the trajectory's geometric-mean ratio (arXiv 2507.18071, Eq. 5); `cispo`: REINFORCE weighted by the
