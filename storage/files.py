@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+JsonObject = dict[str, Any]
+"""A JSON object, such as a row of a file of JSON lines; what its values are is its reader's to check."""
 PARTIAL = ".partial"
 """Ending of what is not whole yet; never read."""
 
@@ -80,13 +82,13 @@ def write_text(path: str | Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
+def write_rows(path: str | Path, rows: Iterable[JsonObject]) -> None:
     """Write JSON lines, whole or not at all; one row is in memory at a time."""
     with whole_file(path) as partial, open(partial, "w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def read_rows(path: str | Path) -> Iterator[dict[str, Any]]:
+def read_rows(path: str | Path) -> Iterator[JsonObject]:
     """The rows of a file of JSON lines that is whole.
 
     Raises:

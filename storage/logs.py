@@ -12,7 +12,8 @@ import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from storage.files import JsonObject
 
 
 class AppendLog:
@@ -82,7 +83,7 @@ def machine_log(folder: str | Path, ending: str) -> Path:
     return Path(folder) / f"{name}{ending}"
 
 
-def whole_rows(path: str | Path) -> Iterator[dict[str, Any]]:
+def whole_rows(path: str | Path) -> Iterator[JsonObject]:
     """The JSON objects of a log, in order; torn lines, and a log that is not there, hold none."""
     if not Path(path).exists():
         return
@@ -92,7 +93,7 @@ def whole_rows(path: str | Path) -> Iterator[dict[str, Any]]:
                 yield row
 
 
-def json_object(line: bytes) -> dict[str, Any] | None:
+def json_object(line: bytes) -> JsonObject | None:
     """A line's JSON object; None where it is torn, or no object."""
     try:
         row = json.loads(line)
