@@ -81,7 +81,8 @@ def main() -> None:
     table("rooms", ["room", "entries", "arrows"], [[room, *shown[room]] for room in rooms])
     fullest = sorted(files.items(), key=lambda item: -item[1])[:8]
     table("fullest folders", ["folder", "files"], fullest)
-    lengths = sorted(((len(path.read_text().splitlines()), str(path.relative_to(root))) for path in paths), reverse=True)
+    lines = ((len(path.read_text().splitlines()), str(path.relative_to(root))) for path in paths)
+    lengths = sorted(lines, reverse=True)
     longest = sorted((each for path in paths for each in functions(path)), reverse=True)
     table("longest files", ["lines", "file"], lengths[:5])
     table("longest functions", ["lines", "function"], longest[:5])
