@@ -18,8 +18,8 @@ from configs.run import Config
 HEAD = """# Every setting
 
 `videoseeker COMMAND config.yaml key=value …` takes a YAML file that states what differs from these defaults, then
-dotted overrides; `--dry-run` prints the result. An unknown key is an error that names the nearest one, and settings that
-do not go together are refused before anything starts ([configs/rules.py](../configs/rules.py)).
+dotted overrides; `--dry-run` prints the result. An unknown key is an error that names the nearest one, and settings
+that do not go together are refused before anything starts ([configs/rules.py](../configs/rules.py)).
 
 Brackets in a meaning name the source of a default or a formula; *the paper* is arXiv 2605.16079. This page is written
 by `python -m configs.reference > docs/config.md`.
