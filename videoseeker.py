@@ -137,8 +137,8 @@ def _serve_tools(args: argparse.Namespace) -> None:
 
     from actors.serving.mark import draw_mark, parse_mark
     from tools.decoding.video import decode_process, open_video
+    from tools.scene import Limits, Scene
     from tools.server import serve_http, serve_stdio, tool_server
-    from tools.tool import Limits, Mark, Scene
 
     episode = load_config(args.config).episode
     video = open_video(args.video)
@@ -146,8 +146,7 @@ def _serve_tools(args: argparse.Namespace) -> None:
         marks = []
         for i, text in enumerate(args.mark):
             image = Path(folder) / f"mark{i}.png"
-            drawn = draw_mark(parse_mark(text), video, image, episode.tool_timeout_s)
-            marks.append(Mark(drawn.image, drawn.time_s, drawn.kind, drawn.geometry))
+            marks.append(draw_mark(parse_mark(text), video, image, episode.tool_timeout_s))
         server = tool_server(Scene(args.video, tuple(marks)), Limits.of(episode))
         if args.http is not None:
             serve_http(server, args.host, args.http, lambda url: print(f"tools at {url}  (Ctrl-C stops)", flush=True))

@@ -20,8 +20,11 @@ from tests.films import movies
 from tests.films.clips import numbered
 from tools.decoding.frame import DeadlineError
 from tools.decoding.video import VideoError, open_video
+from tools.errors import ToolError
+from tools.marks.visual_prompt import VisualPrompt
 from tools.registry import TOOLS, call
-from tools.tool import Limits, Mark, Scene, ToolError, shown
+from tools.scene import Limits, Scene
+from tools.tool import shown
 
 FILE_TIMEOUT_S = 5.0
 SECRET = "this is not for the agent"
@@ -102,7 +105,7 @@ def senseless_calls(film: str, folder: Path, count: int) -> dict[str, int]:
     rng = random.Random(1)
     (folder / "secret.txt").write_text(SECRET)
     Image.fromarray(movies.picture(5)).save(folder / "mark.png")
-    mark = Mark(str(folder / "mark.png"), 1.0, "rectangle", {"box": [60, 60, 40, 40]})
+    mark = VisualPrompt(str(folder / "mark.png"), 1.0, "rectangle", {"box": [60, 60, 40, 40]})
     scene, limits = Scene(film, (mark,), root=str(folder)), Limits.of(EpisodeConfig(tool_max_pixels=64 * 64))
     found: Counter[str] = Counter()
     for i in range(count):

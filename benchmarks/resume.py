@@ -52,7 +52,8 @@ def prepare(folder: Path, steps: int = STEPS) -> Config:
     """A policy that answers red or blue, one as often as the other, its tasks, and the config of its training."""
     import ray
 
-    from env.task import Task, VisualPrompt, save_tasks
+    from env.task import Task, save_tasks
+    from tools.marks.visual_prompt import VisualPrompt
 
     config = Config(name="killed", seed=1, data_dir=str(folder / "data"))
     config.tracking.uri = f"sqlite:///{folder / 'mlflow.db'}"

@@ -15,16 +15,17 @@ from configs.episode import EpisodeConfig
 from env.prompt import MARK_TOOL, readable, system_prompt, user_content
 from env.reward import score
 from env.spaces import AnyText, ContentSpace
-from env.task import Task, VisualPrompt
+from env.task import Task
 from env.transcript import Rewards, ToolCallRecord, TurnRecord
 from env.turn import ParsedCall, ParsedTurn, parse_turn
 from tools.decoding.frame import Content, Frame
 from tools.decoding.image import open_image
 from tools.decoding.video import VideoError, open_video
+from tools.errors import ToolError
 from tools.following.tracker import Tracker
 from tools.registry import call as call_tool
 from tools.registry import cost_of
-from tools.tool import Limits, Mark, Scene, ToolError
+from tools.scene import Limits, Scene
 
 Stop = Literal["answer", "no_answer", "length", "timeout"]
 
@@ -79,7 +80,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
         super().reset(seed=seed)
         self._over, self._result = True, None
         task = (options or {}).get("task") or self._drawn_task()
-        self.scene = Scene(task.video, tuple(_mark(prompt) for prompt in task.visual_prompts), task.root, self._tracker)
+        self.scene = Scene(task.video, task.visual_prompts, task.root, self._tracker)
         self.scene.require_confined()
         content = self._first_look(task)
         self.task = task
@@ -206,10 +207,6 @@ class VideoEnv(gymnasium.Env[Content, str]):
     def _require_under_way(self) -> None:
         if self._over:
             raise RuntimeError("no episode is under way: call reset")
-
-
-def _mark(prompt: VisualPrompt) -> Mark:
-    return Mark(prompt.image, prompt.time_s, prompt.kind, prompt.geometry)
 
 
 def _frames(content: Content) -> list[Frame]:

@@ -5,13 +5,12 @@ Invariant: a `Task` that exists is well formed; files are checked at load and na
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from configs.world import PROMPT_KINDS
+from tools.marks.visual_prompt import VisualPrompt, VisualPromptError
 
 MAX_OPTIONS = 26
 """Options of a choice question, A to Z."""
@@ -19,32 +18,6 @@ MAX_OPTIONS = 26
 
 class TaskError(ValueError):
     """A task or task file that cannot be used, said in one sentence."""
-
-
-@dataclass(frozen=True)
-class VisualPrompt:
-    """A mark drawn on one frame."""
-
-    image: str
-    """Path of the marked frame (PNG), at the video's own size."""
-    time_s: float
-    """Presentation time of that frame, seconds."""
-    kind: str
-    """One of the eight kinds, `configs.world.PROMPT_KINDS`."""
-    geometry: dict[str, Any] | None = None
-    """What was drawn, if known: `{"box": [x, y, w, h]}` in pixels of the image, or `{"points": [[x, y], ...]}`."""
-
-    def __post_init__(self) -> None:
-        if self.kind not in PROMPT_KINDS:
-            raise TaskError(
-                f"{self.image}: no visual prompt kind '{self.kind}'; the kinds are {', '.join(PROMPT_KINDS)}"
-            )
-        if isinstance(self.time_s, bool) or not isinstance(self.time_s, int | float) or not math.isfinite(self.time_s):
-            raise TaskError(f"{self.image}: time_s must be a number of seconds, not {self.time_s!r}")
-        if self.geometry is not None and not _is_geometry(self.geometry):
-            raise TaskError(
-                f'{self.image}: geometry must hold "box": [x, y, w, h] or "points": [[x, y], ...], in numbers'
-            )
 
 
 @dataclass(frozen=True)
@@ -78,23 +51,6 @@ class Task:
             letters = [chr(ord("A") + i) for i in range(len(self.options or ()))]
             if self.answer not in letters:
                 raise TaskError(f"task {self.id}: answer '{self.answer}' is none of the options {letters}")
-
-
-def _is_geometry(geometry: Any) -> bool:
-    if not isinstance(geometry, dict):
-        return False
-    box, points = geometry.get("box"), geometry.get("points")
-    if points is None:
-        return _are_numbers(box, 4)
-    return isinstance(points, list | tuple) and len(points) > 0 and all(_are_numbers(point, 2) for point in points)
-
-
-def _are_numbers(values: Any, count: int) -> bool:
-    return (
-        isinstance(values, list | tuple)
-        and len(values) == count
-        and all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
-    )
 
 
 def save_tasks(path: str | Path, tasks: Iterable[Task]) -> None:
@@ -155,7 +111,7 @@ def _parse(line: str, where: str, root: Path) -> Task:
         row["options"] = tuple(row["options"]) if row.get("options") else None
         row["root"] = str(root)
         return Task(**row)
-    except TaskError as error:
+    except (TaskError, VisualPromptError) as error:
         raise TaskError(f"{where}: {error}") from None
     except (ValueError, TypeError, KeyError) as error:
         raise TaskError(f"{where}: not a task ({type(error).__name__}: {error})") from None

@@ -8,6 +8,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from tools.marks.visual_prompt import Geometry
+
 STAGES = ("question", "text", "video", "mask", "mark")
 """The stages in their order. First questions are made for videos that came without any; then (paper, section 3.2) the
 text filter, the verification on the video, masks, and rendering and rewriting."""
@@ -60,8 +62,8 @@ class Marked:
     time_s: float
     kind: str
     """One of `configs.world.PROMPT_KINDS`."""
-    geometry: dict[str, Any]
-    """What was drawn; see `env.task.VisualPrompt`."""
+    geometry: Geometry
+    """What was drawn."""
     question: str
     options: tuple[str, ...] | None = None
 

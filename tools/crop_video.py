@@ -4,7 +4,7 @@ from typing import Annotated
 
 from tools.decoding.frame import Content
 from tools.handles import VIDEO, stretch_of, video_of
-from tools.tool import Limits, Scene
+from tools.scene import Limits, Scene
 
 
 def crop_video(

@@ -6,8 +6,8 @@ import numpy as np
 
 from tools.decoding.frame import Content
 from tools.following.tracker import AppearanceTracker, presences
-from tools.handles import FRAME, VIDEO, mark_of, video_of
-from tools.tool import Limits, Scene
+from tools.handles import FRAME, VIDEO, prompt_of, video_of
+from tools.scene import Limits, Scene
 
 FIND_FPS = 2.0
 """Most looks a second."""
@@ -24,7 +24,7 @@ def find_instance(
 ) -> Content:
     """Find where in the video something looks like the marked target. Gives stretches, each with its likeness from 0
     to 1. Look-alikes are found too."""
-    mark = mark_of(scene, frame)
+    prompt = prompt_of(scene, frame)
     video = video_of(scene, VIDEO, limits)
     start_s, end_s = float(video.times[0]), video.duration_s
     count = min(limits.search_max_frames, max(1, round((end_s - start_s) * FIND_FPS)))
@@ -34,7 +34,7 @@ def find_instance(
         count = min(count, max(1, round((end_s - start_s) / video.keyframe_s)))
     step_s = (end_s - start_s) / count
     times = start_s + (np.arange(count) + (1.0 if keyframes else 0.5)) * step_s
-    looks = AppearanceTracker().find(video, mark, times.tolist(), limits.timeout_s, keyframes)
+    looks = AppearanceTracker().find(video, prompt, times.tolist(), limits.timeout_s, keyframes)
     seen = presences(looks, 1.6 * step_s)
     told = sorted(sorted(seen, key=lambda part: -part.likeness)[:MAX_STRETCHES], key=lambda part: part.start_s)
     half = step_s / 2

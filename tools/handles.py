@@ -7,7 +7,10 @@ import math
 from dataclasses import dataclass
 
 from tools.decoding.video import Video, open_video
-from tools.tool import Limits, Mark, Scene, ToolError, listed
+from tools.errors import ToolError
+from tools.marks.visual_prompt import VisualPrompt
+from tools.scene import Limits, Scene
+from tools.tool import listed
 
 VIDEO = "video_1"
 FRAME = "frame_1"
@@ -38,16 +41,16 @@ def video_of(scene: Scene, handle: str, limits: Limits) -> Video:
     return open_video(scene.video_path, limits.timeout_s)
 
 
-def mark_of(scene: Scene, handle: str) -> Mark:
+def prompt_of(scene: Scene, handle: str) -> VisualPrompt:
     """The marked frame that a handle names.
 
     Raises:
         ToolError: no such handle.
     """
-    handles = [f"frame_{i}" for i in range(1, len(scene.marks) + 1)]
+    handles = [f"frame_{i}" for i in range(1, len(scene.visual_prompts) + 1)]
     if handle not in handles:
         raise ToolError(f"there is no frame '{handle[:40]}'; the marked frames are {listed(handles)}")
-    return scene.marks[handles.index(handle)]
+    return scene.visual_prompts[handles.index(handle)]
 
 
 def stretch_of(video: Video, start_s: float, end_s: float) -> Stretch:
@@ -70,7 +73,7 @@ def stretch_of(video: Video, start_s: float, end_s: float) -> Stretch:
     notes = []
     if start_s < first:
         notes.append(f"starts at {first:.1f} s")
-    # A caller sees times to a tenth of a second; less than that past the end is not worth a remark.
+    # A caller sees times to a tenth of a second; less than that past the end is not worth a reprompt.
     if end_s > last + 0.05:
         notes.append(f"ends at {last:.1f} s")
     note = f" (the video {' and '.join(notes)})" if notes else ""

@@ -5,8 +5,10 @@ from typing import Any
 
 from tools.crop_video import crop_video
 from tools.decoding.frame import Content, DeadlineError
+from tools.errors import ToolError
 from tools.find_instance import find_instance
-from tools.tool import Limits, Scene, Tool, ToolError, listed, shown
+from tools.scene import Limits, Scene
+from tools.tool import Tool, listed, shown
 from tools.track_instance import track_instance
 from tools.view_frames import view_frames
 from tools.view_visual_prompt import view_visual_prompt

@@ -19,8 +19,9 @@ from mcp.server.stdio import stdio_server
 from PIL import Image
 
 from tools.decoding.frame import Frame, VideoError
+from tools.errors import ToolError
 from tools.registry import MARK_TOOLS, TOOLS, call, schemas
-from tools.tool import Limits, Scene, ToolError
+from tools.scene import Limits, Scene
 
 INSTRUCTIONS = (
     "Look at one video, video_1. Every frame comes after its true time in the video, in seconds. Coordinates are "
@@ -40,12 +41,12 @@ def tool_server(scene: Scene, limits: Limits, names: Sequence[str] = tuple(TOOLS
     Raises:
         ToolError: a name that is no tool.
     """
-    offered = [name for name in names if scene.marks or name not in MARK_TOOLS]
+    offered = [name for name in names if scene.visual_prompts or name not in MARK_TOOLS]
     listed = [
         types.Tool(name=f["name"], description=f["description"], input_schema=f["parameters"])
         for f in (schema["function"] for schema in schemas(offered))
     ]
-    frames = " and ".join(f"frame_{i}" for i in range(1, len(scene.marks) + 1))
+    frames = " and ".join(f"frame_{i}" for i in range(1, len(scene.visual_prompts) + 1))
 
     async def list_tools(context: Any, parameters: Any) -> types.ListToolsResult:
         return types.ListToolsResult(tools=listed)

@@ -1,101 +1,17 @@
-"""What a tool is: a typed function whose signature is its schema, a scene it may look at, and limits.
+"""What a tool is: a typed function whose signature is its schema, and its check of what a caller gives.
 
 Invariant: a tool sees handles (`video_1`, `frame_1`), never paths; a call that does not fit the signature never runs.
 """
 
 import inspect
 import math
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from configs.episode import EpisodeConfig
-from tools.decoding.frame import Content, VideoError
-
-if TYPE_CHECKING:
-    from tools.following.tracker import Tracker
-
-
-class ToolError(Exception):
-    """A call that cannot be carried out; the message tells the caller what would be right."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A marked frame."""
-
-    image: str
-    """Path of the image."""
-    time_s: float
-    """Presentation time of the frame that was marked, seconds."""
-    kind: str = ""
-    """One of the eight kinds; empty if it is not known."""
-    geometry: Mapping[str, Any] | None = None
-    """What was drawn, in pixels of the image, as `tools.marks.drawing.draw` tells it; None if it is not known."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """All that the tools of one episode may look at."""
-
-    video_path: str
-    """Known to the caller as `video_1`."""
-    marks: tuple[Mark, ...]
-    """Known to the caller as `frame_1`, `frame_2`, ..."""
-    root: str = ""
-    """Folder that its files must not leave by symbolic links; files that are named outside of it are not concerned."""
-    tracker: "Tracker | None" = None
-    """Follows the target; None for the tracker that needs no weights."""
-
-    def require_confined(self) -> None:
-        """Checks where the files really lie.
-
-        Raises:
-            VideoError: one is a link out of `root`.
-        """
-        if not self.root:
-            return
-        named, real = os.path.abspath(self.root), os.path.realpath(self.root)
-        for path in (self.video_path, *(mark.image for mark in self.marks)):
-            if _within(os.path.abspath(path), named) and not _within(os.path.realpath(path), real):
-                raise VideoError(f"{path}: is a link out of {self.root}; name the file itself, by its absolute path")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one call may cost."""
-
-    tool_max_pixels: int
-    """Pixel budget of a frame given back."""
-    crop_fps: float
-    """Frames a second of a crop."""
-    crop_max_frames: int
-    """Most frames of a crop."""
-    view_max_frames: int
-    """Most single frames that one call gives."""
-    track_max_s: float
-    """Most seconds that one call follows the target."""
-    search_max_frames: int
-    """Most frames in which one call looks for the target."""
-    pixel_multiple: int
-    """Width and height of a frame are multiples of this, pixels."""
-    timeout_s: float
-    """Deadline of the decoding, seconds."""
-
-    @staticmethod
-    def of(config: EpisodeConfig) -> "Limits":
-        """The limits that an episode's config sets."""
-        return Limits(
-            tool_max_pixels=config.tool_max_pixels,
-            crop_fps=config.crop_fps,
-            crop_max_frames=config.crop_max_frames,
-            view_max_frames=config.view_max_frames,
-            track_max_s=config.track_max_s,
-            search_max_frames=config.search_max_frames,
-            pixel_multiple=config.pixel_multiple,
-            timeout_s=config.tool_timeout_s,
-        )
+from tools.decoding.frame import Content
+from tools.errors import ToolError
+from tools.scene import Limits, Scene
 
 
 @dataclass(frozen=True)
@@ -172,10 +88,6 @@ _JSON_TYPES: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
     list[float]: {"type": "array", "items": {"type": "number"}},
 }
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def listed(names: Any) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 from tools.decoding.frame import Content
 from tools.decoding.video import Video
 from tools.following.tracker import TRACK_FPS, AppearanceTracker, Sighting, Tracker, presences
-from tools.handles import FRAME, VIDEO, Stretch, mark_of, stretch_of, video_of
-from tools.tool import Limits, Mark, Scene
+from tools.handles import FRAME, VIDEO, Stretch, prompt_of, stretch_of, video_of
+from tools.marks.visual_prompt import VisualPrompt
+from tools.scene import Limits, Scene
 from tools.zoom_region import in_thousandths
 
 GAP_S = 2.0 / TRACK_FPS
@@ -26,14 +27,14 @@ def track_instance(
 ) -> Content:
     """Follow the marked target. Gives when it is in sight between start_time and end_time, and its box each second
     as [left, top, right, bottom] in thousandths of the frame's width and height."""
-    mark = mark_of(scene, frame)
+    prompt = prompt_of(scene, frame)
     video = video_of(scene, VIDEO, limits)
     stretch = stretch_of(video, start_time, end_time)
     if stretch.end_s - stretch.start_s > limits.track_max_s:
         end_s = stretch.start_s + limits.track_max_s
         stretch = Stretch(stretch.start_s, end_s, f" (a call follows for at most {limits.track_max_s:g} s)")
     times = _times(video, stretch)
-    looks = _looks(scene.tracker or AppearanceTracker(), video, mark, times, limits.timeout_s)
+    looks = _looks(scene.tracker or AppearanceTracker(), video, prompt, times, limits.timeout_s)
     return (f"{_presence(looks, times, stretch)}{_boxes(looks, video)}",)
 
 
@@ -46,13 +47,13 @@ def _times(video: Video, stretch: Stretch) -> np.ndarray:
     return frames[:: max(1, round(len(frames) / most))]
 
 
-def _looks(tracker: Tracker, video: Video, mark: Mark, times: np.ndarray, timeout_s: float) -> list[Sighting]:
-    """Looks in order of time, made backwards and forwards from the mark."""
+def _looks(tracker: Tracker, video: Video, prompt: VisualPrompt, times: np.ndarray, timeout_s: float) -> list[Sighting]:
+    """Looks in order of time, made backwards and forwards from the prompt."""
     deadline = time.monotonic() + timeout_s
     looks: list[Sighting] = []
-    for part in (times[times < mark.time_s][::-1], times[times >= mark.time_s]):
+    for part in (times[times < prompt.time_s][::-1], times[times >= prompt.time_s]):
         if len(part):
-            looks += tracker.follow(video, mark, part.tolist(), max(0.0, deadline - time.monotonic()))
+            looks += tracker.follow(video, prompt, part.tolist(), max(0.0, deadline - time.monotonic()))
     return sorted(looks, key=lambda look: look.time_s)
 
 

@@ -3,8 +3,9 @@
 from typing import Annotated
 
 from tools.decoding.frame import Content
+from tools.errors import ToolError
 from tools.handles import VIDEO, video_of
-from tools.tool import Limits, Scene, ToolError
+from tools.scene import Limits, Scene
 
 
 def view_frames(

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from tools.decoding.frame import Content
 from tools.decoding.image import open_image
-from tools.handles import FRAME, mark_of
-from tools.tool import Limits, Scene
+from tools.handles import FRAME, prompt_of
+from tools.scene import Limits, Scene
 
 
 def view_visual_prompt(
@@ -14,6 +14,6 @@ def view_visual_prompt(
     frame: Annotated[str, "Handle of the marked frame."] = FRAME,
 ) -> Content:
     """Look at the frame on which the target is marked. Gives the marked image with its time in the video."""
-    mark = mark_of(scene, frame)
-    picture = open_image(mark.image, mark.time_s, limits.tool_max_pixels, limits.pixel_multiple)
-    return (f"marked frame at {mark.time_s:.1f} s: ", picture)
+    prompt = prompt_of(scene, frame)
+    picture = open_image(prompt.image, prompt.time_s, limits.tool_max_pixels, limits.pixel_multiple)
+    return (f"marked frame at {prompt.time_s:.1f} s: ", picture)

@@ -5,8 +5,9 @@ from typing import Annotated
 
 from tools.decoding.frame import Content, Region
 from tools.decoding.video import Video
+from tools.errors import ToolError
 from tools.handles import VIDEO, video_of
-from tools.tool import Limits, Scene, ToolError
+from tools.scene import Limits, Scene
 
 SCALE = 1000
 """Coordinates are thousandths of the frame's width and height, as Qwen3-VL gives them."""

@@ -19,7 +19,7 @@ from tools.decoding.video import Video
 from tools.following.target import target_box
 from tools.following.tracker import Sighting, Tracker
 from tools.marks.canvas import Box
-from tools.tool import Mark
+from tools.marks.visual_prompt import VisualPrompt
 
 MAX_PIXELS = 1008 * 1008
 """Frames are fetched no larger than what the model looks at."""
@@ -48,24 +48,26 @@ class Sam3Tracker:
             model, Sam3TrackerVideoProcessor, Sam3TrackerVideoModel, "tracker", self._device, self._dtype
         )
 
-    def follow(self, video: Video, mark: Mark, times: Sequence[float], timeout_s: float) -> list[Sighting]:
+    def follow(self, video: Video, prompt: VisualPrompt, times: Sequence[float], timeout_s: float) -> list[Sighting]:
         """See `tools.following.tracker.Tracker`."""
         deadline = time.monotonic() + timeout_s
-        [native] = video.frames_at([mark.time_s], video.width * video.height, 1, timeout_s)
-        box = target_box(mark, native.pixels)
+        [native] = video.frames_at([prompt.time_s], video.width * video.height, 1, timeout_s)
+        box = target_box(prompt, native.pixels)
         if not self._lock.acquire(timeout=timeout_s):
             raise DeadlineError(f"the tracker was busy for {timeout_s:g} s")
         try:
-            return self._followed(video, mark, times, box, deadline)
+            return self._followed(video, prompt, times, box, deadline)
         finally:
             self._lock.release()
 
-    def _followed(self, video: Video, mark: Mark, times: Sequence[float], box: Box, deadline: float) -> list[Sighting]:
+    def _followed(
+        self, video: Video, prompt: VisualPrompt, times: Sequence[float], box: Box, deadline: float
+    ) -> list[Sighting]:
         sightings = []
         with torch.inference_mode():
             session = self._processor.init_video_session(inference_device=self._device, dtype=self._dtype)
             left_s = max(0.0, deadline - time.monotonic())
-            for i, (time_s, pixels) in enumerate(video.scan([mark.time_s, *times], MAX_PIXELS, left_s)):
+            for i, (time_s, pixels) in enumerate(video.scan([prompt.time_s, *times], MAX_PIXELS, left_s)):
                 if time.monotonic() > deadline:
                     raise DeadlineError(f"{video.path}: following the target through {len(times)} looks took too long")
                 scale = video.width / pixels.shape[1], video.height / pixels.shape[0]

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from configs.world import PROMPT_KINDS
-from env.task import VisualPrompt
 from tools.decoding.video import Video
 from tools.marks.drawing import draw
+from tools.marks.visual_prompt import VisualPrompt
 
 SYNTAX = "rectangle:t=3.2,x=40,y=52,w=30,h=24"
 """A mark as text. x and y are the box's upper left corner or, without w and h, a point on the target."""

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs import Config
-from env.task import Task, VisualPrompt, save_tasks
+from env.task import Task, save_tasks
 from synth.output.split import split_of
 from synth.record import Record
+from tools.marks.visual_prompt import VisualPrompt
 
 SPLITS = ("train", "test")
 ROWS_PER_GROUP = 256

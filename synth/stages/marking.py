@@ -20,6 +20,7 @@ from synth.stages.masks import clearest
 from synth.stages.rewriting import Rewriter, accepted, phrase_of
 from tools.decoding.video import TIMEOUT_S, open_video
 from tools.marks.drawing import draw
+from tools.marks.visual_prompt import Geometry
 
 
 class Marker:
@@ -66,7 +67,7 @@ class Marker:
         time_s, geometry = await asyncio.to_thread(self._draw, record, kind, int(rng.integers(2**31)), path)
         return dataclasses.replace(record, marked=Marked(str(path), time_s, kind, geometry, question, options))
 
-    def _draw(self, record: Record, kind: str, seed: int, path: Path) -> tuple[float, dict]:
+    def _draw(self, record: Record, kind: str, seed: int, path: Path) -> tuple[float, Geometry]:
         mask = clearest(record.masks)
         video = open_video(record.video)
         [frame] = video.frames_at([mask.time_s], video.width * video.height, 1, TIMEOUT_S)

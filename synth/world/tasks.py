@@ -13,12 +13,13 @@ from PIL import Image
 
 from actors.engine.request import sentence
 from configs import Config
-from env.task import Task, VisualPrompt, save_tasks
+from env.task import Task, save_tasks
 from synth.errors import raise_first
 from synth.world.questions import DIMENSIONS, Question, answer, candidates, vocabulary
 from synth.world.render import instance_mask, render_frame, write_video
 from synth.world.world import World, make_world
 from tools.marks.drawing import draw
+from tools.marks.visual_prompt import VisualPrompt
 
 TEST_SEEDS = 1_000_000_007
 """Worlds of a run with seed s are s * 10**6 + i for training and that plus this for test."""

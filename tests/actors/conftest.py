@@ -10,10 +10,11 @@ from actors.engine.engine import PolicyEngine
 from configs.episode import EpisodeConfig
 from configs.policy import EngineConfig, TinyModelConfig
 from env.chat import ChatFormat
-from env.task import Task, VisualPrompt
+from env.task import Task
 from env.transcript import Transcript, Turn
 from tests.films.sample_episode import MARK_S, write_media
 from tests.models.tiny import build_tiny_model
+from tools.marks.visual_prompt import VisualPrompt
 
 CALL = '<think>Look.</think><tool_call>{"name": "%s", "arguments": %s}</tool_call>'
 VIEW = CALL % ("view_visual_prompt", '{"frame": "frame_1"}')

@@ -10,8 +10,9 @@ from PIL import Image
 
 from configs.policy import TinyModelConfig
 from env.chat import ChatFormat
-from env.task import Task, VisualPrompt
+from env.task import Task
 from tests.models.tiny import build_tiny_model
+from tools.marks.visual_prompt import VisualPrompt
 
 FPS = 8
 DURATION_S = 4

@@ -10,10 +10,10 @@ from gymnasium.utils.env_checker import check_env
 
 from configs.episode import EpisodeConfig
 from env.environment import VideoEnv
-from env.task import VisualPrompt
 from env.turn import ParsedCall, write_turn
 from tools.decoding.frame import Frame
 from tools.decoding.video import VideoError
+from tools.marks.visual_prompt import VisualPrompt
 
 LOOK = write_turn("see the mark", ParsedCall("view_visual_prompt", {}))
 CROP = write_turn("look closer", ParsedCall("crop_video", {"start_time": 1.0, "end_time": 2.0}))

@@ -9,8 +9,9 @@ import pytest
 
 from configs.episode import EpisodeConfig
 from env.prompt import readable, system_prompt, user_content
-from env.task import Task, VisualPrompt
+from env.task import Task
 from tools.decoding.frame import Frame, FrameRef
+from tools.marks.visual_prompt import VisualPrompt
 from tools.registry import schemas
 
 MARK = VisualPrompt("mark.png", 12.345, "rectangle")

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from configs.episode import RewardConfig
 from env.reward import score
-from env.task import Task, VisualPrompt
+from env.task import Task
+from tools.marks.visual_prompt import VisualPrompt
 
 TASK = Task("t", "v.mp4", "?", "red", "OA", (VisualPrompt("mark.png", 1.0, "point"),))
 

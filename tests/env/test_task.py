@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from env.task import Task, TaskError, VisualPrompt, load_tasks, save_tasks
+from env.task import Task, TaskError, load_tasks, save_tasks
+from tools.marks.visual_prompt import VisualPrompt
 
 MARK = VisualPrompt("/data/mark.png", 12.5, "rectangle", {"box": [1, 2, 3, 4]})
 OPEN = Task("a", "/data/v.mp4", "What colour\u2028is it? \u4f60", "red", "OA", (MARK,), facts={"n": 1})

@@ -14,7 +14,7 @@ from actors.rollout.loop import play
 from configs import Config
 from configs.policy import TinyModelConfig
 from env.chat import ChatFormat
-from env.task import Task, VisualPrompt, save_tasks
+from env.task import Task, save_tasks
 from env.transcript import Turn
 from learner.algorithm import GRPO, GRPOConfig, TrainingStopped
 from learner.checkpoints.export import export_checkpoint
@@ -23,6 +23,7 @@ from learner.model.tiny import build_tiny_model
 from learner.ranks.group import RanksError
 from learner.sft import run_sft
 from tests.films.sample_episode import MARK_S, write_media
+from tools.marks.visual_prompt import VisualPrompt
 
 pytestmark = pytest.mark.slow
 VIEW = '<think>Look.</think><tool_call>{"name": "view_visual_prompt", "arguments": {"frame": "frame_1"}}</tool_call>'

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.rollout.groups import FailedEpisode, PlayedGroup
-from env.task import Task, VisualPrompt
+from env.task import Task
 from env.transcript import Rewards, Trajectory, Transcript
 from learner.ledger import MAX_ATTEMPTS, GroupLedger
+from tools.marks.visual_prompt import VisualPrompt
 
 TASKS = [Task(f"t{i}", "v.mp4", "?", "red", "OA", (VisualPrompt("m.png", 1.0, "point"),)) for i in range(5)]
 

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from actors.rollout.groups import PlayedGroup
 from configs.training import GrpoConfig
-from env.task import Task, VisualPrompt
+from env.task import Task
 from env.transcript import Rewards, Trajectory, Transcript
 from learner.ledger import GroupLedger
 from learner.rollouts import RolloutError, Rollouts
+from tools.marks.visual_prompt import VisualPrompt
 
 TASKS = [Task(f"t{i}", "v.mp4", "?", "red", "OA", (VisualPrompt("m.png", 1.0, "point"),)) for i in range(7)]
 

@@ -6,9 +6,10 @@ import pytest
 
 from actors.rollout.groups import GroupOrder, PlayedGroup
 from configs.training import GrpoConfig
-from env.task import Task, VisualPrompt
+from env.task import Task
 from env.transcript import Rewards, ToolCallRecord, Trajectory, Transcript, TurnRecord
 from learner.selection import TrainingBatch, cut_batch, judge_group, rollout_metrics, sift, staleness
+from tools.marks.visual_prompt import VisualPrompt
 
 TASK = Task("t", "v.mp4", "?", "red", "OA", (VisualPrompt("m.png", 1.0, "point"),))
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from configs import load_config
-from env.task import Task, VisualPrompt, load_tasks, save_tasks
+from env.task import Task, load_tasks, save_tasks
 from evals.evaluate import EvaluationError
 from recipes.difficulty import run_difficulty
 from recipes.folder import RunFolder
 from recipes.phases import first_model
 from recipes.tasks import run_synth
+from tools.marks.visual_prompt import VisualPrompt
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,7 +16,7 @@ from configs.world import WorldConfig
 from endpoint.endpoint import Endpoint
 from endpoint.reply import AnswerError
 from env.chat import ChatFormat
-from env.task import Task, VisualPrompt, load_tasks
+from env.task import Task, load_tasks
 from synth.pipeline.shards import read_records
 from synth.record import PLACE, Record
 from synth.rle import decode
@@ -32,6 +32,7 @@ from tests.models.parrot import build_parrot
 from tests.servers.processes import family
 from tests.servers.vllm_server import VllmServer, vllm_server
 from tools.decoding.video import open_video
+from tools.marks.visual_prompt import VisualPrompt
 
 pytest.importorskip("vllm", reason="vLLM is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

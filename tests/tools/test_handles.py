@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools.decoding.video import open_video
+from tools.errors import ToolError
 from tools.handles import stretch_of
-from tools.tool import ToolError
 from tools.zoom_region import region_of
 
 numbers = st.floats(-2000, 2000) | st.floats(allow_nan=False, allow_infinity=False)

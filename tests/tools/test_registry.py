@@ -8,8 +8,11 @@ from PIL import Image
 from tests.films import movies
 from tools.decoding.frame import Content, Frame
 from tools.decoding.video import VideoError
+from tools.errors import ToolError
+from tools.marks.visual_prompt import VisualPrompt
 from tools.registry import TOOLS, call, schemas
-from tools.tool import Limits, Mark, Scene, Tool, ToolError
+from tools.scene import Limits, Scene
+from tools.tool import Tool
 
 BOTH = ("view_visual_prompt", "crop_video")
 LIMITS = Limits(
@@ -30,7 +33,7 @@ def scene(films, tmp_path) -> Scene:
     for i in (1, 2):
         path = str(tmp_path / f"mark{i}.png")
         Image.fromarray(movies.picture(i)).save(path)
-        marks.append(Mark(path, 10.25 + i))
+        marks.append(VisualPrompt(path, 10.25 + i))
     return Scene(films["even"], tuple(marks))
 
 
@@ -86,7 +89,7 @@ def test_a_crop_is_limited_and_clamped_and_says_so(scene, films):
     assert text(content).startswith("frames from 18.0 s to 20.0 s (the video ends at 20.0 s): ")
     assert len(frames(content)) == 4
     assert len(frames(call("crop_video", {"start_time": 0, "end_time": 20}, BOTH, scene, LIMITS))) == 8
-    late = Scene(films["late"], scene.marks)
+    late = Scene(films["late"], scene.visual_prompts)
     content = call("crop_video", {"start_time": 0, "end_time": 100}, BOTH, late, LIMITS)
     assert text(content).startswith("frames from 5.0 s to 17.5 s (the video starts at 5.0 s and ends at 17.5 s): ")
 

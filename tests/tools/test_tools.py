@@ -10,9 +10,11 @@ from PIL import Image
 from tests.films import movies, walk
 from tests.tools.test_registry import LIMITS, frames, text
 from tools.decoding.video import read_frame
+from tools.errors import ToolError
 from tools.marks.drawing import draw
+from tools.marks.visual_prompt import VisualPrompt
 from tools.registry import TOOLS, call, cost_of
-from tools.tool import Mark, Scene, ToolError
+from tools.scene import Scene
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def walked(tmp_path_factory) -> Scene:
     folder = tmp_path_factory.mktemp("walked")
     marked, geometry = draw(walk.picture(2.0), "ellipse", box=(*walk.place(2.0), walk.SIDE, walk.SIDE))
     Image.fromarray(marked).save(folder / "mark.png")
-    return Scene(walk.write(folder / "walk.mp4"), (Mark(str(folder / "mark.png"), 2.0, "ellipse", geometry),))
+    return Scene(walk.write(folder / "walk.mp4"), (VisualPrompt(str(folder / "mark.png"), 2.0, "ellipse", geometry),))
 
 
 def run(scene: Scene, name: str, **arguments):

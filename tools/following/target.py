@@ -4,15 +4,13 @@ The geometry of a mark is known where this system drew it. Where it is not, as i
 differs between the marked image and the video's own frame.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import cv2
 import numpy as np
 
 from tools.decoding.image import image_size, load_image, resize
+from tools.errors import ToolError
 from tools.marks.canvas import Box
-from tools.tool import Mark, ToolError
+from tools.marks.visual_prompt import Geometry, VisualPrompt
 
 POINT_SIDE = 0.12
 """Side of the box that is assumed around a point, as a share of the frame's shorter side."""
@@ -27,7 +25,7 @@ SHRUNK = {"ellipse": 0.84, "scribble": 0.78, "triangle": 0.5}
 """Side of the target as a share of the drawn shape's, for the kinds that stand off their target."""
 
 
-def target_box(mark: Mark, frame: np.ndarray) -> Box:
+def target_box(prompt: VisualPrompt, frame: np.ndarray) -> Box:
     """The target's box (x, y, width, height) in pixels of `frame`, [H, W, 3] uint8, the video's own frame.
 
     Raises:
@@ -35,13 +33,13 @@ def target_box(mark: Mark, frame: np.ndarray) -> Box:
         VideoError: the image cannot be read.
     """
     height, width = frame.shape[:2]
-    if mark.geometry:
-        image_width, image_height = image_size(mark.image)
-        x, y, w, h = _from_geometry(mark.kind, mark.geometry, min(image_width, image_height))
+    if prompt.geometry:
+        image_width, image_height = image_size(prompt.image)
+        x, y, w, h = _from_geometry(prompt.kind, prompt.geometry, min(image_width, image_height))
         sx, sy = width / image_width, height / image_height
         box = x * sx, y * sy, w * sx, h * sy
     else:
-        box = _from_ink(resize(load_image(mark.image), width, height), frame, mark.kind)
+        box = _from_ink(resize(load_image(prompt.image), width, height), frame, prompt.kind)
     left, top = max(0.0, box[0]), max(0.0, box[1])
     right, bottom = min(box[0] + box[2], float(width)), min(box[1] + box[3], float(height))
     if right - left < 1 or bottom - top < 1:
@@ -101,7 +99,7 @@ def _block(shape: tuple[int, ...], box: Box, share: float) -> np.ndarray:
     return block
 
 
-def _from_geometry(kind: str, geometry: Mapping[str, Any], side: float) -> Box:
+def _from_geometry(kind: str, geometry: Geometry, side: float) -> Box:
     points = np.asarray(geometry.get("points") or [], dtype=float).reshape(-1, 2)
     if kind == "arrow" and len(points) >= 2:
         tail, tip = points[0], points[1]

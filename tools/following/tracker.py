@@ -19,7 +19,7 @@ from tools.decoding.video import Video
 from tools.following.appearance import Appearance
 from tools.following.target import ROUGH, target_box, target_mask
 from tools.marks.canvas import Box
-from tools.tool import Mark
+from tools.marks.visual_prompt import VisualPrompt
 
 TRACK_FPS = 6.0
 """Looks a second while following."""
@@ -59,7 +59,7 @@ class Presence:
 class Tracker(Protocol):
     """Follows the marked target through a video."""
 
-    def follow(self, video: Video, mark: Mark, times: Sequence[float], timeout_s: float) -> list[Sighting]:
+    def follow(self, video: Video, prompt: VisualPrompt, times: Sequence[float], timeout_s: float) -> list[Sighting]:
         """One look at each time, which run away from the mark's, forwards or backwards.
 
         Raises:
@@ -72,16 +72,16 @@ class Tracker(Protocol):
 class AppearanceTracker:
     """The tracker that needs no weights. What it saw is kept, since the rollouts of a task ask for much the same."""
 
-    def follow(self, video: Video, mark: Mark, times: Sequence[float], timeout_s: float) -> list[Sighting]:
+    def follow(self, video: Video, prompt: VisualPrompt, times: Sequence[float], timeout_s: float) -> list[Sighting]:
         """See `Tracker`."""
-        key = "follow", video.path, video.stamp, repr(mark), tuple(times)
+        key = "follow", video.path, video.stamp, repr(prompt), tuple(times)
         if (known := _seen.get(key)) is None:
-            target = _Target(video, mark, timeout_s)
+            target = _Target(video, prompt, timeout_s)
             known = _seen.put(key, [target.native(sighting) for sighting in target.followed(times)])
         return list(known)
 
     def find(
-        self, video: Video, mark: Mark, times: Sequence[float], timeout_s: float, keyframes: bool = False
+        self, video: Video, prompt: VisualPrompt, times: Sequence[float], timeout_s: float, keyframes: bool = False
     ) -> list[Sighting]:
         """One look at each time, or at the last keyframe before it, anywhere in the frame, whatever was seen before.
 
@@ -91,10 +91,10 @@ class AppearanceTracker:
         Raises:
             As `follow`, but for a missed deadline after the first look.
         """
-        key = "find", video.path, video.stamp, repr(mark), tuple(times), keyframes
+        key = "find", video.path, video.stamp, repr(prompt), tuple(times), keyframes
         if (known := _seen.get(key)) is not None:
             return list(known)
-        target = _Target(video, mark, timeout_s)
+        target = _Target(video, prompt, timeout_s)
         looks: list[Sighting] = []
         try:
             for sighting in target.found(times, keyframes):
@@ -133,18 +133,18 @@ _seen = _Seen()
 class _Target:
     """The marked instance, in the coordinates of small frames."""
 
-    def __init__(self, video: Video, mark: Mark, timeout_s: float) -> None:
+    def __init__(self, video: Video, prompt: VisualPrompt, timeout_s: float) -> None:
         self._video = video
         self._deadline = time.monotonic() + timeout_s
-        [native] = video.frames_at([mark.time_s], video.width * video.height, 1, timeout_s)
-        box = target_box(mark, native.pixels)
-        [(_, small)] = self._frames([mark.time_s])
+        [native] = video.frames_at([prompt.time_s], video.width * video.height, 1, timeout_s)
+        box = target_box(prompt, native.pixels)
+        [(_, small)] = self._frames([prompt.time_s])
         self._scale = sx, sy = video.width / small.shape[1], video.height / small.shape[0]
         box = box[0] / sx, box[1] / sy, box[2] / sx, box[3] / sy
-        mask = target_mask(small, box, rough=mark.kind in ROUGH)
+        mask = target_mask(small, box, rough=prompt.kind in ROUGH)
         self._box = _bounds(mask, box)
         self._appearance = Appearance(small, self._box, mask)
-        self._time_s = mark.time_s
+        self._time_s = prompt.time_s
 
     def followed(self, times: Sequence[float]) -> Iterator[Sighting]:
         last, last_s, size = self._box, self._time_s, self._box[2:]

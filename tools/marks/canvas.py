@@ -7,11 +7,12 @@ and a width that survives halving the frame.
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from tools.marks.visual_prompt import Geometry
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels."""
@@ -48,7 +49,7 @@ class Canvas:
         self.gap = self.stroke / 2 + self.rim + 1
         """From the target's edge to the middle of a stroke that leaves it free."""
 
-    def line(self, points: Sequence[Point], closed: bool = False) -> dict[str, Any]:
+    def line(self, points: Sequence[Point], closed: bool = False) -> Geometry:
         """A polyline; where it would leave the frame it runs along the frame's edge instead."""
         edge = self.stroke / 2 + self.rim
         path = [
@@ -58,12 +59,12 @@ class Canvas:
         self._paint_path(path, self.stroke)
         return {"points": rounded_points(points)}
 
-    def disc(self, centre: Point) -> dict[str, Any]:
+    def disc(self, centre: Point) -> Geometry:
         radius = 1.2 * self.stroke
         self._paint_path([centre], 2 * radius)
         return {"points": rounded_points([centre])}
 
-    def contour(self, mask: np.ndarray, box: Box) -> dict[str, Any]:
+    def contour(self, mask: np.ndarray, box: Box) -> Geometry:
         inner, edge = 1, 1 + round(self.rim)
         outer = edge + round(self.stroke)
         window = self._window(corners(box), outer + self.rim + 2)
@@ -72,9 +73,7 @@ class Canvas:
         self._paint(window, core, _dilated(near, outer + rim) - _dilated(near, inner))
         return {"box": rounded(box)}
 
-    def badge(
-        self, mask: np.ndarray | None, box: Box, label: str = LABEL, taken: Sequence[Point] = ()
-    ) -> dict[str, Any]:
+    def badge(self, mask: np.ndarray | None, box: Box, label: str = LABEL, taken: Sequence[Point] = ()) -> Geometry:
         """A numbered disc beside a corner of the target, the upper left if the frame has room, and its outline.
 
         Args:

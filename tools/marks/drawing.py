@@ -6,13 +6,13 @@ along the edge.
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
 
 from configs.world import PROMPT_KINDS
 from tools.marks.canvas import Box, Canvas, Point, corners, rounded, rounded_points
+from tools.marks.visual_prompt import Geometry
 
 
 def draw(
@@ -22,7 +22,7 @@ def draw(
     mask: np.ndarray | None = None,
     point: Point | None = None,
     seed: int = 0,
-) -> tuple[np.ndarray, dict[str, Any]]:
+) -> tuple[np.ndarray, Geometry]:
     """A marked copy of `image` ([H, W, 3] uint8 RGB), and what was drawn.
 
     That is, in pixels of the image, `{"box": [x, y, w, h]}` or `{"points": [[x, y], ...]}` (an arrow: tail and tip);
@@ -68,7 +68,7 @@ def draw(
 
 def draw_set(
     image: np.ndarray, boxes: Sequence[Box] = (), masks: Sequence[np.ndarray] = ()
-) -> tuple[np.ndarray, list[dict[str, Any]]]:
+) -> tuple[np.ndarray, list[Geometry]]:
     """A copy of `image` ([H, W, 3] uint8 RGB) with numbered set-of-mark badges on several targets, and what was drawn.
 
     Numbers go from 1 in the order given; no badge covers another while the frame has room.
@@ -86,10 +86,10 @@ def draw_set(
         raise ValueError(f"{len(boxes)} boxes and {len(masks)} masks are not of the same targets")
     canvas = Canvas(image)
     targets: list[np.ndarray | None] = [*masks] or [None] * len(boxes)
-    geometries: list[dict[str, Any]] = []
+    geometries: list[Geometry] = []
     for i, mask in enumerate(targets):
         box = _target_box(canvas, boxes[i] if boxes and mask is None else None, mask, None)
-        taken = [tuple(geometry["badge"]) for geometry in geometries]
+        taken = [(x, y) for x, y in (geometry["badge"] for geometry in geometries)]
         geometry = canvas.badge(mask, box, str(i + 1), taken)
         geometry.pop("points", None)
         geometries.append(geometry)

@@ -12,8 +12,9 @@ from tests.models.sam3_parts import SIDE, image_processors, tracker
 from tools.decoding.frame import DeadlineError
 from tools.decoding.video import open_video
 from tools.marks.drawing import draw
+from tools.marks.visual_prompt import VisualPrompt
 from tools.registry import call
-from tools.tool import Limits, Mark, Scene
+from tools.scene import Limits, Scene
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +38,14 @@ def scene(tmp_path_factory):
     folder = tmp_path_factory.mktemp("walked")
     marked, geometry = draw(walk.picture(2.0), "rectangle", box=(*walk.place(2.0), walk.SIDE, walk.SIDE))
     Image.fromarray(marked).save(folder / "mark.png")
-    mark = Mark(str(folder / "mark.png"), 2.0, "rectangle", geometry)
+    mark = VisualPrompt(str(folder / "mark.png"), 2.0, "rectangle", geometry)
     return Scene(walk.write(folder / "walk.mp4"), (mark,))
 
 
 @pytest.mark.slow
 def test_every_look_has_its_time_and_a_box_inside_the_frame(weights, scene):
     tracker = Sam3Tracker(weights, device="cpu")
-    looks = tracker.follow(open_video(scene.video_path), scene.marks[0], [2.5, 3.0, 3.5], 60.0)
+    looks = tracker.follow(open_video(scene.video_path), scene.visual_prompts[0], [2.5, 3.0, 3.5], 60.0)
     assert [look.time_s for look in looks] == [2.5, 3.0, 3.5]
     for look in looks:
         assert 0 <= look.likeness <= 1
@@ -54,7 +55,7 @@ def test_every_look_has_its_time_and_a_box_inside_the_frame(weights, scene):
             assert min(x, y) >= 0
             assert x + w <= walk.WIDTH + 1e-6
             assert y + h <= walk.HEIGHT + 1e-6
-    again = tracker.follow(open_video(scene.video_path), scene.marks[0], [2.5, 3.0, 3.5], 60.0)
+    again = tracker.follow(open_video(scene.video_path), scene.visual_prompts[0], [2.5, 3.0, 3.5], 60.0)
     assert again == looks, "one stretch leaves nothing behind for the next"
 
 
@@ -64,7 +65,7 @@ def test_every_look_is_a_frame_of_its_own(weights, scene):
     sessions = []
     init = tracker._processor.init_video_session
     tracker._processor.init_video_session = lambda *a, **k: sessions.append(init(*a, **k)) or sessions[-1]
-    tracker.follow(open_video(scene.video_path), scene.marks[0], [2.5, 3.0, 3.5], 60.0)
+    tracker.follow(open_video(scene.video_path), scene.visual_prompts[0], [2.5, 3.0, 3.5], 60.0)
     [session] = sessions
     assert list(session.output_dict_per_obj[0]["cond_frame_outputs"]) == [0], "the mark's"
     assert list(session.output_dict_per_obj[0]["non_cond_frame_outputs"]) == [1, 2, 3]
@@ -78,7 +79,7 @@ def test_the_mark_s_box_is_what_the_model_is_told(weights, scene):
     told = []
     add = tracker._processor.add_inputs_to_inference_session
     tracker._processor.add_inputs_to_inference_session = lambda *a, **k: told.append(k["input_boxes"]) or add(*a, **k)
-    tracker.follow(video, scene.marks[0], [2.5], 60.0)
+    tracker.follow(video, scene.visual_prompts[0], [2.5], 60.0)
     [[[box]]] = told
     assert np.allclose(box, [*walk.place(2.0), *(v + walk.SIDE for v in walk.place(2.0))], atol=6)
 
@@ -90,7 +91,7 @@ def test_the_tool_uses_the_tracker_of_the_config(weights, scene):
     assert isinstance(tracker, Sam3Tracker)
     assert tracker_of(config) is tracker
     assert tracker_of(EpisodeConfig(tools=["crop_video"], tracker=weights)) is None
-    tracked = Scene(scene.video_path, scene.marks, tracker=tracker)
+    tracked = Scene(scene.video_path, scene.visual_prompts, tracker=tracker)
     [text] = call("track_instance", {"start_time": 2, "end_time": 3}, config.tools, tracked, Limits.of(config))
     assert text.startswith("the target ")
 
@@ -98,7 +99,9 @@ def test_the_tool_uses_the_tracker_of_the_config(weights, scene):
 @pytest.mark.slow
 def test_a_missed_deadline_is_told(weights, scene):
     with pytest.raises(DeadlineError):
-        Sam3Tracker(weights, device="cpu").follow(open_video(scene.video_path), scene.marks[0], [2.5] * 40, 0.05)
+        Sam3Tracker(weights, device="cpu").follow(
+            open_video(scene.video_path), scene.visual_prompts[0], [2.5] * 40, 0.05
+        )
 
 
 def test_a_folder_without_weights_is_one_sentence(tmp_path):

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from env.judging.rules import judge, normalize, parse_choice
-from env.task import Task, VisualPrompt
+from env.task import Task
+from tools.marks.visual_prompt import VisualPrompt
 
 MARK = (VisualPrompt("mark.png", 1.0, "point"),)
 OPTIONS = ("a blue car", "a green car", "a red car", "two red cars", "none of them")

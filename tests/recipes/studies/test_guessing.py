@@ -8,7 +8,7 @@ import pytest
 
 from configs import load_config
 from env.judging.rules import judge
-from env.task import Task, VisualPrompt, load_tasks, save_tasks
+from env.task import Task, load_tasks, save_tasks
 from env.transcript import ToolCallRecord
 from recipes.folder import RunFolder
 from recipes.studies.guessing import _branch_off, curve_ends, examine, has_looked, in_forms, run_guessing
@@ -18,6 +18,7 @@ from synth.world.questions import answer, vocabulary
 from synth.world.tasks import choose_questions
 from synth.world.world import make_world
 from tests.films.sample_episode import make_episode
+from tools.marks.visual_prompt import VisualPrompt
 
 
 @pytest.fixture(scope="module")

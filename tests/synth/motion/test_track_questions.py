@@ -7,12 +7,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from env.task import Task, VisualPrompt
+from env.task import Task
 from synth.motion.questions import DIMENSIONS, questions_of
 from synth.motion.segmenter import measure_tracks
 from synth.record import PLACE, Record
 from synth.stages.leaks import named
 from tests.films.moving_shapes import PALETTE, SIZE, Film, Shape, owner_of, random_film
+from tools.marks.visual_prompt import VisualPrompt
 
 FINE_S = 0.02
 SEEDS = range(12)

@@ -7,10 +7,11 @@ from PIL import Image
 from configs.world import PROMPT_KINDS
 from tests.films import walk
 from tools.decoding.video import open_video
+from tools.errors import ToolError
 from tools.following.target import target_box, target_mask
 from tools.following.tracker import FIND, KEEP, AppearanceTracker, Presence, Sighting, presences
 from tools.marks.drawing import draw
-from tools.tool import Mark, ToolError
+from tools.marks.visual_prompt import VisualPrompt
 
 MARK_S = 2.0
 CORNER = walk.place(MARK_S)
@@ -24,14 +25,14 @@ def film(tmp_path_factory):
 
 @pytest.fixture
 def mark(tmp_path):
-    def make(kind: str = "rectangle", known: bool = True) -> Mark:
+    def make(kind: str = "rectangle", known: bool = True) -> VisualPrompt:
         mask = np.zeros((walk.HEIGHT, walk.WIDTH), bool)
         x, y = round(CORNER[0]), round(CORNER[1])
         mask[y : y + walk.SIDE, x : x + walk.SIDE] = True
         marked, geometry = draw(walk.picture(MARK_S), kind, mask=mask)
         path = str(tmp_path / f"{kind}.png")
         Image.fromarray(marked).save(path)
-        return Mark(path, MARK_S, kind, geometry if known else None)
+        return VisualPrompt(path, MARK_S, kind, geometry if known else None)
 
     return make
 
@@ -52,7 +53,7 @@ def test_a_mark_of_unknown_geometry_is_found_by_its_ink(mark, kind):
 def test_an_image_without_a_mark_is_told(tmp_path):
     Image.fromarray(walk.picture(MARK_S)).save(tmp_path / "bare.png")
     with pytest.raises(ToolError, match="nothing is marked"):
-        target_box(Mark(str(tmp_path / "bare.png"), MARK_S), walk.picture(MARK_S))
+        target_box(VisualPrompt(str(tmp_path / "bare.png"), MARK_S), walk.picture(MARK_S))
 
 
 def test_a_mask_is_cut_out_of_a_loose_box():
