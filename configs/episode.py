@@ -16,6 +16,8 @@ class RewardConfig:
     """Weight of parsimony, R_par = max(0, 1 - parsimony_lambda * N) after N tool calls."""
     parsimony_lambda: float = 0.2
     """Lambda of R_par. The paper gives none; 0.2 reaches zero at its five rounds."""
+    function: str = ""
+    """A reward of your own instead, as `module:function`, called as `env.reward.score` is; empty takes the paper's."""
 
 
 @dataclass
@@ -23,7 +25,8 @@ class EpisodeConfig:
     """The environment of one question."""
 
     tools: list[str] = field(default_factory=lambda: ["view_visual_prompt", "crop_video"])
-    """Tools on offer. Without `view_visual_prompt` the marked frame stands in the prompt."""
+    """Tools on offer, by name; one of your own as `module:function`. Without `view_visual_prompt` the marked frame
+    stands in the prompt."""
     prompt_style: Literal["full", "compact"] = "full"
     """`full` gives JSON schemas of the tools and the turn format; `compact` one sentence, for models that
     learn the format from scratch."""

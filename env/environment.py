@@ -13,7 +13,7 @@ import gymnasium
 
 from configs.episode import EpisodeConfig
 from env.prompt import MARK_TOOL, readable, system_prompt, user_content
-from env.reward import score
+from env.reward import reward_of
 from env.spaces import AnyText, ContentSpace
 from env.task import Task
 from env.transcript import Rewards, ToolCallRecord, TurnRecord
@@ -194,9 +194,8 @@ class VideoEnv(gymnasium.Env[Content, str]):
 
     def _end(self, answer: str | None, stop: Stop) -> Rewards:
         format_ok = self._well_formed and answer is not None
-        rewards = score(
-            self.config.reward, self.task, answer, format_ok, sum(cost_of(call.name) for call in self.calls)
-        )
+        calls = sum(cost_of(call.name, self.config.tools) for call in self.calls)
+        rewards = reward_of(self.config.reward)(self.config.reward, self.task, answer, format_ok, calls)
         self._over, self._result = True, (rewards, answer, stop)
         return rewards
 

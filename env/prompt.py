@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from configs.episode import EpisodeConfig
 from env.task import Task
 from tools.decoding.frame import Content, Frame
-from tools.registry import schemas
+from tools.registry import offered_tools, schemas
 
 MARK_TOOL = "view_visual_prompt"
 """With this tool on offer the marked frame is left for the agent to fetch."""
@@ -48,7 +48,8 @@ _NO_TOOLS = """Think first, then answer, in this form and nothing else:
 def system_prompt(config: EpisodeConfig) -> str:
     """The system turn in the config's style."""
     if config.prompt_style == "compact":
-        return f"Answer with the tools {', '.join(config.tools)}." if config.tools else "Answer the question."
+        names = ", ".join(offered_tools(config.tools))
+        return f"Answer with the tools {names}." if names else "Answer the question."
     if not config.tools:
         return f"{_ROLE} {_FRAMES}\n\n{_NO_TOOLS}"
     listed = "\n".join(json.dumps(schema) for schema in schemas(config.tools))

@@ -1,9 +1,27 @@
 """The reward of an episode, R = alpha * R_acc + beta * R_format + gamma * R_par (paper, section 3.3)."""
 
+from collections.abc import Callable
+
 from configs.episode import RewardConfig
+from configs.own_code import own_code
 from env.judging.rules import judge
 from env.task import Task
 from env.transcript import Rewards
+
+RewardFunction = Callable[[RewardConfig, Task, str | None, bool, float], Rewards]
+"""What is called as `score` at the end of an episode."""
+
+
+def reward_of(config: RewardConfig) -> RewardFunction:
+    """The reward that the config names: `score`, or a function of your own.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
+    if not config.function:
+        return score
+    function: RewardFunction = own_code("episode.reward.function", config.function)
+    return function
 
 
 def score(config: RewardConfig, task: Task, answer: str | None, format_ok: bool, calls: float) -> Rewards:

@@ -1,8 +1,10 @@
 """The tools by name: their schemas, and the one door through which a call passes."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
+from configs.own_code import own_code
 from tools.crop_video import crop_video
 from tools.decoding.frame import Content, DeadlineError
 from tools.errors import ToolError
@@ -28,21 +30,40 @@ MARK_TOOLS = frozenset({"view_visual_prompt", "track_instance", "find_instance"}
 """Tools that make no sense without a marked frame."""
 
 
+def offered_tools(names: Sequence[str]) -> dict[str, Tool]:
+    """The tools of `episode.tools`, by the names that a policy calls them by. A name of the form `module:function` is a
+    tool of your own.
+
+    Raises:
+        ToolError: a name that is no tool.
+        ConfigError: a tool of your own that cannot be imported.
+    """
+    return {tool.name: tool for tool in map(_tool, names)}
+
+
+@cache
+def _tool(name: str) -> Tool:
+    if ":" in name:
+        found = own_code("episode.tools", name)
+        return found if isinstance(found, Tool) else Tool(found)
+    if name not in TOOLS:
+        raise ToolError(f"there is no tool '{name}'; the tools are {listed(TOOLS)}")
+    return TOOLS[name]
+
+
 def schemas(names: Sequence[str]) -> list[dict[str, Any]]:
     """The named tools in OpenAI function form.
 
     Raises:
-        ToolError: a name that is no tool.
+        ToolError, ConfigError: as `offered_tools`.
     """
-    for name in names:
-        if name not in TOOLS:
-            raise ToolError(f"there is no tool '{name}'; the tools are {listed(TOOLS)}")
-    return [TOOLS[name].schema() for name in names]
+    return [tool.schema() for tool in offered_tools(names).values()]
 
 
-def cost_of(name: str) -> float:
+def cost_of(name: str, offered: Sequence[str] = ()) -> float:
     """What a call by this name counts for in R_par; 1 where there is no such tool."""
-    return TOOLS[name].cost if name in TOOLS else 1.0
+    tool = (TOOLS | offered_tools(offered)).get(name)
+    return tool.cost if tool else 1.0
 
 
 def call(name: str, arguments: dict[str, Any], offered: Sequence[str], scene: Scene, limits: Limits) -> Content:
@@ -52,15 +73,15 @@ def call(name: str, arguments: dict[str, Any], offered: Sequence[str], scene: Sc
         ToolError: the tool is not offered, the arguments are wrong, or it took too long; the message is for the policy.
         VideoError: the scene's own file cannot be read; no fault of the policy's.
     """
-    if not isinstance(name, str) or name not in TOOLS or name not in offered:
-        known = [tool for tool in offered if tool in TOOLS]
-        hint = f"the tools are {listed(known)}" if known else "there are no tools; answer the question"
+    tools = offered_tools(offered)
+    if not isinstance(name, str) or name not in tools:
+        hint = f"the tools are {listed(tools)}" if tools else "there are no tools; answer the question"
         called = name if isinstance(name, str) else shown(name)
         raise ToolError(f"there is no tool '{called[:40]}' here; {hint}")
     if not isinstance(arguments, dict) or not all(isinstance(key, str) for key in arguments):
         raise ToolError(f"the arguments of {name} must be a JSON object, not {shown(arguments)}")
     scene.require_confined()
     try:
-        return TOOLS[name].run(scene, limits, **arguments)
+        return tools[name].run(scene, limits, **arguments)
     except DeadlineError:
         raise ToolError(f"{name} took longer than {limits.timeout_s:g} s; ask for less") from None

@@ -41,8 +41,6 @@ def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
     if unknown:
         raise ValueError(f"world.kinds: no kind '{min(unknown)}'; the kinds are {', '.join(DIMENSIONS)}")
     out_dir = Path(out_dir).absolute()
-    for folder in ("videos", "frames"):
-        (out_dir / folder).mkdir(parents=True, exist_ok=True)
     videos = [
         {"split": split, "index": index}
         for split, count in (("train", config.world.train_videos), ("test", config.world.test_videos))
@@ -66,18 +64,21 @@ def _ordered(made: list[dict[str, Any]], split: str) -> list[Task]:
 def _make_video(item: dict[str, Any], config: Config, out_dir: Path) -> dict[str, Any]:
     name = f"{item['split']}-{item['index']:05d}"
     try:
-        return {**item, "tasks": _tasks(item, name, config, out_dir), "error": ""}
+        return {**item, "tasks": make_video(item["split"], item["index"], config, out_dir), "error": ""}
     except Exception as error:  # noqa: BLE001 - Ray Data passes on no error's class: the driver raises it
         return {**item, "tasks": [], "error": f"{name}: {sentence(error)}"}
 
 
-def _tasks(item: dict[str, Any], name: str, config: Config, out_dir: Path) -> list[Task]:
-    """The video of an item, and its tasks."""
-    seed = config.seed * 10**6 + item["index"] + (TEST_SEEDS if item["split"] == "test" else 0)
+def make_video(split: str, index: int, config: Config, out_dir: Path) -> list[Task]:
+    """Render one video of a split into `out_dir`, and mark the frames of its tasks."""
+    name = f"{split}-{index:05d}"
+    for folder in ("videos", "frames"):
+        (out_dir / folder).mkdir(parents=True, exist_ok=True)
+    seed = config.seed * 10**6 + index + (TEST_SEEDS if split == "test" else 0)
     world = make_world(seed, config.world)
     write_video(world, out_dir / "videos" / f"{name}.mp4", config.world)
     rng = np.random.default_rng([seed, 11])
-    questions = choose_questions(world, config, config.world.questions_per_video, item["index"], rng)
+    questions = choose_questions(world, config, config.world.questions_per_video, index, rng)
     return [_task(world, question, f"{name}-{i}", name, config, out_dir, rng) for i, question in enumerate(questions)]
 
 
@@ -113,17 +114,18 @@ def _task(
     time, size = question.mark_time_s, config.world.size_px
     mask = instance_mask(world, question.target, time, size)
     marked, geometry = draw(render_frame(world, time, size), kind, mask=mask, seed=int(rng.integers(2**31)))
-    Image.fromarray(marked).save(out_dir / "frames" / f"{task_id}.png")
+    image = out_dir / "frames" / f"{task_id}.png"
+    Image.fromarray(marked).save(image)
     right = answer(world, question)
     assert right is not None, f"{task_id}: a chosen question has no answer"
     facts = {"seed": world.seed, **dataclasses.asdict(question)}
     task = Task(
         id=task_id,
-        video=f"videos/{video}.mp4",
+        video=str(out_dir / "videos" / f"{video}.mp4"),
         question=question.text(world, kind),
         answer=right,
         dimension=DIMENSIONS[question.kind],
-        visual_prompts=(VisualPrompt(f"frames/{task_id}.png", time, kind, geometry),),
+        visual_prompts=(VisualPrompt(str(image), time, kind, geometry),),
         source="procedural world",
         facts=facts,
     )

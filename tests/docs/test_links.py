@@ -1,4 +1,4 @@
-"""What the documents name exists: linked and mentioned files, symbols beside a link, dotted names, settings, folders."""
+"""What the documents name exists: files and folders, symbols beside a link, dotted names, settings, errors."""
 
 import ast
 import dataclasses

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs import ConfigError
 from configs.episode import RewardConfig
-from env.reward import score
+from env.reward import reward_of, score
 from env.task import Task
+from env.transcript import Rewards
 from tools.marks.visual_prompt import VisualPrompt
 
 TASK = Task("t", "v.mp4", "?", "red", "OA", (VisualPrompt("mark.png", 1.0, "point"),))
@@ -37,3 +39,14 @@ def test_parts_and_total_lie_between_0_and_1(answer, format_ok, calls):
 def test_a_call_more_never_pays():
     totals = [score(RewardConfig(), TASK, "red", True, calls).total for calls in range(8)]
     assert totals == sorted(totals, reverse=True)
+
+
+def generous(config: RewardConfig, task: Task, answer: str | None, format_ok: bool, calls: float) -> Rewards:
+    return Rewards(1.0, 1.0, 1.0, total=2.0)
+
+
+def test_a_config_names_the_reward_or_takes_the_papers():
+    assert reward_of(RewardConfig()) is score
+    assert reward_of(RewardConfig(function=f"{__name__}:generous"))(RewardConfig(), TASK, None, False, 9).total == 2.0
+    with pytest.raises(ConfigError, match=r"episode\.reward\.function: 'nowhere:f' cannot be imported"):
+        reward_of(RewardConfig(function="nowhere:f"))

@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from typing import Annotated
 
 import pytest
 from PIL import Image
@@ -10,7 +11,7 @@ from tools.decoding.frame import Content, Frame
 from tools.decoding.video import VideoError
 from tools.errors import ToolError
 from tools.marks.visual_prompt import VisualPrompt
-from tools.registry import TOOLS, call, schemas
+from tools.registry import TOOLS, call, cost_of, schemas
 from tools.scene import Limits, Scene
 from tools.tool import Tool
 
@@ -160,3 +161,17 @@ def test_every_tool_is_found_by_its_name():
     assert [tool.name for tool in TOOLS.values()] == list(TOOLS)
     assert set(BOTH) < set(TOOLS)
     assert all(0 < len(tool.description) < 250 for tool in TOOLS.values())
+
+
+def brightness(scene: Scene, limits: Limits, time: Annotated[float, "Time of the frame, in seconds."]) -> Content:
+    """Say how bright a frame is."""
+    return (f"bright at {time}",)
+
+
+def test_a_tool_of_ones_own_is_offered_by_module_and_function(scene):
+    offered = ("crop_video", f"{__name__}:brightness")
+    assert [schema["function"]["name"] for schema in schemas(offered)] == ["crop_video", "brightness"]
+    assert call("brightness", {"time": 2}, offered, scene, LIMITS) == ("bright at 2.0",)
+    assert cost_of("brightness", offered) == 1.0
+    with pytest.raises(ToolError, match="the tools are crop_video and brightness"):
+        call("view_frames", {}, offered, scene, LIMITS)

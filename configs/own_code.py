@@ -1,0 +1,24 @@
+"""Code of your own that a setting names as `module:name`."""
+
+import importlib
+from typing import Any
+
+from configs.load import ConfigError
+
+
+def own_code(key: str, name: str) -> Any:
+    """What `name` stands for, imported by whichever process asks.
+
+    Args:
+        key: the setting, for the error.
+
+    Raises:
+        ConfigError: it is not of that form, or cannot be imported.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise ConfigError(f"{key}: '{name}' is not of the form module:name")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{key}: '{name}' cannot be imported ({error})") from None
