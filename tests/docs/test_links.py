@@ -107,6 +107,24 @@ def test_every_dotted_name_of_a_room_or_of_the_config_exists(doc: Path):
     assert {name for name in named - files if not is_setting(name) and not is_defined(name)} == set()
 
 
+def anchors(doc: Path) -> set[str]:
+    """What headings can be linked by, as GitHub names them."""
+    headings = re.findall(r"^#+ (.*)$", doc.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("doc", DOCS, ids=show)
+def test_every_link_to_a_heading_finds_it(doc: Path):
+    links = [link.split("#") for link in LINK.findall(doc.read_text()) if not link.startswith("http") and "#" in link]
+    pages = [(doc if not page else doc.parent / page, heading) for page, heading in links]
+    assert [(page.name, heading) for page, heading in pages if heading not in anchors(page)] == []
+
+
+def test_the_table_of_rooms_has_their_order():
+    rows = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", (ROOT / "docs" / "architecture.md").read_text(), re.M)
+    assert rows == [*ROOMS[:-1]]
+
+
 @pytest.mark.parametrize("doc", ["README.md", "docs/architecture.md"])
 def test_every_room_and_each_of_its_folders_is_on_the_map(doc: str):
     text = (ROOT / doc).read_text()
