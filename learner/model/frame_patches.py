@@ -5,8 +5,6 @@ kept is an eighth of the processor's output: one byte a value instead of a float
 for each of the two frames of a temporal patch.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 
 from tools.decoding.frame import FrameRef, VideoError
+from tools.decoding.thread_safe_cache import ThreadSafeCache
 from tools.decoding.video import read_frame
 
 
@@ -26,10 +25,9 @@ class FramePatches:
         self.patch: int = image_processor.patch_size
         self.merge: int = image_processor.merge_size
         self._processor = image_processor
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._patches: OrderedDict[FrameRef, np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
+        self._patches: ThreadSafeCache[FrameRef, np.ndarray] = ThreadSafeCache(
+            max_bytes, lambda patches: patches.nbytes
+        )
         self._grids: dict[tuple[int, int], tuple[int, int]] = {}
 
     def grid(self, ref: FrameRef) -> tuple[int, int]:
@@ -59,11 +57,8 @@ class FramePatches:
         refs = list(refs)
         found: dict[FrameRef, np.ndarray] = {}
         for ref in sorted(set(refs), key=lambda ref: (ref.path, ref.time_s or 0.0)):
-            patches = self._get(ref)
-            if patches is None:
-                patches = self._patchify(ref)
-                self._put(ref, patches)
-            found[ref] = patches
+            patches = self._patches.get(ref)
+            found[ref] = self._patches.keep(ref, self._patchify(ref)) if patches is None else patches
         return [found[ref] for ref in refs]
 
     def load_ahead(self, refs: Iterable[FrameRef]) -> None:
@@ -78,21 +73,6 @@ class FramePatches:
         m, p = self.merge, self.patch
         blocks = read_frame(ref).reshape(rows // m, m, p, columns // m, m, p, 3)
         return np.ascontiguousarray(blocks.transpose(0, 3, 1, 4, 6, 2, 5)).reshape(rows * columns, 3, p, p)
-
-    def _get(self, ref: FrameRef) -> np.ndarray | None:
-        with self._lock:
-            if ref in self._patches:
-                self._patches.move_to_end(ref)
-            return self._patches.get(ref)
-
-    def _put(self, ref: FrameRef, patches: np.ndarray) -> None:
-        with self._lock:
-            if ref in self._patches:
-                return
-            self._patches[ref] = patches
-            self._bytes += patches.nbytes
-            while self._bytes > self._max_bytes:
-                self._bytes -= self._patches.popitem(last=False)[1].nbytes
 
 
 class Normalise:

@@ -6,11 +6,11 @@ and not with the length of the video.
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from cachetools import LRUCache
 
 from synth.motion.background import Background, MovingCameraError
 from synth.motion.blob_tracker import BlobTracker
@@ -20,7 +20,7 @@ from synth.motion.thing import Thing
 from synth.motion.track import Cutout, Track, entered, left
 from synth.record import Record
 from synth.segmenter import Instance
-from tools.decoding.frame import DeadlineError
+from tools.decoding.frame import DeadlineError, Stamp
 from tools.decoding.video import Video, open_video
 
 LOOKS_PER_S = 10.0
@@ -92,7 +92,7 @@ class MotionSegmenter:
     """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple, MotionTracks] = OrderedDict()
+        self._known: LRUCache[tuple[str, Stamp], MotionTracks] = LRUCache(KEPT_VIDEOS)
         self._lock = threading.Lock()
 
     def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[Instance]:
@@ -119,9 +119,6 @@ class MotionSegmenter:
             key = path, open_video(path, timeout_s).stamp
             if key not in self._known:
                 self._known[key] = measure_tracks(path, max(0.0, deadline - time.monotonic()))
-            self._known.move_to_end(key)
-            while len(self._known) > KEPT_VIDEOS:
-                self._known.popitem(last=False)
             return list(self._known[key].tracks)
         finally:
             self._lock.release()

@@ -8,6 +8,7 @@ import pytest
 
 from tests.films import movies
 from tools.decoding import video
+from tools.decoding.thread_safe_cache import ThreadSafeCache
 from tools.following import tracker
 
 UNEVEN = np.cumsum(np.random.default_rng(1).integers(5, 200, 120)).tolist()
@@ -34,6 +35,6 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def fresh(monkeypatch: pytest.MonkeyPatch):
     """A process state of the test's own: no index, no frame, no decode process, nothing shared with others."""
     monkeypatch.setattr(video, "_state", video._State(shared_bytes=0))
-    monkeypatch.setattr(tracker, "_seen", tracker._Seen())
+    monkeypatch.setattr(tracker, "_seen", ThreadSafeCache(tracker.KEPT_CALLS))
     yield
     video.decode_process().close()

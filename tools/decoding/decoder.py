@@ -14,13 +14,13 @@ import os
 import resource
 import signal
 import sys
-from collections import OrderedDict
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cachetools import LRUCache
 
 from tools.decoding.decord_reader import DecordReader, speedup
 from tools.decoding.frame import VideoError
@@ -69,11 +69,18 @@ class _Open:
         self.truth.close()
 
 
+class _OpenVideos(LRUCache[tuple[str, int, int], _Open]):
+    def popitem(self) -> tuple[tuple[str, int, int], _Open]:
+        key, video = super().popitem()
+        video.close()
+        return key, video
+
+
 class Decoder:
-    """The videos that are open, least recently used first."""
+    """The videos that are open; the least recently used are closed first."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[tuple, _Open] = OrderedDict()
+        self._open = _OpenVideos(OPEN_VIDEOS)
         self._indexes = IndexCache()
 
     def answer(self, request: dict[str, Any]) -> Answer:
@@ -84,8 +91,7 @@ class Decoder:
             _require_unchanged(request)
             self._open[key] = opened
             while len(self._open) > 1 and self._too_many():
-                self._open.popitem(last=False)[1].close()
-        self._open.move_to_end(key)
+                self._open.popitem()
         video = self._open[key]
         if request["do"] == "index":
             return _told(video.truth.index), video.truth.index.times.tobytes()
@@ -110,7 +116,7 @@ class Decoder:
         indexes = [video.truth.index for video in self._open.values()]
         pixels, frames = sum(i.width * i.height for i in indexes), sum(len(i.pts) for i in indexes)
         ahead = sum(video.decoded_bytes for video in self._open.values() if video.fast)
-        return len(indexes) > OPEN_VIDEOS or pixels > OPEN_PIXELS or frames > OPEN_FRAMES or ahead > OPEN_DECORD_BYTES
+        return pixels > OPEN_PIXELS or frames > OPEN_FRAMES or ahead > OPEN_DECORD_BYTES
 
     def _prove(self, path: str, video: _Open) -> None:
         # Kept before the trial: where decord takes the process down with it, the next one must not try again.

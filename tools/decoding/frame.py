@@ -10,6 +10,10 @@ Region = tuple[int, int, int, int]
 """Left, top, right, bottom of a part of an upright frame, pixels; right and bottom are outside."""
 
 
+Stamp = tuple[int, int]
+"""Size in bytes and modification time in nanoseconds of a file, by which it is known to be unchanged."""
+
+
 class VideoError(ValueError):
     """A video or image that cannot be read, said in one sentence."""
 
@@ -38,6 +42,10 @@ class FrameRef:
         """The inverse of `dataclasses.asdict`, from JSON too."""
         region = row.get("region")
         return FrameRef(**{**row, "region": tuple(region) if region else None})
+
+
+FrameKey = tuple[FrameRef, Stamp]
+"""A frame as caches know it: its reference and the stamp of its file."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.decoding.frame_cache import Key
+from tools.decoding.frame import FrameKey
 
 FOLDER = Path("/dev/shm")
 """A file system in memory; where there is none, nothing is shared."""
@@ -77,7 +77,7 @@ class SharedFrames:
 
         atexit.register(leave)
 
-    def get(self, key: Key) -> np.ndarray | None:
+    def get(self, key: FrameKey) -> np.ndarray | None:
         """The frame, [height, width, 3] uint8, read-only; None if it is not here."""
         if not self._budget:
             return None
@@ -93,7 +93,7 @@ class SharedFrames:
         pixels.setflags(write=False)
         return pixels.reshape(ref.height, ref.width, 3)
 
-    def put(self, key: Key, pixels: np.ndarray) -> None:
+    def put(self, key: FrameKey, pixels: np.ndarray) -> None:
         """Share a frame, if there is room."""
         if not self._budget:
             return
@@ -133,7 +133,7 @@ class SharedFrames:
         finally:
             os.close(lock)
 
-    def _file(self, key: Key) -> Path:
+    def _file(self, key: FrameKey) -> Path:
         name = repr((os.path.abspath(key[0].path), *key)).encode()
         return self._folder / f"{hashlib.blake2b(name, digest_size=16).hexdigest()}.rgb"
 

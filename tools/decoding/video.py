@@ -9,9 +9,7 @@ Invariant: every frame carries the true time of the picture that it is, and `rea
 import math
 import os
 import stat
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -21,10 +19,10 @@ import numpy as np
 
 from configs.episode import EpisodeConfig
 from tools.decoding.decode_process import Ask, DecodeProcess
-from tools.decoding.frame import DeadlineError, Frame, FrameRef, Region, VideoError
-from tools.decoding.frame_cache import FrameCache
+from tools.decoding.frame import DeadlineError, Frame, FrameKey, FrameRef, Region, Stamp, VideoError
 from tools.decoding.image import fit, open_image, read_image
 from tools.decoding.shared_frames import SharedFrames
+from tools.decoding.thread_safe_cache import ThreadSafeCache
 
 __all__ = ["Video", "VideoError", "decode_process", "fit", "forget_frames", "open_image", "open_video", "read_frame"]
 
@@ -47,7 +45,7 @@ SCAN_GRACE_S = 2.0
 TICK_S = 1e-6
 """A time this little before a frame counts as the frame's, so that rounding in a sum of seconds can't miss it."""
 
-Stamp = tuple[int, int]
+FrameCache = ThreadSafeCache[FrameKey, np.ndarray]
 
 
 class _State:
@@ -55,10 +53,13 @@ class _State:
 
     def __init__(self, shared_bytes: int = SHARED_FRAMES_BYTES) -> None:
         self.process = DecodeProcess()
-        self.frames = FrameCache(FRAME_CACHE_BYTES)
+        self.frames = _cache_of_frames(FRAME_CACHE_BYTES)
         self.shared = SharedFrames(shared_bytes)
-        self.videos: OrderedDict[tuple[str, Stamp], Video] = OrderedDict()
-        self.lock = threading.Lock()
+        self.videos: ThreadSafeCache[tuple[str, Stamp], Video] = ThreadSafeCache(KNOWN_VIDEOS)
+
+
+def _cache_of_frames(max_bytes: int) -> FrameCache:
+    return ThreadSafeCache(max_bytes, lambda pixels: pixels.nbytes)
 
 
 class Video:
@@ -222,7 +223,7 @@ class Video:
             ref = self._ref(index, form)
             pixels = cache.get((ref, self.stamp))
             if pixels is not None:
-                _state.frames.put((ref, self.stamp), pixels)
+                _state.frames.keep((ref, self.stamp), pixels)
                 found[index] = Frame(ref, pixels, self.times[index].item())
         return found
 
@@ -232,7 +233,7 @@ class Video:
             ref = self._ref(shown, form)
             pixels = view.copy()
             pixels.setflags(write=False)
-            _state.frames.put((ref, self.stamp), pixels)
+            _state.frames.keep((ref, self.stamp), pixels)
             _state.shared.put((ref, self.stamp), pixels)
             frames[index] = Frame(ref, pixels, self.times[shown].item())
         return frames
@@ -281,7 +282,7 @@ def _rate(rate: Fraction | None) -> str:
 
 def forget_frames(max_bytes: int = FRAME_CACHE_BYTES) -> None:
     """Drop the frames that this process keeps, and keep at most `max_bytes` from now on; the node's stay."""
-    _state.frames = FrameCache(max_bytes)
+    _state.frames = _cache_of_frames(max_bytes)
 
 
 def decode_process() -> DecodeProcess:
@@ -297,11 +298,11 @@ def open_video(path: str | Path, timeout_s: float = TIMEOUT_S) -> Video:
     """
     path = str(path)
     key = path, _stamp(path)
-    video = _known(key)
+    video = _state.videos.get(key)
     if video is None:
         deadline = time.monotonic() + timeout_s
         with _state.process.turn(timeout_s) as ask:
-            video = _known(key) or _open(key, ask, max(SCAN_GRACE_S / 10, deadline - time.monotonic()))
+            video = _state.videos.get(key) or _open(key, ask, max(SCAN_GRACE_S / 10, deadline - time.monotonic()))
     return video
 
 
@@ -315,10 +316,7 @@ def read_frame(ref: FrameRef, timeout_s: float = TIMEOUT_S) -> np.ndarray:
         return _read_video_frame(ref, ref.time_s, timeout_s)
     key = ref, _stamp(ref.path)
     pixels = _state.frames.get(key)
-    if pixels is None:
-        pixels = read_image(ref)
-        _state.frames.put(key, pixels)
-    return pixels
+    return _state.frames.keep(key, read_image(ref)) if pixels is None else pixels
 
 
 def _read_video_frame(ref: FrameRef, time_s: float, timeout_s: float) -> np.ndarray:
@@ -342,13 +340,6 @@ def _stamp(path: str) -> Stamp:
     return status.st_size, status.st_mtime_ns
 
 
-def _known(key: tuple[str, Stamp]) -> Video | None:
-    with _state.lock:
-        if key in _state.videos:
-            _state.videos.move_to_end(key)
-        return _state.videos.get(key)
-
-
 def _open(key: tuple[str, Stamp], ask: Ask, timeout_s: float) -> Video:
     path, stamp = key
     request = {"path": os.path.abspath(path), "stamp": stamp}
@@ -362,8 +353,4 @@ def _open(key: tuple[str, Stamp], ask: Ask, timeout_s: float) -> Video:
         except VideoError:
             # decord hung or crashed on this file, and took only the decode process with it.
             video.reader = "pyav"
-    with _state.lock:
-        _state.videos[key] = video
-        while len(_state.videos) > KNOWN_VIDEOS:
-            _state.videos.popitem(last=False)
-    return video
+    return _state.videos.keep(key, video)

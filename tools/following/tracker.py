@@ -4,9 +4,7 @@ Invariant: what comes back says for every time that was looked at whether the ta
 over a time at which it was not found.
 """
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from tools.decoding.frame import DeadlineError
+from tools.decoding.thread_safe_cache import ThreadSafeCache
 from tools.decoding.video import Video
 from tools.following.appearance import Appearance
 from tools.following.target import ROUGH, target_box, target_mask
@@ -77,7 +76,7 @@ class AppearanceTracker:
         key = "follow", video.path, video.stamp, repr(prompt), tuple(times)
         if (known := _seen.get(key)) is None:
             target = _Target(video, prompt, timeout_s)
-            known = _seen.put(key, [target.native(sighting) for sighting in target.followed(times)])
+            known = _seen.keep(key, [target.native(sighting) for sighting in target.followed(times)])
         return list(known)
 
     def find(
@@ -103,31 +102,10 @@ class AppearanceTracker:
             if not looks:
                 raise
             return looks
-        return list(_seen.put(key, looks))
+        return list(_seen.keep(key, looks))
 
 
-class _Seen:
-    """The looks of the latest calls. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._looks: OrderedDict[tuple, list[Sighting]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: tuple) -> list[Sighting] | None:
-        with self._lock:
-            if key in self._looks:
-                self._looks.move_to_end(key)
-            return self._looks.get(key)
-
-    def put(self, key: tuple, looks: list[Sighting]) -> list[Sighting]:
-        with self._lock:
-            self._looks[key] = looks
-            while len(self._looks) > KEPT_CALLS:
-                self._looks.popitem(last=False)
-        return looks
-
-
-_seen = _Seen()
+_seen: ThreadSafeCache[tuple[object, ...], list[Sighting]] = ThreadSafeCache(KEPT_CALLS)
 
 
 class _Target:

@@ -108,7 +108,8 @@ def test_frames_leave_the_cache_once_it_is_full(processor, folder):
     size = 3 * sum(ref.width * ref.height for ref in refs[:2])
     small = FramePatches(processor.image_processor, size)
     first = [patch.copy() for patch in small.load(refs)]
-    assert sum(patch.nbytes for patch in small._patches.values()) <= size
+    kept = [patches for ref in refs if (patches := small._patches.get(ref)) is not None]
+    assert 0 < sum(patches.nbytes for patches in kept) <= size
     assert all((a == b).all() for a, b in zip(first, small.load(refs), strict=True))
 
 
@@ -116,7 +117,7 @@ def test_a_frame_that_cannot_be_read_is_told_when_it_is_needed(processor, folder
     fresh = FramePatches(processor.image_processor, 2**20)
     good, gone = write_frame(folder, 0).ref, FrameRef(str(folder / "gone.png"), None, 64, 64)
     fresh.load_ahead([gone, good])
-    assert list(fresh._patches) == [good]
+    assert fresh._patches.get(good) is not None
     with pytest.raises(VideoError, match=r"gone\.png"):
         fresh.load([good, gone])
 
