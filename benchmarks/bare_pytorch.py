@@ -17,8 +17,9 @@ from transformers import AutoImageProcessor, Qwen3VLForConditionalGeneration
 from configs import Config
 from env.chat import ChatFormat
 from env.transcript import Trajectory
-from learner.model.batch import Batch, collate, micro_batches
+from learner.model.batch import Batch, collate
 from learner.model.frame_patches import FramePatches, Normalise
+from learner.model.micro_batches import micro_batches
 from learner.model.scorer import Scorer
 
 FRAME_CACHE_BYTES = 2**28

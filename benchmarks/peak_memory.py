@@ -67,7 +67,7 @@ def _ours(config: Config, model_dir: str) -> Any:
         port = probe.getsockname()[1]
     rank = Rank(config, model_dir, None, 0, config.grpo.max_grad_norm)
     rank.start("127.0.0.1", port)
-    return lambda trajectory: rank.grpo_step([trajectory], [1.0], config.grpo.lr, 0)
+    return lambda trajectory: rank.updates.grpo_step([trajectory], [1.0], config.grpo.lr, 0)
 
 
 def _bare(config: Config, model_dir: str) -> Any:

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
+from ray.actor import ActorHandle
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
@@ -26,22 +27,33 @@ from configs.rules import require_consistent
 from env.chat import ChatFormat
 from env.task import load_tasks
 from learner.checkpoints.layout import RANKS_FOLDER
-from learner.ledger import GroupLedger
+from learner.ledger import GroupLedger, LedgerState
 from learner.ranks.group import RankGroup
 from learner.rollouts import Rollouts
 from learner.selection import TrainingBatch, cut_batch, judge_group, rollout_metrics, sift
 from learner.weights.engines import PublishError
 
+Activity = Literal["rollout", "score", "update", "publish", "between"]
+"""What a run is at: a part of its step, or what comes between two of them."""
+
 
 class TrainingStopped(RuntimeError):
-    """The run cannot go on, said in one sentence."""
+    """The run cannot go on; the message says why in one sentence."""
+
+
+class GrpoState(TypedDict):
+    """What a checkpoint holds besides the ranks."""
+
+    version: int
+    training_iteration: int
+    ledger: LedgerState
 
 
 class GRPOConfig(AlgorithmConfig):
     """RLlib's config around ours."""
 
-    def __init__(self, algo_class: type | None = None):
-        """Takes what RLlib passes."""
+    def __init__(self, algo_class: type | None = None) -> None:
+        """Take what RLlib passes."""
         super().__init__(algo_class=algo_class or GRPO)
         self.run = Config()
         self.model_dir = ""
@@ -85,7 +97,11 @@ class GRPOConfig(AlgorithmConfig):
         return self
 
     def validate(self) -> None:
-        """Raises ValueError where the two configs cannot work."""
+        """Check both configs.
+
+        Raises:
+            ValueError: they cannot work together.
+        """
         super().validate()
         if self.run.grpo.env_runners < 1:
             raise ValueError(f"grpo.env_runners must be at least 1, not {self.run.grpo.env_runners}")
@@ -103,15 +119,17 @@ class GRPO(Algorithm):
     """The groups of the last step, for logs and replay."""
     rebuilt_ranks: int
     """Times that the ranks were replaced."""
+    on_activity: Callable[[Activity], None] | None = None
+    """Called as each activity of a step begins, and with `between` as it ends."""
 
     @classmethod
     def get_default_config(cls) -> GRPOConfig:
-        """RLlib's hook."""
+        """Give RLlib the config to start from."""
         return GRPOConfig()
 
-    def setup(self, config: Any) -> None:
+    def setup(self, config: AlgorithmConfig) -> None:
         """Start engines, ranks and env runners. RLlib's own setup would build a module and a learner group."""
-        self.callbacks: list[Any] = []
+        self.callbacks: list[object] = []
         self._set_up_metrics()
         self.evaluation_config = self.config.get_evaluation_config_object()
         self.evaluation_config.freeze()
@@ -120,6 +138,7 @@ class GRPO(Algorithm):
         self.version = 0
         self.groups = []
         self.rebuilt_ranks = 0
+        self._seconds: dict[Activity, float] = {}
         if run.engine.colocate:  # vLLM counts what fills its GPU while it starts
             self._start_ranks()
         self.engines = Engines(run.engine, self.config.model_dir, run.seed)
@@ -158,23 +177,21 @@ class GRPO(Algorithm):
             )
 
     def training_step(self) -> None:
-        """One step of GRPO."""
+        """Take one GRPO step; checkpoints and evaluation are the caller's."""
         config, max_tokens = self.config.run.grpo, self.config.run.episode.max_tokens
-        with self._phase("rollout"):
+        with self._timed("rollout"):
             self.groups = self.rollouts.gather(self.version)
         sifted = sift(self.groups, self.version, config, max_tokens)
-        with self._phase("score"):
+        with self._timed("score"):
             kl = self.ranks.reference_kl(sifted.trajectories) if config.kl_in == "reward" else None
         batch = cut_batch(sifted, self.version, config, max_tokens, kl)
         learned: dict[str, float] = {}
         if batch.trajectories:
-            with self._phase("update"):
-                learned = self.ranks.grpo_step(list(batch.trajectories), list(batch.advantages), config.lr)
-            if kl is not None:
-                learned["kl"] = sum(kl) / max(1, sum(sum(t.transcript.sampled) for t in sifted.trajectories))
+            with self._timed("update"):
+                learned = self.ranks.grpo_step(batch.trajectories, batch.advantages, config.lr)
             self._require_agreement(learned)
             self.version += 1
-            with self._phase("publish"):
+            with self._timed("publish"):
                 self._publish()
         self._log(batch, learned)
 
@@ -185,7 +202,7 @@ class GRPO(Algorithm):
         except PublishError:
             self._publish_to(self.engines.revive(self.version))
 
-    def _publish_to(self, engines: list[Any]) -> None:
+    def _publish_to(self, engines: list[ActorHandle]) -> None:
         self.ranks.publish(engines, self.version)
 
     def _require_agreement(self, learned: dict[str, float]) -> None:
@@ -202,11 +219,16 @@ class GRPO(Algorithm):
             )
 
     @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
+    def _timed(self, activity: Activity) -> Iterator[None]:
+        self._tell(activity)
         started = time.monotonic()
-        self._seconds = getattr(self, "_seconds", {})
         yield
-        self._seconds[name] = time.monotonic() - started
+        self._seconds[activity] = time.monotonic() - started
+        self._tell("between")
+
+    def _tell(self, activity: Activity) -> None:
+        if self.on_activity is not None:
+            self.on_activity(activity)
 
     def _log(self, batch: TrainingBatch, learned: dict[str, float]) -> None:
         seconds = {"rollout": 0.0, "score": 0.0, "update": 0.0, "publish": 0.0} | self._seconds
@@ -215,21 +237,16 @@ class GRPO(Algorithm):
         sampled = played["response_tokens"] * sum(len(group.trajectories) for group in self.groups)
         figures = {
             **played,
-            **{name: float(value) for name, value in learned.items()},
+            **learned,
+            **batch.metrics(),
             "version": float(self.version),
-            "groups": float(batch.groups),
-            "uniform_groups": float(batch.uniform_groups),
-            "stale_groups": float(batch.stale_groups),
             "prompts_tried": float(len(self.groups)),
-            "masked_trajectories": float(batch.masked_trajectories),
-            "staleness_mean": sum(batch.staleness) / max(1, len(batch.staleness)),
-            "staleness_max": float(max(batch.staleness, default=0)),
             "epochs": self.rollouts.ledger.epochs,
             "retried_groups": float(self.rollouts.ledger.retried),
             "skipped_groups": float(len(self.rollouts.ledger.skipped)),
             "revived_engines": float(self.rollouts.revived),
             "rebuilt_ranks": float(self.rebuilt_ranks),
-            **{f"{phase}_seconds": value for phase, value in seconds.items()},
+            **{f"{activity}_seconds": value for activity, value in seconds.items()},
             "rollout_tokens_per_s": sampled / max(1e-9, seconds["rollout"]),
             "learner_tokens_per_s": learned.get("tokens", 0.0) / max(1e-9, seconds["update"]),
         }
@@ -237,49 +254,49 @@ class GRPO(Algorithm):
             self.metrics.log_value(("grpo", name), value, reduce="mean", window=1)
 
     def restore_env_runners(self, env_runner_group: EnvRunnerGroup) -> list[int]:
-        """Nothing here: `Rollouts` takes back what a dead runner held before it uses it again."""
+        """Do nothing: `Rollouts` takes back what a dead runner held before it uses it again."""
         return []
 
-    def get_state(self, *_: Any, **__: Any) -> dict[str, Any]:
-        """The step, and every group that was issued and not yet trained on."""
+    def get_state(self, *_: object, **__: object) -> GrpoState:
+        """Return the step, and every group that was issued and not yet trained on."""
         return {
             "version": self.version,
             "training_iteration": self.training_iteration,
             "ledger": self.rollouts.ledger.state(),
         }
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """The inverse of `get_state`."""
+    def set_state(self, state: GrpoState) -> None:
+        """Go back to what `get_state` returned."""
         self.version = state["version"]
         self._iteration = state["training_iteration"]
         self.rollouts.ledger.restore(state["ledger"])
 
-    def get_checkpointable_components(self) -> list[tuple[str, Any]]:
-        """None: the ranks save themselves in `save_to_path`."""
+    def get_checkpointable_components(self) -> list[tuple[str, object]]:
+        """Return none: the ranks save themselves in `save_to_path`."""
         return []
 
-    def save_to_path(self, path: Any = None, **kwargs: Any) -> str:
-        """State and ranks; returns the folder."""
+    def save_to_path(self, path: str | Path | None = None, **kwargs: object) -> str:
+        """Write state and ranks; returns the folder."""
         folder: str = super().save_to_path(path, **kwargs)
         self.ranks.save(str(Path(folder) / RANKS_FOLDER))
         return folder
 
     def start_save(self, path: Path) -> Callable[[], None]:
-        """As `save_to_path`, but the ranks write what they hold now while the next step runs.
+        """Save as `save_to_path` does, but let the ranks write what they hold now while the next step runs.
 
         Returns:
             What waits until all is written; see `RankGroup.start_save`.
         """
         return self.ranks.start_save(Path(super().save_to_path(str(path))) / RANKS_FOLDER)
 
-    def restore_from_path(self, path: Any, *_: Any, **__: Any) -> None:
+    def restore_from_path(self, path: str | Path, *_: object, **__: object) -> None:
         """Load what `save_to_path` wrote and bring the engines to it."""
         super(Algorithm, self).restore_from_path(path)
         self.ranks.load(str(Path(path) / RANKS_FOLDER))
         self._publish()
 
     def rebuild_ranks(self, checkpoint: str | Path | None) -> None:
-        """After a `RanksError`: start ranks anew, and go back to a checkpoint, or with None to the start."""
+        """Start ranks anew after a `RanksError`, and go back to a checkpoint, or with None to the start."""
         self.ranks.close()
         self.rollouts.abandon()
         self._start_ranks()
@@ -292,6 +309,9 @@ class GRPO(Algorithm):
 
     def cleanup(self) -> None:
         """Stop every actor; also after a setup that failed half way."""
-        for part, stop in (("env_runner_group", "stop"), ("ranks", "close"), ("engines", "close")):
-            if getattr(self, part, None) is not None:
-                getattr(getattr(self, part), stop)()
+        if hasattr(self, "env_runner_group"):
+            self.env_runner_group.stop()
+        if hasattr(self, "ranks"):
+            self.ranks.close()
+        if hasattr(self, "engines"):
+            self.engines.close()

@@ -3,28 +3,47 @@
 Invariants:
 - Everything about an order follows from its number: the task (position in the shuffled epochs) and the seeds. The
   numbers that were issued and not yet trained are therefore all that a checkpoint needs besides finished trajectories.
-- An issued order ends in exactly one way: taken whole, or skipped after `MAX_ATTEMPTS` with its error told. A dropped
+- An issued order ends in exactly one way: taken whole, or skipped after `MAX_ATTEMPTS` with its error kept. A dropped
   or failed one never keeps its place among the open ones.
 """
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from actors.rollout.groups import GroupOrder, PlayedGroup
 from env.task import Task
 from env.transcript import Trajectory
+from storage.files import JsonObject
 
 MAX_ATTEMPTS = 3
 """Times that a group is played before its task is skipped."""
 
 
+class ReadyGroup(TypedDict):
+    """A whole group that waits to be trained on."""
+
+    number: int
+    trajectories: list[JsonObject]
+
+
+class LedgerState(TypedDict):
+    """What a checkpoint holds of a ledger, in plain types."""
+
+    next: int
+    unplayed: list[int]
+    attempts: dict[int, int]
+    ready: list[ReadyGroup]
+    retried: int
+    skipped: list[list[str]]
+
+
 class GroupLedger:
     """The stream of groups of one training run."""
 
-    def __init__(self, tasks: Sequence[Task], seed: int, group_size: int):
+    def __init__(self, tasks: Sequence[Task], seed: int, group_size: int) -> None:
         """`tasks` in their file's order; `seed` shuffles them anew each epoch."""
         self._tasks = tuple(tasks)
         self._seed = seed
@@ -104,8 +123,8 @@ class GroupLedger:
         """The groups that have been ready longest."""
         return [self._ready.popleft() for _ in range(min(count, len(self._ready)))]
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint holds, in plain types."""
+    def state(self) -> LedgerState:
+        """Return what `restore` needs."""
         return {
             "next": self._next,
             "unplayed": sorted({*self._again, *self._playing}),
@@ -118,8 +137,8 @@ class GroupLedger:
             "skipped": [list(entry) for entry in self.skipped],
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """The inverse of `state`; what was being played is played again, with the same seeds."""
+    def restore(self, state: LedgerState) -> None:
+        """Go back to a `state`; what was being played is played again, with the same seeds."""
         self._next = state["next"]
         self._again = deque(state["unplayed"])
         self._playing = set()

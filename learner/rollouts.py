@@ -6,12 +6,12 @@ to the present weights, and a step whose groups do not come in `grpo.rollout_tim
 
 import time
 from collections.abc import Callable
-from typing import Any
 
+from ray.actor import ActorHandle
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from actors.engine.supervision import Engines
-from actors.rollout.groups import PlayedGroup
+from actors.rollout.groups import GroupOrder, PlayedGroup
 from configs.training import GrpoConfig
 from learner.ledger import GroupLedger
 
@@ -20,7 +20,7 @@ POLL_S = 1.0
 
 
 class RolloutError(RuntimeError):
-    """The rollouts of a step did not come, said in one sentence."""
+    """The rollouts of a step did not come; the message says why in one sentence."""
 
 
 class Rollouts:
@@ -32,9 +32,9 @@ class Rollouts:
         ledger: GroupLedger,
         runners: EnvRunnerGroup,
         engines: Engines,
-        publish_to: Callable[[list[Any]], None],
+        publish_to: Callable[[list[ActorHandle]], None],
         teaches: Callable[[PlayedGroup], bool],
-    ):
+    ) -> None:
         """`publish_to` brings engines to the learner's present weights; `teaches` says which groups dynamic sampling
         counts."""
         self._config = config
@@ -50,7 +50,7 @@ class Rollouts:
         """Engines that were restarted and brought to the present weights."""
 
     def gather(self, version: int) -> list[PlayedGroup]:
-        """`prompts_per_step` whole groups; `max_staleness` times as many more are left playing.
+        """Return `prompts_per_step` whole groups; `max_staleness` times as many more are left playing.
 
         With dynamic sampling as many that teach, and with them those that do not, each of which was replaced by
         another; at most `max_prompt_batches` times as many in all. Nothing leaves the ledger before the step is full,
@@ -127,7 +127,7 @@ class Rollouts:
         if not free:
             return
         orders = self.ledger.issue(max(0, goal - self.ledger.open), max(0, version - self._config.max_staleness))
-        shares: dict[int, list[Any]] = {runner: [] for runner in free}
+        shares: dict[int, list[GroupOrder]] = {runner: [] for runner in free}
         for order in orders:
             runner = min(free, key=lambda runner: len(self._held.setdefault(runner, set())))
             self._held[runner].add(order.id)
@@ -136,7 +136,7 @@ class Rollouts:
             if share or self._held.get(runner):
                 self._call(runner, share)
 
-    def _call(self, runner: int, orders: list[Any]) -> None:
+    def _call(self, runner: int, orders: list[GroupOrder]) -> None:
         kwargs = {"orders": orders, "engines": self._engines.handles, "at_least": 1, "timeout_s": POLL_S}
         sent = self._runners.foreach_env_runner_async("sample", tag="sample", kwargs=kwargs, remote_worker_ids=[runner])
         if sent:

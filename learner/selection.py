@@ -4,7 +4,7 @@ Pure functions. Invariant: advantages are taken over whole groups, and a batch h
 bound.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,8 +46,22 @@ class TrainingBatch:
     stale_groups: int
     masked_trajectories: int
     """Cut off at their limit and left out of the loss."""
+    kl: float | None
+    """Mean KL(pi_old || pi_ref) of a sampled token, nats, where it was taken off the rewards."""
     staleness: tuple[int, ...]
     """Of each trajectory: the learner's version minus that of its oldest sampled token."""
+
+    def metrics(self) -> dict[str, float]:
+        """How many groups and trajectories it has and lacks, and how stale they are."""
+        return {
+            "groups": float(self.groups),
+            "uniform_groups": float(self.uniform_groups),
+            "stale_groups": float(self.stale_groups),
+            "masked_trajectories": float(self.masked_trajectories),
+            "staleness_mean": _mean(self.staleness),
+            "staleness_max": float(max(self.staleness, default=0)),
+            **({} if self.kl is None else {"kl": self.kl}),
+        }
 
 
 def judge_group(group: PlayedGroup, version: int, config: GrpoConfig, max_tokens: int) -> Verdict:
@@ -101,6 +115,7 @@ def cut_batch(
         scored = torch.tensor([rewards], dtype=torch.float64)
         advantages += group_advantages(scored, config.advantage_eps, config.advantage)[0].tolist()
         trajectories += group.trajectories
+    sampled = sum(sum(trajectory.transcript.sampled) for trajectory in trajectories)
     kept = [i for i, trajectory in enumerate(trajectories) if not (config.mask_overlong and is_overlong(trajectory))]
     return TrainingBatch(
         trajectories=tuple(trajectories[i] for i in kept),
@@ -109,6 +124,7 @@ def cut_batch(
         uniform_groups=sifted.uniform,
         stale_groups=sifted.stale,
         masked_trajectories=len(trajectories) - len(kept),
+        kl=sum(kl) / max(1, sampled) if kl and kept else None,
         staleness=tuple(staleness(trajectories[i], version) for i in kept),
     )
 
@@ -145,6 +161,6 @@ def rollout_metrics(groups: Sequence[PlayedGroup]) -> dict[str, float]:
     }
 
 
-def _mean(values: object) -> float:
-    numbers = [float(value) for value in values]  # type: ignore[attr-defined]
+def _mean(values: Iterable[float | np.floating]) -> float:
+    numbers = [float(value) for value in values]
     return float(np.mean(numbers)) if numbers else 0.0

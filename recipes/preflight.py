@@ -12,7 +12,7 @@ from configs import Config
 from learner.model.sizes import shape_of
 from learner.planning.advice import require_fit
 from learner.planning.memory import GIB
-from learner.planning.plan import Machine, Plan, Role, Stage, Work, make_plan
+from learner.planning.plan import Machine, Phase, Plan, Role, Work, make_plan
 from recipes.folder import RunFolder
 
 GPU_GIB = 80.0
@@ -21,20 +21,20 @@ PROBE_S = 60.0
 """Deadline of a GPU node's answer, seconds; one that is only being started is not waited for."""
 
 
-def print_plan(config: Config, stage: Stage) -> None:
+def print_plan(config: Config, phase: Phase) -> None:
     """Print the plan as comments, so that they can follow the config in one YAML file.
 
     Raises:
-        PlanError: the stage cannot fit.
+        PlanError: the phase cannot fit.
         ShapeError: the model's sizes cannot be known.
     """
-    plan = _plan(config, stage, _local_gpu())
+    plan = _plan(config, phase, _local_gpu())
     print("\n".join(f"# {line}".rstrip() for line in told(plan)))
-    require_fit(config, plan.shape, plan, stage)
+    require_fit(config, plan.shape, plan, phase)
 
 
-def require_room(config: Config, stage: Stage, start_ray: Callable[[Config], None]) -> None:
-    """Refuse a stage that cannot fit; what is only odd is printed.
+def require_room(config: Config, phase: Phase, start_ray: Callable[[Config], None]) -> None:
+    """Refuse a phase that cannot fit; what is only odd is printed.
 
     Args:
         start_ray: called where the cluster is to be asked for the memory of its GPUs.
@@ -47,10 +47,10 @@ def require_room(config: Config, stage: Stage, start_ray: Callable[[Config], Non
     if config.ranks.gpu_memory_gib is None and (config.ranks.gpus_per_rank or config.engine.gpus_per_engine):
         start_ray(config)
         gpu_bytes = _cluster_gpu()
-    plan = _plan(config, stage, gpu_bytes)
+    plan = _plan(config, phase, gpu_bytes)
     for note in plan.notes:
         print(f"note: {note}")
-    require_fit(config, plan.shape, plan, stage)
+    require_fit(config, plan.shape, plan, phase)
 
 
 def told(plan: Plan) -> list[str]:
@@ -68,14 +68,14 @@ def told(plan: Plan) -> list[str]:
     return ["", "plan", *lines, *(f"note: {note}" for note in plan.notes)]
 
 
-def _plan(config: Config, stage: Stage, gpu_bytes: int | None) -> Plan:
+def _plan(config: Config, phase: Phase, gpu_bytes: int | None) -> Plan:
     """Of the config's own figure, else `gpu_bytes`, else the usual."""
     given = config.ranks.gpu_memory_gib
     known = round(given * GIB) if given is not None else gpu_bytes or round(GPU_GIB * GIB)
     machine = Machine(known, psutil.virtual_memory().total)
     folder = RunFolder.of(config, make=False)
     tasks = _lines(folder.rl if folder.rl.exists() else folder.train)
-    return make_plan(config, shape_of(config.model), machine, stage, tasks, _lines(folder.teacher))
+    return make_plan(config, shape_of(config.model), machine, phase, tasks, _lines(folder.teacher))
 
 
 def _local_gpu() -> int | None:
@@ -128,7 +128,7 @@ def _role(role: Role) -> list[str]:
 def _work(work: Work) -> str:
     epochs = "epochs are known once its data are made" if work.epochs is None else f"{work.epochs:.2f} epochs"
     return (
-        f"{work.stage}: {work.steps:,} x {work.trajectories:,} trajectories of at most {work.tokens:,} tokens together"
+        f"{work.phase}: {work.steps:,} x {work.trajectories:,} trajectories of at most {work.tokens:,} tokens together"
         f"; optimizer updates a step: {work.updates}; {epochs}"
     )
 

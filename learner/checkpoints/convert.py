@@ -7,7 +7,6 @@ import contextlib
 import io
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -57,7 +56,7 @@ def _fit(folder: Path, zero_stage: int) -> None:
     if not (folder / wanted).exists():
         (folder / other).rename(folder / wanted)
     path = folder / "zero" / "optimizer_state.pt"
-    state: dict[str, Any] = torch.load(path, weights_only=False)
+    state = torch.load(path, weights_only=False)
     sharded = "optimizer_state_dict" in state
     if zero_stage == 3 and not sharded:
         step = torch.load(next(folder.glob("zero/*/step.pt")), weights_only=False)

@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 
 from configs.training import LoraConfig
+from learner.checkpoints.convert import MODEL_STATES
 from learner.checkpoints.folder import CheckpointError, read_manifest
 from learner.checkpoints.layout import RANKS_FOLDER, TAG, Layout
 from learner.model import lora
-from learner.weights import engines
+from learner.weights.hf_folder import write_hf_folder
 
 PREFIX = "model."
 """Of the parameters' names in a checkpoint: the policy is a part of what the ranks train."""
@@ -58,14 +59,14 @@ def export_checkpoint(checkpoint: str | Path, out: str | Path, model_dir: str | 
             f"{checkpoint}: was not trained from {model_dir} ({odd[0]} differs); name it with --model"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
-    engines.export({name: held[name] for name in named}, model, model_dir, str(out))
+    write_hf_folder({name: held[name] for name in named}, model, model_dir, out)
     return out
 
 
 def _module(folder: Path, zero_stage: int) -> dict[str, torch.Tensor]:
     """Name to tensor, as DeepSpeed saved them."""
     if zero_stage < 3:
-        state = torch.load(folder / TAG / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=False)
+        state = torch.load(folder / TAG / MODEL_STATES[2], map_location="cpu", weights_only=False)
         module: dict[str, torch.Tensor] = state["module"]
         return module
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint

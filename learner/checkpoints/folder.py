@@ -1,30 +1,29 @@
 """Checkpoint folders, `step-000010`.
 
-Invariant: a folder of that name is whole. It is filled under another name, flushed to disk, described in a manifest,
-flushed again and renamed; what a crash leaves behind has another name and is never read.
+Invariant: a folder of that name is whole. It is filled under another name, described in a manifest, flushed to disk and
+renamed; what a crash leaves behind has another name and is never read.
 """
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from storage.files import PARTIAL, JsonObject, begin_folder, commit_folder
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"step-(\d{6,})")
-_PARTIAL = ".partial"
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be used, said in one sentence."""
+    """A checkpoint that cannot be used; the message says why in one sentence."""
 
 
 @contextmanager
-def writing(directory: str | Path, step: int, facts: Mapping[str, Any] | None = None) -> Iterator[Path]:
-    """A folder to fill; when the block ends it becomes `directory/step-NNNNNN`. Where the block raises, nothing does.
+def writing(directory: str | Path, step: int, facts: Mapping[str, object] | None = None) -> Iterator[Path]:
+    """Give a folder to fill; when the block ends it becomes `directory/step-NNNNNN`. Where it raises, nothing does.
 
     Args:
         facts: JSON values, kept in the manifest.
@@ -35,31 +34,20 @@ def writing(directory: str | Path, step: int, facts: Mapping[str, Any] | None = 
 
 
 def begin(directory: str | Path, step: int) -> Path:
-    """An empty folder to fill, for `commit` to rename."""
-    partial = Path(directory) / f"step-{step:06d}{_PARTIAL}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    return partial
+    """Make an empty folder to fill, for `commit` to rename."""
+    return begin_folder(Path(directory) / f"step-{step:06d}")
 
 
-def commit(partial: Path, step: int, facts: Mapping[str, Any] | None = None) -> Path:
-    """Make what `begin` gave and was filled since a checkpoint; its path."""
-    final = partial.with_name(partial.name.removesuffix(_PARTIAL))
+def commit(partial: Path, step: int, facts: Mapping[str, object] | None = None) -> Path:
+    """Make a checkpoint of the folder that `begin` gave; its path."""
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     sizes = {str(path.relative_to(partial)): path.stat().st_size for path in files}
-    manifest = partial / MANIFEST
-    manifest.write_text(json.dumps({"step": step, **(facts or {}), "files": sizes}, indent=2))
-    for path in [*files, manifest, *(path for path in partial.rglob("*") if path.is_dir()), partial]:
-        _flush(path)
-    if final.exists():
-        shutil.rmtree(final)
-    partial.rename(final)
-    _flush(final.parent)
-    return final
+    (partial / MANIFEST).write_text(json.dumps({"step": step, **(facts or {}), "files": sizes}, indent=2))
+    return commit_folder(partial, durable=True)
 
 
 def latest(directory: str | Path) -> Path | None:
-    """The checkpoint of the highest step that is whole; None if there is none."""
+    """Find the checkpoint of the highest step that is whole; None if there is none."""
     for _, path in sorted(_steps(directory), reverse=True):
         try:
             read_manifest(path)
@@ -70,19 +58,19 @@ def latest(directory: str | Path) -> Path | None:
 
 
 def step_of(path: str | Path) -> int:
-    """The step of a whole checkpoint."""
+    """Read the step of a whole checkpoint."""
     return int(read_manifest(path)["step"])
 
 
-def read_manifest(path: str | Path) -> dict[str, Any]:
-    """The manifest of a checkpoint: `step`, `files` (name to bytes), and the facts it was written with.
+def read_manifest(path: str | Path) -> JsonObject:
+    """Read the manifest of a checkpoint: `step`, `files` (name to bytes), and the facts it was written with.
 
     Raises:
         CheckpointError: no manifest, or a file that it lists is missing or of another size.
     """
     path = Path(path)
     try:
-        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
+        manifest: JsonObject = json.loads((path / MANIFEST).read_text())
         sizes: dict[str, int] = manifest["files"]
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: is not a whole checkpoint (no readable {MANIFEST}: {error})") from None
@@ -94,7 +82,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
 
 
 def best(directory: str | Path, metric: str) -> Path | None:
-    """The whole checkpoint whose manifest has the highest `metric`, the newest of equals; None without one.
+    """Find the whole checkpoint whose manifest has the highest `metric`, the newest of equals; None without one.
 
     Args:
         metric: a key of the fact `metrics`, which maps names to floats; with a leading minus the lowest is best.
@@ -117,7 +105,7 @@ def prune(directory: str | Path, keep: int, metric: str = "") -> list[Path]:
     old = [path for _, path in sorted(_steps(directory))]
     champion = best(directory, metric) if metric else None
     removed = [path for path in old[: max(0, len(old) - keep)] if path != champion]
-    removed += sorted(Path(directory).glob(f"step-*{_PARTIAL}"))
+    removed += sorted(Path(directory).glob(f"step-*{PARTIAL}"))
     for path in removed:
         shutil.rmtree(path)
     return removed
@@ -126,11 +114,3 @@ def prune(directory: str | Path, keep: int, metric: str = "") -> list[Path]:
 def _steps(directory: str | Path) -> list[tuple[int, Path]]:
     matches = [(_NAME.fullmatch(path.name), path) for path in Path(directory).glob("step-*")]
     return [(int(match[1]), path) for match, path in matches if match]
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

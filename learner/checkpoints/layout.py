@@ -17,12 +17,12 @@ TAG = "state"
 """Name of the state within a DeepSpeed checkpoint folder."""
 MANIFEST = "ranks.json"
 FIXED = ("dtype", "train", "lora_rank", "lora_alpha", "lora_targets")
-"""What must be as it was."""
+"""What the ranks that load a state must have in common with those that saved it."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a saved state says of itself."""
+    """How ranks are laid out, and what they train."""
 
     ranks: int
     zero_stage: int
@@ -32,13 +32,13 @@ class Layout:
     lora_alpha: int
     lora_targets: list[str]
     model_dir: str
-    """Where the run began."""
+    """Model folder that the run began with."""
     version: int
-    """Of the policy."""
+    """Policy version."""
 
     @staticmethod
     def of(config: Config, model_dir: str, version: int) -> "Layout":
-        """That of ranks which run now."""
+        """Describe the ranks that run with this config."""
         ranks, lora = config.ranks, config.ranks.lora
         return Layout(
             ranks=ranks.ranks,
@@ -54,7 +54,7 @@ class Layout:
 
     @staticmethod
     def read(folder: str | Path) -> "Layout":
-        """That of a folder which `RankGroup.save` filled.
+        """Read the layout of the ranks that filled a folder by `RankGroup.save`.
 
         Raises:
             CheckpointError: it is no such folder.
@@ -65,11 +65,11 @@ class Layout:
             raise CheckpointError(f"{folder}: holds no learner state (no readable {MANIFEST}: {error})") from None
 
     def write(self, folder: Path) -> None:
-        """Into the folder of the state."""
+        """Write the layout into the folder of the state."""
         (folder / MANIFEST).write_text(json.dumps(dataclasses.asdict(self)))
 
     def loads_as_it_is(self, ranks: "Layout") -> bool:
-        """Whether such `ranks` can take the state without a conversion.
+        """Return whether ranks of another layout can take a state of this one without a conversion.
 
         Raises:
             ValueError: they cannot take it at all: another dtype, adapter or other trained parts, or stage 0 on one
@@ -78,7 +78,7 @@ class Layout:
         unlike = [key for key in FIXED if getattr(self, key) != getattr(ranks, key)]
         if unlike or (self.zero_stage == 0) != (ranks.zero_stage == 0):
             raise ValueError(
-                f"was saved with {self.told}, which ranks with {ranks.told} cannot take; run with "
+                f"was saved with {self.summary}, which ranks with {ranks.summary} cannot take; run with "
                 f"ranks.dtype={self.dtype}, ranks.zero_stage={self.zero_stage}, ranks.train=[{','.join(self.train)}], "
                 f"ranks.lora.rank={self.lora_rank}{self._adapter}, or start from its weights alone (`videoseeker "
                 "export`, then model.path)"
@@ -86,8 +86,8 @@ class Layout:
         return ranks.zero_stage == 0 or (self.ranks, self.zero_stage) == (ranks.ranks, ranks.zero_stage)
 
     @property
-    def told(self) -> str:
-        """In words."""
+    def summary(self) -> str:
+        """The layout in words."""
         adapter = f" by an adapter of rank {self.lora_rank} and alpha {self.lora_alpha}" if self.lora_rank else ""
         parts = f"{' and '.join(self.train)} trained{adapter}"
         return f"{self.ranks} rank(s), ZeRO stage {self.zero_stage}, {parts}, and {self.dtype}"

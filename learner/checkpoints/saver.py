@@ -2,7 +2,7 @@
 
 Invariants:
 - One is written at a time: the next waits for it (`save`), and so does the end of the run (`wait`).
-- A checkpoint that cannot be written costs the run nothing else: it is told in one sentence and counted (`failed`).
+- A checkpoint that cannot be written costs the run nothing else: it is reported in one sentence and counted (`failed`).
 """
 
 import logging
@@ -20,12 +20,20 @@ Start = Callable[[Path], Callable[[], None]]
 class Saver:
     """Checkpoints in one folder: the newest few, and the best."""
 
-    def __init__(self, directory: Path, keep: int, metric: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        keep: int,
+        metric: str,
+        timeout_s: float,
+        on_write: Callable[[bool], None] = lambda writing: None,
+    ) -> None:
         """
         Args:
             keep: newest ones kept.
-            metric: see `checkpoint.best`; of its values since the last checkpoint the mean counts. Empty keeps none.
+            metric: see `folder.best`; of its values since the last checkpoint the mean counts. Empty keeps none.
             timeout_s: longest wait for one to be written.
+            on_write: called with True as the writing of one begins and with False as it ends; from another thread.
         """
         self.failed = 0
         """Checkpoints that could not be written."""
@@ -33,17 +41,18 @@ class Saver:
         self._keep = keep
         self._metric = metric
         self._timeout_s = timeout_s
+        self._on_write = on_write
         self._values: list[float] = []
         self._thread: threading.Thread | None = None
         self._error: str | None = None
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """Take note of a step's metrics, and tell of a checkpoint that failed since the last step.
+        """Take note of a step's metrics, and report a checkpoint that failed since the last step.
 
         Raises:
             CheckpointError: the metric to choose by is not among them.
         """
-        self._tell()
+        self._report()
         name = self._metric.removeprefix("-")
         if name and name not in metrics:
             raise CheckpointError(f"grpo.best_metric: no metric {name}; there are {', '.join(sorted(metrics))}")
@@ -55,14 +64,14 @@ class Saver:
         self.wait()
         if self._thread is not None:
             self._fail(f"checkpoint of step {step}: left out, the one before is still being written")
-            return self._tell()
+            return self._report()
         facts = {"metrics": self._means()}
         try:
             partial = begin(self._directory, step)
             finish = start(partial)
         except (CheckpointError, OSError) as error:
             self._fail(f"checkpoint of step {step}: {error}")
-            return self._tell()
+            return self._report()
         work = partial, step, facts, finish
         self._thread = threading.Thread(target=self._write, args=work, name="checkpoint", daemon=True)
         self._thread.start()
@@ -75,7 +84,7 @@ class Saver:
             self._thread.join(self._timeout_s)
             if not self._thread.is_alive():
                 self._thread = None
-        self._tell()
+        self._report()
 
     def reset(self) -> None:
         """As `wait`, and forget the metrics since the last checkpoint: these steps will be run again."""
@@ -83,29 +92,31 @@ class Saver:
         self._values = []
 
     def close(self) -> None:
-        """As `wait`: whatever ends the run, a checkpoint that was begun is finished, or it is told that it is not."""
+        """As `wait`: whatever ends the run, one that was begun is finished, or reported as lost."""
         self.wait()
         if self._thread is not None:
             self._fail(f"checkpoint: was not written within {self._timeout_s:g} s")
-            self._tell()
+            self._report()
 
     def _means(self) -> dict[str, float]:
         values, self._values = self._values, []
         return {self._metric.removeprefix("-"): sum(values) / len(values)} if values else {}
 
     def _write(self, partial: Path, step: int, facts: Mapping[str, object], finish: Callable[[], None]) -> None:
+        self._on_write(True)
         try:
             finish()
             commit(partial, step, facts)
             prune(self._directory, self._keep, self._metric)
-        except Exception as error:  # noqa: BLE001 - whatever ends this thread is told by the run's own
+        except Exception as error:  # noqa: BLE001 - whatever ends this thread is reported by the run's own
             self._fail(f"checkpoint of step {step}: {error}")
+        self._on_write(False)
 
     def _fail(self, sentence: str) -> None:
         self.failed += 1
         self._error = " ".join(sentence.split())
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         error, self._error = self._error, None
         if error is not None:
             _log.warning("%s; the run goes on", error)

@@ -1,16 +1,16 @@
 """Pixels of frames as patches, kept as bytes.
 
-Invariant: `normalise(patches.of(ref))` equals the model's own image processor on the same frame, bit for bit. What is
-kept is an eighth of the processor's output: one byte a value instead of a float32, and a still once instead of once
+Invariant: `normalise(patches.load([ref]))` equals the model's own image processor on the same frame, bit for bit. What
+is kept is an eighth of the processor's output: one byte a value instead of a float32, and a still once instead of once
 for each of the two frames of a temporal patch.
 """
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 import torch
+from transformers import BaseImageProcessor
 
 from tools.decoding.frame import FrameRef, VideoError
 from tools.decoding.thread_safe_cache import ThreadSafeCache
@@ -20,8 +20,8 @@ from tools.decoding.video import read_frame
 class FramePatches:
     """Patches of frames by reference, least recently used out first once they are over `max_bytes`. Thread-safe."""
 
-    def __init__(self, image_processor: Any, max_bytes: int) -> None:
-        """Takes the Hugging Face image processor of the model."""
+    def __init__(self, image_processor: BaseImageProcessor, max_bytes: int) -> None:
+        """Take the image processor of the model."""
         self.patch: int = image_processor.patch_size
         self.merge: int = image_processor.merge_size
         self._processor = image_processor
@@ -78,7 +78,7 @@ class FramePatches:
 class Normalise:
     """The processor's rescaling and normalisation, with its own order of operations."""
 
-    def __init__(self, image_processor: Any) -> None:
+    def __init__(self, image_processor: BaseImageProcessor) -> None:
         scale = 1.0 / image_processor.rescale_factor
         self.mean = (torch.tensor(image_processor.image_mean) * scale).view(1, 3, 1, 1)
         self.std = (torch.tensor(image_processor.image_std) * scale).view(1, 3, 1, 1)

@@ -7,7 +7,6 @@ exist for sampled tokens alone.
 """
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import nn
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, Qwen3VLForConditionalGeneration
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.utils import ModelOutput
 from transformers.vision_utils import get_vision_position_ids
 
 from learner.model.batch import Batch
@@ -73,8 +73,8 @@ class Scorer(nn.Module):
             )
         return token_logprobs(before, batch.targets, self.model.lm_head, self.banned, temperature, entropy_gradient)
 
-    def _frames(self, batch: Batch) -> Any:
-        """The tower's output, its rows put in the order of the placeholder tokens."""
+    def _frames(self, batch: Batch) -> ModelOutput:
+        """Run the tower; its output, its rows put in the order of the placeholder tokens."""
         visual = self.model.model.visual
         pixels, grid = self._normalise(batch.pixels), batch.grid_thw
         if not len(grid):
@@ -126,7 +126,7 @@ def attend_per_segment(
     dropout: float = 0.0,
     cu_seq_lens_q: torch.Tensor | None = None,
     max_length_q: int | None = None,
-    **_: Any,
+    **_: object,
 ) -> tuple[torch.Tensor, None]:
     """Attention within each frame or each packed trajectory, one call for each run of segments of one length; never a
     mask over all of them. Trajectories on a GPU in half precision take one call of PyTorch's flash attention.

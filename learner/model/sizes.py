@@ -6,7 +6,10 @@ exact and costs no memory.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from configs.policy import ModelConfig
 from configs.training import RanksConfig
@@ -15,11 +18,23 @@ from learner.model.trainable import part_of
 
 VOCABULARY = 151_936
 """Tokens of every released Qwen3-VL (`vocab_size` of their config.json)."""
-SMALL_TOWER = {"hidden_size": 1024, "intermediate_size": 4096, "depth": 24, "deepstack_visual_indexes": [5, 11, 17]}
+Tower = dict[str, int | list[int]]
+"""Sizes of a vision tower, by the names of its config."""
+SMALL_TOWER: Tower = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "depth": 24,
+    "deepstack_visual_indexes": [5, 11, 17],
+}
 """Vision tower of the 2B and the 4B."""
-LARGE_TOWER = {"hidden_size": 1152, "intermediate_size": 4304, "depth": 27, "deepstack_visual_indexes": [8, 16, 24]}
+LARGE_TOWER: Tower = {
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "depth": 27,
+    "deepstack_visual_indexes": [8, 16, 24],
+}
 """Vision tower of the 8B and the 32B."""
-RELEASED: dict[str, tuple[int, int, int, int, int, bool, dict[str, Any]]] = {
+RELEASED: dict[str, tuple[int, int, int, int, int, bool, Tower]] = {
     "2B": (2048, 28, 16, 8, 6144, True, SMALL_TOWER),
     "4B": (2560, 36, 32, 8, 9728, True, SMALL_TOWER),
     "8B": (4096, 36, 32, 8, 12288, False, LARGE_TOWER),
@@ -30,7 +45,7 @@ config.json of `Qwen/Qwen3-VL-*-Instruct` has them; heads are of 128, those of t
 
 
 class ShapeError(ValueError):
-    """The sizes of the model cannot be known, said in one sentence."""
+    """The sizes of the model cannot be known; the message says why in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +118,11 @@ def shape_of(model: ModelConfig) -> ModelShape:
     return _measured(model.path, _released(model.path) or _read(model.path))
 
 
-def _released(path: str) -> Any | None:
+def _released(path: str) -> Qwen3VLConfig | None:
     """The config of a released model, without the network; None for other paths."""
     size = path.removeprefix("Qwen/Qwen3-VL-").rpartition("-")[0]
     if Path(path).exists() or path.rpartition("/")[0] != "Qwen" or size not in RELEASED:
         return None
-    from transformers import Qwen3VLConfig
-
     hidden, layers, heads, kv_heads, intermediate, tied, tower = RELEASED[size]
     return Qwen3VLConfig(
         text_config={
@@ -127,9 +140,7 @@ def _released(path: str) -> Any | None:
     )
 
 
-def _read(path: str) -> Any:
-    from transformers import AutoConfig
-
+def _read(path: str) -> Qwen3VLConfig:
     try:
         config = AutoConfig.from_pretrained(path)
     except (OSError, ValueError) as error:
@@ -139,10 +150,7 @@ def _read(path: str) -> Any:
     return config
 
 
-def _measured(name: str, config: Any) -> ModelShape:
-    import torch
-    from transformers import Qwen3VLForConditionalGeneration
-
+def _measured(name: str, config: Qwen3VLConfig) -> ModelShape:
     with torch.device("meta"):
         model = Qwen3VLForConditionalGeneration(config)
     text, vision = config.text_config, config.vision_config
@@ -171,9 +179,7 @@ def _measured(name: str, config: Any) -> ModelShape:
     )
 
 
-def _linears(model: Any) -> tuple[Linears, ...]:
-    from torch import nn
-
+def _linears(model: nn.Module) -> tuple[Linears, ...]:
     found: dict[tuple[str, str], list[int]] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):

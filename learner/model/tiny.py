@@ -9,7 +9,18 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+
+import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    Qwen2VLImageProcessor,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLProcessor,
+    Qwen3VLVideoProcessor,
+)
 
 from configs.policy import TinyModelConfig
 
@@ -45,9 +56,6 @@ def build_tiny_model(config: TinyModelConfig, texts: Iterable[str], out_dir: str
     Raises:
         ValueError: sizes that do not fit each other.
     """
-    import torch
-    from transformers import Qwen3VLForConditionalGeneration
-
     _check(config)
     out_dir = Path(out_dir)
     processor = _processor(config, texts)
@@ -71,9 +79,7 @@ def _check(config: TinyModelConfig) -> None:
         )
 
 
-def _processor(config: TinyModelConfig, texts: Iterable[str]):
-    from transformers import PreTrainedTokenizerFast, Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
-
+def _processor(config: TinyModelConfig, texts: Iterable[str]) -> Qwen3VLProcessor:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=_bpe(config.vocab_size, texts),
         eos_token="<|im_end|>",
@@ -95,9 +101,7 @@ def _processor(config: TinyModelConfig, texts: Iterable[str]):
     )
 
 
-def _bpe(vocab_size: int, texts: Iterable[str]):
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
+def _bpe(vocab_size: int, texts: Iterable[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -123,7 +127,7 @@ def _bpe(vocab_size: int, texts: Iterable[str]):
     return tokenizer
 
 
-def _model_config(config: TinyModelConfig, tokenizer):
+def _model_config(config: TinyModelConfig, tokenizer: PreTrainedTokenizerBase) -> Qwen3VLConfig:
     ids = dict(zip(VISION_TOKENS, tokenizer.convert_tokens_to_ids(VISION_TOKENS), strict=True))
     text_ids = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
     vision_ids = {
@@ -140,14 +144,12 @@ def tiny_model_config(
     vocab_size: int,
     text_ids: Mapping[str, int | None] = MappingProxyType({}),
     vision_ids: Mapping[str, int] = MappingProxyType({}),
-) -> Any:
-    """The `Qwen3VLConfig` of the sizes.
+) -> Qwen3VLConfig:
+    """Make the config of a model of these sizes.
 
     Args:
         text_ids, vision_ids: special tokens of a tokenizer, by the config's names; its own where left out.
     """
-    from transformers import Qwen3VLConfig
-
     heads = config.hidden_size // HEAD_DIM
     third = HEAD_DIM // 2 // 3
     return Qwen3VLConfig(

@@ -14,9 +14,10 @@ from configs.run import Config
 from configs.training import LEAST_STAGE
 from learner.model.sizes import ModelShape
 from learner.planning.memory import GIB, engine_bytes
-from learner.planning.plan import USABLE, Machine, Plan, Stage, make_plan
+from learner.planning.plan import USABLE, Machine, Phase, Plan, make_plan
 
-Changes = dict[str, Any]
+Value = bool | int | float | str
+Changes = dict[str, Value]
 """Values by dotted key."""
 UNIT = 1024
 """Lengths are advised in multiples of this many tokens."""
@@ -29,10 +30,10 @@ LORA_RANK = 16
 
 
 class PlanError(ValueError):
-    """The run cannot fit, said in one sentence with what to turn."""
+    """The run cannot fit; the message says in one sentence what to turn."""
 
 
-def require_fit(config: Config, shape: ModelShape, plan: Plan, stage: Stage) -> None:
+def require_fit(config: Config, shape: ModelShape, plan: Plan, phase: Phase) -> None:
     """Refuse a run that cannot fit.
 
     Raises:
@@ -40,7 +41,7 @@ def require_fit(config: Config, shape: ModelShape, plan: Plan, stage: Stage) -> 
     """
     if not plan.problems:
         return
-    changes = advise(config, shape, plan.machine, stage)
+    changes = advise(config, shape, plan.machine, phase)
     if changes is None:
         turn = "no setting makes it fit; take a smaller model.path or more memory (ranks.gpu_memory_gib)"
     else:
@@ -48,17 +49,17 @@ def require_fit(config: Config, shape: ModelShape, plan: Plan, stage: Stage) -> 
     raise PlanError(f"{config.name}: {'; '.join(plan.problems)}: {turn}")
 
 
-def advise(config: Config, shape: ModelShape, machine: Machine, stage: Stage) -> Changes | None:
-    """Changes with which the stage fits; None if there are none. Empty if it fits as it is."""
+def advise(config: Config, shape: ModelShape, machine: Machine, phase: Phase) -> Changes | None:
+    """Changes with which the phase fits; None if there are none. Empty if it fits as it is."""
 
     def fits(changes: Changes) -> bool:
         other = with_values(config, changes)
         allowed = other.ranks.zero_stage >= LEAST_STAGE[other.ranks.offload]
-        return allowed and not make_plan(other, shape, machine, stage).problems
+        return allowed and not make_plan(other, shape, machine, phase).problems
 
     if fits({}):
         return {}
-    knobs = [(key, values) for key, values in _knobs(config, shape, stage) if values]
+    knobs = [(key, values) for key, values in _knobs(config, shape, phase) if values]
     for key, values in knobs:
         found = _gentlest(fits, {}, key, values)
         if found is not None:
@@ -72,19 +73,19 @@ def advise(config: Config, shape: ModelShape, machine: Machine, stage: Stage) ->
     return None
 
 
-def with_values(config: Config, changes: Mapping[str, Any]) -> Config:
+def with_values(config: Config, changes: Mapping[str, Value]) -> Config:
     """The config with other values, by dotted key."""
     for key, value in changes.items():
         config = _with_value(config, key, value)
     return config
 
 
-def _with_value(section: Any, key: str, value: Any) -> Any:
+def _with_value(section: Any, key: str, value: Value) -> Any:
     name, _, rest = key.partition(".")
     return replace(section, **{name: _with_value(getattr(section, name), rest, value) if rest else value})
 
 
-def _knobs(config: Config, shape: ModelShape, stage: Stage) -> Iterator[tuple[str, Sequence[Any]]]:
+def _knobs(config: Config, shape: ModelShape, phase: Phase) -> Iterator[tuple[str, Sequence[Value]]]:
     """Keys and their values, gentlest first; each value needs less memory than the one before."""
     ranks, episode = config.ranks, config.episode
     yield "ranks.gradient_checkpointing", [True] if not ranks.gradient_checkpointing else []
@@ -97,16 +98,16 @@ def _knobs(config: Config, shape: ModelShape, stage: Stage) -> Iterator[tuple[st
     else:
         yield "ranks.frame_cache_mib", _halves(ranks.frame_cache_mib, 64)
         yield "ranks.ranks", range(ranks.ranks - 1, 0, -1)
-    if stage == "grpo":
+    if phase == "grpo":
         yield from _engine_knobs(config, shape)
     if ranks.gpus_per_rank and "language" in ranks.train:
         yield "ranks.lora.rank", [LORA_RANK] if not ranks.lora.rank else []
     yield "episode.max_tokens", _down(episode.max_tokens)
-    if stage == "grpo":
+    if phase == "grpo":
         yield "engine.max_model_len", _down(config.engine.max_model_len)
 
 
-def _engine_knobs(config: Config, shape: ModelShape) -> Iterator[tuple[str, Sequence[Any]]]:
+def _engine_knobs(config: Config, shape: ModelShape) -> Iterator[tuple[str, Sequence[Value]]]:
     engine = config.engine
     if engine.gpus_per_engine:
         present = engine.gpu_memory_utilization
@@ -135,11 +136,11 @@ def _halves(start: int, least: int) -> list[int]:
     return values
 
 
-def _gentlest(fits: Callable[[Changes], bool], others: Changes, key: str, values: Sequence[Any]) -> Any | None:
+def _gentlest(fits: Callable[[Changes], bool], others: Changes, key: str, values: Sequence[Value]) -> Value | None:
     """The first that fits with the other changes; of long lists by bisection, as each value needs less than the one
     before."""
 
-    def fit(value: Any) -> bool:
+    def fit(value: Value) -> bool:
         return fits({**others, key: value})
 
     if len(values) <= 4:
@@ -149,7 +150,7 @@ def _gentlest(fits: Callable[[Changes], bool], others: Changes, key: str, values
 
 
 def _no_more_than_needed(
-    changes: Changes, knobs: Mapping[str, Sequence[Any]], fits: Callable[[Changes], bool]
+    changes: Changes, knobs: Mapping[str, Sequence[Value]], fits: Callable[[Changes], bool]
 ) -> Changes:
     """Without those that it fits without too, the harshest first, and each of the others no further than it has to
     be; again until nothing is left to take back, as a lesser change can make another needless."""
@@ -158,9 +159,12 @@ def _no_more_than_needed(
         before = changes
         for key in reversed(list(changes)):
             others = {other: value for other, value in changes.items() if other != key}
-            changes = others if fits(others) else {**changes, key: _gentlest(fits, others, key, knobs[key])}
+            if fits(others):
+                changes = others
+            elif (value := _gentlest(fits, others, key, knobs[key])) is not None:
+                changes = {**changes, key: value}
     return changes
 
 
-def _text(value: Any) -> str:
+def _text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -11,7 +11,8 @@ from configs.run import Config
 from learner.model.sizes import ModelShape
 from learner.planning.memory import DTYPE_BYTES, GIB, activation_bytes, engine_bytes, state_bytes
 
-Stage = Literal["sft", "grpo"]
+Phase = Literal["sft", "grpo"]
+"""A phase of a run that trains."""
 USABLE = 0.9
 """Share of a GPU that a rank can fill: the rest is CUDA's context, NCCL's buffers and what fragmentation wastes."""
 STAMP_TOKENS = 9
@@ -22,7 +23,7 @@ PROCESS_BYTES = GIB
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the run will be."""
+    """The memory that a run has."""
 
     gpu_bytes: int
     """Memory of each GPU."""
@@ -57,9 +58,9 @@ class Role:
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage computes."""
+    """What a phase computes."""
 
-    stage: Stage
+    phase: Phase
     steps: int
     trajectories: int
     """Of one step."""
@@ -73,7 +74,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Plan:
-    """One stage of a run."""
+    """What one phase of a run does, and whether it fits."""
 
     shape: ModelShape
     trained: int
@@ -119,29 +120,24 @@ def make_plan(
     config: Config,
     shape: ModelShape,
     machine: Machine,
-    stage: Stage,
+    phase: Phase,
     tasks: int | None = None,
     lessons: int | None = None,
 ) -> Plan:
-    """The plan of a stage; GRPO's tells the work of the cold start before it as well.
+    """Plan a phase; the plan of GRPO has the work of the cold start before it as well.
 
     Args:
         tasks: training tasks, lessons: the teacher's accepted episodes; None where they are not made yet.
     """
-    roles = (_rank(config, shape, machine, stage), *((_engine(config, shape, machine),) if stage == "grpo" else ()))
-    work = (_sft(config, lessons), *((_grpo(config, tasks),) if stage == "grpo" else ()))
-    return Plan(shape, shape.trained(config.ranks), roles, work, machine, _notes(config, stage))
+    roles = (_rank(config, shape, machine, phase), *((_engine(config, shape, machine),) if phase == "grpo" else ()))
+    work = (_sft(config, lessons), *((_grpo(config, tasks),) if phase == "grpo" else ()))
+    return Plan(shape, shape.trained(config.ranks), roles, work, machine, _notes(config, phase))
 
 
-def longest(config: Config) -> int:
-    """Tokens of the longest trajectory."""
-    return config.episode.max_tokens
-
-
-def _rank(config: Config, shape: ModelShape, machine: Machine, stage: Stage) -> Role:
+def _rank(config: Config, shape: ModelShape, machine: Machine, phase: Phase) -> Role:
     ranks = config.ranks
     state = state_bytes(shape, ranks)
-    tokens = max(ranks.micro_batch_tokens, longest(config))
+    tokens = max(ranks.micro_batch_tokens, config.episode.max_tokens)
     active = activation_bytes(shape, ranks, tokens, tokens)
     # The head's logits are gone when the backward pass enters the layers.
     at_hand = max(active.layer, active.logits)
@@ -153,7 +149,7 @@ def _rank(config: Config, shape: ModelShape, machine: Machine, stage: Stage) -> 
         # With LoRA the reference is the same model without its adapter.
         *(
             [("reference", DTYPE_BYTES[ranks.dtype] * shape.parameters)]
-            if stage == "grpo" and not ranks.lora.rank
+            if phase == "grpo" and not ranks.lora.rank
             else []
         ),
         ("activations", active.stored),
@@ -162,7 +158,7 @@ def _rank(config: Config, shape: ModelShape, machine: Machine, stage: Stage) -> 
         ("update, beyond these two", max(0, state.passing - active.stored - at_hand)),
     ]
     host = [("frames", ranks.frame_cache_mib * 2**20), *([("offloaded", state.host)] if state.host else [])]
-    shared = config.engine.gpu_memory_utilization if stage == "grpo" and config.engine.colocate else 0.0
+    shared = config.engine.gpu_memory_utilization if phase == "grpo" and config.engine.colocate else 0.0
     if not ranks.gpus_per_rank:
         parts, host = [*parts, *host, ("process", PROCESS_BYTES)], []
     return Role(
@@ -205,19 +201,19 @@ def _engine(config: Config, shape: ModelShape, machine: Machine) -> Role:
 def _sft(config: Config, lessons: int | None) -> Work:
     sft = config.sft
     epochs = sft.steps * sft.batch / lessons if lessons else None
-    return Work("sft", sft.steps, sft.batch, sft.batch * longest(config), 1, epochs)
+    return Work("sft", sft.steps, sft.batch, sft.batch * config.episode.max_tokens, 1, epochs)
 
 
 def _grpo(config: Config, tasks: int | None) -> Work:
     grpo = config.grpo
     trajectories = grpo.prompts_per_step * grpo.group_size
     epochs = grpo.steps * grpo.prompts_per_step / tasks if tasks else None
-    return Work("grpo", grpo.steps, trajectories, trajectories * longest(config), grpo.mini_batches, epochs)
+    return Work("grpo", grpo.steps, trajectories, trajectories * config.episode.max_tokens, grpo.mini_batches, epochs)
 
 
-def _notes(config: Config, stage: Stage) -> tuple[str, ...]:
+def _notes(config: Config, phase: Phase) -> tuple[str, ...]:
     episode, found = config.episode, []
-    if stage == "grpo" and config.engine.max_model_len < episode.max_tokens:
+    if phase == "grpo" and config.engine.max_model_len < episode.max_tokens:
         found.append(
             f"episodes end at engine.max_model_len = {config.engine.max_model_len} tokens, before episode.max_tokens = "
             f"{episode.max_tokens}"

@@ -7,18 +7,18 @@ the type and where optimizer and parameters lie.
 import logging
 import math
 from datetime import timedelta
-from typing import Any
 
 import torch
 
 from configs.run import Config
+from learner.model.batch import Batch
 from learner.model.scorer import Scorer
 from learner.planning.memory import BUCKET
 from learner.ranks.host_snapshots import HostSnapshots
 
 
 class DeepSpeedPolicy:
-    """Called as the `Scorer` in it."""
+    """The policy that trains, called as the `Scorer` in it."""
 
     def __init__(self, policy: Scorer, config: Config, max_grad_norm: float) -> None:
         """Meet the other ranks, whose addresses are in the environment."""
@@ -52,9 +52,9 @@ class DeepSpeedPolicy:
             optimizer.register_step_pre_hook(self._clip)
 
     def __call__(
-        self, batch: Any, temperature: float = 1.0, differentiable_entropy: bool = False
+        self, batch: Batch, temperature: float = 1.0, differentiable_entropy: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probabilities and entropies; see `Scorer`."""
+        """Return log-probabilities and entropies; see `Scorer`."""
         scores: tuple[torch.Tensor, torch.Tensor] = self.engine(batch, temperature, differentiable_entropy)
         return scores
 
@@ -64,7 +64,7 @@ class DeepSpeedPolicy:
         self.engine.backward(loss * self._ranks)
 
     def step(self, lr: float, weight_decay: float) -> float:
-        """One update with the gradients so far; returns their norm before clipping.
+        """Make one update with the gradients so far; returns their norm before clipping.
 
         Raises:
             ArithmeticError: the norm is not finite.
@@ -79,16 +79,16 @@ class DeepSpeedPolicy:
 
     @property
     def _clips_itself(self) -> bool:
-        """Stage 0 in float32 has no DeepSpeed optimizer, and with it no report of the gradient's norm."""
+        """ZeRO stage 0 in float32 has no DeepSpeed optimizer, and with it no report of the gradient's norm."""
         return self.zero_stage == 0 and not self._bf16
 
-    def _clip(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _clip(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
         params = [p for group in optimizer.param_groups for p in group["params"]]
         self._grad_norm = float(torch.nn.utils.clip_grad_norm_(params, self._max_grad_norm))
         if not math.isfinite(self._grad_norm):
             raise ArithmeticError(f"the gradient's norm is {self._grad_norm}, the weights were left as they are")
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, object]:
         # Page-locked memory speeds up the copies to and from a GPU.
         host = {"device": "cpu", "pin_memory": not self.cpu}
         parts = {"none": (), "optimizer": ("optimizer",), "all": ("optimizer", "param")}[self._offload]
@@ -114,10 +114,10 @@ class DeepSpeedPolicy:
         }
 
 
-def _groups(policy: Scorer) -> list[dict[str, Any]]:
-    """The trained parameters in groups for the optimizer. As is usual, vectors (norms and biases) don't decay."""
+def _groups(policy: Scorer) -> list[dict[str, object]]:
+    """Group the trained parameters for the optimizer. As is usual, vectors (norms and biases) don't decay."""
     trained = [p for p in policy.parameters() if p.requires_grad]
-    groups = [
+    groups: list[dict[str, object]] = [
         {"params": [p for p in trained if (p.ndim > 1) == decays], "decays": decays, "weight_decay": 0.0}
         for decays in (True, False)
     ]

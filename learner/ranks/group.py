@@ -1,5 +1,8 @@
 """The DeepSpeed ranks as Ray actors, called as one.
 
+A call names a method of the rank or of a part as its class has it, `Updates.grpo_step`, so that its arguments and its
+result are checked as those of any other.
+
 Invariant: no call waits for ever. A rank that dies, raises or misses its deadline ends the group with one
 `RanksError`; the others, which may hang in a collective, are killed.
 """
@@ -9,10 +12,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Concatenate, ParamSpec, TypeVar
 
 import ray
-from ray.util.placement_group import placement_group, remove_placement_group
+from ray.actor import ActorHandle
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.engine.request import EngineInfo
@@ -25,9 +29,15 @@ from learner.checkpoints.folder import CheckpointError
 from learner.checkpoints.layout import Layout
 from learner.objective import losses
 from learner.ranks.rank import Rank
+from learner.ranks.state import RankState
+from learner.ranks.updates import Updates
 from learner.weights.engines import PublishError, collect, publish
+from learner.weights.sender import WeightSender
 from learner.weights.transport import choose
 
+Part = TypeVar("Part", bound=Rank | Updates | RankState | WeightSender)
+P = ParamSpec("P")
+R = TypeVar("R")
 CONVERTED = "universal-"
 """Folders within a saved state, in which it is converted for other ranks."""
 DISK = "disk"
@@ -65,7 +75,7 @@ class RankGroup:
         """Policy version last published."""
         self._timeout_s = config.ranks.step_timeout_s
         self._model_dir = str(model_dir)
-        self._ranks: list[Any] = []
+        self._ranks: list[ActorHandle] = []
         self._gpus = 1 - COLOCATED if config.engine.colocate else config.ranks.gpus_per_rank
         self._group = self._reserve()
         ranks = config.ranks
@@ -78,9 +88,10 @@ class RankGroup:
                 scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, rank),
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": str(ranks.cpus_per_rank)}},
             )
-            self._ranks.append(actor.remote(config, self._model_dir, _text(reference_dir), rank, norm))
-        host, port = self._wait([self._ranks[0].address.remote()], "start")[0]
-        self._all("start", host, port)
+            reference = None if reference_dir is None else str(reference_dir)
+            self._ranks.append(actor.remote(config, self._model_dir, reference, rank, norm))
+        host, port = self._first(Rank.address)
+        self._all(Rank.start, host, port)
 
     def sft_step(
         self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory] = ()
@@ -93,7 +104,7 @@ class RankGroup:
         Returns:
             loss (mean NLL), nll_thought, nll_call, nll_answer, entropy, grad_norm, tokens, seconds.
         """
-        return self._metrics(self._all("sft_step", ray.put(list(trajectories)), lr, ray.put(list(upcoming))))
+        return self._metrics(self._all(Updates.sft_step, ray.put(list(trajectories)), lr, ray.put(list(upcoming))))
 
     def grpo_step(self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float) -> dict[str, float]:
         """The updates of one GRPO step, `config.grpo.mini_batches` of them.
@@ -110,22 +121,22 @@ class RankGroup:
         if len(advantages) != len(trajectories) or not trajectories:
             raise ValueError(f"{len(advantages)} advantages for {len(trajectories)} trajectories")
         args = ray.put(list(trajectories)), list(map(float, advantages)), lr, self.version
-        return self._metrics(self._all("grpo_step", *args))
+        return self._metrics(self._all(Updates.grpo_step, *args))
 
     def reference_kl(self, trajectories: Sequence[Trajectory]) -> list[float]:
         """For each trajectory the estimate of KL(pi_old || pi_ref), nats, summed over its sampled tokens."""
         if not trajectories:
             return []
         found: dict[int, float] = {}
-        for part in self._all("reference_kl", ray.put(list(trajectories))):
-            found |= part
+        for share in self._all(Updates.reference_kl, ray.put(list(trajectories))):
+            found |= share
         return [found[i] for i in range(len(trajectories))]
 
     def export(self, path: str | Path) -> Path:
         """Write the policy as a Hugging Face folder: weights, config, tokenizer, processor."""
         path = Path(path).absolute()
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._all("export", str(path))
+        self._all(WeightSender.export, str(path))
         return path
 
     def export_adapter(self, path: str | Path) -> Path:
@@ -137,10 +148,10 @@ class RankGroup:
         if not self.config.ranks.lora.rank:
             raise ValueError("the policy has no adapter to export; ranks.lora.rank is 0")
         path = Path(path).absolute()
-        self._all("export_adapter", str(path))
+        self._all(WeightSender.export_adapter, str(path))
         return path
 
-    def publish(self, engines: Sequence[Any], version: int) -> dict[str, float]:
+    def publish(self, engines: Sequence[ActorHandle], version: int) -> dict[str, float]:
         """Give the weights to every engine actor as policy version `version`.
 
         Returns:
@@ -157,18 +168,19 @@ class RankGroup:
         transport, infos = self._transport(engines)
         checked = 0
         if transport in NATIVE:
-            failed = self._all("send_weights", transport, list(engines), infos, version)[0]
+            failed = self._all(WeightSender.send, transport, list(engines), infos, version)[0]
             if failed:
                 raise PublishError(version, failed)
         else:
-            written = self._all("write_weights", transport)[0]
+            written = self._all(WeightSender.write, transport)[0]
+            assert written is not None, "rank 0 writes"
             try:
                 checked = publish(written, engines, version, self._timeout_s)
             finally:
-                self._wait([self._ranks[0].remove_weights.remote(written.path)], "remove_weights")
+                self._first(WeightSender.remove, written.path)
         return {"seconds": time.monotonic() - started, "parameters": float(checked)}
 
-    def _transport(self, engines: Sequence[Any]) -> tuple[Transport, list[EngineInfo]]:
+    def _transport(self, engines: Sequence[ActorHandle]) -> tuple[Transport, list[EngineInfo]]:
         """The way to these engines, and what they say of themselves where that matters: between GPUs."""
         config = self.config
         on_gpus = config.ranks.gpus_per_rank and config.engine.gpus_per_engine
@@ -177,7 +189,8 @@ class RankGroup:
         infos, failed = collect([engine.ready.remote() for engine in engines], self._timeout_s)
         if failed:
             raise PublishError(self.version, failed)
-        return choose(config.ranks, self._all("gpu"), [info.devices for info in infos]), infos
+        gpus = [uuid for uuid in self._all(Rank.gpu) if uuid is not None]
+        return choose(config.ranks, gpus, [info.devices for info in infos]), infos
 
     def save(self, folder: str | Path) -> None:
         """Model, optimizer, random state and version, for an exact resume.
@@ -197,8 +210,8 @@ class RankGroup:
         folder = Path(folder).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         layout = self._layout()
-        self._all("snapshot", str(folder))
-        calls = [actor.write.options(concurrency_group=DISK).remote() for actor in self._ranks]
+        self._all(RankState.snapshot, str(folder))
+        calls = [actor.call.options(concurrency_group=DISK).remote(RankState.write) for actor in self._ranks]
         deadline = time.monotonic() + self._timeout_s
 
         def finish() -> None:
@@ -230,7 +243,7 @@ class RankGroup:
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from None
         if as_it_is:
-            self._all("load", str(folder))
+            self._all(RankState.load, str(folder))
         else:
             self._load_converted(folder)
         self.version = saved.version
@@ -240,8 +253,8 @@ class RankGroup:
             shutil.rmtree(left, ignore_errors=True)
         converted = Path(tempfile.mkdtemp(prefix=CONVERTED, dir=folder))
         try:
-            self._all("convert", str(folder), str(converted))
-            self._all("load_universal", str(folder), str(converted))
+            self._all(RankState.convert, str(folder), str(converted))
+            self._all(RankState.load_universal, str(folder), str(converted))
         finally:
             shutil.rmtree(converted, ignore_errors=True)
 
@@ -255,7 +268,7 @@ class RankGroup:
     def _layout(self) -> Layout:
         return Layout.of(self.config, self._model_dir, self.version)
 
-    def _reserve(self) -> Any:
+    def _reserve(self) -> PlacementGroup:
         ranks = self.config.ranks
         bundle = {"CPU": ranks.cpus_per_rank, **({"GPU": self._gpus} if self._gpus else {})}
         group = placement_group([bundle] * ranks.ranks, strategy="PACK")
@@ -264,28 +277,43 @@ class RankGroup:
             raise RanksError(f"the cluster had no room for {ranks.ranks} x {bundle} within {self._timeout_s:.0f} s")
         return group
 
-    def _all(self, method: str, *args: Any) -> list[Any]:
-        if not self._ranks:
-            raise RanksError(f"{method}: the ranks are closed")
-        return self._wait([getattr(actor, method).remote(*args) for actor in self._ranks], method)
+    def _all(self, method: Callable[Concatenate[Part, P], R], *args: P.args, **kwargs: P.kwargs) -> list[R]:
+        """Call a method on all ranks at once; the results by rank. An argument may stand in Ray's object store."""
+        return self._call(self._ranks, method, *args, **kwargs)
 
-    def _wait(self, calls: list[Any], method: str) -> list[Any]:
+    def _first(self, method: Callable[Concatenate[Part, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a method on rank 0 alone."""
+        return self._call(self._ranks[:1], method, *args, **kwargs)[0]
+
+    def _call(
+        self,
+        ranks: Sequence[ActorHandle],
+        method: Callable[Concatenate[Part, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> list[R]:
+        if not ranks:
+            raise RanksError(f"{method.__name__}: the ranks are closed")
+        return self._wait([actor.call.remote(method, *args, **kwargs) for actor in ranks], method.__name__)
+
+    def _wait(self, calls: list[ray.ObjectRef], method: str) -> list[R]:
         """Results by rank. The first failure counts: the ranks that wait for a dead one would only time out."""
         deadline = time.monotonic() + self._timeout_s
         waiting = list(calls)
         while waiting:
             done, waiting = ray.wait(waiting, num_returns=1, timeout=max(0.0, deadline - time.monotonic()))
             if not done:
-                late = [calls.index(call) for call in waiting]
+                late = ", ".join(str(calls.index(call)) for call in waiting)
                 self.close()
-                raise RanksError(f"{method}: rank {_join(late)} missed the deadline of {self._timeout_s:.0f} s")
+                raise RanksError(f"{method}: rank {late} missed the deadline of {self._timeout_s:.0f} s")
             try:
                 ray.get(done[0])
             except ray.exceptions.RayError as error:
                 self.close()
                 sentence = f"{method}: rank {calls.index(done[0])} {_cause(error)}"
                 raise RanksError(sentence, refused=_refused(error)) from error
-        return ray.get(calls)
+        results: list[R] = ray.get(calls)
+        return results
 
     def _metrics(self, parts: list[dict[str, float]]) -> dict[str, float]:
         sums = losses.merge(parts)
@@ -295,14 +323,6 @@ class RankGroup:
         metrics["grad_norm"] = sums["grad_norm"] / updates
         metrics["seconds"] = metrics.pop("seconds_max")
         return {**metrics, "updates": updates}
-
-
-def _text(path: str | Path | None) -> str | None:
-    return None if path is None else str(path)
-
-
-def _join(ranks: Sequence[int]) -> str:
-    return ", ".join(map(str, ranks))
 
 
 def _refused(error: Exception) -> bool:

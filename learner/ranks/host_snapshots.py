@@ -6,9 +6,19 @@ next step changes.
 
 import copy
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Protocol, TypeVar, cast
 
 import torch
+
+T = TypeVar("T")
+
+
+class StateWriter(Protocol):
+    """What is needed of DeepSpeed's `CheckpointEngine`."""
+
+    def save(self, state_dict: object, path: str) -> object:
+        """Write a state to a file."""
 
 
 class HostSnapshots:
@@ -18,15 +28,15 @@ class HostSnapshots:
     libaio, and commits by a deadline of its own; its fast engine writes at once.
     """
 
-    def __init__(self, inner: Any) -> None:
-        """`inner` is the `CheckpointEngine` that does everything else."""
+    def __init__(self, inner: StateWriter) -> None:
+        """`inner` does everything else."""
         self._inner = inner
-        self._taken: list[tuple[Any, str]] = []
+        self._taken: list[tuple[object, str]] = []
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
-    def save(self, state_dict: Any, path: str) -> None:
+    def save(self, state_dict: object, path: str) -> None:
         """Take a copy of the state that is to lie at `path`."""
         self._taken.append((host_copy(state_dict), path))
 
@@ -39,12 +49,12 @@ class HostSnapshots:
                 os.fsync(file.fileno())
 
 
-def host_copy(state: Any) -> Any:
-    """Nested dicts, lists and tuples with each tensor copied to the CPU; tensors that were one stay one."""
-    return _copied(state, {})
+def host_copy(state: T) -> T:
+    """Copy nested dicts, lists and tuples with each tensor copied to the CPU; tensors that were one stay one."""
+    return cast(T, _copied(state, {}))
 
 
-def _copied(item: Any, copies: dict[tuple[Any, ...], torch.Tensor]) -> Any:
+def _copied(item: object, copies: dict[tuple[object, ...], torch.Tensor]) -> object:
     if isinstance(item, torch.Tensor):
         key = item.data_ptr(), item.device, item.dtype, item.shape, item.stride()
         if key not in copies:
@@ -57,5 +67,6 @@ def _copied(item: Any, copies: dict[tuple[Any, ...], torch.Tensor]) -> Any:
         return shallow
     if isinstance(item, list | tuple):
         values = [_copied(value, copies) for value in item]
-        return type(item)(*values) if hasattr(item, "_fields") else type(item)(values)
+        make: Callable[..., object] = type(item)
+        return make(*values) if hasattr(item, "_fields") else make(values)
     return item

@@ -1,4 +1,4 @@
-"""One DeepSpeed rank: what it holds, and the way of each call to the part that does it.
+"""One DeepSpeed rank: what it holds, and the one door by which its parts are called.
 
 Invariant: the ranks start alike: same weights, and random states that follow from the seed and the rank.
 """
@@ -6,17 +6,14 @@ Invariant: the ranks start alike: same weights, and random states that follow fr
 import os
 import random
 import socket
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-from actors.engine.request import EngineInfo
 from configs.run import Config
-from configs.training import Transport
 from env.chat import ChatFormat
-from env.transcript import Trajectory
 from learner.model.batch import Batch
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.scorer import Scorer
@@ -24,17 +21,39 @@ from learner.model.trainable import train_only, without_adapter
 from learner.ranks.deepspeed_policy import DeepSpeedPolicy
 from learner.ranks.state import RankState
 from learner.ranks.updates import Scores, Updates
-from learner.weights import engines, sender
+from learner.weights.sender import WeightSender
+
+R = TypeVar("R")
 
 
 class Rank:
-    """A plain class that `learner.ranks.group` makes a Ray actor of; every method is called on all ranks at once."""
+    """A plain class that `learner.ranks.group` makes a Ray actor of.
+
+    Its work is that of its parts, which are there once it has started; each of their methods is called on all ranks at
+    once.
+    """
+
+    updates: Updates
+    state: RankState
+    sender: WeightSender
 
     def __init__(
         self, config: Config, model_dir: str, reference_dir: str | None, rank: int, max_grad_norm: float
     ) -> None:
         self._config, self._model_dir, self._reference_dir = config, model_dir, reference_dir
         self._rank, self._max_grad_norm = rank, max_grad_norm
+
+    def call(self, method: Callable[..., R], *args: object, **kwargs: object) -> R:
+        """Call a method of this class or of a part's, given as the class has it: `Updates.grpo_step`.
+
+        Raises:
+            TypeError: neither the rank nor what it holds has such a method.
+        """
+        for part in (self, *vars(self).values()):
+            if any(vars(kind).get(method.__name__) is method for kind in type(part).__mro__):
+                result: R = getattr(part, method.__name__)(*args, **kwargs)
+                return result
+        raise TypeError(f"{method.__qualname__} is no method of a rank or of a part of it")
 
     def address(self) -> tuple[str, int]:
         """Host and a free port, for the ranks to meet at."""
@@ -83,74 +102,16 @@ class Rank:
             frozen = Scorer.from_pretrained(self._reference_dir, *build).eval().to(policy.device)
             reference = frozen.requires_grad_(False)
         patches = FramePatches(processor, ranks.frame_cache_mib * 2**20)
-        self._updates = Updates(config, policy, reference, patches, chat, self._rank)
-        self._state = RankState(policy, self._rank)
-        self._outgoing = sender.Outgoing(scorer.model, config, self._model_dir, self._rank)
+        self.updates = Updates(config, policy, reference, patches, chat, self._rank)
+        self.state = RankState(policy, self._rank)
+        self.sender = WeightSender(scorer.model, config, self._model_dir, self._rank)
 
     def _scores_without_adapter(self, batch: Batch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         """What the reference policy gives: with an adapter it is the same model without it, and takes no memory."""
         with without_adapter(self._policy.engine.module.model):
             return self._policy(batch, temperature)
 
-    def sft_step(
-        self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory]
-    ) -> dict[str, float]:
-        """See `Updates.sft_step`."""
-        return self._updates.sft_step(trajectories, lr, upcoming)
-
-    def grpo_step(
-        self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float, version: int
-    ) -> dict[str, float]:
-        """See `Updates.grpo_step`."""
-        return self._updates.grpo_step(trajectories, advantages, lr, version)
-
-    def reference_kl(self, trajectories: Sequence[Trajectory]) -> dict[int, float]:
-        """See `Updates.reference_kl`."""
-        return self._updates.reference_kl(trajectories)
-
     def gpu(self) -> str | None:
         """UUID of this rank's GPU; None on the CPU."""
         device = self._policy.device
         return None if device.type == "cpu" else str(torch.cuda.get_device_properties(device).uuid)
-
-    def write_weights(self, transport: Transport) -> engines.Written | None:
-        """See `Outgoing.write`."""
-        return self._outgoing.write(transport)
-
-    def remove_weights(self, path: str) -> None:
-        """Remove what `write_weights` wrote."""
-        sender.remove(path)
-
-    def send_weights(
-        self, transport: Transport, engines: Sequence[Any], infos: Sequence[EngineInfo], version: int
-    ) -> dict[int, str]:
-        """See `Outgoing.send`."""
-        return self._outgoing.send(transport, engines, infos, version)
-
-    def export(self, path: str) -> None:
-        """See `Outgoing.export`."""
-        self._outgoing.export(path)
-
-    def export_adapter(self, path: str) -> None:
-        """See `Outgoing.export_adapter`."""
-        self._outgoing.export_adapter(path)
-
-    def snapshot(self, folder: str) -> None:
-        """See `RankState.snapshot`."""
-        self._state.snapshot(folder)
-
-    def write(self) -> None:
-        """See `RankState.write`."""
-        self._state.write()
-
-    def load(self, folder: str) -> None:
-        """See `RankState.load`."""
-        self._state.load(folder)
-
-    def convert(self, folder: str, out: str) -> None:
-        """See `RankState.convert`."""
-        self._state.convert(folder, out)
-
-    def load_universal(self, folder: str, converted: str) -> None:
-        """See `RankState.load_universal`."""
-        self._state.load_universal(folder, converted)

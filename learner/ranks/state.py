@@ -1,4 +1,4 @@
-"""What a rank must have to go on exactly: model, optimizer and random state; to a checkpoint and back.
+"""What a rank needs to go on exactly, model, optimizer and random state: to a checkpoint and back.
 
 Invariant: a rank that loaded a state goes on bit for bit as the one that took it, if number of ranks and ZeRO stage are
 the same; else within rounding.
@@ -22,7 +22,7 @@ class RankState:
         self._policy, self._rank = policy, rank
 
     def snapshot(self, folder: str) -> None:
-        """Copy it to host memory, for `write` to put into `folder`."""
+        """Copy the state to host memory, for `write` to put into `folder`."""
         self._policy.engine.save_checkpoint(folder, tag=TAG, save_latest=False)
         state = {
             "torch": torch.get_rng_state(),
@@ -37,7 +37,7 @@ class RankState:
         self._policy.snapshots.write()
 
     def load(self, folder: str) -> None:
-        """The inverse of `snapshot` and `write`; at stage 0 also of what another number of ranks wrote."""
+        """Load what `snapshot` and `write` saved; at ZeRO stage 0 also what another number of ranks saved."""
         self._load_engine(folder)
         self._load_random(folder)
 
@@ -47,7 +47,7 @@ class RankState:
             convert.convert(Path(folder) / TAG, Path(out) / TAG, self._policy.zero_stage)
 
     def load_universal(self, folder: str, converted: str) -> None:
-        """As `load`, what another number of ranks or another ZeRO stage wrote, once it is converted."""
+        """Load what another number of ranks or another ZeRO stage saved, once it is converted."""
         engine, optimizer = self._policy.engine, self._policy.optimizer
         decays = [group["decays"] for group in optimizer.param_groups]
         engine._config.load_universal_checkpoint = True
@@ -55,7 +55,7 @@ class RankState:
             self._load_engine(converted)
         finally:
             engine._config.load_universal_checkpoint = False
-        # Stage 3 (0.19.8) gives all groups the settings of the first, and one tensor to count their steps in.
+        # ZeRO stage 3 (0.19.8) gives all groups the settings of the first, and one tensor to count their steps in.
         for group, decay in zip(optimizer.param_groups, decays, strict=True):
             group["decays"] = decay
         for state in optimizer.optimizer.state.values():
@@ -68,7 +68,7 @@ class RankState:
             raise FileNotFoundError(f"{folder}: holds no learner state")
 
     def _load_random(self, folder: str) -> None:
-        """The random state that this rank had; a rank that there was not keeps its own."""
+        """Load the random state that this rank had; a rank that there was not keeps its own."""
         path = self._random_file(folder)
         if not path.exists():
             return

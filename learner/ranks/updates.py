@@ -14,8 +14,9 @@ import torch
 from configs.run import Config
 from env.chat import ChatFormat
 from env.transcript import Trajectory
-from learner.model.batch import Batch, collate, micro_batches, mini_batches
+from learner.model.batch import Batch, collate
 from learner.model.frame_patches import FramePatches
+from learner.model.micro_batches import micro_batches, mini_batches
 from learner.objective import losses
 from learner.objective.ratios import kl_estimate
 from learner.ranks.deepspeed_policy import DeepSpeedPolicy
@@ -26,7 +27,7 @@ Scores = Callable[[Batch, float], tuple[torch.Tensor, torch.Tensor]]
 
 
 class Updates:
-    """The steps of one rank; every method is called on all ranks at once."""
+    """The updates of one rank; every method is called on all ranks at once."""
 
     def __init__(
         self,
@@ -45,13 +46,13 @@ class Updates:
     def sft_step(
         self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory]
     ) -> dict[str, float]:
-        """One supervised update.
+        """Make one supervised update.
 
         Args:
             upcoming: what the next step will eat; its frames are decoded meanwhile.
 
         Returns:
-            This rank's sums (see `grpo.means`), and the step's `grad_norm` and `seconds`.
+            This rank's sums (see `losses.means`), and the step's `grad_norm` and `seconds`.
         """
         started = time.monotonic()
         tokens = sum(sum(trajectory.transcript.sampled) for trajectory in trajectories)
@@ -66,7 +67,7 @@ class Updates:
     def grpo_step(
         self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float, version: int
     ) -> dict[str, float]:
-        """The GRPO updates of one step.
+        """Make the GRPO updates of one step.
 
         Args:
             version: that of the weights which the learner holds now.
@@ -86,7 +87,7 @@ class Updates:
         return {**losses.merge(parts), "seconds_max": time.monotonic() - started}
 
     def _grpo_loss(self, mini: Sequence[Trajectory], version: int | None, old: list[torch.Tensor] | None) -> Loss:
-        """The loss of a mini-batch's passes, to be called on them in their order.
+        """Build the loss of a mini-batch, to be called on its passes in their order.
 
         Args:
             old: log pi_old of each pass where it is neither the engine's nor what the policy gives now.
@@ -128,8 +129,9 @@ class Updates:
         return [self._score(self._policy, batch) for _, batch in self._passes(mini)]
 
     def reference_kl(self, trajectories: Sequence[Trajectory]) -> dict[int, float]:
-        """For each trajectory of this rank's share, by index: the estimate of KL(pi_old || pi_ref), nats, summed over
-        its sampled tokens.
+        """Estimate KL(pi_old || pi_ref), nats, of each trajectory of this rank's share, by index.
+
+        It is summed over the sampled tokens.
 
         Raises:
             ValueError: there is no reference.
@@ -158,7 +160,7 @@ class Updates:
         advantages: Sequence[float] | None = None,
         upcoming: Sequence[Trajectory] = (),
     ) -> Iterator[tuple[tuple[int, ...], Batch]]:
-        """The passes of this rank: their indices, none where there is no work, and their tensors.
+        """Yield the passes of this rank: their indices, none where there is no work, and their tensors.
 
         Args:
             upcoming: what the next step will eat; its frames are decoded meanwhile.
@@ -182,7 +184,7 @@ class Updates:
         weight_decay: float,
         upcoming: Sequence[Trajectory] = (),
     ) -> dict[str, float]:
-        """Gradients of all micro-batches, then one optimizer step."""
+        """Sum the gradients of all micro-batches, then take one step of the optimizer."""
         ranks = self._config.ranks.ranks
         parts = []
         for indices, batch in self._passes(trajectories, advantages, upcoming):
@@ -197,7 +199,7 @@ class Updates:
         return {**sums, "grad_norm": norm / ranks, "updates": 1.0 / ranks}
 
     def _plan(self, trajectories: Sequence[Trajectory]) -> list[tuple[int, ...]]:
-        """The forward passes of this rank, as indices."""
+        """Cut a batch into the forward passes of this rank, as indices."""
         ranks = self._config.ranks
         lengths = [len(trajectory.transcript.ids) for trajectory in trajectories]
         return micro_batches(lengths, ranks.micro_batch_tokens, ranks.ranks, packed=ranks.packing)[self._rank]

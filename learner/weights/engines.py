@@ -1,21 +1,17 @@
-"""The policy's weights on their way out: to a Hugging Face folder, or as a file to the inference engines.
+"""Having the inference engines load the weights that lie in a file.
 
-Invariant: names and shapes are those of the Hugging Face model, whatever the ranks did to the parameters. When
-`publish` returns, every engine has said that it holds the version; an engine that has not is named.
+Invariant: when `publish` returns, every engine has answered that it holds the version; one that has not is named.
 """
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
-import torch
+from ray.actor import ActorHandle
 
 from actors.engine.request import sentence
-from learner.weights.gather import Part, walk
 
 
 @dataclass(frozen=True)
@@ -40,36 +36,8 @@ class PublishError(RuntimeError):
         """Indices into the engines that were given."""
 
 
-def gather(parts: Sequence[Part], *, sharded: bool, bucket_bytes: int, keep: bool) -> dict[str, torch.Tensor] | None:
-    """Name to tensor on the CPU, where `keep`; None elsewhere. Where nothing is sharded and the model is on the CPU
-    these are the parameters themselves.
-
-    Args:
-        sharded: by ZeRO-3; then all ranks must call this.
-    """
-    tensors = {}
-    for name, tensor in walk(parts, sharded=sharded, bucket_bytes=bucket_bytes):
-        if keep:
-            tensors[name] = tensor.to("cpu", copy=sharded).contiguous()
-    return tensors if keep else None
-
-
-def export(tensors: dict[str, torch.Tensor], model: Any, model_dir: str, path: str) -> None:
-    """A Hugging Face folder of the weights, with the config of `model` and the processor of `model_dir`; whole or
-    not at all."""
-    from transformers import AutoProcessor
-
-    partial = Path(f"{path}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial, state_dict=tensors)
-    AutoProcessor.from_pretrained(model_dir).save_pretrained(partial)
-    if Path(path).exists():
-        shutil.rmtree(path)
-    partial.rename(path)
-
-
-def publish(written: Written, engines: Sequence[Any], version: int, timeout_s: float) -> int:
-    """Have every engine actor load what was written as `version`, all at once.
+def publish(written: Written, engines: Sequence[ActorHandle], version: int, timeout_s: float) -> int:
+    """Have all engine actors load what was written as `version`, at once.
 
     Returns:
         Parameters whose checksums every engine compared.
@@ -87,10 +55,10 @@ def publish(written: Written, engines: Sequence[Any], version: int, timeout_s: f
     return min((report.checked for report in reports), default=0)
 
 
-def collect(calls: Sequence[Any], timeout_s: float) -> tuple[list[Any], dict[int, str]]:
-    """Results of calls on engine actors, None for one that failed, and why each of those did, by index."""
+def collect(calls: Sequence[ray.ObjectRef], timeout_s: float) -> tuple[list[Any], dict[int, str]]:
+    """Wait for calls on engine actors: the results, None for one that failed, and why each of those did, by index."""
     deadline = time.monotonic() + timeout_s
-    results: list[Any] = []
+    results = []
     failed: dict[int, str] = {}
     for index, call in enumerate(calls):
         result = None

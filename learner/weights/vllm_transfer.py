@@ -6,11 +6,12 @@ waits for has none but that of the call which the ranks serve (`ranks.step_timeo
 """
 
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
 import torch
+from ray.actor import ActorHandle
 
 from actors.engine.checksum import checksum, exact
 from actors.engine.request import EngineInfo
@@ -18,6 +19,8 @@ from configs.training import Transport
 from learner.weights.engines import collect
 from learner.weights.gather import Entry, Part, walk
 
+InitInfo = dict[str, Any]
+"""What vLLM's trainer sends to a worker that is to join, by its own names."""
 OFFSET = "rank_offset"
 """Key of an NCCL worker's init info: the rank of an engine's first GPU in the group of trainer and workers."""
 
@@ -40,7 +43,7 @@ class ParameterSource:
         self._walk: Iterator[tuple[str, torch.Tensor]] = iter(())
 
     def metadata(self) -> list[Entry]:
-        """What iteration yields, in its order."""
+        """Describe what iteration yields, in its order."""
         return [part.entry for part in self._parts]
 
     def renew(self) -> None:
@@ -49,8 +52,10 @@ class ParameterSource:
         self._walk = walk(self._parts, sharded=self._sharded, bucket_bytes=self._bucket_bytes)
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """The walk that `renew` began. Gathered tensors are copied: vLLM cuts buckets of its own, and packs them when
-        ours are gone."""
+        """Go on with the walk that `renew` began.
+
+        Gathered tensors are copied: vLLM cuts buckets of its own, and packs them when ours are gone.
+        """
         for name, tensor in self._walk:
             if self._dtype is not None:
                 self._sums[name] = checksum(tensor, self._dtype)
@@ -62,7 +67,7 @@ class ParameterSource:
             pass
 
     def checksums(self) -> dict[str, int] | None:
-        """Of the last walk, by name."""
+        """Return the checksums of the last walk, by name."""
         return exact(self._sums) if self._dtype is not None else None
 
 
@@ -70,7 +75,12 @@ class EngineClient:
     """The control plane of vLLM's weight transfer (its `VLLMWeightSyncClient`), over our engine actors."""
 
     def __init__(
-        self, engines: Sequence[Any], gpus: Sequence[int], backend: str, source: ParameterSource, timeout_s: float
+        self,
+        engines: Sequence[ActorHandle],
+        gpus: Sequence[int],
+        backend: str,
+        source: ParameterSource,
+        timeout_s: float,
     ) -> None:
         """`gpus` are the workers of each engine."""
         self._engines, self._gpus, self._backend, self._timeout_s = engines, gpus, backend, timeout_s
@@ -80,7 +90,7 @@ class EngineClient:
         self.failed: dict[int, str] = {}
         """By CUDA IPC: engines that did not take a step, while the ranks went on with the others; see `_all`."""
 
-    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
+    def init_weight_transfer_engine(self, init_info: InitInfo) -> None:
         """Have every engine join, each with ranks of its own."""
         self._all("join", [(self._backend, info) for info in joining(init_info, self._gpus)])
 
@@ -88,7 +98,7 @@ class EngineClient:
         """Let running turns finish and hold new ones."""
         self._all("start", [()] * len(self._engines))
 
-    def update_weights(self, update_info: Any) -> None:
+    def update_weights(self, update_info: object) -> None:
         """Receive what is sent meanwhile."""
         self._all("receive", [(update_info,)] * len(self._engines))
 
@@ -96,7 +106,7 @@ class EngineClient:
         """Compare checksums, forget cached states, go on with the new version."""
         self._all("finish", [(self._source.checksums(),)] * len(self._engines))
 
-    def _all(self, step: str, arguments: Sequence[tuple[Any, ...]]) -> None:
+    def _all(self, step: str, arguments: Sequence[tuple[object, ...]]) -> None:
         calls = [
             engine.transfer_weights.remote(step, self.version, *given)
             for engine, given in zip(self._engines, arguments, strict=True)
@@ -109,15 +119,15 @@ class EngineClient:
             raise EnginesFailed(failed)
 
 
-class Sender:
-    """A connection from the ranks to a set of engines; every rank makes one, and calls `send` with the others."""
+class EngineConnection:
+    """The ranks' connection to a set of engines; every rank makes one, and calls `send` with the others."""
 
     def __init__(
         self,
         transport: Transport,
         rank: int,
         source: ParameterSource,
-        engines: Sequence[Any],
+        engines: Sequence[ActorHandle],
         infos: Sequence[EngineInfo],
         bucket_bytes: int,
         timeout_s: float,
@@ -159,7 +169,7 @@ class Sender:
 
 
 def trainer_info(transport: Transport, rank: int, workers: int, bucket_bytes: int) -> Any:
-    """What vLLM's trainer side is opened with: weights packed into buckets, rank 0 the sender.
+    """Make what vLLM's trainer side is opened with: weights packed into buckets, rank 0 the sender.
 
     Args:
         workers: GPUs of all engines.
@@ -183,8 +193,8 @@ def trainer_info(transport: Transport, rank: int, workers: int, bucket_bytes: in
     )
 
 
-def joining(init_info: Mapping[str, Any], gpus: Sequence[int]) -> list[dict[str, Any]]:
-    """The init info of each engine: vLLM's trainer gives that of one; those after it come behind in the ranks.
+def joining(init_info: InitInfo, gpus: Sequence[int]) -> list[InitInfo]:
+    """Make the init info of each engine: vLLM's trainer gives that of one; those after it come behind in the ranks.
 
     Args:
         gpus: of each engine.

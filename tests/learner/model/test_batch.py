@@ -11,8 +11,9 @@ from PIL import Image
 from transformers import Qwen3VLForConditionalGeneration
 
 from env.transcript import Transcript
-from learner.model.batch import collate, micro_batches, mini_batches
+from learner.model.batch import collate
 from learner.model.frame_patches import FramePatches, Normalise
+from learner.model.micro_batches import micro_batches, mini_batches
 from learner.objective.losses import TOKEN_KINDS
 from tests.learner.trajectories import make_trajectory, write_frame
 from tools.decoding.frame import FrameRef, VideoError

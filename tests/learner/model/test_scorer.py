@@ -8,8 +8,9 @@ from transformers import Qwen3VLForConditionalGeneration
 
 from configs.training import LoraConfig
 from env.transcript import Transcript, Turn
-from learner.model.batch import collate, micro_batches
+from learner.model.batch import collate
 from learner.model.frame_patches import Normalise
+from learner.model.micro_batches import micro_batches
 from learner.model.scorer import Scorer
 from learner.model.trainable import train_only
 from tools.decoding.video import read_frame

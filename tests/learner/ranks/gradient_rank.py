@@ -29,8 +29,8 @@ class OtherLayoutRank(Rank):
         for key, value in overrides.items():
             setattr(self._config.ranks, key, value)
         self._policy.engine.destroy()
-        for part in ("_policy", "_updates", "_state", "_outgoing"):
-            setattr(self, part, None)
+        for part in ("_policy", "updates", "state", "sender"):
+            delattr(self, part)
         self._load()
 
 
@@ -50,7 +50,7 @@ class GradientRank(OtherLayoutRank):
 
     def tensors(self) -> dict[str, torch.Tensor] | None:
         """The model's tensors (rank 0)."""
-        return self._outgoing._gather(self._outgoing._policy_parts())
+        return self.sender._gather(self.sender._policy_parts())
 
 
 class WatchedRank(OtherLayoutRank):
@@ -63,7 +63,7 @@ class WatchedRank(OtherLayoutRank):
     def peak(self, trajectories: Sequence[Trajectory], lr: float) -> int:
         """Bytes of all tensors, those of the model and the optimizer included, at the worst moment of an SFT step."""
         with _Storages(_tensors()) as storages:
-            self.sft_step(trajectories, lr, ())
+            self.updates.sft_step(trajectories, lr, ())
         return storages.peak - _Storages(self._left).bytes
 
 

@@ -38,9 +38,9 @@ def start(model_dir, ranks, *overrides):
 def gradient(group, trajectories):
     """Metrics of a GRPO step, and what it took off the weights over the learning rate."""
     lr = 16 * LR  # the weights that come out have eight bits
-    before = group._all("tensors")[0]
+    before = group._all(GradientRank.tensors)[0]
     metrics = group.grpo_step(trajectories, ADVANTAGES, lr)
-    after = group._all("tensors")[0]
+    after = group._all(GradientRank.tensors)[0]
     return metrics, torch.cat([((before[name].float() - after[name].float()) / lr).flatten() for name in before])
 
 
@@ -61,7 +61,7 @@ def exact(pair, trajectories):
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: "-".join(map(str, layout.values())))
 def test_the_gradient_is_that_of_float32(pair, exact, layout, trajectories):
-    pair._all("layout", {"dtype": "bfloat16", **layout})
+    pair._all(GradientRank.layout, {"dtype": "bfloat16", **layout})
     metrics, found = gradient(pair, trajectories)
     for key in ("loss", "entropy", "grad_norm"):
         assert metrics[key] == pytest.approx(exact[0][key], rel=0.01), key

@@ -6,6 +6,7 @@ import ray
 from actors.engine.supervision import actor_options
 from configs import load_config
 from learner.ranks.group import RankGroup
+from learner.ranks.rank import Rank
 
 TOGETHER = [
     "ranks.ranks=2",
@@ -16,19 +17,13 @@ TOGETHER = [
 ]
 
 
-class Seat:
-    """Stands where a rank or an engine would."""
+class Seat(Rank):
+    """Stands where a rank or an engine would, and loads no model."""
 
-    def __init__(self, *_):
+    def start(self, host, port):
         pass
 
-    def address(self):
-        return "localhost", 1
-
-    def start(self, *_):
-        pass
-
-    def gpu(self):
+    def gpus(self):
         return ray.get_gpu_ids()
 
 
@@ -44,12 +39,14 @@ def test_each_engine_has_the_gpu_of_another_rank(two_gpus, monkeypatch):
     monkeypatch.setattr("learner.ranks.group.Rank", Seat)
     config = load_config(None, [*TOGETHER, "ranks.step_timeout_s=60"])
     group = RankGroup(config, "model")
-    engines = [ray.remote(Seat).options(**actor_options(config.engine)).remote() for _ in range(2)]
-    ranks, beside = group._all("gpu"), ray.get([engine.gpu.remote() for engine in engines], timeout=60)
+    engines = [
+        ray.remote(Seat).options(**actor_options(config.engine)).remote(config, "model", None, 0, 1.0) for _ in range(2)
+    ]
+    ranks, beside = group._all(Seat.gpus), ray.get([engine.gpus.remote() for engine in engines], timeout=60)
     assert sorted(ranks) == sorted(beside) == [[0], [1]]
     group.close()
     again = RankGroup(config, "model")
-    assert sorted(again._all("gpu")) == [[0], [1]], "ranks that are replaced come back to their GPUs"
+    assert sorted(again._all(Seat.gpus)) == [[0], [1]], "ranks that are replaced come back to their GPUs"
     again.close()
 
 

@@ -45,16 +45,16 @@ def group(request, model_dir, cluster):
 def gradients(group, step, before):
     """Metrics of a step and, by name, what it took off the weights, over the learning rate."""
     metrics = step()
-    return metrics, {name: (before[name] - tensor) / LR for name, tensor in group._all("tensors")[0].items()}
+    return metrics, {name: (before[name] - tensor) / LR for name, tensor in group._all(GradientRank.tensors)[0].items()}
 
 
 def supervised(group, trajectories):
-    before = group._all("tensors")[0]
+    before = group._all(GradientRank.tensors)[0]
     return gradients(group, lambda: group.sft_step(trajectories, LR), before)
 
 
 def reinforced(group, trajectories):
-    before = group._all("tensors")[0]
+    before = group._all(GradientRank.tensors)[0]
     return gradients(group, lambda: group.grpo_step(trajectories, ADVANTAGES, LR), before)
 
 
@@ -63,7 +63,7 @@ def expected(model_dir, cluster, trajectories):
     """One rank, one padded micro-batch, no ZeRO."""
     single = start(model_dir, 1, f"ranks.micro_batch_tokens={WHOLE}")
     found = [supervised(single, trajectories)]
-    single._all("layout", {})
+    single._all(GradientRank.layout, {})
     found.append(reinforced(single, trajectories))
     single.close()
     return found
@@ -86,6 +86,6 @@ def test_the_layout_changes_neither_loss_nor_gradient(group, expected, trajector
         (reinforced, expected[1], [(True, CUT)]),
     ):
         for packing, tokens in cuts:
-            group._all("layout", stage)
-            group._all("cut", packing, tokens)
+            group._all(GradientRank.layout, stage)
+            group._all(GradientRank.cut, packing, tokens)
             require_same(step(group, trajectories), theirs, f"{step.__name__} packing={packing} tokens={tokens}")

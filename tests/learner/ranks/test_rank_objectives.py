@@ -6,8 +6,9 @@ import torch
 from safetensors.torch import load_file
 
 from configs import load_config
-from learner.model.batch import collate, mini_batches
+from learner.model.batch import collate
 from learner.model.frame_patches import Normalise
+from learner.model.micro_batches import mini_batches
 from learner.model.scorer import Scorer
 from learner.objective.losses import LossInputs, means, merge, policy_loss
 from learner.ranks.group import RankGroup

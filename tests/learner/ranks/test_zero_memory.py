@@ -55,9 +55,9 @@ def group(request, model):
 @pytest.mark.parametrize(("stage", "offload"), LAYOUTS)
 def test_a_step_takes_what_the_plan_says(group, model, batch, stage, offload, dtype):
     layout = {"zero_stage": stage, "offload": offload, "dtype": dtype}
-    group._all("layout", layout)
+    group._all(WatchedRank.layout, layout)
     group.sft_step(batch, 1e-3)  # the optimizer's state begins with it
-    taken = group._all("peak", batch, 1e-3)[0]
+    taken = group._all(WatchedRank.peak, batch, 1e-3)[0]
     ranks = load_config(None, [f"ranks.{key}={value}" for key, value in layout.items()]).ranks
     ranks.ranks = group.config.ranks.ranks
     told = state_bytes(shape_of(ModelConfig(path=str(model))), ranks)

@@ -131,17 +131,17 @@ def test_an_engine_that_fails_a_step_is_named(cluster, source):
 
 
 def test_ranks_stay_together_when_engines_fail_before_anything_was_sent(source):
-    from learner.weights.vllm_transfer import Sender
+    from learner.weights.vllm_transfer import EngineConnection
 
     walked = []
 
     def send_weights():
         raise EnginesFailed({0: "is gone"})
 
-    sender = Sender.__new__(Sender)
-    sender._client, sender._source = types.SimpleNamespace(version=0), source
-    sender._trainer = types.SimpleNamespace(send_weights=send_weights)
+    connection = EngineConnection.__new__(EngineConnection)
+    connection._client, connection._source = types.SimpleNamespace(version=0), source
+    connection._trainer = types.SimpleNamespace(send_weights=send_weights)
     drain = source.drain
     source.drain = lambda: walked.append(len(list(source._walk))) or drain()
-    assert sender.send(3) == {0: "is gone"}
+    assert connection.send(3) == {0: "is gone"}
     assert walked == [len(source.expected)]
