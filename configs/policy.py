@@ -64,7 +64,7 @@ class EngineConfig:
     """Sequences decoded at once."""
     max_num_batched_tokens: int = 4096
     """Tokens of one engine step."""
-    kv_cache_gib: int = 1
+    kv_cache_gib: float = 1.0
     """KV cache on the CPU, GiB."""
     frame_cache_gib: float = 0.5
     """Processed frames that an engine keeps, GiB: frames seen again on later turns and in the other rollouts of a

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.limits"]
+
 # Indexes of videos that the tests make are no business of the user's cache.
 _CACHE = tempfile.mkdtemp(prefix="videoseeker-test-cache-")
 os.environ["XDG_CACHE_HOME"] = _CACHE

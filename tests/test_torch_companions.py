@@ -12,6 +12,8 @@ from torch import library
 
 import torch_companions
 
+pytestmark = pytest.mark.process
+
 
 def run_fresh(code: str) -> str:
     """Standard output of a fresh process of this environment, started away from the checkout."""

@@ -39,6 +39,7 @@ def served(monkeypatch):
     return study
 
 
+@pytest.mark.process
 def test_help_is_quick_and_names_every_command():
     code = "import sys, videoseeker\ntry: videoseeker.main(['--help'])\nexcept SystemExit: print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)

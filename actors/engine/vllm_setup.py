@@ -76,7 +76,7 @@ def engine_args(config: EngineConfig, model_dir: str, seed: int) -> dict[str, An
         return common | {
             "enforce_eager": True,
             "skip_mm_profiling": True,
-            "kv_cache_memory_bytes": config.kv_cache_gib * 2**30,
+            "kv_cache_memory_bytes": round(config.kv_cache_gib * 2**30),
             # A seeded request whose prompt is cut in chunks kills vLLM 0.32 on the CPU: it rewinds the request's
             # generator by an offset, which CPU generators do not have.
             "enable_chunked_prefill": False,

@@ -118,7 +118,7 @@ def _engine_knobs(config: Config, shape: ModelShape) -> Iterator[tuple[str, Sequ
         yield "engine.gpus_per_engine", more if not engine.colocate else []
         return
     least = math.ceil(engine_bytes(shape, engine).sequence / GIB)
-    enough = range(engine.kv_cache_gib - 1, least - 1, -1)
+    enough = range(math.ceil(engine.kv_cache_gib) - 1, least - 1, -1)
     yield "engine.kv_cache_gib", [least] if engine.kv_cache_gib < least else enough
     yield "engine.engines", range(engine.engines - 1, 0, -1)
 

@@ -181,7 +181,7 @@ def _engine(config: Config, shape: ModelShape, machine: Machine) -> Role:
         left = limit - sum(bytes_ for _, bytes_ in parts)
         cache = max(left, size.sequence)  # without room for one sequence vLLM does not start
     else:
-        limit, left = machine.ram_bytes, engine.kv_cache_gib * GIB
+        limit, left = machine.ram_bytes, round(engine.kv_cache_gib * GIB)
         cache = left
         parts, host = [*parts, *host, ("process", PROCESS_BYTES)], []
     parts.append(("KV cache", cache))

@@ -69,7 +69,9 @@ def episode() -> EpisodeConfig:
 
 @pytest.fixture(scope="session")
 def engine_config() -> EngineConfig:
-    return EngineConfig(max_model_len=512, max_num_seqs=16, max_num_batched_tokens=1024, request_timeout_s=60)
+    return EngineConfig(
+        max_model_len=512, max_num_seqs=16, max_num_batched_tokens=1024, kv_cache_gib=0.1, request_timeout_s=60
+    )
 
 
 @pytest.fixture(scope="session")

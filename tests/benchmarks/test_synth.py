@@ -1,9 +1,12 @@
 """The benchmark of the synthesis does all of its work, on a little of it."""
 
+import pytest
+
 from benchmarks.synth import by_stage, memory_growth, text_filter
 from synth.record import STAGES
 
 
+@pytest.mark.process
 def test_every_stage_ends_records_and_the_text_filter_asks_for_each(tmp_path):
     found = text_filter(tmp_path / "text", records=40, repeats=2)
     assert found["median"] > 0

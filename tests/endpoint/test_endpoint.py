@@ -264,6 +264,7 @@ def test_an_answer_is_found_again_by_another_endpoint(server, endpoint):
     assert again.usage()["text"] == Usage(paid=2, cached=2, prompt_tokens=200, completion_tokens=20)
 
 
+@pytest.mark.process
 def test_a_killed_process_leaves_its_answers_and_its_bill(server, endpoint, tmp_path):
     server.script = lambda text: None if text == "never" else json.dumps({"echo": text})
     command = [sys.executable, "-c", PROCESS, server.url, str(tmp_path), json.dumps(SCHEMA), "a", "b", "never"]
@@ -292,6 +293,7 @@ def test_who_asked_no_model_spent_nothing(tmp_path):
     assert not requests(tmp_path / "spending")
 
 
+@pytest.mark.process
 def test_processes_share_one_bill(server, endpoint, tmp_path):
     watching = endpoint(usd_per_million_input=1000.0, budget_usd=1.0)
     sets = [[f"{name}{i}" for i in range(6)] for name in "xy"]

@@ -157,6 +157,7 @@ def test_a_tokenizer_without_vision_tokens_is_refused():
         ChatFormat(bare, Qwen2VLImageProcessor())
 
 
+@pytest.mark.process
 def test_it_loads_in_a_fresh_process(model_dir):
     code = f"from env.chat import ChatFormat; print(ChatFormat.from_pretrained({str(model_dir)!r}).eos_id)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2], timeout=300)

@@ -2,7 +2,11 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from recipes.peak_memory import PERIOD_S, PeakMemory
+
+pytestmark = pytest.mark.process
 
 
 def test_it_counts_what_its_children_hold():

@@ -1,6 +1,7 @@
 """Commands of the checkout in processes of their own, and what they leave behind."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -102,16 +103,24 @@ def family(ray_folder: Path) -> Iterator[Family]:
         members.end()
 
 
-def wait_for_line(process: "subprocess.Popen[str]", text: str) -> str:
-    """The first line of a process's output that holds `text`.
+def wait_for_line(process: "subprocess.Popen[str]", text: str, within_s: float = 240) -> str:
+    """Return the first line of a process's output that holds `text`; what comes after it is still to be read.
 
     Raises:
-        AssertionError: it ended without.
+        AssertionError: it ended without, or did not write it in time; with all that it wrote.
     """
     assert process.stdout is not None
-    seen = []
-    for line in process.stdout:
-        seen.append(line)
-        if text in line:
-            return line
-    raise AssertionError(f"the process ended with {process.wait()} and without '{text}':\n{''.join(seen)}")
+    output, seen = process.stdout.fileno(), b""
+    deadline = time.monotonic() + within_s
+    # Byte by byte, so that nothing lies in a buffer. A process that ended may have left children that hold the pipe.
+    while time.monotonic() < deadline:
+        if select.select([output], [], [], 0.2)[0] and (byte := os.read(output, 1)):
+            seen += byte
+            line = seen[:-1].rpartition(b"\n")[2].decode(errors="replace") if byte == b"\n" else ""
+            if text in line:
+                return line
+        elif process.poll() is not None:
+            break
+    code = process.poll()
+    how = f"is not there after {within_s:.0f} s" if code is None else f"never came: the process ended with {code}"
+    raise AssertionError(f"'{text}' {how}:\n{seen.decode(errors='replace')}")

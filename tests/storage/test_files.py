@@ -23,6 +23,7 @@ def test_a_block_that_raises_leaves_what_was_there(tmp_path, durable):
     assert path.read_text() == "new"
 
 
+@pytest.mark.process
 def test_a_killed_writer_leaves_what_was_there(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "old")

@@ -10,6 +10,7 @@ from storage.locks import lock
 HOLD = "from storage.locks import lock\nwith lock({path!r}, 1):\n    print('held', flush=True)\n    input()"
 
 
+@pytest.mark.process
 def test_a_held_lock_is_waited_for_and_ends_with_its_process(tmp_path):
     path = tmp_path / "deep" / "ray.lock"
     holder = subprocess.Popen(

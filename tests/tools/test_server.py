@@ -21,6 +21,8 @@ from tests.films import walk
 from tests.servers.processes import ROOT, family, free_port, wait_for_line
 from tools.registry import TOOLS
 
+pytestmark = pytest.mark.process
+
 MARK = "rectangle:t=2,x={:.0f},y={:.0f},w=30,h=30"
 DEADLINE_S = 60
 

@@ -134,6 +134,7 @@ def test_ctrl_c_leaves_nothing_running(processes, serving):
     assert processes.gone() == {}
 
 
+@pytest.mark.process
 def test_a_model_that_does_not_fit_is_told_before_anything_starts(processes, model_dir, config):
     overrides = ("episode.pixel_multiple=28", f"serve.port={free_port()}")
     done = processes.run("videoseeker.py", "serve", str(model_dir), str(config), *overrides)

@@ -49,6 +49,7 @@ def entries(model):
     return [part.entry for part in policy_parts(model)]
 
 
+@pytest.mark.process
 def test_it_is_a_safetensors_file_for_every_process(model, file):
     folder = file.write(entries(model), tensors(model))
     loaded = load_file(folder / NAME)
@@ -95,6 +96,7 @@ def test_on_disk_it_has_the_same_bytes(model, file, tmp_path):
     shutil.rmtree(shared)
 
 
+@pytest.mark.process
 def test_a_killed_process_leaves_no_memory_behind():
     script = HOLD.format(root=str(Path(__file__).parents[3]))
     holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -108,6 +110,7 @@ def test_a_killed_process_leaves_no_memory_behind():
     shutil.rmtree(folder)
 
 
+@pytest.mark.process
 def test_folders_of_killed_processes_are_removed_and_no_others(tmp_path):
     program = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r})\n" + (
         f"from learner.weights.safetensors_file import new_folder; print(new_folder({str(tmp_path)!r}))"

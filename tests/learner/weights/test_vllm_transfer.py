@@ -79,6 +79,7 @@ def test_engines_of_several_gpus_get_ranks_of_their_own_behind_the_trainer():
     assert joining({"packed": True}, [1, 1]) == [{"packed": True}] * 2
 
 
+@pytest.mark.slow
 def test_the_trainer_is_opened_as_vllm_expects(cluster):
     from vllm.distributed.weight_transfer.nccl_common import NCCLWeightTransferInitInfo, worker_init_payload
 
@@ -101,6 +102,7 @@ def test_the_trainer_is_opened_as_vllm_expects(cluster):
     assert shared.packed_buffer_size_bytes == BUCKET
 
 
+@pytest.mark.slow
 def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster, source):
     from vllm.distributed.weight_transfer import VLLMWeightSyncClient
 
@@ -122,6 +124,7 @@ def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster, sour
         assert steps[3][2] == (source.checksums(),)
 
 
+@pytest.mark.slow
 def test_an_engine_that_fails_a_step_is_named(cluster, source):
     engines = [ray.remote(Engine).options(num_cpus=0).remote(fails) for fails in ("", "start")]
     client = EngineClient(engines, [1, 1], "nccl", source, 60.0)

@@ -116,6 +116,7 @@ def test_a_stage_that_cannot_be_made_is_one_sentence(folder):
     assert row["error"] == "synth.text_model.model: is empty"
 
 
+@pytest.mark.process
 def test_a_record_that_kills_its_worker_is_given_up_and_the_others_end(folder):
     where = folder(*["fine"] * 5, "die", *["fine"] * 5)
     context, deaths = multiprocessing.get_context("spawn"), 0
@@ -132,6 +133,7 @@ def test_a_record_that_kills_its_worker_is_given_up_and_the_others_end(folder):
     assert [r.reason for r in after(where)] == [""] * 5 + [GIVEN_UP] + [""] * 5
 
 
+@pytest.mark.process
 def test_a_record_alone_in_its_shard_is_not_blamed_for_one_of_another_shard(folder):
     where = folder("die")
     write_records(shard_file(where / "before", 1), [Record("slow", "test", "v.mp4", "wait", "yes")])

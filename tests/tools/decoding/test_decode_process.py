@@ -16,6 +16,8 @@ from tools.decoding.decode_process import DecodeProcess
 from tools.decoding.decoder import MEMORY_BYTES
 from tools.decoding.video import VideoError, decode_process, open_video
 
+pytestmark = pytest.mark.process
+
 ROOT = str(Path(__file__).resolve().parents[3])
 
 

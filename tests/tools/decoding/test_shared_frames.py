@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.films import movies
 from tools.decoding.frame import FrameRef
@@ -106,6 +107,7 @@ def test_a_stretch_is_decoded_once_between_two_states(films, tmp_path, monkeypat
     assert crops == [[18, 22, 26, 30], 1, [18, 22, 26, 30], 0]
 
 
+@pytest.mark.process
 def test_the_last_process_takes_the_frames_with_it(tmp_path):
     code = """
 import sys
@@ -130,6 +132,7 @@ sys.stdin.read()
     assert not list(folder.glob("*.rgb"))
 
 
+@pytest.mark.process
 def test_a_fork_that_ends_leaves_the_frames_to_its_parent(tmp_path):
     code = """
 import os, sys
