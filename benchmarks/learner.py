@@ -14,11 +14,11 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import ray
@@ -26,9 +26,9 @@ import ray
 from benchmarks.bare_pytorch import BarePytorch
 from benchmarks.episodes import Step, film, make_steps
 from benchmarks.learner_publish import publish_over_copy
-from benchmarks.measure import CONSOLE, finish, ratio, side_by_side, table
+from benchmarks.measure import CONSOLE, Ratio, finish, ratio, side_by_side, table
 from benchmarks.trl_step import TrlStep, installed
-from configs import Config, load_config
+from configs import load_config
 from env.chat import ChatFormat
 from learner.model.tiny import build_tiny_model
 from learner.ranks.group import RankGroup
@@ -53,6 +53,13 @@ class Size:
     tasks: int
     """Groups of one step."""
     repeats: int
+
+
+class Speeds(TypedDict):
+    """What is found of one model."""
+
+    ratios: dict[str, Ratio]
+    tokens_per_s: dict[str, int]
 
 
 LARGER = (
@@ -83,16 +90,16 @@ def main() -> None:
     published = publish_over_copy(5 if quick else 11, quick)
     ray.shutdown()
     memory = peak_memory(LENGTHS[:3] if quick else LENGTHS)
-    ratios = {**next(iter(speeds.values()))["ratios"], **published}
-    figures = {"by_model": speeds, **memory}
-    finish("learner", ratios, figures)
+    finish("learner", {**next(iter(speeds.values()))["ratios"], **published}, {"by_model": speeds, **memory})
 
 
-def step_times(size: Size, folder: Path, threads: int | None = None) -> dict[str, Any]:
-    """Ratios and tokens a second of one model."""
+def step_times(size: Size, folder: Path, threads: int | None = None) -> Speeds:
+    """Measure one model."""
     config = load_config(DEMO, [*size.overrides, *([f"ranks.cpus_per_rank={threads}"] if threads else [])])
     model_dir = str(build_tiny_model(config.model.tiny, VOCABULARY, folder / "model", config.seed))
-    steps = _steps(config, model_dir, size, folder)
+    count = WARM_UP + size.repeats
+    video = film(folder / "film.mp4", count * size.tasks)
+    steps = make_steps(ChatFormat.from_pretrained(model_dir), video, config, count, size.tasks)
     group = RankGroup(config, model_dir)
     alone = {"num_cpus": 0, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(config.ranks.cpus_per_rank)}}}
     bare, own = (ray.remote(**alone)(BarePytorch).remote(config, model_dir, own_forward=own) for own in (False, True))
@@ -113,7 +120,7 @@ def step_times(size: Size, folder: Path, threads: int | None = None) -> dict[str
     taken: dict[str, list[float]] = {name: [] for name in rivals}
     for i, step in enumerate(steps):
         ray.get([actor.prepare.remote(step.trajectories, step.advantages) for actor in actors])
-        once = side_by_side({name: _of(run, i) for name, run in _turned(rivals, i)}, 1)
+        once = side_by_side(rivals, 1, first=i)
         for name in rivals if i >= WARM_UP else ():
             taken[name] += once[name]
     group.close()
@@ -122,22 +129,7 @@ def step_times(size: Size, folder: Path, threads: int | None = None) -> dict[str
     return _report(size, steps[WARM_UP:], taken)
 
 
-def _of(run: Callable[[int], Any], step: int) -> Callable[[int], Any]:
-    return lambda _: run(step)
-
-
-def _turned(rivals: dict[str, Any], i: int) -> list[tuple[str, Any]]:
-    ordered = list(rivals.items())
-    return ordered[i % len(ordered) :] + ordered[: i % len(ordered)]
-
-
-def _steps(config: Config, model_dir: str, size: Size, folder: Path) -> list[Step]:
-    count = WARM_UP + size.repeats
-    video = film(folder / "film.mp4", count * size.tasks)
-    return make_steps(ChatFormat.from_pretrained(model_dir), video, config, count, size.tasks)
-
-
-def _report(size: Size, steps: Sequence[Step], taken: dict[str, list[float]]) -> dict[str, Any]:
+def _report(size: Size, steps: Sequence[Step], taken: dict[str, list[float]]) -> Speeds:
     ratios = {
         "tokens_per_s_over_bare_pytorch": ratio(taken[BARE], taken[OURS]),
         "tokens_per_s_over_bare_pytorch_with_our_forward": ratio(taken[OWN], taken[OURS]),

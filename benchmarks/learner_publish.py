@@ -10,13 +10,12 @@ import os
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
 from actors.engine.supervision import Engines
-from benchmarks.measure import ratio, side_by_side, table
+from benchmarks.measure import Ratio, ratio, side_by_side, table
 from configs import Config
 from configs.policy import EngineConfig, TinyModelConfig
 from learner.model.tiny import build_tiny_model
@@ -60,8 +59,8 @@ class Copy:
             start += tensor.nbytes
 
 
-def publish_over_copy(repeats: int, quick: bool) -> dict[str, Any]:
-    """Wall time of `RankGroup.publish` to one engine, checksums and all, over that of a bare copy.
+def publish_over_copy(repeats: int, quick: bool) -> dict[str, Ratio]:
+    """Compare the wall time of `RankGroup.publish` to one engine, checksums and all, with that of a bare copy.
 
     Returns:
         publish_over_copy: over a copy into new shared memory, as `measure.ratio`; publish_over_copy_into_old_memory:

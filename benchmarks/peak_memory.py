@@ -6,20 +6,24 @@ checkpointed; a fifth of the tokens is sampled (the paper's 4,096 of 20,480). `o
 takes the logits of all tokens. Linux only: the peak is the kernel's.
 """
 
-import socket
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from transformers import Qwen3VLForConditionalGeneration
+
+from benchmarks.bare_pytorch import BarePytorch
 from benchmarks.episodes import film, long_episode
 from configs import Config, load_config
 from env.chat import ChatFormat
 from env.transcript import Trajectory
+from learner.model.sizes import VOCABULARY
 from learner.model.tiny import build_tiny_model
+from learner.ranks.rank import Rank
 
-VOCABULARY = 151_936
-"""Rows of Qwen3-VL's embedding."""
+Step = Callable[[Trajectory], object]
+"""One update on a trajectory."""
 SAMPLED = 0.2
 WARM_UP_TOKENS = 256
 FILM_TASKS = 20
@@ -50,8 +54,6 @@ def main() -> None:
 
 
 def _model(config: Config, folder: Path) -> Path:
-    from transformers import Qwen3VLForConditionalGeneration
-
     path = build_tiny_model(config.model.tiny, ["a b c"], folder / "model", config.seed)
     model = Qwen3VLForConditionalGeneration.from_pretrained(path)
     model.resize_token_embeddings(VOCABULARY)
@@ -59,20 +61,13 @@ def _model(config: Config, folder: Path) -> Path:
     return path
 
 
-def _ours(config: Config, model_dir: str) -> Any:
-    from learner.ranks.rank import Rank
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def _ours(config: Config, model_dir: str) -> Step:
     rank = Rank(config, model_dir, None, 0, config.grpo.max_grad_norm)
-    rank.start("127.0.0.1", port)
+    rank.start("127.0.0.1", rank.address()[1])
     return lambda trajectory: rank.updates.grpo_step([trajectory], [1.0], config.grpo.lr, 0)
 
 
-def _bare(config: Config, model_dir: str) -> Any:
-    from benchmarks.bare_pytorch import BarePytorch
-
+def _bare(config: Config, model_dir: str) -> Step:
     bare = BarePytorch(config, model_dir)
 
     def step(trajectory: Trajectory) -> None:

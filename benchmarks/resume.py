@@ -8,7 +8,6 @@ checkpoint. In the end every figure of every step that is not a time must be tha
 """
 
 import argparse
-import asyncio
 import json
 import os
 import queue
@@ -21,114 +20,59 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import av
-import numpy as np
 import psutil
-from PIL import Image
+import ray
 
 from benchmarks.measure import finish, table
 from configs import Config, load_config, to_yaml
+from learner.activity import Activity
+from recipes.folder import RunFolder
+from recipes.phases import run_train
+from storage.files import whole_folder
+from tests.models.red_or_blue import shorten, teach, write_tasks
 
 ROOT = Path(__file__).parent.parent
-MARK_S = 2.0
 STEPS = 30
+AT = "at: "
+"""Before an activity that a run prints."""
 START_TIMEOUT_S = 600.0
 """Longest that a run may take to come up, or to make a step."""
 TIMES = ("seconds", "per_s")
 """Parts of the names of figures that are times."""
 COUNTS = ("retried_groups", "revived_engines", "rebuilt_ranks", "failed_checkpoints")
 """Figures of what a process met, not of what it learned."""
-LOOK = '<think>Look.</think><tool_call>{"name": "view_visual_prompt", "arguments": {"frame": "frame_1"}}</tool_call>'
-RED, BLUE = ("<think>Seen.</think><answer>red</answer>", "<think>Seen.</think><answer>blue</answer>")
 
 
 def prepare(folder: Path, steps: int = STEPS) -> Config:
-    """A policy that answers red or blue, one as often as the other, its tasks, and the config of its training."""
-    import ray
-
-    from env.task import Task, save_tasks
-    from tools.marks.visual_prompt import VisualPrompt
-
+    """Make a policy that answers red or blue, its tasks, and the config of its training."""
     config = Config(name="killed", seed=1, data_dir=str(folder / "data"))
     config.tracking.uri = f"sqlite:///{folder / 'mlflow.db'}"
-    episode, engine, grpo = config.episode, config.engine, config.grpo
-    episode.prompt_style, episode.prompt_max_frames, episode.crop_max_frames = "compact", 3, 2
-    episode.prompt_max_pixels = episode.tool_max_pixels = 64 * 64
-    episode.max_tool_rounds, episode.max_turn_tokens, episode.max_tokens = 2, 40, 400
-    engine.max_model_len, engine.max_num_batched_tokens, engine.max_num_seqs = 512, 1024, 16
-    engine.deterministic = True
-    config.sft.steps, config.sft.batch, config.sft.lr = 90, 8, 3e-3
+    shorten(config)
     config.eval.questions = 1
     config.tracking.sample_episodes = 0
+    grpo = config.grpo
     grpo.mini_batches = 2  # at the first of a step's updates every loss is 0
     grpo.steps, grpo.prompts_per_step, grpo.group_size, grpo.lr = steps, 2, 4, 1e-3
     grpo.checkpoint_every, grpo.drop_uniform_groups = 1, False
-    data = folder / "data"
-    data.mkdir(parents=True)
-    _draw(data)
-    prompt = VisualPrompt("mark.png", MARK_S, "rectangle")
-    tasks = [Task(f"task-{i}", "video.mp4", "Colour?", "red", "OA", (prompt,)) for i in range(5)]
-    for name in ("train", "test"):
-        save_tasks(data / f"{name}.jsonl", tasks)
+    (folder / "data").mkdir(parents=True)
+    tasks = write_tasks(folder / "data" / "train.jsonl")
+    shutil.copy(tasks, folder / "data" / "test.jsonl")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        config.model.path = str(_teach(config, folder))
+        config.model.path = str(teach(config, tasks, folder))
     finally:
         ray.shutdown()
     return config
-
-
-def _draw(folder: Path) -> None:
-    pixels = np.full((96, 96, 3), 120, np.uint8)
-    pixels[30:60, 30:60] = (200, 40, 40)
-    with av.open(str(folder / "video.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=8)
-        stream.width, stream.height, stream.pix_fmt = 96, 96, "yuv420p"
-        for _ in range(64):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode())
-    pixels[26:64, [26, 63]] = pixels[[26, 63], 26:64] = (250, 220, 0)
-    Image.fromarray(pixels).save(folder / "mark.png")
-
-
-def _teach(config: Config, folder: Path) -> Path:
-    from actors.rollout.loop import play
-    from configs.policy import TinyModelConfig
-    from env.chat import ChatFormat
-    from env.task import load_tasks
-    from env.transcript import Turn
-    from learner.model.tiny import build_tiny_model
-    from learner.sft import run_sft
-
-    class Script:
-        def __init__(self, turns: list[str]) -> None:
-            self._turns = iter(turns)
-
-        async def act(self, *_: Any) -> Turn:
-            text = next(self._turns)
-            ids = chat.encode(text)
-            return Turn(ids, (0.0,) * len(ids), text, "stop")
-
-    tiny = TinyModelConfig(hidden_size=64, layers=2, intermediate_size=96, vision_hidden_size=64, vision_layers=1)
-    blank = build_tiny_model(tiny, [LOOK, RED, BLUE] * 20, folder / "blank", seed=0)
-    chat = ChatFormat.from_pretrained(blank)
-    task = load_tasks(folder / "data" / "train.jsonl")[0]
-    scripts = [[RED], [BLUE], [RED], [BLUE], [LOOK, RED], [LOOK, BLUE]]
-    lessons = [asyncio.run(play(task, Script(turns), chat, config.episode)) for turns in scripts]
-    return run_sft(config, lessons, blank, folder / "taught", lambda step, metrics: None)
 
 
 @dataclass(frozen=True)
 class Kill:
     """One kill."""
 
-    phase: str
+    activity: str
     writing: bool
     """Whether a checkpoint was being written."""
     steps: int
@@ -136,18 +80,18 @@ class Kill:
 
 
 class Run:
-    """A training run's process, and what it says of its phases."""
+    """A training run's process, and what it prints of its activities."""
 
     def __init__(self, config: Config, folder: Path) -> None:
         """Start it, or go on with it, in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.config = replace(config, runs_dir=str(folder))
-        self.phase = "start"
-        """What it does now: start, rollout, update, publish, or between."""
+        self.activity = "start"
+        """What it does now: start, or an `Activity` of its steps."""
         self.writing = False
         """Whether a checkpoint is being written now."""
         self._lines: queue.Queue[str | None] = queue.Queue()
-        self._said: list[str] = []
+        self._printed: list[str] = []
         settings = folder / "config.yaml"
         settings.write_text(to_yaml(self.config))
         # Ray's socket paths must be short.
@@ -162,11 +106,11 @@ class Run:
         )
         threading.Thread(target=self._read, daemon=True).start()
 
-    def wait_for(self, said: str | None, timeout_s: float = START_TIMEOUT_S) -> bool:
-        """Wait until the run says so ("phase update", "writing"), None for its end; False if it ended without.
+    def wait_for(self, activity: Activity | None, timeout_s: float = START_TIMEOUT_S) -> bool:
+        """Wait until the run begins an activity, None for its end; False if it ended without.
 
         Raises:
-            RuntimeError: it failed, or said nothing more in time.
+            RuntimeError: it failed, or printed nothing more in time.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -174,19 +118,19 @@ class Run:
                 line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 self.kill()
-                raise RuntimeError(f"the run did not say '{said}' within {timeout_s:g} s") from None
+                raise RuntimeError(f"the run did not come to '{activity}' within {timeout_s:g} s") from None
             if line is None:
                 if self._process.wait() != 0:
-                    raise RuntimeError(f"the run failed:\n{''.join(self._said[-40:])}")
-                return said is None
-            if line.rstrip() == said:
+                    raise RuntimeError(f"the run failed:\n{''.join(self._printed[-40:])}")
+                return activity is None
+            if line.rstrip() == f"{AT}{activity}":
                 return True
 
     def kill(self) -> Kill:
         """SIGKILL, and wait until all that it had started is gone."""
         family = psutil.Process(self._process.pid).children(recursive=True)
         self._process.send_signal(signal.SIGKILL)
-        kill = Kill(self.phase, self.writing, len(self.rows()))
+        kill = Kill(self.activity, self.writing, len(self.rows()))
         self._process.wait()
         _, alive = psutil.wait_procs(family, timeout=5)
         for process in alive:
@@ -195,7 +139,7 @@ class Run:
         return kill
 
     def rows(self) -> dict[int, dict[str, float]]:
-        """The figures of the steps that are no times."""
+        """Read the figures of all steps that are no times."""
         path = Path(self.config.runs_dir) / self.config.name / "both" / "metrics.jsonl"
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         return {row["step"]: {k: v for k, v in row.items() if _learned(k)} for row in rows if row["stage"] == "grpo"}
@@ -203,11 +147,12 @@ class Run:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._said.append(line)
-            if line.startswith("phase "):
-                self.phase = line.split()[1]
-            if line in ("writing\n", "written\n"):
-                self.writing = line == "writing\n"
+            self._printed.append(line)
+            activity = line.removeprefix(AT).rstrip() if line.startswith(AT) else None
+            if activity in ("writing", "written"):
+                self.writing = activity == "writing"
+            elif activity is not None:
+                self.activity = activity
             self._lines.put(line)
         self._lines.put(None)
 
@@ -222,50 +167,32 @@ def _environment() -> dict[str, str]:
 
 
 def run(settings: Path) -> None:
-    """The process of a run: `videoseeker train --resume`, saying its phases."""
-    from learner.algorithm import GRPO
-    from learner.checkpoints.saver import Saver
-    from recipes.folder import RunFolder
-    from recipes.phases import run_train
-
+    """Be the process of a run: `videoseeker train --resume`, which prints its activities."""
     config = load_config(settings)
     folder = RunFolder.of(config)
     if not folder.sft.exists():
-        shutil.copytree(str(config.model.path), folder.sft.with_suffix(".partial"))
-        folder.sft.with_suffix(".partial").rename(folder.sft)
+        with whole_folder(folder.sft) as partial:
+            shutil.copytree(str(config.model.path), partial, dirs_exist_ok=True)
         folder.metrics.touch()
-    phases, write = GRPO._phase, Saver._write
+    run_train(config, resume=True, on_activity=show)
 
-    def say(what: str) -> None:
-        os.write(1, f"{what}\n".encode())  # one write, as two threads say something
 
-    @contextmanager
-    def phase(self: GRPO, name: str) -> Iterator[None]:
-        say(f"phase {name}")
-        with phases(self, name):
-            yield
-        say("phase between")
-
-    def writes(self: Saver, *work: Any) -> None:
-        say("writing")
-        write(self, *work)
-        say("written")
-
-    GRPO._phase, Saver._write = phase, writes  # type: ignore[method-assign, assignment]
-    run_train(config, resume=True)
+def show(activity: Activity) -> None:
+    """Print an activity in one write, as two threads have some."""
+    os.write(1, f"{AT}{activity}\n".encode())
 
 
 def undisturbed(config: Config, folder: Path) -> tuple[dict[int, dict[str, float]], float]:
-    """The figures of a run that nothing ends, and its seconds a step."""
+    """Measure a run that nothing ends: its figures, and its seconds a step."""
     whole = Run(config, folder)
-    whole.wait_for("phase rollout")
+    whole.wait_for("rollout")
     started = time.monotonic()
     whole.wait_for(None)
     return whole.rows(), (time.monotonic() - started) / config.grpo.steps
 
 
 def differing(ours: dict[int, dict[str, float]], theirs: dict[int, dict[str, float]]) -> list[tuple[int, str]]:
-    """Steps and names of the figures that are not the same, bit for bit."""
+    """Find the steps and names of figures that are not the same, bit for bit."""
     return [
         (step, name)
         for step in sorted(ours.keys() | theirs.keys())
@@ -284,7 +211,7 @@ def killed(
     ended: list[Run] = []
     while len(kills) < count:
         going = Run(config, folder / str(len(ended)))
-        if going.wait_for("phase publish") and going.wait_for("phase rollout"):
+        if going.wait_for("publish") and going.wait_for("rollout"):
             time.sleep(draw.uniform(0.0, 3.0 * step_s))
             kills.append(going.kill())
             done = going.rows()
@@ -315,11 +242,11 @@ def main() -> None:
         print(f"undisturbed: {len(expected)} steps, {step_s:.2f} s each", flush=True)
         kills, ended = killed(config, folder / "killed", count, args.seed, step_s, expected)
         differences = [entry for run in ended for entry in differing(run.rows(), expected)]
-    phases = Counter(kill.phase for kill in kills)
-    table("kills", ["phase", "kills"], sorted(phases.items()))
+    activities = Counter(kill.activity for kill in kills)
+    table("kills", ["while it was at", "kills"], sorted(activities.items()))
     figures = {
         "kills": len(kills),
-        "phases": dict(phases),
+        "phases": dict(activities),
         "while_a_checkpoint_was_written": sum(kill.writing for kill in kills),
         "runs": len(ended),
         "steps": len(expected),

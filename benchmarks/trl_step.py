@@ -12,15 +12,23 @@ import threading
 import time
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
 
 import torch
+from transformers import (
+    AutoImageProcessor,
+    AutoProcessor,
+    Qwen3VLForConditionalGeneration,
+    Trainer,
+    TrainerCallback,
+)
 
 from configs import Config
 from env.chat import ChatFormat
 from env.transcript import Trajectory
 from learner.model.frame_patches import FramePatches, Normalise
 
+Prepared = dict[str, torch.Tensor | list[int]]
+"""What TRL samples and prepares for a step, by its own names."""
 PATIENCE_S = 600.0
 """Longest that one side waits for the other."""
 PER_DEVICE_BATCH = 8
@@ -28,7 +36,7 @@ PER_DEVICE_BATCH = 8
 
 
 def installed() -> bool:
-    """Whether TRL and what it needs are there."""
+    """Return whether TRL and what it needs are there."""
     return find_spec("trl") is not None and find_spec("accelerate") is not None
 
 
@@ -39,14 +47,12 @@ class TrlStep:
         self, config: Config, model_dir: str, steps: int, trajectories: int, longest: int, folder: str
     ) -> None:
         """Takes how many steps there will be, how many trajectories one has, and the tokens of the longest of all."""
-        from transformers import AutoImageProcessor
-
         torch.set_num_threads(config.ranks.cpus_per_rank)
         self._config, self._model_dir = config, model_dir
         self._chat = ChatFormat.from_pretrained(model_dir)
         processor = AutoImageProcessor.from_pretrained(model_dir)
         self._patches, self._normalise = FramePatches(processor, 2**28), Normalise(processor)
-        self._prepared: dict[str, Any] = {}
+        self._prepared: Prepared = {}
         self._go: queue.Queue[None] = queue.Queue()
         self._done: queue.Queue[float] = queue.Queue()
         self._failure: BaseException | None = None
@@ -81,23 +87,22 @@ class TrlStep:
         except Exception as error:  # noqa: BLE001  # told by `step`
             self._failure = error
 
-    def _make_trainer(self, steps: int, trajectories: int, longest: int, folder: str) -> Any:
+    def _make_trainer(self, steps: int, trajectories: int, longest: int, folder: str) -> Trainer:
         from datasets import Dataset
-        from transformers import AutoProcessor, Qwen3VLForConditionalGeneration, TrainerCallback
         from trl import GRPOConfig, GRPOTrainer
 
         actor, grpo = self, self._config.grpo
 
-        class Prepared(GRPOTrainer):
-            def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        class PreparedTrainer(GRPOTrainer):
+            def _generate_and_score_completions(self, inputs: object) -> Prepared:
                 return actor._prepared
 
-        class Turns(TrainerCallback):
-            def on_step_begin(self, *_: Any, **__: Any) -> None:
+        class OnDemand(TrainerCallback):
+            def on_step_begin(self, *_: object, **__: object) -> None:
                 actor._go.get(timeout=PATIENCE_S)
                 self.started = time.perf_counter()
 
-            def on_step_end(self, *_: Any, **__: Any) -> None:
+            def on_step_end(self, *_: object, **__: object) -> None:
                 actor._done.put(time.perf_counter() - self.started)
 
         fits = max(1, self._config.ranks.micro_batch_tokens // longest)
@@ -123,13 +128,13 @@ class TrlStep:
             logging_strategy="no",
             disable_tqdm=True,
         )
-        return Prepared(
+        return PreparedTrainer(
             model=Qwen3VLForConditionalGeneration.from_pretrained(self._model_dir, dtype=torch.float32),
             reward_funcs=lambda completions, **_: [0.0] * len(completions),
             args=args,
             train_dataset=Dataset.from_dict({"prompt": [[{"role": "user", "content": "x"}]] * trajectories}),
             processing_class=AutoProcessor.from_pretrained(self._model_dir),
-            callbacks=[Turns()],
+            callbacks=[OnDemand()],
         )
 
 
@@ -139,9 +144,12 @@ def prepared(
     patches: FramePatches,
     normalise: Normalise,
     chat: ChatFormat,
-) -> dict[str, Any]:
-    """What `_generate_and_score_completions` gives: prompts up to the first sampled token, padded on the left, and the
-    rest, padded on the right, in which `tool_mask` is 0 on what was not sampled."""
+) -> Prepared:
+    """Make what `_generate_and_score_completions` gives.
+
+    Prompts reach to the first sampled token and are padded on the left, completions are the rest, padded on the right;
+    in them `tool_mask` is 0 on what was not sampled.
+    """
     transcripts = [trajectory.transcript for trajectory in trajectories]
     starts = [transcript.sampled.index(True) for transcript in transcripts]
     prompts = [transcript.ids[:start] for transcript, start in zip(transcripts, starts, strict=True)]

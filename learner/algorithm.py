@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 from ray.actor import ActorHandle
 from ray.rllib.algorithms.algorithm import Algorithm
@@ -26,15 +26,13 @@ from configs import Config
 from configs.rules import require_consistent
 from env.chat import ChatFormat
 from env.task import load_tasks
+from learner.activity import Activity, OnActivity, unwatched
 from learner.checkpoints.layout import RANKS_FOLDER
 from learner.ledger import GroupLedger, LedgerState
 from learner.ranks.group import RankGroup
 from learner.rollouts import Rollouts
 from learner.selection import TrainingBatch, cut_batch, judge_group, rollout_metrics, sift
 from learner.weights.engines import PublishError
-
-Activity = Literal["rollout", "score", "update", "publish", "between"]
-"""What a run is at: a part of its step, or what comes between two of them."""
 
 
 class TrainingStopped(RuntimeError):
@@ -69,7 +67,7 @@ class GRPOConfig(AlgorithmConfig):
         tasks_file: str | Path = NotProvided,
         reference_dir: str | Path | None = NotProvided,
     ) -> "GRPOConfig":
-        """What to train, and on which tasks.
+        """Set what to train, and on which tasks.
 
         Args:
             run: The whole run's config; episode, engine, sampling, ranks and grpo are used.
@@ -119,7 +117,7 @@ class GRPO(Algorithm):
     """The groups of the last step, for logs and replay."""
     rebuilt_ranks: int
     """Times that the ranks were replaced."""
-    on_activity: Callable[[Activity], None] | None = None
+    on_activity: OnActivity
     """Called as each activity of a step begins, and with `between` as it ends."""
 
     @classmethod
@@ -138,6 +136,7 @@ class GRPO(Algorithm):
         self.version = 0
         self.groups = []
         self.rebuilt_ranks = 0
+        self.on_activity = unwatched
         self._seconds: dict[Activity, float] = {}
         if run.engine.colocate:  # vLLM counts what fills its GPU while it starts
             self._start_ranks()
@@ -162,7 +161,7 @@ class GRPO(Algorithm):
         self.ranks = RankGroup(self.config.run, self.config.model_dir, self.config.reference_dir)
 
     def _teaches(self, group: PlayedGroup) -> bool:
-        """Whether dynamic sampling counts a group."""
+        """Return whether dynamic sampling counts a group."""
         run: Config = self.config.run
         return judge_group(group, self.version, run.grpo, run.episode.max_tokens) == "teaches"
 
@@ -181,6 +180,7 @@ class GRPO(Algorithm):
         config, max_tokens = self.config.run.grpo, self.config.run.episode.max_tokens
         with self._timed("rollout"):
             self.groups = self.rollouts.gather(self.version)
+        # Groups that teach nothing and stale ones are left out; what stays gets group-relative advantages.
         sifted = sift(self.groups, self.version, config, max_tokens)
         with self._timed("score"):
             kl = self.ranks.reference_kl(sifted.trajectories) if config.kl_in == "reward" else None
@@ -206,7 +206,7 @@ class GRPO(Algorithm):
         self.ranks.publish(engines, self.version)
 
     def _require_agreement(self, learned: dict[str, float]) -> None:
-        """The gate on the gap between the engine's and the learner's logprobs of the same tokens.
+        """Stop at too wide a gap between the engine's and the learner's logprobs of the same tokens.
 
         Raises:
             TrainingStopped: it is past `grpo.max_mismatch_kl`.
@@ -220,15 +220,11 @@ class GRPO(Algorithm):
 
     @contextmanager
     def _timed(self, activity: Activity) -> Iterator[None]:
-        self._tell(activity)
+        self.on_activity(activity)
         started = time.monotonic()
         yield
         self._seconds[activity] = time.monotonic() - started
-        self._tell("between")
-
-    def _tell(self, activity: Activity) -> None:
-        if self.on_activity is not None:
-            self.on_activity(activity)
+        self.on_activity("between")
 
     def _log(self, batch: TrainingBatch, learned: dict[str, float]) -> None:
         seconds = {"rollout": 0.0, "score": 0.0, "update": 0.0, "publish": 0.0} | self._seconds

@@ -79,7 +79,7 @@ class GroupLedger:
         return self._next / len(self._tasks)
 
     def issue(self, count: int, min_version: int) -> list[GroupOrder]:
-        """The next orders, those to be played again first."""
+        """Give out the next orders, those to be played again first."""
         orders = []
         for _ in range(count):
             if self._again:
@@ -120,7 +120,7 @@ class GroupLedger:
         self._again.extend(lost)
 
     def take(self, count: int) -> list[PlayedGroup]:
-        """The groups that have been ready longest."""
+        """Take the groups that have been ready longest."""
         return [self._ready.popleft() for _ in range(min(count, len(self._ready)))]
 
     def state(self) -> LedgerState:

@@ -31,7 +31,7 @@ class Sifted:
 
     @property
     def trajectories(self) -> list[Trajectory]:
-        """Of all groups, those of one task next to each other."""
+        """The trajectories of all groups, those of one task next to each other."""
         return [trajectory for group in self.groups for trajectory in group.trajectories]
 
 
@@ -49,7 +49,7 @@ class TrainingBatch:
     kl: float | None
     """Mean KL(pi_old || pi_ref) of a sampled token, nats, where it was taken off the rewards."""
     staleness: tuple[int, ...]
-    """Of each trajectory: the learner's version minus that of its oldest sampled token."""
+    """For each trajectory the learner's version minus that of its oldest sampled token."""
 
     def metrics(self) -> dict[str, float]:
         """How many groups and trajectories it has and lacks, and how stale they are."""
@@ -65,7 +65,7 @@ class TrainingBatch:
 
 
 def judge_group(group: PlayedGroup, version: int, config: GrpoConfig, max_tokens: int) -> Verdict:
-    """Whether the learner at `version` can learn from a group.
+    """Judge whether the learner at `version` can learn from a group.
 
     Args:
         max_tokens: most tokens of an episode, those shown included.
@@ -81,7 +81,7 @@ def judge_group(group: PlayedGroup, version: int, config: GrpoConfig, max_tokens
 
 
 def shaped_rewards(group: PlayedGroup, config: GrpoConfig, max_tokens: int) -> list[float]:
-    """The rewards of a group less what their lengths cost."""
+    """Return the rewards of a group less what their lengths cost."""
     penalties = [length_penalty(t, max_tokens, config.overlong_buffer) for t in group.trajectories]
     return [
         trajectory.rewards.total + config.overlong_penalty * penalty
@@ -90,7 +90,7 @@ def shaped_rewards(group: PlayedGroup, config: GrpoConfig, max_tokens: int) -> l
 
 
 def sift(groups: Sequence[PlayedGroup], version: int, config: GrpoConfig, max_tokens: int) -> Sifted:
-    """The groups that the learner at `version` updates on."""
+    """Choose the groups that the learner at `version` updates on."""
     verdicts = [judge_group(group, version, config, max_tokens) for group in groups]
     teaching = tuple(group for group, verdict in zip(groups, verdicts, strict=True) if verdict == "teaches")
     return Sifted(teaching, verdicts.count("uniform"), verdicts.count("stale"))
@@ -99,7 +99,7 @@ def sift(groups: Sequence[PlayedGroup], version: int, config: GrpoConfig, max_to
 def cut_batch(
     sifted: Sifted, version: int, config: GrpoConfig, max_tokens: int, kl: Sequence[float] | None = None
 ) -> TrainingBatch:
-    """The batch that the learner at `version` updates on.
+    """Cut the batch that the learner at `version` updates on.
 
     Args:
         kl: for each of `sifted.trajectories` its estimate of KL(pi_old || pi_ref), summed over its tokens, of which
@@ -130,13 +130,14 @@ def cut_batch(
 
 
 def staleness(trajectory: Trajectory, version: int) -> int:
-    """Optimizer steps between the trajectory's oldest sampled token and the learner; 0 if nothing was sampled."""
+    """Count the training steps between the trajectory's oldest sampled token and the learner; 0 if nothing was
+    sampled."""
     sampled = [v for v, mask in zip(trajectory.transcript.versions, trajectory.transcript.sampled, strict=True) if mask]
     return version - min(sampled) if sampled else 0
 
 
 def rollout_metrics(groups: Sequence[PlayedGroup]) -> dict[str, float]:
-    """What the rollouts of a step were like, means over trajectories unless said otherwise.
+    """Describe the rollouts of a step in figures, means over trajectories unless said otherwise.
 
     `tool_error_rate` is per call and `parse_rate`, the share of well-formed turns, per turn.
     """

@@ -19,6 +19,7 @@ from env.task import load_tasks
 from env.transcript import Trajectory
 from evals.evaluate import evaluate, evaluate_on
 from evals.score import Scores, score
+from learner.activity import OnActivity, unwatched
 from learner.algorithm import GRPO, GRPOConfig
 from learner.checkpoints.folder import latest, step_of
 from learner.checkpoints.saver import Saver
@@ -120,7 +121,7 @@ def _supervised(config: Config, lessons: list[Trajectory], source: Path, out: Pa
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_train(config: Config, resume: bool = False) -> RunFolder:
+def run_train(config: Config, resume: bool = False, on_activity: OnActivity = unwatched) -> RunFolder:
     """SFT if it was not run, then GRPO, then the held-out questions; `resume` goes on from the newest checkpoint.
 
     The held-out episodes lie in `episodes/sft.jsonl` and `episodes/grpo.jsonl`.
@@ -138,6 +139,7 @@ def run_train(config: Config, resume: bool = False) -> RunFolder:
     settings = GRPOConfig().grpo(run=config, model_dir=folder.sft, tasks_file=tasks, reference_dir=folder.sft)
     with stage(f"{arm_of(config)}: engines and ranks come up"):
         algorithm = settings.build_algo()
+    algorithm.on_activity = on_activity
     newest = latest(folder.checkpoints) if resume else None
     name, params = f"{config.name}/{arm_of(config)}/grpo", dataclasses.asdict(config)
     with Tracker(config.tracking, name, params, folder=folder.arm, resume=newest is not None) as tracker:
@@ -159,7 +161,9 @@ def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, tracker: Track
     """GRPO steps up to `grpo.steps`, with checkpoints on the way; ranks that died are replaced."""
     grpo = config.grpo
     rows = MetricsLog(folder.metrics, "grpo", tracker)
-    saver = Saver(folder.checkpoints, grpo.keep_checkpoints, grpo.best_metric, config.ranks.step_timeout_s)
+    saver = Saver(
+        folder.checkpoints, grpo.keep_checkpoints, grpo.best_metric, config.ranks.step_timeout_s, algorithm.on_activity
+    )
     with stage(f"{arm_of(config)}: grpo", grpo.steps) as bar, closing(saver):
         while algorithm.training_iteration < grpo.steps:
             try:

@@ -17,7 +17,7 @@ from learner.model import lora
 from learner.weights.hf_folder import write_hf_folder
 
 PREFIX = "model."
-"""Of the parameters' names in a checkpoint: the policy is a part of what the ranks train."""
+"""Beginning of the parameters' names in a checkpoint: the policy is a part of what the ranks train."""
 
 
 def export_checkpoint(checkpoint: str | Path, out: str | Path, model_dir: str | None = None) -> Path:
@@ -64,7 +64,7 @@ def export_checkpoint(checkpoint: str | Path, out: str | Path, model_dir: str | 
 
 
 def _module(folder: Path, zero_stage: int) -> dict[str, torch.Tensor]:
-    """Name to tensor, as DeepSpeed saved them."""
+    """Read the module's tensors by name, as DeepSpeed saved them."""
     if zero_stage < 3:
         state = torch.load(folder / TAG / MODEL_STATES[2], map_location="cpu", weights_only=False)
         module: dict[str, torch.Tensor] = state["module"]

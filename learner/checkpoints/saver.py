@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from learner.activity import OnActivity, unwatched
 from learner.checkpoints.folder import CheckpointError, begin, commit, prune
 
 _log = logging.getLogger(__name__)
@@ -26,14 +27,14 @@ class Saver:
         keep: int,
         metric: str,
         timeout_s: float,
-        on_write: Callable[[bool], None] = lambda writing: None,
+        on_activity: OnActivity = unwatched,
     ) -> None:
         """
         Args:
             keep: newest ones kept.
             metric: see `folder.best`; of its values since the last checkpoint the mean counts. Empty keeps none.
             timeout_s: longest wait for one to be written.
-            on_write: called with True as the writing of one begins and with False as it ends; from another thread.
+            on_activity: called with `writing` and `written` as the writing of one begins and ends, from its thread.
         """
         self.failed = 0
         """Checkpoints that could not be written."""
@@ -41,7 +42,7 @@ class Saver:
         self._keep = keep
         self._metric = metric
         self._timeout_s = timeout_s
-        self._on_write = on_write
+        self._on_activity = on_activity
         self._values: list[float] = []
         self._thread: threading.Thread | None = None
         self._error: str | None = None
@@ -87,12 +88,12 @@ class Saver:
         self._report()
 
     def reset(self) -> None:
-        """As `wait`, and forget the metrics since the last checkpoint: these steps will be run again."""
+        """Wait, and forget the metrics since the last checkpoint: these steps will be run again."""
         self.wait()
         self._values = []
 
     def close(self) -> None:
-        """As `wait`: whatever ends the run, one that was begun is finished, or reported as lost."""
+        """Wait: whatever ends the run, one that was begun is finished, or reported as lost."""
         self.wait()
         if self._thread is not None:
             self._fail(f"checkpoint: was not written within {self._timeout_s:g} s")
@@ -103,14 +104,14 @@ class Saver:
         return {self._metric.removeprefix("-"): sum(values) / len(values)} if values else {}
 
     def _write(self, partial: Path, step: int, facts: Mapping[str, object], finish: Callable[[], None]) -> None:
-        self._on_write(True)
+        self._on_activity("writing")
         try:
             finish()
             commit(partial, step, facts)
             prune(self._directory, self._keep, self._metric)
         except Exception as error:  # noqa: BLE001 - whatever ends this thread is reported by the run's own
             self._fail(f"checkpoint of step {step}: {error}")
-        self._on_write(False)
+        self._on_activity("written")
 
     def _fail(self, sentence: str) -> None:
         self.failed += 1

@@ -57,7 +57,7 @@ class Batch:
 
     @property
     def packed(self) -> bool:
-        """Whether a row holds several trajectories, so that attention must keep to the bounds."""
+        """Return whether a row holds several trajectories, so that attention must keep to the bounds."""
         return len(self.ids) < len(self.bounds) - 1
 
     @property

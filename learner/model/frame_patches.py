@@ -31,7 +31,7 @@ class FramePatches:
         self._grids: dict[tuple[int, int], tuple[int, int]] = {}
 
     def grid(self, ref: FrameRef) -> tuple[int, int]:
-        """Rows and columns of patches.
+        """Return rows and columns of a frame's patches.
 
         Raises:
             ValueError: the processor would resize the frame, so the engine saw other pixels than these.
@@ -50,7 +50,7 @@ class FramePatches:
         return self._grids[size]
 
     def load(self, refs: Iterable[FrameRef]) -> list[np.ndarray]:
-        """Patches of each frame, [rows * columns, 3, patch, patch] uint8, in the processor's order.
+        """Load the patches of each frame, [rows * columns, 3, patch, patch] uint8, in the processor's order.
 
         What is missing is decoded in the order of the files and times, which is the cheapest for a decoder.
         """
@@ -62,8 +62,8 @@ class FramePatches:
         return [found[ref] for ref in refs]
 
     def load_ahead(self, refs: Iterable[FrameRef]) -> None:
-        """Keep these for when they are needed; for a thread beside the computation. What can't be read is left to
-        `load`, which says so."""
+        """Decode these and keep them for when they are needed; for a thread beside the computation. What can't be read
+        is left to `load`, which says so."""
         for ref in refs:
             with suppress(VideoError, ValueError):
                 self.load([ref])

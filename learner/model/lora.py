@@ -20,28 +20,28 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 def is_part(name: str) -> bool:
-    """Whether a parameter of this name is an adapter's."""
+    """Return whether a parameter of this name is an adapter's."""
     return A in name or B in name
 
 
 def plain_name(name: str) -> str:
-    """The Hugging Face model's name of a parameter."""
+    """Return the Hugging Face model's name of a parameter."""
     return name.replace(BASE, ".")
 
 
 def product_of(name: str) -> tuple[str, ...]:
-    """The names of the A and B that are to be merged into the parameter of this name; none for most."""
+    """Return the names of the A and B that are to be merged into the parameter of this name; none for most."""
     return (name.replace(BASE, A), name.replace(BASE, B)) if BASE in name and name.endswith(".weight") else ()
 
 
 def merge(weight: torch.Tensor, product: Sequence[torch.Tensor], scale: float) -> torch.Tensor:
-    """The weight with the product of an adapter's A and B in it. The sum is taken in float32."""
+    """Add the product of an adapter's A and B to a weight. The sum is taken in float32."""
     a, b = product
     return (weight.float() + scale * (b.float() @ a.float())).to(weight.dtype)
 
 
 def merged(tensors: dict[str, torch.Tensor], lora: LoraConfig) -> dict[str, torch.Tensor]:
-    """The model's tensors with the adapter in them."""
+    """Merge the adapter into the model's tensors."""
     whole = {}
     for name, tensor in tensors.items():
         if is_part(name):

@@ -31,7 +31,7 @@ def micro_batches(
 
 
 def _padded_parts(lengths: Sequence[int], by_length: list[int], max_tokens: int, ranks: int) -> list[list[int]]:
-    """A multiple of `ranks` parts, the costliest first."""
+    """Cut into a multiple of `ranks` parts, the costliest first."""
     parts: list[list[int]] = []
     for i in by_length:
         if parts and lengths[parts[-1][0]] * (len(parts[-1]) + 1) <= max_tokens:
@@ -51,8 +51,8 @@ def _padded_parts(lengths: Sequence[int], by_length: list[int], max_tokens: int,
 
 
 def _packs(lengths: Sequence[int], by_length: list[int], max_tokens: int, ranks: int) -> list[list[int]]:
-    """As few as hold at most `max_tokens` each, a multiple of `ranks`, the longest first. Each trajectory, from the
-    longest to the shortest, goes where there are fewest tokens (Graham's LPT rule)."""
+    """Cut into as few packs as hold at most `max_tokens` each, a multiple of `ranks`, the longest first. Each
+    trajectory, from the longest to the shortest, goes where there are fewest tokens (Graham's LPT rule)."""
     count = ranks * max(1, math.ceil(sum(lengths) / (max_tokens * ranks)))
     while True:
         packs: list[list[int]] = [[] for _ in range(count)]

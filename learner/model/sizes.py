@@ -68,9 +68,9 @@ class ModelShape:
     parameters: int
     """All of them, tied ones once."""
     vision: int
-    """Those of the vision tower without its mergers."""
+    """Parameters of the vision tower without its mergers."""
     projector: int
-    """Those of the mergers."""
+    """Parameters of the mergers."""
     linears: tuple[Linears, ...]
     vocabulary: int
     hidden: int
@@ -90,7 +90,7 @@ class ModelShape:
     """Vision patches that are merged into one token."""
 
     def trained(self, ranks: RanksConfig) -> int:
-        """Parameters that get gradients: those of the parts that train or, with LoRA, of the adapter."""
+        """Count the parameters that get gradients: of the parts that train or, with LoRA, of the adapter."""
         if ranks.lora.rank:
             return ranks.lora.rank * sum(linears.widths for linears in self.adapted(ranks))
         sizes = {"vision": self.vision, "projector": self.projector}

@@ -15,8 +15,8 @@ VISUAL = "model.visual."
 
 
 def part_of(name: str) -> str:
-    """The part that a parameter or module of Qwen3-VL belongs to, by its name: `language`, `projector` (the mergers of
-    the vision tower, deepstack ones included) or `vision` (the rest of the tower)."""
+    """Return the part that a parameter or module of Qwen3-VL belongs to, by its name: `language`, `projector` (the
+    mergers of the vision tower, deepstack ones included) or `vision` (the rest of the tower)."""
     if not name.startswith(VISUAL):
         return "language"
     return "projector" if "merger" in name.removeprefix(VISUAL).split(".")[0] else "vision"
@@ -40,7 +40,7 @@ def train_only(model: nn.Module, parts: Sequence[str], lora: LoraConfig) -> None
 
 @contextmanager
 def without_adapter(model: nn.Module) -> Iterator[None]:
-    """Within the block the model computes with its own weights alone."""
+    """Have the model compute with its own weights alone within the block."""
     from peft.tuners.lora import LoraLayer
 
     layers = [module for module in model.modules() if isinstance(module, LoraLayer)]

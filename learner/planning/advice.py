@@ -24,7 +24,7 @@ UNIT = 1024
 MOST_RANKS = 64
 """Where more would be needed, ranks are not the answer."""
 COLOCATED_SHARES = (0.5, 0.4, 0.3, 0.2)
-"""Of a GPU, for an engine beside a rank."""
+"""Shares of a GPU that an engine beside a rank may be given."""
 LORA_RANK = 16
 """Rank of the adapter that is advised; others take next to the same memory."""
 
@@ -50,7 +50,7 @@ def require_fit(config: Config, shape: ModelShape, plan: Plan, phase: Phase) -> 
 
 
 def advise(config: Config, shape: ModelShape, machine: Machine, phase: Phase) -> Changes | None:
-    """Changes with which the phase fits; None if there are none. Empty if it fits as it is."""
+    """Find changes with which the phase fits; None if there are none. Empty if it fits as it is."""
 
     def fits(changes: Changes) -> bool:
         other = with_values(config, changes)
@@ -74,7 +74,7 @@ def advise(config: Config, shape: ModelShape, machine: Machine, phase: Phase) ->
 
 
 def with_values(config: Config, changes: Mapping[str, Value]) -> Config:
-    """The config with other values, by dotted key."""
+    """Return the config with other values, by dotted key."""
     for key, value in changes.items():
         config = _with_value(config, key, value)
     return config
@@ -86,7 +86,7 @@ def _with_value(section: Any, key: str, value: Value) -> Any:
 
 
 def _knobs(config: Config, shape: ModelShape, phase: Phase) -> Iterator[tuple[str, Sequence[Value]]]:
-    """Keys and their values, gentlest first; each value needs less memory than the one before."""
+    """Yield keys and their values, gentlest first; each value needs less memory than the one before."""
     ranks, episode = config.ranks, config.episode
     yield "ranks.gradient_checkpointing", [True] if not ranks.gradient_checkpointing else []
     yield "ranks.micro_batch_tokens", _down(ranks.micro_batch_tokens)
@@ -124,7 +124,7 @@ def _engine_knobs(config: Config, shape: ModelShape) -> Iterator[tuple[str, Sequ
 
 
 def _down(start: int) -> Sequence[int]:
-    """Multiples of `UNIT` below `start`."""
+    """Return the multiples of `UNIT` below `start`, from the largest."""
     return range((start - 1) // UNIT * UNIT, 0, -UNIT)
 
 
@@ -137,8 +137,8 @@ def _halves(start: int, least: int) -> list[int]:
 
 
 def _gentlest(fits: Callable[[Changes], bool], others: Changes, key: str, values: Sequence[Value]) -> Value | None:
-    """The first that fits with the other changes; of long lists by bisection, as each value needs less than the one
-    before."""
+    """Find the first value that fits with the other changes; of long lists by bisection, as each value needs less than
+    the one before."""
 
     def fit(value: Value) -> bool:
         return fits({**others, key: value})
@@ -152,8 +152,8 @@ def _gentlest(fits: Callable[[Changes], bool], others: Changes, key: str, values
 def _no_more_than_needed(
     changes: Changes, knobs: Mapping[str, Sequence[Value]], fits: Callable[[Changes], bool]
 ) -> Changes:
-    """Without those that it fits without too, the harshest first, and each of the others no further than it has to
-    be; again until nothing is left to take back, as a lesser change can make another needless."""
+    """Take back the changes without which it fits too, the harshest first, and each of the others no further than it
+    has to be; again until nothing is left to take back, as a lesser change can make another needless."""
     before: Changes = {}
     while changes != before:
         before = changes

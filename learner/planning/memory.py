@@ -51,13 +51,14 @@ class ActivationBytes:
     stored: int
     """Kept from the forward pass for the backward pass."""
     layer: int
-    """Of the layer that the backward pass is in: what is recomputed, and the gradients that flow through it."""
+    """Bytes of the layer that the backward pass is in: what is recomputed, and the gradients that flow through it."""
     logits: int
-    """Of one chunk of the output head."""
+    """Bytes of one chunk of the output head's logits."""
 
 
 def state_bytes(shape: ModelShape, ranks: RanksConfig) -> StateBytes:
-    """Of one rank, with P parameters of which T train, on n ranks (ZeRO: Rajbhandari et al. 2020, section 3).
+    """Count the bytes of one rank, with P parameters of which T train, on n ranks (ZeRO: Rajbhandari et al. 2020,
+    section 3).
 
     stage   weights   gradients    optimizer                    buffers      passing
     0       b P       b T          8 T, and for b = 2 4 T of    none         the larger of b B, and for b = 2 4 T
@@ -102,7 +103,7 @@ def state_bytes(shape: ModelShape, ranks: RanksConfig) -> StateBytes:
 
 
 def activation_bytes(shape: ModelShape, ranks: RanksConfig, tokens: int, frame_tokens: int) -> ActivationBytes:
-    """Of a micro-batch.
+    """Count the bytes of the activations of a micro-batch.
 
     Without checkpointing each layer stores what `text_layer` and `vision_layer` count; with it only its input, b H or
     b H_v, and the layer at hand is recomputed. The mergers store four times b H_v a patch, each; a tower that trains
@@ -141,7 +142,7 @@ def activation_bytes(shape: ModelShape, ranks: RanksConfig, tokens: int, frame_t
 
 
 def text_layer(shape: ModelShape, b: int, *, frozen: bool = False) -> int:
-    """Bytes that one text layer stores for a token.
+    """Count the bytes that one text layer stores for a token.
 
     Two RMS norms keep their input in float32, the normalised input unless they are frozen, and their output; those of
     queries and keys the first two. Attention (without its matrix, as the fused kernels do) keeps Q, K, V, its output
@@ -155,8 +156,9 @@ def text_layer(shape: ModelShape, b: int, *, frozen: bool = False) -> int:
 
 
 def vision_layer(shape: ModelShape, b: int) -> int:
-    """Bytes that one layer of the tower stores for a patch: input and output of two norms, the joint projection (3),
-    queries and keys after the rotation, attention's output and the copy that is projected; two of the MLP."""
+    """Count the bytes that one layer of the tower stores for a patch: input and output of two norms, the joint
+    projection (3), queries and keys after the rotation, attention's output and the copy that is projected; two of the
+    MLP."""
     return b * (11 * shape.vision_hidden + 2 * shape.vision_intermediate)
 
 
@@ -172,7 +174,8 @@ class EngineBytes:
 
 
 def engine_bytes(shape: ModelShape, engine: EngineConfig) -> EngineBytes:
-    """Of one engine: b P weights and 2 b K a layer of KV cache for each token, both divided by the GPUs it spans.
+    """Count the bytes of one engine: b P weights and 2 b K a layer of KV cache for each token, both divided by the GPUs
+    it spans.
 
     The working memory is what vLLM finds out for itself at its start; this is an estimate on the safe side.
     """

@@ -16,7 +16,7 @@ Phase = Literal["sft", "grpo"]
 USABLE = 0.9
 """Share of a GPU that a rank can fill: the rest is CUDA's context, NCCL's buffers and what fragmentation wastes."""
 STAMP_TOKENS = 9
-"""Around a frame: its stamp, for example `131.0 s `, and the two tokens that hold it."""
+"""Tokens around a frame: its stamp, for example `131.0 s `, and the two tokens that hold it."""
 PROCESS_BYTES = GIB
 """What a process holds on the CPU once torch and transformers, DeepSpeed or vLLM are imported, roughly."""
 
@@ -52,7 +52,7 @@ class Role:
 
     @property
     def need(self) -> int:
-        """Bytes of its parts."""
+        """Bytes of all its parts."""
         return sum(size for _, size in self.parts)
 
 
@@ -63,9 +63,9 @@ class Work:
     phase: Phase
     steps: int
     trajectories: int
-    """Of one step."""
+    """Trajectories of one step."""
     tokens: int
-    """Of one step, at most."""
+    """Tokens of one step, at most."""
     updates: int
     """Optimizer updates of one step."""
     epochs: float | None

@@ -90,13 +90,13 @@ class RankGroup:
             )
             reference = None if reference_dir is None else str(reference_dir)
             self._ranks.append(actor.remote(config, self._model_dir, reference, rank, norm))
-        host, port = self._first(Rank.address)
+        host, port = self._all(Rank.address)[0]
         self._all(Rank.start, host, port)
 
     def sft_step(
         self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory] = ()
     ) -> dict[str, float]:
-        """One supervised update on the trajectories' sampled tokens.
+        """Make one supervised update on the trajectories' sampled tokens.
 
         Args:
             upcoming: what the next step will eat; its frames are decoded meanwhile.
@@ -107,7 +107,7 @@ class RankGroup:
         return self._metrics(self._all(Updates.sft_step, ray.put(list(trajectories)), lr, ray.put(list(upcoming))))
 
     def grpo_step(self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float) -> dict[str, float]:
-        """The updates of one GRPO step, `config.grpo.mini_batches` of them.
+        """Make the updates of one GRPO step, `config.grpo.mini_batches` of them.
 
         Args:
             trajectories: of one task next to each other, so that mini-batches are cut between groups.
@@ -124,7 +124,7 @@ class RankGroup:
         return self._metrics(self._all(Updates.grpo_step, *args))
 
     def reference_kl(self, trajectories: Sequence[Trajectory]) -> list[float]:
-        """For each trajectory the estimate of KL(pi_old || pi_ref), nats, summed over its sampled tokens."""
+        """Return for each trajectory the estimate of KL(pi_old || pi_ref), nats, summed over its sampled tokens."""
         if not trajectories:
             return []
         found: dict[int, float] = {}
@@ -177,11 +177,11 @@ class RankGroup:
             try:
                 checked = publish(written, engines, version, self._timeout_s)
             finally:
-                self._first(WeightSender.remove, written.path)
+                self._all(WeightSender.remove, written.path)
         return {"seconds": time.monotonic() - started, "parameters": float(checked)}
 
     def _transport(self, engines: Sequence[ActorHandle]) -> tuple[Transport, list[EngineInfo]]:
-        """The way to these engines, and what they say of themselves where that matters: between GPUs."""
+        """Choose the way to these engines, and ask them for their `EngineInfo` where that matters: between GPUs."""
         config = self.config
         on_gpus = config.ranks.gpus_per_rank and config.engine.gpus_per_engine
         if not on_gpus or config.engine.lora_rank or not engines:
@@ -193,7 +193,7 @@ class RankGroup:
         return choose(config.ranks, gpus, [info.devices for info in infos]), infos
 
     def save(self, folder: str | Path) -> None:
-        """Model, optimizer, random state and version, for an exact resume.
+        """Write model, optimizer, random state and version, for an exact resume.
 
         Raises:
             CheckpointError: they could not be written.
@@ -228,11 +228,11 @@ class RankGroup:
         return finish
 
     def load(self, folder: str | Path) -> None:
-        """The inverse of `save`, also with another number of ranks, and from one ZeRO stage of 1 to 3 to another.
+        """Load what `save` wrote, also with another number of ranks, and from one ZeRO stage of 1 to 3 to another.
 
         Raises:
-            ValueError: saved with another dtype, adapter or other trained parts, or at stage 0 where these ranks are
-                not, or the other way round.
+            ValueError: saved with another dtype, adapter or other trained parts, or at ZeRO stage 0 where these ranks
+                are not, or the other way round.
             CheckpointError: it is no saved state.
             RanksError: the ranks failed at it.
         """
@@ -279,25 +279,13 @@ class RankGroup:
 
     def _all(self, method: Callable[Concatenate[Part, P], R], *args: P.args, **kwargs: P.kwargs) -> list[R]:
         """Call a method on all ranks at once; the results by rank. An argument may stand in Ray's object store."""
-        return self._call(self._ranks, method, *args, **kwargs)
-
-    def _first(self, method: Callable[Concatenate[Part, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a method on rank 0 alone."""
-        return self._call(self._ranks[:1], method, *args, **kwargs)[0]
-
-    def _call(
-        self,
-        ranks: Sequence[ActorHandle],
-        method: Callable[Concatenate[Part, P], R],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> list[R]:
-        if not ranks:
+        if not self._ranks:
             raise RanksError(f"{method.__name__}: the ranks are closed")
-        return self._wait([actor.call.remote(method, *args, **kwargs) for actor in ranks], method.__name__)
+        return self._wait([actor.call.remote(method, *args, **kwargs) for actor in self._ranks], method.__name__)
 
     def _wait(self, calls: list[ray.ObjectRef], method: str) -> list[R]:
-        """Results by rank. The first failure counts: the ranks that wait for a dead one would only time out."""
+        """Wait for the results by rank. The first failure counts: the ranks that wait for a dead one would only time
+        out."""
         deadline = time.monotonic() + self._timeout_s
         waiting = list(calls)
         while waiting:
@@ -326,7 +314,8 @@ class RankGroup:
 
 
 def _refused(error: Exception) -> bool:
-    """Whether our own code raised it. What the ranks' communication raises, as one of them dies, is a RuntimeError."""
+    """Return whether our own code raised it. What the ranks' communication raises, as one of them dies, is a
+    RuntimeError."""
     return isinstance(getattr(error, "cause", None), ValueError | ArithmeticError | LookupError | TypeError)
 
 

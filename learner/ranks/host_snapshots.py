@@ -5,11 +5,12 @@ next step changes.
 """
 
 import copy
-import os
 from collections.abc import Callable
 from typing import Protocol, TypeVar, cast
 
 import torch
+
+from storage.files import flush
 
 T = TypeVar("T")
 
@@ -45,8 +46,7 @@ class HostSnapshots:
         taken, self._taken = self._taken, []
         for state, path in taken:
             self._inner.save(state, path)
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
+            flush(path)
 
 
 def host_copy(state: T) -> T:

@@ -56,7 +56,7 @@ class Rank:
         raise TypeError(f"{method.__qualname__} is no method of a rank or of a part of it")
 
     def address(self) -> tuple[str, int]:
-        """Host and a free port, for the ranks to meet at."""
+        """Return host and a free port, for the ranks to meet at."""
         import ray
 
         with socket.socket() as probe:
@@ -107,11 +107,11 @@ class Rank:
         self.sender = WeightSender(scorer.model, config, self._model_dir, self._rank)
 
     def _scores_without_adapter(self, batch: Batch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the reference policy gives: with an adapter it is the same model without it, and takes no memory."""
+        """Score as the reference policy: with an adapter it is the same model without it, and takes no memory."""
         with without_adapter(self._policy.engine.module.model):
             return self._policy(batch, temperature)
 
     def gpu(self) -> str | None:
-        """UUID of this rank's GPU; None on the CPU."""
+        """Return the UUID of this rank's GPU; None on the CPU."""
         device = self._policy.device
         return None if device.type == "cpu" else str(torch.cuda.get_device_properties(device).uuid)

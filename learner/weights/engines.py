@@ -22,8 +22,8 @@ class Written:
     """Folder of `model.safetensors`, or of an adapter."""
     nbytes: int
     checksums: dict[str, int] | None
-    """Of every tensor in the engines' dtype (`actors.engine.checksum`); None where that dtype is left to vLLM, and
-    for an adapter."""
+    """Checksums of every tensor in the engines' dtype (`actors.engine.checksum`); None where that dtype is left to
+    vLLM, and for an adapter."""
 
 
 class PublishError(RuntimeError):

@@ -20,7 +20,7 @@ class Entry:
     name: str
     dtype: torch.dtype
     shape: tuple[int, ...]
-    """Of the whole tensor."""
+    """Size of the whole tensor."""
 
     @property
     def nbytes(self) -> int:
@@ -35,21 +35,21 @@ class Part:
     entry: Entry
     sources: tuple[torch.nn.Parameter, ...]
     scale: float = 0.0
-    """Of the adapter's product."""
+    """Factor of the adapter's product."""
 
     @property
     def nbytes(self) -> int:
-        """Of all that must be whole at once."""
+        """Bytes of all that must be whole at once."""
         return sum(value.dtype.itemsize * torch.Size(_shape(value)).numel() for value in self.sources)
 
     def tensor(self) -> torch.Tensor:
-        """On the parameters' device; the parameter itself where it is made from one."""
+        """Make the tensor on the parameters' device; it is the parameter itself where it is made from one."""
         weight, *product = (value.detach() for value in self.sources)
         return lora.merge(weight, product, self.scale) if product else weight
 
 
 def policy_parts(model: torch.nn.Module, adapter: LoraConfig | None = None) -> list[Part]:
-    """The whole model under its Hugging Face names, tied parameters once, the `adapter` merged into them. Gathers
+    """List the whole model under its Hugging Face names, tied parameters once, the `adapter` merged into them. Gathers
     nothing."""
     by_name = dict(model.named_parameters())
     scale = adapter.alpha / adapter.rank if adapter is not None and adapter.rank else 0.0
@@ -64,7 +64,7 @@ def policy_parts(model: torch.nn.Module, adapter: LoraConfig | None = None) -> l
 
 
 def adapter_parts(model: torch.nn.Module) -> list[Part]:
-    """The adapter alone, under the names of its parameters. Gathers nothing."""
+    """List the adapter alone, under the names of its parameters. Gathers nothing."""
     named = model.named_parameters()
     return [Part(Entry(name, p.dtype, _shape(p)), (p,)) for name, p in named if lora.is_part(name)]
 
@@ -88,7 +88,7 @@ def buckets(sizes: Sequence[int], limit: int) -> list[range]:
 
 
 def walk(parts: Sequence[Part], *, sharded: bool, bucket_bytes: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """Name and whole tensor of every part, on its device. A tensor is good until the next is asked for.
+    """Yield name and whole tensor of every part, on its device. A tensor is good until the next is asked for.
 
     Args:
         sharded: by ZeRO-3; then all ranks must walk, to the end.
@@ -107,8 +107,8 @@ def walk(parts: Sequence[Part], *, sharded: bool, bucket_bytes: int) -> Iterator
 
 
 def gather(parts: Sequence[Part], *, sharded: bool, bucket_bytes: int, keep: bool) -> dict[str, torch.Tensor] | None:
-    """Name to tensor on the CPU, where `keep`; None elsewhere. Where nothing is sharded and the model is on the CPU
-    these are the parameters themselves.
+    """Gather the tensors by name on the CPU, where `keep`; None elsewhere. Where nothing is sharded and the model is on
+    the CPU these are the parameters themselves.
 
     Args:
         sharded: by ZeRO-3; then all ranks must call this.

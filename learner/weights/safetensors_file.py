@@ -27,7 +27,7 @@ DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 
 def header(entries: Sequence[Entry]) -> bytes:
-    """The head of a safetensors file: the length, 8 bytes, then JSON. The data follow in the entries' order, with
+    """Make the head of a safetensors file: the length, 8 bytes, then JSON. The data follow in the entries' order, with
     nothing between them."""
     start, described = 0, {}
     for entry in entries:
@@ -55,7 +55,7 @@ class SharedFile:
         self._bytes = torch.empty(0, dtype=torch.uint8)
 
     def fits(self, entries: Sequence[Entry]) -> bool:
-        """Whether the machine has such memory, and enough of it that as much stays free."""
+        """Return whether the machine has such memory, and enough of it that as much stays free."""
         size = sum(entry.nbytes for entry in entries)
         return len(self._bytes) > size or (hasattr(os, "memfd_create") and psutil.virtual_memory().available > 2 * size)
 
@@ -110,8 +110,8 @@ def write_file(entries: Sequence[Entry], tensors: Iterable[tuple[str, torch.Tens
 
 
 def new_folder(within: str | None) -> Path:
-    """A folder for what engines load, named after this process; those of processes of this machine that were killed
-    are removed. None takes the folder for temporary files."""
+    """Make a folder for what engines load, named after this process; those of processes of this machine that were
+    killed are removed. None takes the folder for temporary files."""
     mine = f"{PREFIX}{socket.gethostname()}-"
     place = Path(within or tempfile.gettempdir())
     for left in place.glob(f"{mine}*"):
@@ -122,5 +122,5 @@ def new_folder(within: str | None) -> Path:
 
 
 def raw(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor's bytes, [n] uint8."""
+    """View a tensor as its bytes, [n] uint8."""
     return tensor.contiguous().view(-1).view(torch.uint8)

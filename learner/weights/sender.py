@@ -50,8 +50,9 @@ class WeightSender:
         return Written(str(path), sum(entry.nbytes for entry in entries), source.checksums())
 
     def remove(self, path: str) -> None:
-        """Remove what `write` wrote."""
-        shutil.rmtree(path, ignore_errors=True)
+        """Remove what `write` wrote (rank 0)."""
+        if self._rank == 0:
+            shutil.rmtree(path, ignore_errors=True)
 
     def send(
         self, transport: Transport, engines: Sequence[ActorHandle], infos: Sequence[EngineInfo], version: int

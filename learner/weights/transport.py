@@ -9,7 +9,7 @@ from configs.training import NATIVE, RanksConfig, Transport
 
 
 def choose(config: RanksConfig, ranks: Sequence[str], engines: Sequence[Sequence[str]]) -> Transport:
-    """The way that `ranks.transport` asks for.
+    """Choose the way that `ranks.transport` asks for.
 
     Args:
         ranks: UUID of each rank's GPU; none on the CPU.

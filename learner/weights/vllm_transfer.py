@@ -132,7 +132,7 @@ class EngineConnection:
         bucket_bytes: int,
         timeout_s: float,
     ) -> None:
-        """`infos` are what the engines say of themselves.
+        """`infos` are the engines', in their order.
 
         Raises:
             EnginesFailed: they could not be joined.
@@ -140,7 +140,7 @@ class EngineConnection:
         from vllm.distributed.weight_transfer import WeightTransferTrainerFactory
 
         self.lives = tuple(info.life for info in infos)
-        """Those of the engines: one that was restarted has left."""
+        """Lives of the engines: one that was restarted has left."""
         self._source = source
         gpus = [len(info.devices) for info in infos]
         self._client = EngineClient(engines, gpus, transport, source, timeout_s)

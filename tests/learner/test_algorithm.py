@@ -1,6 +1,5 @@
 """GRPO from end to end: a tiny policy taught to answer at random learns from its rewards; save, resume, recovery."""
 
-import asyncio
 import os
 import signal
 from dataclasses import replace
@@ -10,58 +9,29 @@ import numpy as np
 import pytest
 import ray
 
-from actors.rollout.loop import play
 from configs import Config
-from configs.policy import TinyModelConfig
-from env.chat import ChatFormat
-from env.task import Task, save_tasks
-from env.transcript import Turn
+from learner.activity import Activity
 from learner.algorithm import GRPO, GRPOConfig, TrainingStopped
 from learner.checkpoints.export import export_checkpoint
 from learner.checkpoints.folder import begin, commit
-from learner.model.tiny import build_tiny_model
 from learner.ranks.group import RanksError
-from learner.sft import run_sft
-from tests.films.sample_episode import MARK_S, write_media
-from tools.marks.visual_prompt import VisualPrompt
+from tests.models.red_or_blue import shorten, teach, write_tasks
 
 pytestmark = pytest.mark.slow
-VIEW = '<think>Look.</think><tool_call>{"name": "view_visual_prompt", "arguments": {"frame": "frame_1"}}</tool_call>'
-RED, BLUE = "<think>Seen.</think><answer>red</answer>", "<think>Seen.</think><answer>blue</answer>"
-
-
-class Script:
-    """Writes given turns, one after the other."""
-
-    def __init__(self, chat, turns):
-        self._chat, self._turns = chat, iter(turns)
-
-    async def act(self, transcript, env, max_tokens):
-        text = next(self._turns)
-        ids = self._chat.encode(text)
-        return Turn(ids, (0.0,) * len(ids), text, "stop")
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> Config:
     config = Config(seed=1, runs_dir=str(tmp_path_factory.mktemp("runs")))
-    episode, engine, grpo = config.episode, config.engine, config.grpo
-    episode.prompt_style, episode.prompt_max_frames, episode.crop_max_frames = "compact", 3, 2
-    episode.prompt_max_pixels = episode.tool_max_pixels = 64 * 64
-    episode.max_tool_rounds, episode.max_turn_tokens, episode.max_tokens = 2, 40, 400
-    engine.max_model_len, engine.max_num_batched_tokens, engine.max_num_seqs = 512, 1024, 16
-    engine.deterministic = True
-    config.sft.steps, config.sft.batch, config.sft.lr = 110, 8, 3e-3
+    shorten(config)
+    grpo = config.grpo
     grpo.prompts_per_step, grpo.group_size, grpo.episodes_in_flight, grpo.lr = 2, 6, 12, 1e-3
     return config
 
 
 @pytest.fixture(scope="module")
 def tasks_file(tmp_path_factory) -> Path:
-    folder = write_media(tmp_path_factory.mktemp("data"))
-    task = Task("", "video.mp4", "Colour?", "red", "OA", (VisualPrompt("mark.png", MARK_S, "rectangle"),))
-    save_tasks(folder / "train.jsonl", [replace(task, id=f"task-{i}") for i in range(5)])
-    return folder / "train.jsonl"
+    return write_tasks(tmp_path_factory.mktemp("data") / "train.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +43,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def model_dir(cluster, config, tasks_file, tmp_path_factory) -> Path:
-    """A policy that answers red or blue, one as often as the other, sometimes after a look."""
-    from env.task import load_tasks
-
-    folder = tmp_path_factory.mktemp("model")
-    tiny = TinyModelConfig(hidden_size=64, layers=2, intermediate_size=96, vision_hidden_size=64, vision_layers=1)
-    blank = build_tiny_model(tiny, [VIEW, RED, BLUE] * 20, folder / "blank", seed=0)
-    chat, task = ChatFormat.from_pretrained(blank), load_tasks(tasks_file)[0]
-    scripts = [[RED], [BLUE], [RED], [BLUE], [VIEW, RED], [VIEW, BLUE]]
-    lessons = [asyncio.run(play(task, Script(chat, turns), chat, config.episode)) for turns in scripts]
-    return run_sft(config, lessons, blank, folder / "taught", lambda step, metrics: None)
+    return teach(config, tasks_file, tmp_path_factory.mktemp("model"))
 
 
 def build(config, model_dir, tasks_file) -> GRPO:
@@ -112,7 +73,10 @@ def run(config, model_dir, tasks_file, tmp_path_factory):
     first = [algorithm.train()["grpo"] for _ in range(2)]
     partial = begin(tmp_path_factory.mktemp("checkpoints"), 2)
     finish = algorithm.start_save(partial)
+    activities: list[Activity] = []
+    algorithm.on_activity = activities.append
     last = algorithm.train()["grpo"]
+    assert [a for a in activities if a != "between"] == ["rollout", "score", "update", "publish"]
     finish()
     yield algorithm, first, commit(partial, 2), last, sampled(algorithm)
     algorithm.stop()

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from configs import load_config
+from learner.activity import unwatched
 from learner.checkpoints.folder import read_manifest
 from learner.ranks.group import RanksError
 from recipes.folder import RunFolder
@@ -18,6 +19,7 @@ class Algorithm:
     def __init__(self, deaths, refused=False):
         self.deaths, self.refused = list(deaths), refused
         self.groups, self.rebuilt_ranks = [], 0
+        self.on_activity = unwatched
         self.training_iteration = self.weights = 0
         self.went_back_to = []
 

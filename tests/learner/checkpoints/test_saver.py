@@ -6,6 +6,7 @@ import threading
 import pytest
 import torch
 
+from learner.activity import Activity
 from learner.checkpoints.folder import CheckpointError, latest, read_manifest
 from learner.checkpoints.saver import Saver
 from learner.ranks.host_snapshots import host_copy
@@ -111,3 +112,10 @@ def test_a_host_copy_shares_nothing_with_the_state_but_what_was_shared_in_it():
     assert torch.equal(copied["row"], torch.arange(3.0))
     assert torch.equal(copied["steps"][0][0], torch.ones(1))
     assert (copied["steps"][0][1], copied["lr"]) == ("adam", 0.1)
+
+
+def test_who_watches_is_told_when_a_checkpoint_is_being_written(tmp_path):
+    activities: list[Activity] = []
+    saver = Saver(tmp_path, keep=1, metric="", timeout_s=20.0, on_activity=activities.append)
+    saver.save(1, lambda folder: lambda: activities.append("between"), block=True)
+    assert activities == ["writing", "between", "written"]
