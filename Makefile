@@ -8,7 +8,7 @@ TORCH := torch==2.13.0+cpu
 .PHONY: help demo results test check lint hooks constraints clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the whole loop on this machine: world, teacher, SFT, GRPO, evaluation, report
 	$(BIN)/videoseeker demo

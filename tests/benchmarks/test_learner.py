@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 import torch
 from PIL import Image
 from transformers import AutoProcessor
@@ -18,6 +17,7 @@ from env.chat import ChatFormat
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.tiny import build_tiny_model
 from learner.ranks.group import RankGroup
+from tests.servers.ray_session import shared_ray
 from tools.decoding.video import Video, read_frame
 
 SMALL = ("model.tiny.hidden_size=64", "model.tiny.layers=2", "grpo.group_size=2", "ranks.micro_batch_tokens=600")
@@ -84,9 +84,9 @@ def test_trl_is_given_the_same_tokens_and_pictures(chat, video, config, model_di
 def test_bare_pytorch_makes_the_ranks_update(chat, video, config, model_dir):
     """Loss and gradient of two steps, so that the first update has left both with the same weights."""
     steps = make_steps(chat, video, config, 2, tasks=2)
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    shared_ray()
+    group, bare = RankGroup(config, str(model_dir)), BarePytorch(config, str(model_dir))
     try:
-        group, bare = RankGroup(config, str(model_dir)), BarePytorch(config, str(model_dir))
         for step in steps:
             ours = group.grpo_step(step.trajectories, step.advantages, 1e-3)
             assert bare.prepare(step.trajectories, step.advantages) > 1
@@ -96,4 +96,4 @@ def test_bare_pytorch_makes_the_ranks_update(chat, video, config, model_dir):
         whole = bare.step(0.0, whole_logits=True)
         assert whole["loss"] == pytest.approx(bare.step(0.0)["loss"], rel=1e-4, abs=1e-5)
     finally:
-        ray.shutdown()
+        group.close()

@@ -16,6 +16,7 @@ from learner.checkpoints.export import export_checkpoint
 from learner.checkpoints.folder import begin, commit
 from learner.ranks.group import RanksError
 from tests.models.red_or_blue import shorten, teach, write_tasks
+from tests.servers.ray_session import shared_ray
 
 pytestmark = pytest.mark.slow
 
@@ -36,9 +37,7 @@ def tasks_file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster():
-    ray.init(num_cpus=6, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    shared_ray()
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,17 @@ from actors.engine.request import sentence
 from actors.engine.supervision import Engines
 from actors.rollout.loop import play
 from configs.policy import SamplingConfig
+from tests.servers.ray_session import shared_ray
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def engines(engine_config, model_dir):
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    shared_ray()
     engines = Engines(engine_config, str(model_dir))
     yield engines
     engines.close()
-    ray.shutdown()
 
 
 def episode_of(engines, task, chat, episode, **options):

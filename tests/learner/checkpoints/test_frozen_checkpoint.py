@@ -1,7 +1,6 @@
 """Checkpoints of ranks that train a part of the model: an adapter, or one part of it; other layouts, and export."""
 
 import pytest
-import ray
 import torch
 from safetensors.torch import load_file
 
@@ -9,6 +8,7 @@ from configs import load_config
 from learner.checkpoints.export import export_checkpoint
 from learner.checkpoints.folder import writing
 from learner.ranks.group import RankGroup
+from tests.servers.ray_session import shared_ray
 
 pytestmark = pytest.mark.slow
 PARTS = {"adapter": ("ranks.lora.rank=4",), "projector": ("ranks.train=[projector]",)}
@@ -16,9 +16,7 @@ PARTS = {"adapter": ("ranks.lora.rank=4",), "projector": ("ranks.train=[projecto
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    shared_ray()
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
 """Ranks that compute in bfloat16, as on GPUs: every layout follows the gradient of float32, resumes, and converts."""
 
 import pytest
-import ray
 import torch
 from safetensors.torch import load_file
 
 from configs import load_config
 from learner.ranks.group import RankGroup
 from tests.learner.ranks.gradient_rank import LR, GradientRank
+from tests.servers.ray_session import shared_ray
 
 pytestmark = pytest.mark.slow
 ADVANTAGES = (1.0, -1.0, 0.5, -0.5, 0.0, 2.0)
@@ -25,9 +25,7 @@ LAYOUTS = [
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    shared_ray()
 
 
 def start(model_dir, ranks, *overrides):

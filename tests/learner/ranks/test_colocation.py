@@ -7,6 +7,7 @@ from actors.engine.supervision import actor_options
 from configs import load_config
 from learner.ranks.group import RankGroup
 from learner.ranks.rank import Rank
+from tests.servers.ray_session import own_ray
 
 TOGETHER = [
     "ranks.ranks=2",
@@ -29,9 +30,8 @@ class Seat(Rank):
 
 @pytest.fixture
 def two_gpus():
-    ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with own_ray(num_cpus=4, num_gpus=2):
+        yield
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from learner.model.scorer import Scorer
 from learner.ranks.group import RankGroup, RanksError
 from learner.sft import run_sft
 from learner.weights.engines import PublishError
+from tests.servers.ray_session import shared_ray
 
 pytestmark = pytest.mark.slow
 LR = 1e-3
@@ -49,9 +50,7 @@ class Engine:
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    shared_ray()
 
 
 def make_config(*overrides: str) -> Config:

@@ -1,11 +1,11 @@
 """One loss and one gradient, however the work is laid out: micro-batches, packing, ranks, ZeRO stages, offload."""
 
 import pytest
-import ray
 
 from configs import load_config
 from learner.ranks.group import RankGroup
 from tests.learner.ranks.gradient_rank import LR, GradientRank
+from tests.servers.ray_session import shared_ray
 
 pytestmark = pytest.mark.slow
 ADVANTAGES = (1.0, -1.0, 0.5, -0.5, 0.0, 2.0)
@@ -23,9 +23,7 @@ KEYS = ("loss", "entropy", "tokens")
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    shared_ray()
 
 
 def start(model_dir, ranks, *overrides):

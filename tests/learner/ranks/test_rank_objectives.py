@@ -1,7 +1,6 @@
 """A GRPO step of two sharded ranks whose pi_old is the learner's own, against the same step in plain PyTorch."""
 
 import pytest
-import ray
 import torch
 from safetensors.torch import load_file
 
@@ -12,6 +11,7 @@ from learner.model.micro_batches import mini_batches
 from learner.model.scorer import Scorer
 from learner.objective.losses import LossInputs, means, merge, policy_loss
 from learner.ranks.group import RankGroup
+from tests.servers.ray_session import shared_ray
 
 pytestmark = pytest.mark.slow
 LR = 1e-3
@@ -42,11 +42,10 @@ def scorer(model_dir, processor, chat):
 
 @pytest.fixture(scope="module")
 def group(model_dir):
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    shared_ray()
     group = RankGroup(CONFIG, str(model_dir), str(model_dir))
     yield group
     group.close()
-    ray.shutdown()
 
 
 def plain_step(scorer, trajectories, patches, chat) -> dict[str, float]:

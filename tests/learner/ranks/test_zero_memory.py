@@ -1,7 +1,6 @@
 """The plan's bytes of model, gradients and optimizer against what DeepSpeed really has at once."""
 
 import pytest
-import ray
 
 from configs import load_config
 from configs.policy import ModelConfig, TinyModelConfig
@@ -12,6 +11,7 @@ from learner.planning.memory import state_bytes
 from learner.ranks.group import RankGroup
 from tests.learner.ranks.gradient_rank import WatchedRank
 from tests.learner.trajectories import make_batch
+from tests.servers.ray_session import shared_ray
 
 pytestmark = pytest.mark.slow
 LAYOUTS = [
@@ -41,20 +41,20 @@ def batch(model, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one rank", "two ranks"])
 def group(request, model):
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    shared_ray()
     one_each = ["ranks.micro_batch_tokens=1", "ranks.step_timeout_s=240"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("learner.ranks.group.Rank", WatchedRank)
         group = RankGroup(load_config(None, [f"ranks.ranks={request.param}", *one_each]), str(model))
     yield group
     group.close()
-    ray.shutdown()
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize(("stage", "offload"), LAYOUTS)
-def test_a_step_takes_what_the_plan_says(group, model, batch, stage, offload, dtype):
-    layout = {"zero_stage": stage, "offload": offload, "dtype": dtype}
+def test_a_step_takes_what_the_plan_says(group, model, batch, stage, offload):
+    """Every layout on one rank and on two, one of them in bfloat16 and the other in float32, by turns."""
+    turn = LAYOUTS.index((stage, offload)) + group.config.ranks.ranks
+    layout = {"zero_stage": stage, "offload": offload, "dtype": ("bfloat16", "float32")[turn % 2]}
     group._all(WatchedRank.layout, layout)
     group.sft_step(batch, 1e-3)  # the optimizer's state begins with it
     taken = group._all(WatchedRank.peak, batch, 1e-3)[0]

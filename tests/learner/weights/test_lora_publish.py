@@ -11,6 +11,7 @@ from actors.engine.supervision import Engines
 from configs import load_config
 from learner.ranks.group import RankGroup
 from tests.actors.engine.test_engine import learner_logprobs, request_of
+from tests.servers.ray_session import shared_ray
 
 pytestmark = pytest.mark.slow
 ADVANTAGES = (1.0, -1.0, 0.5, -0.5, 0.0, 2.0)
@@ -18,9 +19,7 @@ ADVANTAGES = (1.0, -1.0, 0.5, -0.5, 0.0, 2.0)
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    shared_ray()
 
 
 def started(model_dir, *overrides):

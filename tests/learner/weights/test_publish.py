@@ -17,6 +17,7 @@ from learner.model.scorer import Scorer
 from learner.ranks.group import RankGroup
 from learner.weights.engines import PublishError
 from tests.learner.trajectories import write_frame
+from tests.servers.ray_session import shared_ray
 
 pytestmark = pytest.mark.slow
 TURNS, FRAMES = 3, 3
@@ -31,9 +32,7 @@ def config() -> Config:
 
 @pytest.fixture(scope="module")
 def cluster():
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    shared_ray()
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from actors.engine.checksum import checksum, exact
 from actors.engine.request import EngineError, WeightReport
 from learner.weights.gather import policy_parts
 from learner.weights.vllm_transfer import EngineClient, EnginesFailed, ParameterSource, joining, trainer_info
+from tests.servers.ray_session import shared_ray
 
 BUCKET = 4000
 
@@ -32,9 +33,7 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def cluster():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    shared_ray()
 
 
 @pytest.fixture

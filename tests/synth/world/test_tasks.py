@@ -10,6 +10,7 @@ from synth.errors import SynthError
 from synth.teachers.scripted import question_of
 from synth.world.tasks import _make_video, make_tasks
 from synth.world.world import make_world
+from tests.servers.ray_session import shared_ray
 from tools.decoding.video import open_video
 
 
@@ -44,19 +45,14 @@ def test_facts_bring_the_question_back(small_data, config):
 
 @pytest.mark.slow
 def test_the_pipeline_makes_the_same_folder_twice_with_disjoint_worlds(config, tmp_path):
-    import ray
-
     world = dataclasses.replace(config.world, train_videos=3, test_videos=2, min_duration_s=8, max_duration_s=12)
     small = dataclasses.replace(config, world=world)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        counts = [make_tasks(small, tmp_path / name) for name in ("a", "b")]
-        (tmp_path / "c" / "videos" / "train-00001.mp4").mkdir(parents=True)
-        with pytest.raises(SynthError, match=r"^train-00001: IsADirectoryError: "):
-            make_tasks(small, tmp_path / "c")
-        assert not list((tmp_path / "c").glob("*.jsonl"))
-    finally:
-        ray.shutdown()
+    shared_ray()
+    counts = [make_tasks(small, tmp_path / name) for name in ("a", "b")]
+    (tmp_path / "c" / "videos" / "train-00001.mp4").mkdir(parents=True)
+    with pytest.raises(SynthError, match=r"^train-00001: IsADirectoryError: "):
+        make_tasks(small, tmp_path / "c")
+    assert not list((tmp_path / "c").glob("*.jsonl"))
     assert counts[0] == counts[1]
     first, second = (sorted(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in ("a", "b"))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.films import movies
+from tests.servers.ray_session import own_ray
 from tools.decoding.decode_process import DecodeProcess
 from tools.decoding.decoder import MEMORY_BYTES
 from tools.decoding.video import VideoError, decode_process, open_video
@@ -216,9 +217,9 @@ def test_it_dies_with_its_parent(films, tmp_path, hung):
 
 @pytest.mark.slow
 def test_it_works_in_a_ray_actor(films):
-    ray = pytest.importorskip("ray")
-    ray.init(num_cpus=1, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": ROOT}})
-    try:
+    import ray
+
+    with own_ray(num_cpus=1, runtime_env={"env_vars": {"PYTHONPATH": ROOT}}):
 
         class Reader:
             def read(self, path: str) -> tuple[list[int], int]:
@@ -231,5 +232,3 @@ def test_it_works_in_a_ray_actor(films):
         (pid,) = {pid for _, pid in answers}
         ray.kill(actor)
         assert gone(pid, 15)
-    finally:
-        ray.shutdown()
