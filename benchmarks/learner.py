@@ -6,7 +6,7 @@ its gradients.
 
 Ours is all of `RankGroup.grpo_step`: trajectories through Ray, frames from the memory that the node's processes share
 (where env runners leave what they decoded; new ones at every step), collation, forward and backward passes, metrics,
-DeepSpeed, AdamW. What bare PyTorch and TRL do is told in `bare_pytorch.py` and `trl_step.py`; TRL comes with
+DeepSpeed, AdamW. What bare PyTorch and TRL do stands in `bare_pytorch.py` and `trl_step.py`; TRL comes with
 `pip install -e .[peers]` and its ratio is left out without it.
 """
 

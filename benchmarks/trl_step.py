@@ -84,7 +84,7 @@ class TrlStep:
         torch.set_num_threads(self._config.ranks.cpus_per_rank)
         try:
             self._trainer.train()
-        except Exception as error:  # noqa: BLE001  # told by `step`
+        except Exception as error:  # noqa: BLE001  # raised by `step`
             self._failure = error
 
     def _make_trainer(self, steps: int, trajectories: int, longest: int, folder: str) -> Trainer:

@@ -137,7 +137,7 @@ def staleness(trajectory: Trajectory, version: int) -> int:
 
 
 def rollout_metrics(groups: Sequence[PlayedGroup]) -> dict[str, float]:
-    """Describe the rollouts of a step in figures, means over trajectories unless said otherwise.
+    """Describe the rollouts of a step in figures, means over trajectories unless stated otherwise.
 
     `tool_error_rate` is per call and `parse_rate`, the share of well-formed turns, per turn.
     """

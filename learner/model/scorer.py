@@ -23,7 +23,7 @@ from learner.objective.logprobs import token_logprobs
 
 SEGMENT_ATTENTION = "per_segment_flash"
 """Transformers hands an attention function all frames at once, with their bounds, if its name has `flash` in it; and it
-makes no mask for a function that has told it of none."""
+makes no mask for a function that is registered without one."""
 
 
 class Scorer(nn.Module):

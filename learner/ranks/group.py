@@ -210,7 +210,7 @@ class RankGroup:
         folder = Path(folder).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         layout = self._layout()
-        self._all(RankState.snapshot, str(folder))
+        self._all(RankState.host_snapshot, str(folder))
         calls = [actor.call.options(concurrency_group=DISK).remote(RankState.write) for actor in self._ranks]
         deadline = time.monotonic() + self._timeout_s
 

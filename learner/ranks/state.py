@@ -21,7 +21,7 @@ class RankState:
     def __init__(self, policy: DeepSpeedPolicy, rank: int) -> None:
         self._policy, self._rank = policy, rank
 
-    def snapshot(self, folder: str) -> None:
+    def host_snapshot(self, folder: str) -> None:
         """Copy the state to host memory, for `write` to put into `folder`."""
         self._policy.engine.save_checkpoint(folder, tag=TAG, save_latest=False)
         state = {
@@ -37,7 +37,7 @@ class RankState:
         self._policy.snapshots.write()
 
     def load(self, folder: str) -> None:
-        """Load what `snapshot` and `write` saved; at ZeRO stage 0 also what another number of ranks saved."""
+        """Load what `host_snapshot` and `write` saved; at ZeRO stage 0 also what another number of ranks saved."""
         self._load_engine(folder)
         self._load_random(folder)
 
