@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from actors.errors import root_cause
 from configs import Config, ConfigError, load_config, to_yaml
 
 ROOMS = ("configs", "storage", "endpoint", "tools", "env", "actors", "synth", "learner", "evals", "recipes")
@@ -166,7 +167,8 @@ def _serve_tools(args: argparse.Namespace) -> None:
 def _replay(args: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from evals.pages.replay import load_trajectory, print_episode
+    from env.trajectory import load_trajectory
+    from evals.pages.replay import print_episode
 
     print_episode(load_trajectory(args.file, args.episode), Console())
 
@@ -293,9 +295,7 @@ def _model_dir(checkpoint: str) -> Path:
 
 def _our_error(error: BaseException) -> BaseException | None:
     """The error if it is one for people: of a room's class, a plain ValueError that a room raised, or a full disk."""
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, BaseException):
-        return _our_error(cause)
+    error = root_cause(error)
     if any(kind.__module__.split(".")[0] in ROOMS for kind in type(error).__mro__):
         return error
     if os.strerror(errno.ENOSPC) in str(error):  # libraries wrap it in errors of their own

@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, Qwen3VLForConditionalGeneration
 
 from configs import Config
 from env.chat import ChatFormat
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.model.batch import Batch, collate
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.micro_batches import micro_batches

@@ -12,7 +12,8 @@ import numpy as np
 
 from configs import Config
 from env.chat import ChatFormat
-from env.transcript import Rewards, Trajectory, Transcript, Turn
+from env.trajectory import Rewards, Trajectory
+from env.transcript import Transcript, Turn
 from tests.films import movies
 from tools.decoding.frame import Content, Frame
 from tools.decoding.video import Video, open_video

@@ -17,7 +17,7 @@ from benchmarks.bare_pytorch import BarePytorch
 from benchmarks.episodes import film, long_episode
 from configs import Config, load_config
 from env.chat import ChatFormat
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.model.sizes import VOCABULARY
 from learner.model.tiny import build_tiny_model
 from learner.ranks.rank import Rank

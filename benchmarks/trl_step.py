@@ -24,7 +24,7 @@ from transformers import (
 
 from configs import Config
 from env.chat import ChatFormat
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.model.frame_patches import FramePatches, Normalise
 
 Prepared = dict[str, torch.Tensor | list[int]]

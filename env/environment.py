@@ -1,7 +1,7 @@
 """The environment of one question: a `gymnasium.Env` whose actions are turns of text.
 
-Invariant: an episode always ends. Each turn that is not an answer costs a round; when the rounds are spent the agent
-is told to answer, and whatever it writes then is the last turn.
+Invariant: an episode always ends. Each turn that is not an answer costs a round; when the rounds are spent the
+environment asks for the answer, and whatever the agent writes then is the last turn.
 """
 
 import time
@@ -16,7 +16,7 @@ from env.prompt import MARK_TOOL, readable, system_prompt, user_content
 from env.reward import reward_of
 from env.spaces import AnyText, ContentSpace
 from env.task import Task
-from env.transcript import Rewards, ToolCallRecord, TurnRecord
+from env.trajectory import Rewards, ToolCallRecord, TurnRecord
 from env.turn import ParsedCall, ParsedTurn, parse_turn
 from tools.decoding.frame import Content, Frame
 from tools.decoding.image import open_image
@@ -28,6 +28,8 @@ from tools.registry import cost_of
 from tools.scene import Limits, Scene
 
 Stop = Literal["answer", "no_answer", "length", "timeout"]
+Info = dict[str, Any]
+"""What gymnasium passes beside the contents."""
 
 
 class VideoEnv(gymnasium.Env[Content, str]):
@@ -37,7 +39,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
     turn that cannot be read, give an observation `error: …` and the episode goes on.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012  # as in gymnasium.Env
+    metadata = {"render_modes": []}  # noqa: RUF012  # as in gymnasium.Env
     task: Task
     contents: list[Content]
     """All that was shown so far: the first look and the question, then what followed each turn."""
@@ -65,9 +67,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
         """The system turn of every episode."""
         return system_prompt(self.config)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Content, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Content, Info]:
         """Start the episode of `options["task"]`, or of one drawn from `tasks`.
 
         Returns:
@@ -91,7 +91,11 @@ class VideoEnv(gymnasium.Env[Content, str]):
         self._over = False
         return content, {"task_id": task.id}
 
-    def step(self, action: str) -> tuple[Content, float, bool, bool, dict[str, Any]]:
+    def step(self, action: str) -> tuple[Content, float, bool, bool, Info]:
+        """Take the agent's turn, given as its text; see `take`."""
+        return self.take(parse_turn(action))
+
+    def take(self, turn: ParsedTurn) -> tuple[Content, float, bool, bool, Info]:
         """Take the agent's turn.
 
         Returns:
@@ -103,20 +107,20 @@ class VideoEnv(gymnasium.Env[Content, str]):
             VideoError: the video can no longer be read, which is no fault of the agent's.
         """
         self._require_under_way()
-        parsed = parse_turn(action)
-        self._well_formed = self._well_formed and parsed.well_formed
-        if parsed.answer is not None or self.rounds_left == 0:
-            self.turns.append(TurnRecord(action, ""))
-            rewards = self._end(parsed.answer, "answer" if parsed.answer is not None else "no_answer")
-            return (), rewards.total, True, False, self._end_info()
-        content = self._respond(parsed)
+        self._well_formed = self._well_formed and turn.well_formed
+        if turn.answer is not None or self.rounds_left == 0:
+            self.turns.append(TurnRecord.of(turn))
+            stop: Stop = "no_answer" if turn.answer is None else "answer"
+            rewards = self._end(turn.answer, stop)
+            return (), rewards.total, True, False, {"rewards": rewards, "answer": turn.answer, "stop": stop}
+        content = self._respond(turn)
         self.rounds_left -= 1
         if self.rounds_left == 0:
             content = (*content, "\nAnswer now: no calls are left." if self.config.tools else "\nAnswer now.")
         shown = _frames(content)
         self.contents.append(content)
         self.frames += shown
-        self.turns.append(TurnRecord(action, readable(content), tuple(frame.ref for frame in shown)))
+        self.turns.append(TurnRecord.of(turn, readable(content), tuple(frame.ref for frame in shown)))
         return content, 0.0, False, False, {}
 
     def truncate(self, stop: Literal["length", "timeout"], text: str = "") -> Rewards:
@@ -163,12 +167,12 @@ class VideoEnv(gymnasium.Env[Content, str]):
         marked = [open_image(mark.image, mark.time_s, pixels, multiple) for mark in task.visual_prompts]
         return user_content(task, config, coarse, marked)
 
-    def _respond(self, parsed: ParsedTurn) -> Content:
-        if not parsed.calls:
-            error = parsed.error if self.config.tools else "the turn holds no answer"
+    def _respond(self, turn: ParsedTurn) -> Content:
+        if not turn.calls:
+            error = turn.error if self.config.tools else "the turn holds no answer"
             return (f"error: {error}; write {self._turn_form()}",)
         parts: list[str | Frame] = []
-        for i, call in enumerate(parsed.calls):
+        for i, call in enumerate(turn.calls):
             parts += ["\n"] if i else []
             parts += self._call(call, refused=i >= self.config.max_calls_per_turn)
         return tuple(parts)
@@ -198,10 +202,6 @@ class VideoEnv(gymnasium.Env[Content, str]):
         rewards = reward_of(self.config.reward)(self.config.reward, self.task, answer, format_ok, calls)
         self._over, self._result = True, (rewards, answer, stop)
         return rewards
-
-    def _end_info(self) -> dict[str, Any]:
-        rewards, answer, stop = self.result()
-        return {"rewards": rewards, "answer": answer, "stop": stop}
 
     def _require_under_way(self) -> None:
         if self._over:

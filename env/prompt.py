@@ -1,4 +1,4 @@
-"""What the agent is told and shown at the start of an episode.
+"""What the agent reads and sees at the start of an episode.
 
 Invariant: every frame comes right after a label with its true presentation time, and only tools that are on offer are
 ever named.

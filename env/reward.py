@@ -6,7 +6,7 @@ from configs.episode import RewardConfig
 from configs.own_code import own_code
 from env.judging.rules import judge
 from env.task import Task
-from env.transcript import Rewards
+from env.trajectory import Rewards
 
 RewardFunction = Callable[[RewardConfig, Task, str | None, bool, float], Rewards]
 """What is called as `score` at the end of an episode."""

@@ -1,7 +1,6 @@
 """The gymnasium spaces of an episode: what an agent may write, and what it is shown."""
 
 import string
-from typing import Any
 
 import gymnasium
 import numpy as np
@@ -15,7 +14,7 @@ class AnyText(gymnasium.spaces.Text):
     def __init__(self, seed: int | np.random.Generator | None = None) -> None:
         super().__init__(max_length=256, min_length=0, charset=string.printable, seed=seed)
 
-    def contains(self, x: Any) -> bool:
+    def contains(self, x: object) -> bool:
         """True for any string."""
         return isinstance(x, str)
 
@@ -32,18 +31,18 @@ class ContentSpace(gymnasium.Space[Content]):
         """False: contents differ in length and in size."""
         return False
 
-    def sample(self, mask: Any = None, probability: Any = None) -> Content:
+    def sample(self, mask: object = None, probability: object = None) -> Content:
         """A label and a frame of noise."""
         side = self.pixel_multiple
         pixels = self.np_random.integers(0, 256, (side, side, 3), dtype=np.uint8)
         time_s = float(self.np_random.uniform(0, 60))
         return (f"{time_s:.1f} s ", Frame(FrameRef("sample", time_s, side, side), pixels, time_s))
 
-    def contains(self, x: Any) -> bool:
+    def contains(self, x: object) -> bool:
         """True for a tuple of strings and frames."""
         return isinstance(x, tuple) and all(isinstance(part, str) or self._is_frame(part) for part in x)
 
-    def _is_frame(self, part: Any) -> bool:
+    def _is_frame(self, part: object) -> bool:
         return (
             isinstance(part, Frame)
             and part.pixels.dtype == np.uint8
@@ -52,7 +51,7 @@ class ContentSpace(gymnasium.Space[Content]):
             and part.ref.width % self.pixel_multiple == 0
         )
 
-    def __eq__(self, other: Any) -> bool:
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, ContentSpace) and self.pixel_multiple == other.pixel_multiple
 
     def __repr__(self) -> str:

@@ -4,12 +4,12 @@ Invariant: a `Task` that exists is well formed; files are checked at load and na
 """
 
 import dataclasses
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from storage.files import JsonObject, numbered_rows, write_rows
 from tools.marks.visual_prompt import VisualPrompt, VisualPromptError
 
 MAX_OPTIONS = 26
@@ -17,7 +17,7 @@ MAX_OPTIONS = 26
 
 
 class TaskError(ValueError):
-    """A task or task file that cannot be used, said in one sentence."""
+    """A task or task file that cannot be used; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Task:
     """Texts of the options of a choice question; the answer is then a letter, `A` for the first."""
     source: str = ""
     """Where the question comes from."""
-    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    facts: JsonObject = dataclasses.field(default_factory=dict)
     """Ground truth that only teachers and tests may read; never shown to a policy."""
     root: str = dataclasses.field(default="", compare=False)
     """Folder of the file that the task was read from; its files there must not be links out of it."""
@@ -60,15 +60,7 @@ def save_tasks(path: str | Path, tasks: Iterable[Task]) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    rows = [dataclasses.asdict(task) for task in tasks]
-    for row in rows:
-        del row["root"]
-        row["video"] = _named_from(path.parent, row["video"])
-        for mark in row["visual_prompts"]:
-            mark["image"] = _named_from(path.parent, mark["image"])
-    partial.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    partial.replace(path)
+    write_rows(path, (_row(task, path.parent) for task in tasks))
 
 
 def load_tasks(path: str | Path) -> list[Task]:
@@ -78,22 +70,29 @@ def load_tasks(path: str | Path) -> list[Task]:
         TaskError: no such file, no task in it, a line that is not a task, or an id that comes twice.
     """
     path = Path(path)
+    tasks: dict[str, Task] = {}
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        for number, row in numbered_rows(path):
+            task = _task(row, f"{path}:{number}", path.parent)
+            if task.id in tasks:
+                raise TaskError(f"{path}:{number}: a second task with the id '{task.id}'")
+            tasks[task.id] = task
     except OSError as error:
         raise TaskError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise TaskError(f"{path}: is not UTF-8 text") from None
-    tasks: dict[str, Task] = {}
-    for i, line in enumerate(lines, 1):
-        if line.strip():
-            task = _parse(line, f"{path}:{i}", path.parent)
-            if task.id in tasks:
-                raise TaskError(f"{path}:{i}: a second task with the id '{task.id}'")
-            tasks[task.id] = task
+    except ValueError as error:
+        raise TaskError(str(error)) from None
     if not tasks:
         raise TaskError(f"{path}: holds no task")
     return list(tasks.values())
+
+
+def _row(task: Task, root: Path) -> JsonObject:
+    row = dataclasses.asdict(task)
+    del row["root"]
+    row["video"] = _named_from(root, row["video"])
+    for mark in row["visual_prompts"]:
+        mark["image"] = _named_from(root, mark["image"])
+    return row
 
 
 def _named_from(root: Path, file: str) -> str:
@@ -101,9 +100,8 @@ def _named_from(root: Path, file: str) -> str:
     return str(inside.relative_to(root.resolve())) if inside.is_relative_to(root.resolve()) else file
 
 
-def _parse(line: str, where: str, root: Path) -> Task:
+def _task(row: JsonObject, where: str, root: Path) -> Task:
     try:
-        row = json.loads(line)
         row["video"] = str(root / row["video"])
         row["visual_prompts"] = tuple(
             VisualPrompt(**{**mark, "image": str(root / mark["image"])}) for mark in row["visual_prompts"]

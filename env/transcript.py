@@ -1,11 +1,11 @@
-"""The append-only token stream of an episode, and the finished trajectory.
+"""The append-only token stream of an episode.
 
 Invariant: what was sampled stays as it was sampled. Ids are only ever appended (`append_prompt`, `append_turn`);
 nothing is decoded and tokenized again. Media are references with their token spans, never pixels.
 """
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from tools.decoding.frame import FrameRef
 
@@ -65,7 +65,7 @@ class Transcript:
         """Append what the policy sampled."""
         self._append(turn.ids, True, turn.logprobs, turn.version)
 
-    def _append(self, ids: Any, sampled: bool, logprobs: Any, version: int) -> None:
+    def _append(self, ids: Sequence[int], sampled: bool, logprobs: Sequence[float], version: int) -> None:
         if len(ids) != len(logprobs):
             raise ValueError(f"{len(ids)} token ids with {len(logprobs)} logprobs")
         self.ids += ids
@@ -75,12 +75,12 @@ class Transcript:
 
     def unexpanded_ids(self) -> list[int]:
         """The ids with each frame's placeholders collapsed to one, as vLLM takes them."""
-        ids: list[int] = []
-        end = 0
-        for media in self.media:
-            ids += self.ids[end : media.start + 1]
-            end = media.start + media.tokens
-        return ids + self.ids[end:]
+        return unexpanded(self.ids, self.media)
+
+    @property
+    def sampled_tokens(self) -> int:
+        """How many of the tokens a policy sampled."""
+        return sum(self.sampled)
 
     @property
     def frames(self) -> list[FrameRef]:
@@ -88,77 +88,15 @@ class Transcript:
         return [media.frame for media in self.media]
 
 
-@dataclass(frozen=True)
-class ToolCallRecord:
-    """One executed (or refused) tool call."""
+def unexpanded(ids: Sequence[int], media: Sequence[Media]) -> list[int]:
+    """The ids with each frame's placeholders collapsed to one, as vLLM takes them.
 
-    name: str
-    arguments: dict[str, Any]
-    ok: bool
-    seconds: float
-    frames: int = 0
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class TurnRecord:
-    """One turn and what came back, for people: reports, traces, replay."""
-
-    text: str
-    observation: str
-    """Text of the observation with a `[frame 12.3 s]` for each frame; empty after the last turn."""
-    frames: tuple[FrameRef, ...] = ()
-
-
-@dataclass(frozen=True)
-class Rewards:
-    """The reward and its parts, each 0 to 1."""
-
-    accuracy: float
-    format: float
-    parsimony: float
-    total: float
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """A finished episode."""
-
-    task_id: str
-    transcript: Transcript
-    rewards: Rewards
-    answer: str | None
-    """The parsed answer; None if the episode ended without one."""
-    stop: str
-    """`answer`, `no_answer`, `length` or `timeout`."""
-    calls: tuple[ToolCallRecord, ...]
-    prompt_frames: tuple[FrameRef, ...]
-    turns: tuple[TurnRecord, ...]
-    seconds: float
-    """Wall time of the episode."""
-    question: str = ""
-    expected: str = ""
-    dimension: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(row: dict[str, Any]) -> "Trajectory":
-        """The inverse of `to_dict`."""
-        transcript = row["transcript"]
-        media = [Media(FrameRef.from_dict(m["frame"]), m["start"], m["tokens"]) for m in transcript["media"]]
-        return Trajectory(
-            **{
-                **row,
-                "transcript": Transcript(**{**transcript, "media": media}),
-                "rewards": Rewards(**row["rewards"]),
-                "calls": tuple(ToolCallRecord(**call) for call in row["calls"]),
-                "prompt_frames": tuple(FrameRef.from_dict(frame) for frame in row["prompt_frames"]),
-                "turns": tuple(
-                    TurnRecord(t["text"], t["observation"], tuple(FrameRef.from_dict(f) for f in t["frames"]))
-                    for t in row["turns"]
-                ),
-            }
-        )
+    Args:
+        media: the frames' spans in `ids`, in order.
+    """
+    kept: list[int] = []
+    end = 0
+    for span in media:
+        kept += ids[end : span.start + 1]
+        end = span.start + span.tokens
+    return [*kept, *ids[end:]]

@@ -1,6 +1,6 @@
 """Parsing what the policy wrote in one turn.
 
-Invariant: `parse_turn` is total: any text gives a `ParsedTurn`, and what it could not use is said in `error`.
+Invariant: `parse_turn` is total: any text gives a `ParsedTurn`, and `error` says what it could not use.
 
 A well-formed turn is `<think>…</think>`, then one `<tool_call>{json}</tool_call>` or one `<answer>…</answer>`, and
 nothing else but whitespace (paper, section 3.3). An action outside that form is still taken where it is plain what
@@ -12,7 +12,8 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from storage.files import JsonObject
 
 STOP_STRINGS = ("</tool_call>", "</answer>")
 """Where sampling of a turn stops; the stop string is part of the turn."""
@@ -25,13 +26,15 @@ class ParsedCall:
     """A tool call as the policy asked for it; neither the name nor the arguments are checked against any tool."""
 
     name: str
-    arguments: dict[str, Any]
+    arguments: JsonObject
 
 
 @dataclass(frozen=True)
 class ParsedTurn:
     """What one turn says. At most one of `calls` and `answer` is there; with neither, `error` says why."""
 
+    text: str
+    """The turn as it was written."""
     thought: str | None
     calls: tuple[ParsedCall, ...]
     answer: str | None
@@ -50,18 +53,18 @@ def parse_turn(text: str) -> ParsedTurn:
     tags, texts = pieces[1::2], pieces[::2]
     if tags[:2] == ["<think>", "</think>"] and not any(texts[i].strip() for i in range(0, len(texts), 2)):
         if tags[2:] == ["<answer>", "</answer>"]:
-            return _answered(texts[1].strip(), texts[3], None)
+            return _answered(text, texts[1].strip(), texts[3], None)
         if tags[2:] == ["<tool_call>", "</tool_call>"]:
-            return _called(texts[1].strip(), [texts[3]], None)
+            return _called(text, texts[1].strip(), [texts[3]], None)
     thought, body = _split_thought(pieces)
     actions = _actions(body)
     if not actions:
-        return ParsedTurn(thought, (), None, False, "the turn holds neither a tool call nor an answer")
+        return ParsedTurn(text, thought, (), None, False, "the turn holds neither a tool call nor an answer")
     kind, first = actions[0]
     if kind == "answer":
-        return _answered(thought, first, "the turn is more than one thought and one answer")
+        return _answered(text, thought, first, "the turn is more than one thought and one answer")
     payloads = [payload for kind, payload in actions if kind == "tool_call"]
-    return _called(thought, payloads, "the turn is more than one thought and one tool call")
+    return _called(text, thought, payloads, "the turn is more than one thought and one tool call")
 
 
 def write_turn(thought: str, action: ParsedCall | str) -> str:
@@ -84,20 +87,20 @@ def write_turn(thought: str, action: ParsedCall | str) -> str:
     return text
 
 
-def _answered(thought: str | None, answer: str, error: str | None) -> ParsedTurn:
+def _answered(text: str, thought: str | None, answer: str, error: str | None) -> ParsedTurn:
     answer = answer.strip()
     if not answer:
-        return ParsedTurn(thought, (), None, False, "the answer is empty")
-    return ParsedTurn(thought, (), answer, error is None, error)
+        return ParsedTurn(text, thought, (), None, False, "the answer is empty")
+    return ParsedTurn(text, thought, (), answer, error is None, error)
 
 
-def _called(thought: str | None, payloads: Sequence[str], error: str | None) -> ParsedTurn:
+def _called(text: str, thought: str | None, payloads: Sequence[str], error: str | None) -> ParsedTurn:
     calls = [_parse_call(payload) for payload in payloads]
     unreadable = next((call for call in calls if isinstance(call, str)), None)
     if unreadable:
-        return ParsedTurn(thought, (), None, False, unreadable)
+        return ParsedTurn(text, thought, (), None, False, unreadable)
     readable = tuple(call for call in calls if isinstance(call, ParsedCall))
-    return ParsedTurn(thought, readable, None, error is None, error)
+    return ParsedTurn(text, thought, readable, None, error is None, error)
 
 
 def _split_thought(pieces: Sequence[str]) -> tuple[str | None, Sequence[str]]:

@@ -1,4 +1,4 @@
-"""A trajectory told step by step, for people: reports, traces and replay show the same reading of it.
+"""A trajectory turn by turn, for people: reports, traces and replay show the same reading of it.
 
 Invariant: nothing that the policy wrote is left out. A turn that is not well formed keeps its text beside the reading.
 """
@@ -6,10 +6,10 @@ Invariant: nothing that the policy wrote is left out. A turn that is not well fo
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from env.transcript import ToolCallRecord, Trajectory, TurnRecord
-from env.turn import ParsedCall, parse_turn
+from env.trajectory import ToolCallRecord, Trajectory, TurnRecord
+from env.turn import ParsedCall
+from storage.files import JsonObject
 from tools.decoding.frame import FrameRef
 
 _SPECIAL_TOKEN = re.compile(r"<\|[a-z_]+\|>")
@@ -18,20 +18,20 @@ _TAG = re.compile(r"</?tool_response>")
 
 
 @dataclass(frozen=True)
-class ShownFrame:
+class FrameView:
     """A frame and the time it was labelled with."""
 
     ref: FrameRef
     time_s: float | None
-    """Presentation time, seconds; for an image of a video frame, the frame's. None if nothing tells it."""
+    """Presentation time, seconds; for an image of a video frame, the frame's. None if it is not known."""
 
 
 @dataclass(frozen=True)
-class ShownCall:
+class CallView:
     """A tool call of a turn."""
 
     name: str
-    arguments: dict[str, Any]
+    arguments: JsonObject
     record: ToolCallRecord | None
     """What became of it; None if it was never executed."""
 
@@ -41,11 +41,11 @@ class ShownCall:
 
 
 @dataclass(frozen=True)
-class Step:
+class TurnView:
     """One turn and what came back."""
 
     thought: str
-    calls: tuple[ShownCall, ...]
+    calls: tuple[CallView, ...]
     answer: str | None
     error: str | None
     """What keeps the turn from being well formed; None if it is."""
@@ -53,48 +53,47 @@ class Step:
     """The turn as it was written."""
     observation: str
     """Text that came back, without the frames' labels."""
-    frames: tuple[ShownFrame, ...]
+    frames: tuple[FrameView, ...]
 
 
-def steps(trajectory: Trajectory) -> tuple[Step, ...]:
-    """The turns of an episode."""
+def turn_views(trajectory: Trajectory) -> tuple[TurnView, ...]:
+    """The turns of an episode, each with its calls' records and its frames' times."""
     records = list(trajectory.calls)
-    return tuple(_step(turn, records) for turn in trajectory.turns)
+    return tuple(_turn_view(turn, records) for turn in trajectory.turns)
 
 
-def marked_frame(trajectory: Trajectory) -> ShownFrame | None:
+def marked_frame(trajectory: Trajectory) -> FrameView | None:
     """The marked frame as the policy saw it; None if it never looked."""
-    shown = [frame for step in steps(trajectory) for frame in step.frames]
-    shown += [ShownFrame(ref, None) for ref in trajectory.prompt_frames]
+    shown = [frame for turn in turn_views(trajectory) for frame in turn.frames]
+    shown += [FrameView(ref, None) for ref in trajectory.prompt_frames]
     return next((frame for frame in shown if frame.ref.time_s is None), None)
 
 
-def _step(turn: TurnRecord, records: list[ToolCallRecord]) -> Step:
-    text = _SPECIAL_TOKEN.sub("", turn.text).strip()
-    parsed = parse_turn(text)
+def _turn_view(turn: TurnRecord, records: list[ToolCallRecord]) -> TurnView:
+    parsed = turn.parsed
     observation = _FRAME.sub("", _SPECIAL_TOKEN.sub("", turn.observation))
-    return Step(
+    return TurnView(
         thought=parsed.thought or "",
         calls=tuple(_with_record(call, records) for call in parsed.calls),
         answer=parsed.answer,
         error=parsed.error,
-        text=text,
+        text=_SPECIAL_TOKEN.sub("", turn.text).strip(),
         observation=_TAG.sub("", observation).strip(),
         frames=tuple(_labelled(turn.frames, turn.observation)),
     )
 
 
-def _labelled(frames: Sequence[FrameRef], observation: str) -> Iterator[ShownFrame]:
+def _labelled(frames: Sequence[FrameRef], observation: str) -> Iterator[FrameView]:
     labels: list[str | None] = [*_FRAME.findall(observation)]
     labels += [None] * (len(frames) - len(labels))
     for ref, label in zip(frames, labels, strict=False):
-        yield ShownFrame(ref, float(label) if ref.time_s is None and label else ref.time_s)
+        yield FrameView(ref, float(label) if ref.time_s is None and label else ref.time_s)
 
 
-def _with_record(call: ParsedCall, records: list[ToolCallRecord]) -> ShownCall:
+def _with_record(call: ParsedCall, records: list[ToolCallRecord]) -> CallView:
     """The call with its record: the first one left that has its name and arguments."""
     for i, record in enumerate(records):
         if (record.name, record.arguments) == (call.name, call.arguments):
             del records[: i + 1]
-            return ShownCall(call.name, call.arguments, record)
-    return ShownCall(call.name, call.arguments, None)
+            return CallView(call.name, call.arguments, record)
+    return CallView(call.name, call.arguments, None)

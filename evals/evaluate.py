@@ -12,7 +12,7 @@ from configs import Config
 from configs.policy import SamplingConfig
 from env.chat import ChatFormat
 from env.task import Task
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 
 
 class EvaluationError(RuntimeError):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def score(trajectories: Sequence[Trajectory], seed: int = 0, resamples: int = 20
         tool_error_rate=sum(not call.ok for call in calls) / max(1, len(calls)),
         parse_rate=sum(trajectory.answer is not None for trajectory in trajectories) / episodes,
         reward=float(np.mean([trajectory.rewards.total for trajectory in trajectories])),
-        response_tokens=sum(sum(trajectory.transcript.sampled) for trajectory in trajectories) / episodes,
+        response_tokens=sum(trajectory.transcript.sampled_tokens for trajectory in trajectories) / episodes,
         seconds=float(np.mean([trajectory.seconds for trajectory in trajectories])),
     )
 

@@ -11,7 +11,7 @@ from configs.episode import RewardConfig
 from env.environment import VideoEnv
 from env.judging.rules import judge
 from env.task import Task
-from env.transcript import Rewards
+from env.trajectory import Rewards
 from env.turn import ParsedCall, write_turn
 from synth.world.tasks import make_video
 

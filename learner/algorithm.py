@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
 
-from ray.actor import ActorHandle
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
+from actors.engine.handle import EngineHandle
 from actors.engine.supervision import Engines
 from actors.rollout.groups import PlayedGroup
 from actors.rollout.runner import VideoEnvRunner
@@ -202,7 +202,7 @@ class GRPO(Algorithm):
         except PublishError:
             self._publish_to(self.engines.revive(self.version))
 
-    def _publish_to(self, engines: list[ActorHandle]) -> None:
+    def _publish_to(self, engines: list[EngineHandle]) -> None:
         self.ranks.publish(engines, self.version)
 
     def _require_agreement(self, learned: dict[str, float]) -> None:

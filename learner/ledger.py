@@ -15,7 +15,7 @@ import numpy as np
 
 from actors.rollout.groups import GroupOrder, PlayedGroup
 from env.task import Task
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from storage.files import JsonObject
 
 MAX_ATTEMPTS = 3

@@ -7,9 +7,9 @@ to the present weights, and a step whose groups do not come in `grpo.rollout_tim
 import time
 from collections.abc import Callable
 
-from ray.actor import ActorHandle
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
+from actors.engine.handle import EngineHandle
 from actors.engine.supervision import Engines
 from actors.rollout.groups import GroupOrder, PlayedGroup
 from configs.training import GrpoConfig
@@ -32,7 +32,7 @@ class Rollouts:
         ledger: GroupLedger,
         runners: EnvRunnerGroup,
         engines: Engines,
-        publish_to: Callable[[list[ActorHandle]], None],
+        publish_to: Callable[[list[EngineHandle]], None],
         teaches: Callable[[PlayedGroup], bool],
     ) -> None:
         """`publish_to` brings engines to the learner's present weights; `teaches` says which groups dynamic sampling

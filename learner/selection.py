@@ -13,8 +13,7 @@ import torch
 
 from actors.rollout.groups import PlayedGroup
 from configs.training import GrpoConfig
-from env.transcript import Trajectory
-from env.turn import parse_turn
+from env.trajectory import Trajectory
 from learner.objective.advantages import group_advantages, is_overlong, length_penalty
 
 Verdict = Literal["teaches", "uniform", "stale", "overlong"]
@@ -115,7 +114,7 @@ def cut_batch(
         scored = torch.tensor([rewards], dtype=torch.float64)
         advantages += group_advantages(scored, config.advantage_eps, config.advantage)[0].tolist()
         trajectories += group.trajectories
-    sampled = sum(sum(trajectory.transcript.sampled) for trajectory in trajectories)
+    sampled = sum(trajectory.transcript.sampled_tokens for trajectory in trajectories)
     kept = [i for i, trajectory in enumerate(trajectories) if not (config.mask_overlong and is_overlong(trajectory))]
     return TrainingBatch(
         trajectories=tuple(trajectories[i] for i in kept),
@@ -153,9 +152,9 @@ def rollout_metrics(groups: Sequence[PlayedGroup]) -> dict[str, float]:
         "answered": _mean(t.answer is not None for t in played),
         "tool_calls": len(calls) / max(1, len(played)),
         "tool_error_rate": _mean(not call.ok for call in calls),
-        "parse_rate": _mean(parse_turn(turn.text).error is None for turn in turns),
+        "parse_rate": _mean(turn.parsed.error is None for turn in turns),
         "turns": len(turns) / max(1, len(played)),
-        "response_tokens": _mean(sum(t.transcript.sampled) for t in played),
+        "response_tokens": _mean(t.transcript.sampled_tokens for t in played),
         "episode_tokens": _mean(len(t.transcript.ids) for t in played),
         "length_stops": _mean(t.stop == "length" for t in played),
         "episode_seconds": _mean(t.seconds for t in played),

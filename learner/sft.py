@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from configs.run import Config
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.checkpoints.folder import latest, step_of
 from learner.checkpoints.layout import RANKS_FOLDER
 from learner.checkpoints.saver import Saver

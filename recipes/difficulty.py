@@ -13,7 +13,7 @@ from actors.rollout.groups import FailedEpisode, play_tasks
 from configs import Config
 from env.chat import ChatFormat
 from env.task import Task, load_tasks, save_tasks
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from evals.evaluate import EvaluationError
 from recipes.folder import RunFolder
 from recipes.progress import stage

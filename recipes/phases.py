@@ -16,7 +16,7 @@ from configs import Config
 from endpoint.endpoint import SPENDING
 from endpoint.spending import spent
 from env.task import load_tasks
-from env.transcript import Trajectory
+from env.trajectory import Trajectory, load_trajectories, save_trajectories
 from evals.evaluate import evaluate, evaluate_on
 from evals.score import Scores, score
 from learner.activity import OnActivity, unwatched
@@ -32,7 +32,7 @@ from recipes.progress import StageBar, stage
 from recipes.run_log import Tracker
 from recipes.tasks import run_synth, start_ray
 from synth.teachers.scripted import corpus
-from synth.teachers.trajectories import caption_trajectories, save_trajectories, teacher_trajectories
+from synth.teachers.trajectories import caption_trajectories, teacher_trajectories
 
 _log = logging.getLogger(__name__)
 SHOWN = ("reward", "accuracy", "tool_calls", "kl", "loss")
@@ -231,11 +231,6 @@ def _summary(scores: Scores) -> str:
         f"accuracy {scores.accuracy.mean:.3f} [{scores.accuracy.low:.3f}, {scores.accuracy.high:.3f}] on "
         f"{scores.accuracy.tasks} questions, {scores.tool_calls:.2f} tool calls an episode"
     )
-
-
-def load_trajectories(path: Path) -> list[Trajectory]:
-    """The trajectories of a JSONL file."""
-    return [Trajectory.from_dict(json.loads(line)) for line in path.read_text().splitlines()]
 
 
 def trained_arm(config: Config, arm: str) -> dict[str, Scores]:

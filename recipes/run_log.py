@@ -31,8 +31,8 @@ from mlflow.tracing.constant import TraceMetadataKey
 from PIL import Image
 
 from configs.run import TrackingConfig
-from env.transcript import Trajectory
-from env.turn_views import ShownCall, ShownFrame, Step, steps
+from env.trajectory import Trajectory
+from env.turn_views import CallView, FrameView, TurnView, turn_views
 from tools.decoding.video import VideoError, read_frame
 
 _log = logging.getLogger(__name__)
@@ -219,13 +219,13 @@ def log_episode(trajectory: Trajectory, experiment_id: str, run_id: str, step: i
         experiment_id=experiment_id,
         start_time_ns=clock_ns,
     )
-    for i, step_ in enumerate(steps(trajectory), 1):
+    for i, view in enumerate(turn_views(trajectory), 1):
         turn = mlflow.start_span_no_context(
             f"turn {i}", span_type=SpanType.LLM, parent_span=root, start_time_ns=clock_ns
         )
-        for call in step_.calls:
+        for call in view.calls:
             clock_ns = _log_call(call, turn, clock_ns)
-        turn.set_outputs(_turn_outputs(step_))
+        turn.set_outputs(_turn_outputs(view))
         turn.end(end_time_ns=clock_ns)
     rewards = trajectory.rewards
     root.set_attributes({f"reward.{part}": getattr(rewards, part) for part in ("accuracy", "format", "parsimony")})
@@ -235,7 +235,7 @@ def log_episode(trajectory: Trajectory, experiment_id: str, run_id: str, step: i
     return str(root.trace_id)
 
 
-def _log_call(call: ShownCall, parent: Any, start_ns: int) -> int:
+def _log_call(call: CallView, parent: Any, start_ns: int) -> int:
     """One tool call's span; its end, ns."""
     end_ns = start_ns + int((call.record.seconds if call.record else 0.0) * 1e9)
     span = mlflow.start_span_no_context(
@@ -247,32 +247,32 @@ def _log_call(call: ShownCall, parent: Any, start_ns: int) -> int:
     return end_ns
 
 
-def _turn_outputs(step: Step) -> dict[str, Any]:
-    outputs: dict[str, Any] = {"text": step.text}
-    if step.error:
-        outputs["malformed"] = step.error
-    if step.observation or step.frames:
-        outputs["observation"] = step.observation
-        outputs["frames"] = _attachments(step.frames)
+def _turn_outputs(view: TurnView) -> dict[str, Any]:
+    outputs: dict[str, Any] = {"text": view.text}
+    if view.error:
+        outputs["malformed"] = view.error
+    if view.observation or view.frames:
+        outputs["observation"] = view.observation
+        outputs["frames"] = _attachments(view.frames)
     return outputs
 
 
 def _first_look(trajectory: Trajectory) -> dict[str, Attachment | str]:
     refs = trajectory.prompt_frames
     every = max(1, math.ceil(len(refs) / PROMPT_FRAMES))
-    return _attachments([ShownFrame(ref, ref.time_s) for ref in refs[::every]])
+    return _attachments([FrameView(ref, ref.time_s) for ref in refs[::every]])
 
 
-def _attachments(frames: Sequence[ShownFrame]) -> dict[str, Attachment | str]:
+def _attachments(frames: Sequence[FrameView]) -> dict[str, Attachment | str]:
     """Frames by their number and time."""
     return {f"{i}: {_when(frame)}": _attachment(frame) for i, frame in enumerate(frames, 1)}
 
 
-def _when(frame: ShownFrame) -> str:
+def _when(frame: FrameView) -> str:
     return "time unknown" if frame.time_s is None else f"{frame.time_s:.2f} s"
 
 
-def _attachment(frame: ShownFrame) -> Attachment | str:
+def _attachment(frame: FrameView) -> Attachment | str:
     try:
         pixels = read_frame(frame.ref)
     except VideoError as error:

@@ -94,12 +94,26 @@ def read_rows(path: str | Path) -> Iterator[JsonObject]:
     Raises:
         ValueError: a line is no JSON; names file and line.
     """
+    return (row for _, row in numbered_rows(path))
+
+
+def numbered_rows(path: str | Path) -> Iterator[tuple[int, JsonObject]]:
+    """The rows of a file of JSON lines, each with the number of its line, from 1; empty lines are passed over.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line is no JSON; names file and line.
+    """
+    number = 0
     with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}: line {number} is not JSON ({error})") from None
+        try:
+            for number, line in enumerate(lines, 1):
+                if not line.isspace():
+                    yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: line {number} is not JSON ({error})") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: is not UTF-8 text") from None
 
 
 def flush(path: str | Path) -> None:

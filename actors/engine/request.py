@@ -2,21 +2,16 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from env.transcript import Media
 from tools.decoding.frame import FrameRef
 
-
-class EngineError(RuntimeError):
-    """An engine that cannot serve, or a request that it refused, said in one sentence."""
-
-
-class MissingFrames(EngineError):
-    """The engine does not hold frames that were sent without pixels; send the request again with them."""
+TransferStep = Literal["join", "start", "receive", "finish"]
+"""A step of vLLM's own weight transfer."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class EngineInfo:
 
 @dataclass(frozen=True)
 class WeightReport:
-    """A finished weight load."""
+    """A finished weight load, or step of a weight transfer."""
 
     version: int
     seconds: float
@@ -66,12 +61,34 @@ class WeightReport:
     """Parameters whose checksums were found to be those that the learner sent."""
 
 
-def unexpanded(ids: np.ndarray, media: Sequence[Media]) -> list[int]:
-    """The ids with each frame's placeholders collapsed to one, as vLLM takes them."""
-    keep = np.ones(len(ids), dtype=bool)
-    for span in media:
-        keep[span.start + 1 : span.start + span.tokens] = False
-    return ids[keep].tolist()
+@dataclass
+class EngineCounts:
+    """What an engine has done since its start."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    sampled_tokens: int = 0
+    frames: int = 0
+    """Frames of all prompts."""
+    frames_processed: int = 0
+    """Of these, frames that were not in the cache and went through the image processor."""
+    weight_loads: int = 0
+    busy_seconds: float = 0.0
+    """Time spent in engine steps."""
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """What an engine does now."""
+
+    counts: EngineCounts
+    version: int
+    running: int
+    """Requests that it samples."""
+    waiting: int
+    """Requests and weight updates that it has not looked at yet."""
+    error: str | None
+    """Why it is dead; None while it lives."""
 
 
 def frame_id(ref: FrameRef) -> str:
@@ -83,12 +100,3 @@ def frame_id(ref: FrameRef) -> str:
     stat = os.stat(ref.path)
     key = f"{ref.path}|{stat.st_size}|{stat.st_mtime_ns}|{ref.time_s!r}|{ref.width}x{ref.height}|{ref.region}"
     return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
-
-
-def sentence(error: BaseException) -> str:
-    """An error in one line, without the traceback that Ray puts into its own."""
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, BaseException):
-        return sentence(cause)
-    text = str(error).strip().split("\n")[0]
-    return text if isinstance(error, EngineError) else f"{type(error).__name__}: {text}"

@@ -5,12 +5,13 @@ or by `revive`, and refuses requests for a newer policy version than it holds un
 """
 
 import time
-from typing import Any
 
 import ray
 
 from actors.engine.engine import PolicyEngine
-from actors.engine.request import EngineError, EngineInfo, sentence
+from actors.engine.handle import EngineHandle
+from actors.engine.request import EngineInfo
+from actors.errors import EngineError, sentence
 from configs.policy import EngineConfig
 
 CALLS_AT_ONCE = 1024
@@ -26,10 +27,10 @@ class Engines:
     """`config.engines` engine actors that serve the weights of one model folder."""
 
     def __init__(self, config: EngineConfig, model_dir: str, seed: int = 0):
-        """Starts all of them; `wait` says when they serve."""
+        """Start all of them; `wait` returns once they serve."""
         self._config = config
         actor = ray.remote(PolicyEngine).options(**actor_options(config))
-        self.handles: list[Any] = [actor.remote(config, model_dir, 0, seed + i) for i in range(config.engines)]
+        self.handles = [EngineHandle(actor.remote(config, model_dir, 0, seed + i)) for i in range(config.engines)]
 
     def wait(self) -> list[EngineInfo]:
         """Wait until every engine serves.
@@ -40,7 +41,7 @@ class Engines:
         deadline = time.monotonic() + self._config.start_timeout_s
         return [self._info(handle, deadline - time.monotonic()) for handle in self.handles]
 
-    def revive(self, version: int) -> list[Any]:
+    def revive(self, version: int) -> list[EngineHandle]:
         """Restart every engine that is dead or does not answer.
 
         Returns:
@@ -63,12 +64,12 @@ class Engines:
     def close(self) -> None:
         """Stop all engines."""
         for handle in self.handles:
-            ray.kill(handle)
+            ray.kill(handle.actor)
         self.handles = []
 
-    def _restart(self, handle: Any) -> EngineInfo:
+    def _restart(self, handle: EngineHandle) -> EngineInfo:
         """Kill and wait for what Ray starts in its place; for a moment the old process may still answer."""
-        ray.kill(handle, no_restart=False)
+        ray.kill(handle.actor, no_restart=False)
         last_words = time.monotonic() + PING_S
         while True:
             try:
@@ -78,12 +79,12 @@ class Engines:
                     raise
                 time.sleep(0.2)
 
-    def _info(self, handle: Any, timeout_s: float) -> EngineInfo:
+    def _info(self, handle: EngineHandle, timeout_s: float) -> EngineInfo:
         """What the engine holds, asked again while its actor is being restarted."""
         deadline = time.monotonic() + max(timeout_s, 1.0)
         while True:
             try:
-                info: EngineInfo = ray.get(handle.ready.remote(), timeout=max(0.1, deadline - time.monotonic()))
+                info: EngineInfo = ray.get(handle.ready(), timeout=max(0.1, deadline - time.monotonic()))
                 return info
             except ray.exceptions.GetTimeoutError:
                 raise EngineError(f"engine: does not answer within {timeout_s:.0f} s") from None
@@ -95,7 +96,7 @@ class Engines:
                 raise EngineError(f"engine: its process is gone ({sentence(error)})") from None
 
 
-def actor_options(config: EngineConfig) -> dict[str, Any]:
+def actor_options(config: EngineConfig) -> dict[str, object]:
     """Ray's options of one engine actor.
 
     On the CPU it reserves no core: there it takes turns with the learner on the same few.

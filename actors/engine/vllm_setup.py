@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from actors.engine.request import EngineError, sentence
+from actors.errors import EngineError, sentence
 from configs.policy import EngineConfig
 
 VLLM_ENVIRONMENT = {
@@ -28,8 +28,6 @@ OUTPUT_HEAD = "lm_head.weight"
 """Left out of a folder where it is tied to the embeddings."""
 ADAPTER_CONFIG = "adapter_config.json"
 """In a folder of weights: they are a LoRA adapter, in PEFT's format."""
-BAN_BIAS = -100.0
-"""The lowest logit bias that vLLM takes; e^-100 is far below the resolution of a float32 probability."""
 
 
 def start_vllm(config: EngineConfig, model_dir: str, seed: int) -> Any:

@@ -4,9 +4,7 @@ Invariants:
 - Requests and weight updates pass through one queue, in order; an update waits until every running request has
   finished, and requests that come between its steps wait for its end (`_admit`): a turn is sampled by exactly one
   policy version.
-- The ids that vLLM saw are the ids that the caller holds, compared on every request (`_turn`).
-- A banned id is never sampled: its logit is lowered by `BAN_BIAS`, and the reported logprobs are a log-softmax after
-  that, which equals one with the banned logits at minus infinity within float32.
+- Whatever ends the thread is the error of everybody who waits (`_die`).
 """
 
 import asyncio
@@ -14,17 +12,14 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-
-from actors.engine.request import EngineError, GenerationRequest, MissingFrames, WeightReport, sentence, unexpanded
+from actors.engine.request import EngineCounts, WeightReport
+from actors.engine.vllm_request import prompt_of, sampling_of, turn_of
 from actors.engine.vllm_setup import (
     ADAPTER_CONFIG,
-    BAN_BIAS,
     forget_states,
     load_adapter,
     require_same_model,
@@ -32,78 +27,10 @@ from actors.engine.vllm_setup import (
     tensor_shapes,
 )
 from actors.engine.weight_update import WeightUpdate
+from actors.engine.work import Abort, Close, Job, Load, Transfer, Work
+from actors.errors import EngineError, sentence
 from configs.policy import EngineConfig
 from env.transcript import Turn
-
-
-@dataclass(eq=False)
-class Job:
-    """A request and the future that its turn resolves."""
-
-    id: str
-    request: GenerationRequest
-    future: "asyncio.Future[Turn]"
-    version: int = -1
-    """Policy version that samples it; known once it runs."""
-
-
-@dataclass(eq=False)
-class Load:
-    """A weight folder and the future that its load resolves."""
-
-    path: str
-    version: int
-    future: "asyncio.Future[WeightReport]"
-    checksums: Mapping[str, int] | None = None
-
-    def run(self, update: WeightUpdate) -> int:
-        """Load; returns the parameters whose checksums were compared."""
-        return update.reload(self.path, self.checksums)
-
-
-@dataclass(eq=False)
-class Transfer:
-    """A step of vLLM's own weight transfer and the future that it resolves."""
-
-    step: Literal["join", "start", "receive", "finish"]
-    arguments: tuple[Any, ...]
-    version: int
-    """Policy version that the engine holds after the last step."""
-    future: "asyncio.Future[WeightReport]"
-
-    def run(self, update: WeightUpdate) -> int:
-        """Take the step; returns the parameters whose checksums were compared."""
-        return getattr(update, self.step)(*self.arguments) or 0
-
-
-@dataclass(frozen=True)
-class Abort:
-    """Nobody waits for this request any more."""
-
-    id: str
-
-
-class Close:
-    """The last item of the queue."""
-
-
-Item = Job | Load | Transfer
-
-
-@dataclass
-class Counts:
-    """Since the start."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    sampled_tokens: int = 0
-    frames: int = 0
-    """Frames of all prompts."""
-    frames_processed: int = 0
-    """Of these, frames that were not in the cache and went through the image processor."""
-    weight_loads: int = 0
-    busy_seconds: float = 0.0
-    """Time spent in engine steps."""
 
 
 class VllmThread:
@@ -111,12 +38,12 @@ class VllmThread:
 
     def __init__(self, config: EngineConfig, model_dir: str, version: int, seed: int):
         self._config, self._model_dir, self._seed = config, model_dir, seed
-        self.queue: queue.SimpleQueue[Item | Abort | Close] = queue.SimpleQueue()
-        self._head: Item | None = None
+        self.queue: queue.SimpleQueue[Work | Abort | Close] = queue.SimpleQueue()
+        self._head: Work | None = None
         self._held: deque[Job] = deque()
         """Requests that came during a weight update."""
         self.running: dict[str, Job] = {}
-        self.counts = Counts()
+        self.counts = EngineCounts()
         self._adapter: Any = None
         """The `LoRARequest` of the adapter in use, if any."""
         self.version = version
@@ -139,7 +66,7 @@ class VllmThread:
             while self._admit():
                 self._step()
             self._die(EngineError("engine: was closed"))
-        except BaseException as error:  # noqa: BLE001 - whatever ends this thread is told to every waiter
+        except BaseException as error:  # noqa: BLE001 - whatever ends this thread fails every waiter
             self._die(EngineError(f"engine: died ({sentence(error)})"))
 
     def _start(self) -> None:
@@ -209,71 +136,29 @@ class VllmThread:
                 raise EngineError(f"engine: holds policy version {self.version}, not {request.min_version}")
             if self._config.deterministic:
                 forget_states(self._engine)
-            self._engine.add_request(job.id, self._prompt(request), self._sampling(request), lora_request=self._adapter)
+            names = list(request.frame_ids)
+            cached = self._engine.renderer.mm_processor_cache.is_cached(names) if names else []
+            sampling = sampling_of(request, self._chat, self._config.max_model_len)
+            self._engine.add_request(job.id, prompt_of(request, cached), sampling, lora_request=self._adapter)
         except (EngineError, ValueError) as error:
-            _resolve(job.future, error=error if isinstance(error, EngineError) else _refusal(error))
+            refusal = EngineError(f"engine: refused the request ({sentence(error)})")
+            _fail(job.future, error if isinstance(error, EngineError) else refusal)
             return
         job.version = self.version
         self.running[job.id] = job
         self.counts.requests += 1
         self.counts.prompt_tokens += len(request.ids)
         self.counts.frames += len(request.frames)
-
-    def _prompt(self, request: GenerationRequest) -> dict[str, Any]:
-        prompt: dict[str, Any] = {"prompt_token_ids": unexpanded(request.ids, request.media)}
-        if request.frames:
-            names = list(request.frame_ids)
-            cached = self._engine.renderer.mm_processor_cache.is_cached(names)
-            if any(frame is None and not hit for hit, frame in zip(cached, request.frames, strict=True)):
-                raise MissingFrames("engine: frames were sent without pixels and are not in its cache")
-            # Arrays that came through Ray's object store are read-only, which torch warns about: hence the copy.
-            frames = [None if hit else np.array(frame) for hit, frame in zip(cached, request.frames, strict=True)]
-            self.counts.frames_processed += cached.count(False)
-            prompt |= {"multi_modal_data": {"image": frames}, "multi_modal_uuids": {"image": names}}
-        return prompt
-
-    def _sampling(self, request: GenerationRequest) -> Any:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        return SamplingParams(
-            max_tokens=min(request.max_tokens, self._config.max_model_len - len(request.ids)),
-            temperature=request.temperature,
-            top_p=request.top_p,
-            seed=request.seed,
-            logprobs=0,
-            stop=list(self._chat.stop_strings),
-            include_stop_str_in_output=True,
-            stop_token_ids=[self._chat.eos_id],
-            logit_bias=dict.fromkeys(self._chat.banned_ids, BAN_BIAS),
-            spaces_between_special_tokens=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
+        self.counts.frames_processed += cached.count(False)
 
     def _settle(self, job: Job, output: Any) -> None:
         try:
-            turn = self._turn(job, output)
+            turn = turn_of(job.request, output, self._chat, job.version)
         except EngineError as error:
-            _resolve(job.future, error=error)
+            _fail(job.future, error)
             return
         self.counts.sampled_tokens += len(turn.ids)
         _resolve(job.future, turn)
-
-    def _turn(self, job: Job, output: Any) -> Turn:
-        saw, sent = np.asarray(output.prompt_token_ids), job.request.ids
-        if not np.array_equal(saw, sent):
-            shared = min(len(saw), len(sent))
-            at = int(np.argmax([*(saw[:shared] != sent[:shared]), True]))
-            raise EngineError(f"engine: saw {len(saw)} prompt ids, {len(sent)} were sent; they part at index {at}")
-        completion = output.outputs[0]
-        ids = tuple(int(i) for i in completion.token_ids)
-        banned = set(ids).intersection(self._chat.banned_ids)
-        if banned:
-            raise EngineError(f"engine: sampled the banned ids {sorted(banned)}")
-        logprobs = tuple(float(step[i].logprob) for i, step in zip(ids, completion.logprobs, strict=True))
-        return Turn(
-            ids, logprobs, completion.text, "stop" if completion.finish_reason == "stop" else "length", job.version
-        )
 
     def _update(self, item: Load | Transfer) -> None:
         """One step of a weight update. One that fails ends the engine: its weights may be neither old nor new, but for
@@ -286,14 +171,14 @@ class VllmThread:
             elif isinstance(item, Load):
                 require_same_model(item.path, self._tensors)
         except EngineError as error:
-            _resolve(item.future, error=error)
+            _fail(item.future, error)
             return
         try:
             checked = 0 if adapter else item.run(self._weights)
         except Exception as error:
-            # Before anyone is told: who has heard of it must find the engine dead.
+            # Before the future fails: whoever has heard of it must find the engine dead.
             self.death = EngineError(f"engine: died in a weight update ({sentence(error)})")
-            _resolve(item.future, error=self.death)
+            _fail(item.future, self.death)
             raise
         self.updating = self._weights.open
         if isinstance(item, Load) or item.step == "finish":
@@ -304,14 +189,14 @@ class VllmThread:
     def _die(self, death: EngineError) -> None:
         self.death = death
         self.started.set()
-        waiting: list[Item] = [*self.running.values(), *self._held, *([self._head] if self._head else [])]
+        waiting: list[Work] = [*self.running.values(), *self._held, *([self._head] if self._head else [])]
         self.running.clear()
         while not self.queue.empty():
             item = self.queue.get()
             if isinstance(item, Job | Load | Transfer):
                 waiting.append(item)
         for item in waiting:
-            _resolve(item.future, error=death)
+            _fail(item.future, death)
 
 
 def gpu_uuids(engine: Any) -> tuple[str, ...]:
@@ -325,18 +210,16 @@ def gpu_uuids(engine: Any) -> tuple[str, ...]:
     return tuple(engine.collective_rpc(uuid))
 
 
-def _refusal(error: ValueError) -> EngineError:
-    return EngineError(f"engine: refused the request ({sentence(error)})")
+def _resolve(future: "asyncio.Future[Any]", value: Turn | WeightReport) -> None:
+    """Settle a future of an event loop from the engine's thread; one that nobody waits for any more is left."""
+    _soon(future, lambda: future.set_result(value))
 
 
-def _resolve(future: "asyncio.Future[Any]", value: Any = None, error: BaseException | None = None) -> None:
-    """Settle a future of an event loop from the engine's thread."""
+def _fail(future: "asyncio.Future[Any]", error: EngineError) -> None:
+    _soon(future, lambda: future.set_exception(error))
 
-    def settle() -> None:
-        if not future.done():
-            future.set_result(value) if error is None else future.set_exception(error)
 
+def _soon(future: "asyncio.Future[Any]", settle: Callable[[], None]) -> None:
     loop = future.get_loop()
-    soon: Callable[..., Any] = loop.call_soon_threadsafe
     if not loop.is_closed():
-        soon(settle)
+        loop.call_soon_threadsafe(lambda: None if future.done() else settle())

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from actors.engine.checksum import checksum, differing, exact, grouped
-from actors.engine.request import EngineError
 from actors.engine.vllm_setup import forget_states
+from actors.errors import EngineError
 
 
 class WeightUpdate:

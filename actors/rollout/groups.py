@@ -1,6 +1,6 @@
 """Plays groups of episodes on the engines, many at once, in the background.
 
-Invariant: every order that was submitted comes back exactly once from `collect`, whole or with its failures told.
+Invariant: every order that was submitted comes back exactly once from `collect`, whole or with what failed.
 Groups start in the order of their submission as places become free, so the engines stay full from one group to the
 next; a group that waits for its last episode holds no other back.
 """
@@ -11,16 +11,16 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from actors.engine.engine import GRACE, EnginePolicy
-from actors.engine.request import sentence
+from actors.engine.handle import Engine
+from actors.errors import sentence
+from actors.rollout.engine_policy import GRACE, EnginePolicy
 from actors.rollout.loop import play
 from configs import Config
 from configs.policy import SamplingConfig
 from env.chat import ChatFormat
 from env.task import Task
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class PlayedGroup:
 class _Seat:
     """One engine as the player sees it."""
 
-    handle: Any
+    engine: Engine
     groups: int = 0
     sent: set[str] = field(default_factory=set)
     """Frames that the engine has been sent; the engine asks again for what it has forgotten."""
@@ -88,11 +88,11 @@ class GroupPlayer:
         """Whether its thread runs."""
         return self._thread.is_alive()
 
-    def submit(self, orders: Iterable[GroupOrder], engines: Sequence[Any]) -> None:
-        """Play these after what was submitted before, on these engines (actor handles, or plain `PolicyEngine`s)."""
+    def submit(self, orders: Iterable[GroupOrder], engines: Sequence[Engine]) -> None:
+        """Play these after what was submitted before, on these engines."""
         if not engines:
             raise ValueError("no engine to play on")
-        seats = {seat.handle: seat for seat in self._seats}
+        seats = {seat.engine: seat for seat in self._seats}
         self._seats = [seats.get(engine) or _Seat(engine) for engine in engines]
         for order in orders:
             self._outstanding += 1
@@ -133,7 +133,7 @@ class GroupPlayer:
     async def _play_episode(self, order: GroupOrder, seed: int | None, seat: _Seat) -> Trajectory | FailedEpisode:
         async with self._places:
             policy = EnginePolicy(
-                seat.handle,
+                seat.engine,
                 self._sampling,
                 seed=seed,
                 min_version=order.min_version,
@@ -150,7 +150,7 @@ def play_tasks(
     tasks: Sequence[Task],
     config: Config,
     chat: ChatFormat,
-    engines: Sequence[Any],
+    engines: Sequence[Engine],
     sampling: SamplingConfig,
     in_flight: int,
 ) -> list[Trajectory | FailedEpisode]:

@@ -5,31 +5,23 @@ Invariant: the transcript only grows by what the policy sampled, as ids, and by 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Literal
 
+from actors.errors import EpisodeError
+from actors.rollout.events import Ended, EpisodeEvent, FirstLook, Observed, OnEvent, TurnTaken
 from actors.rollout.policy import Policy
 from actors.sam3.tracker import tracker_of
 from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
 from env.environment import VideoEnv
-from env.prompt import readable
 from env.task import Task
-from env.transcript import Trajectory, Transcript
-from tools.decoding.frame import Content, Frame, FrameRef
+from env.trajectory import Trajectory
+from env.transcript import Transcript
+from env.turn import ParsedTurn, parse_turn
+from tools.decoding.frame import Content, FrameRef
 
-OnEvent = Callable[[dict[str, Any]], Awaitable[None]]
-"""Called as the episode goes on, in order, with one of
-`{"type": "prompt", "frames": [Frame], "question": str}`,
-`{"type": "turn", "index": int, "text": str, "stop": str}`,
-`{"type": "observation", "index": int, "text": str, "content": Content, "frames": [Frame]}`,
-`{"type": "answer", "answer": str | None, "stop": str, "seconds": float}`, the last one."""
 STEP_GRACE_S = 5.0
 """What a step may take beyond the deadlines of its tool calls, seconds."""
-
-
-class EpisodeError(RuntimeError):
-    """An episode that could not be played, through no fault of the policy, said in one sentence."""
 
 
 async def play(
@@ -54,7 +46,7 @@ async def play(
             content, _ = await asyncio.to_thread(env.reset, options={"task": task})
             shown = tuple(frame.ref for frame in env.frames)
             transcript.append_prompt(chat.prompt(env.system, content))
-            await emit({"type": "prompt", "frames": list(env.frames), "question": task.question})
+            await emit(FirstLook(tuple(env.frames)))
             await _take_turns(env, policy, chat, transcript, emit)
     except TimeoutError:
         if not transcript.ids:
@@ -62,7 +54,7 @@ async def play(
         _truncate(env, "timeout")
     rewards, answer, stop = env.result()
     seconds = time.monotonic() - started
-    await emit({"type": "answer", "answer": answer, "stop": stop, "seconds": seconds})
+    await emit(Ended(answer, stop, seconds))
     return Trajectory(
         task_id=task.id,
         transcript=transcript,
@@ -89,30 +81,29 @@ async def _take_turns(env: VideoEnv, policy: Policy, chat: ChatFormat, transcrip
             return _truncate(env, "length")
         turn = await policy.act(transcript, env, min(config.max_turn_tokens, room))
         transcript.append_turn(turn)
-        await emit({"type": "turn", "index": index, "text": turn.text, "stop": turn.stop})
+        parsed = parse_turn(turn.text)
+        await emit(TurnTaken(index, parsed))
         if not turn.ids or (turn.stop == "length" and len(turn.ids) < config.max_turn_tokens):
             return _truncate(env, "length", turn.text)
-        content, terminated = await _step(env, turn.text)
+        content, terminated = await _step(env, parsed)
         if not terminated:
             segment = chat.observation(content, after=turn.ids)
             if len(transcript.ids) + len(segment.ids) >= config.max_tokens:
                 return _truncate(env, "length")
             transcript.append_prompt(segment)
-            frames = [part for part in content if isinstance(part, Frame)]
-            text = readable(content)
-            await emit({"type": "observation", "index": index, "text": text, "content": content, "frames": frames})
+            await emit(Observed(index, content))
         index += 1
     return None
 
 
-async def _step(env: VideoEnv, text: str) -> tuple[Content, bool]:
+async def _step(env: VideoEnv, turn: ParsedTurn) -> tuple[Content, bool]:
     """The environment's step in a thread, within the deadlines of all the calls that a turn may make.
 
     Raises:
         TimeoutError: it missed them.
     """
     timeout_s = env.config.tool_timeout_s * env.config.max_calls_per_turn + STEP_GRACE_S
-    content, _, terminated, _, _ = await asyncio.wait_for(asyncio.to_thread(env.step, text), timeout_s)
+    content, _, terminated, _, _ = await asyncio.wait_for(asyncio.to_thread(env.take, turn), timeout_s)
     return content, terminated
 
 
@@ -124,5 +115,5 @@ def _truncate(env: VideoEnv, stop: Literal["length", "timeout"], text: str = "")
         env.result()
 
 
-async def _unheard(_: dict[str, Any]) -> None:
+async def _unheard(_: EpisodeEvent) -> None:
     pass

@@ -1,17 +1,15 @@
 """What the agent loop asks for its turns: a policy engine, a teacher, a chat model, a script."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from env.environment import VideoEnv
 from env.transcript import Transcript, Turn
-
-if TYPE_CHECKING:
-    from env.environment import VideoEnv
 
 
 class Policy(Protocol):
     """Writes the next turn of an episode."""
 
-    async def act(self, transcript: Transcript, env: "VideoEnv", max_tokens: int) -> Turn:
+    async def act(self, transcript: Transcript, env: VideoEnv, max_tokens: int) -> Turn:
         """The next turn, of at most `max_tokens` tokens.
 
         Args:

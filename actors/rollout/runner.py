@@ -1,19 +1,21 @@
 """The RLlib env runner: episodes in, trajectories out. It samples from the engines instead of holding a module."""
 
 from collections.abc import Sequence
-from typing import Any
 
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_runner import EnvRunner
 
+from actors.engine.handle import Engine
 from actors.rollout.groups import GroupOrder, GroupPlayer, PlayedGroup
 from actors.sam3.tracker import tracker_of
 from env.chat import ChatFormat
+from storage.files import JsonObject
 
 
 class VideoEnvRunner(EnvRunner):
     """Plays groups in the background; each `sample` hands over what is finished."""
 
-    def __init__(self, *, config: Any, **kwargs: Any):
+    def __init__(self, *, config: AlgorithmConfig, **kwargs: object):
         """`config.run` is our `Config`, `config.model_dir` the model folder that the chat format is read from."""
         super().__init__(config=config, **kwargs)
         run = self.config.run
@@ -26,10 +28,10 @@ class VideoEnvRunner(EnvRunner):
         self,
         *,
         orders: Sequence[GroupOrder] = (),
-        engines: Sequence[Any] = (),
+        engines: Sequence[Engine] = (),
         at_least: int = 0,
         timeout_s: float = 0.0,
-        **_: Any,
+        **_: object,
     ) -> list[PlayedGroup]:
         """Take on more orders, wait for `at_least` groups (or all there are), and return every finished group.
 
@@ -40,23 +42,23 @@ class VideoEnvRunner(EnvRunner):
         return self._player.collect(at_least, timeout_s)
 
     def assert_healthy(self) -> None:
-        """The thread that plays the episodes lives."""
+        """Check that the thread which plays the episodes lives."""
         assert self._player.alive
 
-    def get_spaces(self) -> dict[str, Any]:
-        """None: no RLlib module is built from them."""
+    def get_spaces(self) -> JsonObject:
+        """Return none: no RLlib module is built from them."""
         return {}
 
-    def get_metrics(self) -> dict[str, Any]:
-        """None of RLlib's own: the algorithm computes them from the trajectories."""
+    def get_metrics(self) -> JsonObject:
+        """Return none of RLlib's own: the algorithm computes them from the trajectories."""
         return {}
 
-    def get_state(self, *_: Any, **__: Any) -> dict[str, Any]:
-        """None: what is to be kept is kept by the algorithm."""
+    def get_state(self, *_: object, **__: object) -> JsonObject:
+        """Return none: the algorithm keeps what is to be kept."""
         return {}
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Nothing to set."""
+    def set_state(self, state: JsonObject) -> None:
+        """Do nothing: there is no state."""
 
     def stop(self) -> None:
         """Abandon what still plays."""

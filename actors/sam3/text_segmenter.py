@@ -25,14 +25,14 @@ MAX_TOKENS = 32
 MOST_OBJECTS = 32
 """Most things that are followed at a time, the surest."""
 MOST_INSTANCES = 4
-"""Most that are told of, the surest: whoever wants one needs to know of a second, not of all."""
+"""Most that are returned, the surest: whoever wants one needs to know of a second, not of all."""
 
 Masks = tuple[np.ndarray | None, ...]
 """[height, width] bool at the video's own size for each look; None where it is not in sight."""
 
 
 class TextError(ValueError):
-    """A text that the model cannot read, said in one sentence."""
+    """A text that the model cannot read; the message is one sentence."""
 
 
 class Sam3VideoSegmenter:

@@ -28,7 +28,7 @@ TARGET = 1
 
 
 class TrackerError(RuntimeError):
-    """The weights of SAM 3 cannot be used, said in one sentence."""
+    """The weights of SAM 3 cannot be used; the message is one sentence."""
 
 
 class Sam3Tracker:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 from rich.console import Console
@@ -15,6 +14,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from actors.serving.mark import parse_mark
+from storage.files import JsonObject
 
 CONNECT_TIMEOUT_S = 5.0
 SILENCE_TIMEOUT_S = 600.0
@@ -22,7 +22,7 @@ SILENCE_TIMEOUT_S = 600.0
 
 
 class AskError(RuntimeError):
-    """A question that got no answer, said in one sentence."""
+    """A question that got no answer; the message is one sentence."""
 
 
 def ask(server: str, video: str, mark: str, question: str, options: Sequence[str], console: Console) -> str | None:
@@ -45,7 +45,7 @@ def ask(server: str, video: str, mark: str, question: str, options: Sequence[str
     raise AskError(f"{server}: the connection ended before the answer")
 
 
-def print_event(event: dict[str, Any], console: Console) -> None:
+def print_event(event: JsonObject, console: Console) -> None:
     """One event of `actors.serving.events`, for people."""
     match event["type"]:
         case "start":
@@ -72,7 +72,7 @@ def print_event(event: dict[str, Any], console: Console) -> None:
             console.print(Text.assemble(("answer  ", "dim"), (given, "bold green"), (f"  {event['seconds']} s", "dim")))
 
 
-def _events(server: str, video: str, mark: str, question: str, options: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _events(server: str, video: str, mark: str, question: str, options: Sequence[str]) -> Iterator[JsonObject]:
     timeout = httpx.Timeout(SILENCE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     url = f"{server.rstrip('/')}/v1/ask"
     try:
@@ -94,7 +94,7 @@ def _events(server: str, video: str, mark: str, question: str, options: Sequence
 
 
 @contextmanager
-def _request_body(video: str, mark: str, question: str, options: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _request_body(video: str, mark: str, question: str, options: Sequence[str]) -> Iterator[JsonObject]:
     """What httpx is given of the question; an uploaded file is open while it is sent."""
     fields = {"mark": mark, "question": question, "options": list(options)}
     path = Path(video)
@@ -113,5 +113,5 @@ def _refusal(response: httpx.Response) -> str:
         return "the server is full; try again in a while" if full else f"the server answered {response.status_code}"
 
 
-def _times(frames: Sequence[dict[str, Any]]) -> str:
+def _times(frames: Sequence[JsonObject]) -> str:
     return ", ".join(f"{frame['time_s']:.2f} s" for frame in frames)

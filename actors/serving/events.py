@@ -10,24 +10,27 @@ import asyncio
 import base64
 import io
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from actors.engine.request import EngineError, sentence
-from actors.rollout.loop import EpisodeError, play
+from actors.errors import EngineError, EpisodeError, sentence
+from actors.rollout.events import Ended, EpisodeEvent, FirstLook, Observed, TurnTaken
+from actors.rollout.loop import play
 from actors.rollout.policy import Policy
 from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
+from env.prompt import readable
 from env.task import Task
-from env.turn import parse_turn
-from tools.decoding.frame import Frame, VideoError
+from env.turn import ParsedTurn
+from storage.files import JsonObject
+from tools.decoding.frame import Content, Frame, VideoError
 
 logger = logging.getLogger(__name__)
-Event = dict[str, Any]
+Event = JsonObject
+"""An event as it goes over the wire."""
 THUMBNAIL_PX = 320
 """Longest side of a thumbnail."""
 MARKED_PX = 640
@@ -37,7 +40,7 @@ MARKED_PX = 640
 async def episode_events(
     task: Task, policy: Policy, chat: ChatFormat, config: EpisodeConfig, timeout_s: float, thumbnails: bool
 ) -> AsyncGenerator[Event]:
-    """Play the task and tell what happens as it happens.
+    """Play the task and yield what happens as it happens.
 
     Args:
         timeout_s: deadline of the whole episode; past it the last event is an `error` of status 504.
@@ -79,8 +82,8 @@ async def _play_into(
     timeout_s: float,
     thumbnails: bool,
 ) -> None:
-    async def on_event(event: dict[str, Any]) -> None:
-        await queue.put(await asyncio.to_thread(_told, event, thumbnails))
+    async def on_event(event: EpisodeEvent) -> None:
+        await queue.put(await asyncio.to_thread(_wire_event, event, thumbnails))
 
     try:
         async with asyncio.timeout(timeout_s):
@@ -110,33 +113,33 @@ def _start(task: Task, thumbnails: bool) -> Event:
     return event
 
 
-def _told(event: dict[str, Any], thumbnails: bool) -> Event:
+def _wire_event(event: EpisodeEvent, thumbnails: bool) -> Event:
     """An event of the agent loop as JSON."""
-    match event["type"]:
-        case "prompt":
-            return {"type": "look", "frames": _frames(event["frames"], thumbnails)}
-        case "turn":
-            return {"type": "turn", "index": event["index"], **_turn(event["text"])}
-        case "observation":
-            frames = _frames(event["frames"], thumbnails)
-            return {"type": "observation", "index": event["index"], "text": event["text"], "frames": frames}
-        case _:
-            return {**event, "seconds": round(event["seconds"], 2)}
+    match event:
+        case FirstLook(frames):
+            return {"type": "look", "frames": _frames(frames, thumbnails)}
+        case TurnTaken(index, turn):
+            return {"type": "turn", "index": index, **_turn(turn)}
+        case Observed(index, content):
+            shown = _frames(content, thumbnails)
+            return {"type": "observation", "index": index, "text": readable(content), "frames": shown}
+        case Ended(answer, stop, seconds):
+            return {"type": "answer", "answer": answer, "stop": stop, "seconds": round(seconds, 2)}
 
 
-def _turn(text: str) -> Event:
-    turn = parse_turn(text)
+def _turn(turn: ParsedTurn) -> Event:
     return {
         "thought": turn.thought,
         "calls": [{"name": call.name, "arguments": call.arguments} for call in turn.calls],
         "answer": turn.answer,
         # A turn that is not well formed is shown as it was written.
-        **({} if turn.well_formed else {"text": text, "problem": turn.error}),
+        **({} if turn.well_formed else {"text": turn.text, "problem": turn.error}),
     }
 
 
-def _frames(frames: Sequence[Frame], thumbnails: bool) -> list[Event]:
+def _frames(content: Content, thumbnails: bool) -> list[Event]:
     return [
-        {"time_s": round(frame.time_s, 3)} | ({"image": data_uri(frame.pixels, THUMBNAIL_PX)} if thumbnails else {})
-        for frame in frames
+        {"time_s": round(part.time_s, 3)} | ({"image": data_uri(part.pixels, THUMBNAIL_PX)} if thumbnails else {})
+        for part in content
+        if isinstance(part, Frame)
     ]

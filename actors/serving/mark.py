@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -25,7 +24,7 @@ _FIELDS = ("kind", *_NUMBERS, "points")
 
 
 class MarkError(ValueError):
-    """A mark that cannot be drawn, said in one sentence."""
+    """A mark that cannot be drawn; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class RequestedMark:
     """One point on the target, or its outline (three or more)."""
 
 
-def parse_mark(mark: str | Mapping[str, Any]) -> RequestedMark:
+def parse_mark(mark: str | Mapping[str, object]) -> RequestedMark:
     """A mark from text such as `SYNTAX`, or from a JSON object `{"kind", "t", "x", "y", "w", "h"}` (also as text).
 
     An outline stands in place of x, y, w and h: `points=12:40;30:44;28:70`, in JSON `"points": [[12, 40], ...]`.
@@ -88,27 +87,26 @@ def draw_mark(mark: RequestedMark, video: Video, image: Path, timeout_s: float) 
     return VisualPrompt(str(image), frame.time_s, mark.kind, geometry)
 
 
-def _from_text(text: str) -> dict[str, Any]:
+def _from_text(text: str) -> dict[str, object]:
     if text.lstrip().startswith("{"):
         try:
             return dict(json.loads(text))
         except ValueError:
             raise MarkError("mark: not valid JSON") from None
     kind, _, rest = text.partition(":")
-    fields: dict[str, Any] = {"kind": kind.strip()}
+    fields: dict[str, object] = {"kind": kind.strip()}
     for part in filter(None, rest.split(",")):
         name, equals, value = part.partition("=")
         if not equals:
             raise MarkError(f"mark: '{part}' is not of the form name=value; write for example {SYNTAX}")
-        fields[name.strip()] = value
-    if "points" in fields:
-        fields["points"] = [point.split(":") for point in filter(None, fields["points"].split(";"))]
+        points = [point.split(":") for point in filter(None, value.split(";"))]
+        fields[name.strip()] = points if name.strip() == "points" else value
     return fields
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: object) -> float:
     try:
-        number = float(value)
+        number = float(value)  # type: ignore[arg-type]  # what is none raises TypeError
     except (TypeError, ValueError):
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):
@@ -116,7 +114,7 @@ def _number(name: str, value: Any) -> float:
     return number
 
 
-def _points(points: Any) -> tuple[tuple[float, float], ...]:
+def _points(points: object) -> tuple[tuple[float, float], ...]:
     if not isinstance(points, list | tuple) or any(not isinstance(p, list | tuple) or len(p) != 2 for p in points):
         raise MarkError("mark: points is not a list of [x, y] pairs")
     return tuple((_number("points", x), _number("points", y)) for x, y in points)

@@ -1,6 +1,6 @@
 """The agent on Ray Serve: replicas of a web app, each with its own policy engine.
 
-Invariant: `serve` returns with nothing left running, whether it was interrupted, told to end, or could not start.
+Invariant: `serve` returns with nothing left running, whether it was interrupted, asked to end, or could not start.
 """
 
 import asyncio
@@ -11,15 +11,14 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
 
 import ray
 from fastapi import FastAPI
 from ray import serve as ray_serve
 
-from actors.engine.engine import EnginePolicy
-from actors.engine.request import EngineError
 from actors.engine.supervision import PING_S, Engines
+from actors.errors import EngineError
+from actors.rollout.engine_policy import EnginePolicy
 from actors.serving.events import Event, episode_events
 from actors.serving.web import build_app
 from configs import Config
@@ -27,6 +26,7 @@ from configs.policy import SamplingConfig
 from configs.run import ServeConfig
 from env.chat import ChatFormat
 from env.task import Task
+from storage.files import JsonObject
 
 HEALTH_PERIOD_S = 10.0
 """Seconds between two looks at a replica's health."""
@@ -35,7 +35,7 @@ STOP_GRACE_S = 5.0
 
 
 class ServeError(RuntimeError):
-    """A server that cannot come up, said in one sentence."""
+    """A server that cannot come up; the message is one sentence."""
 
 
 class Agent:
@@ -70,9 +70,9 @@ class Agent:
         )
         return episode_events(task, policy, self._chat, self._config.episode, timeout_s, thumbnails)
 
-    async def _health(self) -> dict[str, Any]:
+    async def _health(self) -> JsonObject:
         try:
-            info = await asyncio.wait_for(self._engines.handles[0].ready.remote(), PING_S)
+            info = await asyncio.wait_for(self._engines.handles[0].ready(), PING_S)
         except (TimeoutError, ray.exceptions.RayError) as error:
             raise EngineError(f"engine: does not answer ({type(error).__name__})") from None
         return {

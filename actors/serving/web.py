@@ -16,7 +16,6 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -30,10 +29,11 @@ from actors.serving.mark import MarkError, parse_mark
 from actors.serving.question import Question, RequestError, check_question, confined, list_videos, make_task
 from configs.run import ServeConfig
 from env.task import Task
+from storage.files import JsonObject
 
 PlayEvents = Callable[[Task, float, bool], AsyncGenerator[Event]]
 """Plays a task within so many seconds, with thumbnails or without: `episode_events` behind a policy."""
-Health = Callable[[], Awaitable[dict[str, Any]]]
+Health = Callable[[], Awaitable[JsonObject]]
 """What the server can say about its engine; raises if it does not serve."""
 
 PAGE = Path(__file__).with_name("page.html")
@@ -64,7 +64,7 @@ def build_app(play_events: PlayEvents, health: Health, config: ServeConfig) -> F
             return JSONResponse({"status": "unavailable", "error": str(error).split("\n")[0]}, 503)
 
     @app.get("/v1/videos")
-    async def videos() -> dict[str, Any]:
+    async def videos() -> JsonObject:
         return {"videos": await asyncio.to_thread(list_videos, root)}
 
     @app.get("/v1/videos/{name:path}")
@@ -119,7 +119,7 @@ async def _read_task(request: Request, root: Path, folder: Path, timeout_s: floa
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
         async with request.form(max_files=1, max_fields=64) as form:
-            fields: dict[str, Any] = _form_fields(form)
+            fields: JsonObject = _form_fields(form)
             video = await _form_video(form, root, folder)
     elif kind in ("application/json", ""):
         fields = _json_fields(await request.body())
@@ -132,14 +132,14 @@ async def _read_task(request: Request, root: Path, folder: Path, timeout_s: floa
     return await asyncio.to_thread(make_task, uuid.uuid4().hex[:12], question, video, folder, timeout_s)
 
 
-def _question(fields: dict[str, Any]) -> Question:
+def _question(fields: JsonObject) -> Question:
     mark = fields.get("mark")
     if not isinstance(mark, str | dict):
         raise RequestError(422, 'mark: missing; say what is asked about, for example {"kind": "point", "t": 3, ...}')
     return check_question(fields.get("question"), parse_mark(mark), fields.get("options") or ())
 
 
-def _json_fields(body: bytes) -> dict[str, Any]:
+def _json_fields(body: bytes) -> JsonObject:
     try:
         fields = json.loads(body)
     except ValueError:
@@ -149,12 +149,12 @@ def _json_fields(body: bytes) -> dict[str, Any]:
     return _known(fields)
 
 
-def _form_fields(form: FormData) -> dict[str, Any]:
+def _form_fields(form: FormData) -> JsonObject:
     texts = {name: form[name] for name in form if name not in ("options", "video")}
     return _known({**texts, "options": form.getlist("options")})
 
 
-def _known(fields: dict[str, Any]) -> dict[str, Any]:
+def _known(fields: JsonObject) -> JsonObject:
     unknown = sorted(set(fields) - set(FIELDS))
     if unknown:
         raise RequestError(422, f"unknown field '{unknown[0]}'; the fields are {', '.join(FIELDS)}")

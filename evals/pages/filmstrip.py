@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from env.transcript import Rewards, Trajectory
-from env.turn_views import ShownFrame, Step, marked_frame, steps
+from env.trajectory import Rewards, Trajectory
+from env.turn_views import FrameView, TurnView, marked_frame, turn_views
 from evals.score import accuracy_of
 from tools.decoding.video import VideoError, open_video, read_frame
 
@@ -61,10 +61,10 @@ class Timeline:
 
 
 @dataclass(frozen=True)
-class StripStep:
+class StripTurn:
     """One turn with its pictures."""
 
-    step: Step
+    view: TurnView
     pictures: tuple[Picture, ...]
 
 
@@ -79,16 +79,16 @@ class Film:
     first_look: tuple[Picture, ...]
     first_look_frames: int
     """Frames of the first look, of which `first_look` may show fewer."""
-    steps: tuple[StripStep, ...]
+    turns: tuple[StripTurn, ...]
     timeline: Timeline | None
     sampled_tokens: int
 
 
 def film(trajectory: Trajectory) -> Film:
     """The film strip of an episode."""
-    turns = steps(trajectory)
+    turns = turn_views(trajectory)
     mark = marked_frame(trajectory)
-    first_look = [ShownFrame(ref, ref.time_s) for ref in trajectory.prompt_frames if ref.time_s is not None]
+    first_look = [FrameView(ref, ref.time_s) for ref in trajectory.prompt_frames if ref.time_s is not None]
     return Film(
         trajectory=trajectory,
         accuracy=accuracy_of(trajectory),
@@ -96,12 +96,12 @@ def film(trajectory: Trajectory) -> Film:
         mark=picture(mark, "The marked frame") if mark else None,
         first_look=tuple(picture(frame, "First look") for frame in spread(first_look, FIRST_LOOK)),
         first_look_frames=len(first_look),
-        steps=tuple(
-            StripStep(turn, tuple(picture(frame, f"Returned in turn {i}") for frame in turn.frames))
+        turns=tuple(
+            StripTurn(turn, tuple(picture(frame, f"Returned in turn {i}") for frame in turn.frames))
             for i, turn in enumerate(turns, 1)
         ),
         timeline=_timeline(first_look, mark, turns),
-        sampled_tokens=sum(trajectory.transcript.sampled),
+        sampled_tokens=trajectory.transcript.sampled_tokens,
     )
 
 
@@ -118,14 +118,14 @@ def choose(episodes: Sequence[Trajectory]) -> list[Trajectory]:
     return [*right[:1], *wrong[:1]] if right and wrong else (right or wrong)[:2]
 
 
-def spread(frames: Sequence[ShownFrame], most: int) -> list[ShownFrame]:
+def spread(frames: Sequence[FrameView], most: int) -> list[FrameView]:
     """At most `most` of the frames, evenly spread, the first and the last among them."""
     if len(frames) <= most:
         return list(frames)
     return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]
 
 
-def picture(frame: ShownFrame, what: str) -> Picture:
+def picture(frame: FrameView, what: str) -> Picture:
     """An embedded frame; `what` begins its alternative text."""
     caption = "time unknown" if frame.time_s is None else f"{frame.time_s:.{1 if frame.ref.time_s is None else 2}f} s"
     try:
@@ -145,7 +145,7 @@ def data_uri(pixels: np.ndarray) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _timeline(first_look: Sequence[ShownFrame], mark: ShownFrame | None, turns: Sequence[Step]) -> Timeline | None:
+def _timeline(first_look: Sequence[FrameView], mark: FrameView | None, turns: Sequence[TurnView]) -> Timeline | None:
     seen = [frame.ref.time_s for frame in first_look if frame.ref.time_s is not None]
     stretches = [times for turn in turns if (times := [f.ref.time_s for f in turn.frames if f.ref.time_s is not None])]
     mark_s = mark.time_s if mark else None
@@ -169,7 +169,7 @@ def _timeline(first_look: Sequence[ShownFrame], mark: ShownFrame | None, turns: 
     )
 
 
-def _extent(frames: Sequence[ShownFrame]) -> tuple[float, float]:
+def _extent(frames: Sequence[FrameView]) -> tuple[float, float]:
     """When the video starts and ends; nowhere if it cannot be read."""
     path = next((frame.ref.path for frame in frames if frame.ref.time_s is not None), None)
     try:

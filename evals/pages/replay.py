@@ -1,8 +1,6 @@
 """An episode in the terminal: what the agent was shown, thought, asked for, saw and answered."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -14,8 +12,8 @@ from rich.rule import Rule
 from rich.style import Style
 from rich.text import Text
 
-from env.transcript import Trajectory
-from env.turn_views import ShownCall, ShownFrame, Step, steps
+from env.trajectory import Trajectory
+from env.turn_views import CallView, FrameView, TurnView, turn_views
 from evals.pages.filmstrip import spread
 from evals.score import accuracy_of
 from tools.decoding.video import VideoError, read_frame
@@ -26,65 +24,38 @@ THUMBNAILS = 12
 """Most thumbnails of one look, evenly spread over its frames."""
 
 
-class ReplayError(ValueError):
-    """An episode file that cannot be replayed, said in one sentence."""
-
-
-def load_trajectory(path: str | Path, index: int = 0) -> Trajectory:
-    """An episode of a JSONL file of `Trajectory.to_dict()`.
-
-    Args:
-        path: The file.
-        index: Which episode, from 0; negative counts from the end.
-
-    Raises:
-        ReplayError: no such file, no such episode, or a line that is none.
-    """
-    try:
-        lines = [(n, line) for n, line in enumerate(Path(path).read_text().splitlines(), 1) if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ReplayError(f"{path}: cannot be read ({error})") from None
-    if not -len(lines) <= index < len(lines):
-        raise ReplayError(f"{path}: has no episode {index}; it holds {len(lines)}")
-    number, line = lines[index]
-    try:
-        return Trajectory.from_dict(json.loads(line))
-    except (ValueError, TypeError, KeyError) as error:
-        raise ReplayError(f"{path}:{number}: not an episode ({type(error).__name__}: {error})") from None
-
-
 def print_episode(trajectory: Trajectory, console: Console) -> None:
     """Print an episode; with thumbnails of its frames where the terminal has 256 colours or more."""
     title = escape(f"{trajectory.dimension} · {trajectory.task_id}".strip(" ·"))
     console.print(Rule(f"[bold]{title}[/]", align="left", style="dim"))
     console.print(Text(trajectory.question or "(question not recorded)", style="bold"))
     console.print()
-    _print_frames("first look", [ShownFrame(ref, ref.time_s) for ref in trajectory.prompt_frames], console)
-    for number, step in enumerate(steps(trajectory), 1):
-        _print_step(number, step, console)
+    _print_frames("first look", [FrameView(ref, ref.time_s) for ref in trajectory.prompt_frames], console)
+    for number, turn in enumerate(turn_views(trajectory), 1):
+        _print_turn(number, turn, console)
     console.print(Rule(style="dim"))
     console.print(_verdict(trajectory))
     console.print(_rewards(trajectory))
 
 
-def _print_step(number: int, step: Step, console: Console) -> None:
+def _print_turn(number: int, turn: TurnView, console: Console) -> None:
     console.print(Rule(f"[dim]turn {number}[/]", align="left", style="dim"))
-    if step.thought:
-        console.print(Text(step.thought, style="italic"))
-    for call in step.calls:
+    if turn.thought:
+        console.print(Text(turn.thought, style="italic"))
+    for call in turn.calls:
         console.print(_call(call))
-    if step.answer is not None:
-        console.print(Text.assemble(("answer  ", "dim"), (step.answer, "bold")))
-    if step.error:
-        console.print(Text(f"malformed: {step.error}", style="red"))
-        console.print(Text(step.text, style="dim"))
-    if step.observation:
-        console.print(Text(step.observation, style="cyan"))
-    _print_frames("frames", step.frames, console)
+    if turn.answer is not None:
+        console.print(Text.assemble(("answer  ", "dim"), (turn.answer, "bold")))
+    if turn.error:
+        console.print(Text(f"malformed: {turn.error}", style="red"))
+        console.print(Text(turn.text, style="dim"))
+    if turn.observation:
+        console.print(Text(turn.observation, style="cyan"))
+    _print_frames("frames", turn.frames, console)
     console.print()
 
 
-def _call(call: ShownCall) -> Text:
+def _call(call: CallView) -> Text:
     line = Text.assemble(("→ ", "dim"), (str(call), "yellow"))
     if call.record is None:
         line.append("  not executed", "red")
@@ -95,7 +66,7 @@ def _call(call: ShownCall) -> Text:
     return line
 
 
-def _print_frames(name: str, frames: Sequence[ShownFrame], console: Console) -> None:
+def _print_frames(name: str, frames: Sequence[FrameView], console: Console) -> None:
     if not frames:
         return
     console.print(Text(f"{name}: {', '.join(_time(frame) for frame in frames)}", style="dim"))
@@ -104,11 +75,11 @@ def _print_frames(name: str, frames: Sequence[ShownFrame], console: Console) -> 
         console.print(Columns([_thumbnail(frame) for frame in shown], padding=(0, 1)))
 
 
-def _time(frame: ShownFrame) -> str:
+def _time(frame: FrameView) -> str:
     return "time unknown" if frame.time_s is None else f"{frame.time_s:.2f} s"
 
 
-def _thumbnail(frame: ShownFrame) -> Text:
+def _thumbnail(frame: FrameView) -> Text:
     """The frame in half blocks, its time below: the upper pixel is a block's colour, the lower its background."""
     try:
         pixels = read_frame(frame.ref)
@@ -140,5 +111,5 @@ def _rewards(trajectory: Trajectory) -> Text:
         "parsimony": rewards.parsimony,
     }
     line = Text("  ".join(f"{name} {value:.2f}" for name, value in parts.items()), style="dim")
-    tokens = sum(trajectory.transcript.sampled)
+    tokens = trajectory.transcript.sampled_tokens
     return line.append(f"  {len(trajectory.calls)} calls  {tokens} tokens  {trajectory.seconds:.1f} s", "dim")

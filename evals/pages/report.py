@@ -9,8 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from env.transcript import Trajectory
-from env.turn_views import Step
+from env.trajectory import Trajectory
+from env.turn_views import TurnView
 from evals.pages.curves import Curve, line_chart, number
 from evals.pages.filmstrip import choose, film
 from evals.score import Scores
@@ -111,7 +111,7 @@ def write_report(
         lead=lead(headline),
         arms=arms,
         names=DIMENSIONS,
-        told=_told_by_its_calls,
+        errors_shown_by_calls=_errors_shown_by_calls,
         dimensions=[(key, DIMENSIONS.get(key, "")) for key in _dimensions(arms)],
         panels=charts(metrics),
         more=other_charts(metrics),
@@ -190,10 +190,10 @@ def _curve(metrics: Sequence[Row], stage: str, key: str, label: str) -> Curve | 
     return Curve(label, [step for step, _ in points], [value for _, value in points]) if points else None
 
 
-def _told_by_its_calls(step: Step) -> bool:
+def _errors_shown_by_calls(turn: TurnView) -> bool:
     """True where the observation only repeats the error of a call, which is shown beside the call."""
-    errors = [call.record.error for call in step.calls if call.record and call.record.error]
-    return not step.frames and any(error in step.observation for error in errors)
+    errors = [call.record.error for call in turn.calls if call.record and call.record.error]
+    return not turn.frames and any(error in turn.observation for error in errors)
 
 
 def _dimensions(arms: Arms) -> list[str]:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from env.chat import ChatFormat
-from env.transcript import Trajectory, Transcript
+from env.trajectory import Trajectory
+from env.transcript import Transcript
 from learner.model.frame_patches import FramePatches
 from tools.decoding.frame import FrameRef
 

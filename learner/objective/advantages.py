@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 
 Advantage = Literal["standardized", "centred", "leave_one_out"]
 
@@ -55,6 +55,6 @@ def length_penalty(trajectory: Trajectory, max_tokens: int, buffer: int) -> floa
         return 0.0
     if is_overlong(trajectory):
         return -1.0
-    sampled = sum(trajectory.transcript.sampled)
+    sampled = trajectory.transcript.sampled_tokens
     l_max = max_tokens - (len(trajectory.transcript.ids) - sampled)
     return -min(1.0, max(0.0, (sampled - (l_max - buffer)) / buffer))

@@ -19,12 +19,14 @@ from ray.actor import ActorHandle
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from actors.engine.handle import EngineHandle
 from actors.engine.request import EngineInfo
 from actors.engine.supervision import COLOCATED
+from actors.errors import root_cause
 from configs.rules import require_consistent_ranks
 from configs.run import Config
 from configs.training import NATIVE, Transport
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.checkpoints.folder import CheckpointError
 from learner.checkpoints.layout import Layout
 from learner.objective import losses
@@ -151,7 +153,7 @@ class RankGroup:
         self._all(WeightSender.export_adapter, str(path))
         return path
 
-    def publish(self, engines: Sequence[ActorHandle], version: int) -> dict[str, float]:
+    def publish(self, engines: Sequence[EngineHandle], version: int) -> dict[str, float]:
         """Give the weights to every engine actor as policy version `version`.
 
         Returns:
@@ -180,17 +182,18 @@ class RankGroup:
                 self._all(WeightSender.remove, written.path)
         return {"seconds": time.monotonic() - started, "parameters": float(checked)}
 
-    def _transport(self, engines: Sequence[ActorHandle]) -> tuple[Transport, list[EngineInfo]]:
+    def _transport(self, engines: Sequence[EngineHandle]) -> tuple[Transport, list[EngineInfo]]:
         """Choose the way to these engines, and ask them for their `EngineInfo` where that matters: between GPUs."""
         config = self.config
         on_gpus = config.ranks.gpus_per_rank and config.engine.gpus_per_engine
         if not on_gpus or config.engine.lora_rank or not engines:
             return choose(config.ranks, (), ()), []
-        infos, failed = collect([engine.ready.remote() for engine in engines], self._timeout_s)
+        infos, failed = collect([engine.ready() for engine in engines], self._timeout_s)
         if failed:
             raise PublishError(self.version, failed)
         gpus = [uuid for uuid in self._all(Rank.gpu) if uuid is not None]
-        return choose(config.ranks, gpus, [info.devices for info in infos]), infos
+        ready = [info for info in infos if info is not None]
+        return choose(config.ranks, gpus, [info.devices for info in ready]), ready
 
     def save(self, folder: str | Path) -> None:
         """Write model, optimizer, random state and version, for an exact resume.
@@ -316,10 +319,11 @@ class RankGroup:
 def _refused(error: Exception) -> bool:
     """Return whether our own code raised it. What the ranks' communication raises, as one of them dies, is a
     RuntimeError."""
-    return isinstance(getattr(error, "cause", None), ValueError | ArithmeticError | LookupError | TypeError)
+    return isinstance(root_cause(error), ValueError | ArithmeticError | LookupError | TypeError)
 
 
 def _cause(error: Exception) -> str:
-    if isinstance(error, ray.exceptions.RayTaskError):
-        return f"raised {type(error.cause).__name__}: {error.cause}"
+    cause = root_cause(error)
+    if cause is not error:
+        return f"raised {type(cause).__name__}: {cause}"
     return f"died ({str(error).splitlines()[0]})"

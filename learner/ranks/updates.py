@@ -13,7 +13,7 @@ import torch
 
 from configs.run import Config
 from env.chat import ChatFormat
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.model.batch import Batch, collate
 from learner.model.frame_patches import FramePatches
 from learner.model.micro_batches import micro_batches, mini_batches
@@ -55,7 +55,7 @@ class Updates:
             This rank's sums (see `losses.means`), and the step's `grad_norm` and `seconds`.
         """
         started = time.monotonic()
-        tokens = sum(sum(trajectory.transcript.sampled) for trajectory in trajectories)
+        tokens = sum(trajectory.transcript.sampled_tokens for trajectory in trajectories)
 
         def loss(batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
             logprobs, entropy = self._policy(batch)
@@ -93,7 +93,7 @@ class Updates:
             old: log pi_old of each pass where it is neither the engine's nor what the policy gives now.
         """
         config, temperature = self._config.grpo, self._config.sampling.temperature
-        tokens, ahead = sum(sum(trajectory.transcript.sampled) for trajectory in mini), iter(old or ())
+        tokens, ahead = sum(trajectory.transcript.sampled_tokens for trajectory in mini), iter(old or ())
 
         def loss(batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
             reference = None

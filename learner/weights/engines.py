@@ -4,14 +4,16 @@ Invariant: when `publish` returns, every engine has answered that it holds the v
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import ray
-from ray.actor import ActorHandle
 
-from actors.engine.request import sentence
+from actors.engine.handle import EngineHandle
+from actors.errors import sentence
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class PublishError(RuntimeError):
         """Indices into the engines that were given."""
 
 
-def publish(written: Written, engines: Sequence[ActorHandle], version: int, timeout_s: float) -> int:
+def publish(written: Written, engines: Sequence[EngineHandle], version: int, timeout_s: float) -> int:
     """Have all engine actors load what was written as `version`, at once.
 
     Returns:
@@ -45,20 +47,20 @@ def publish(written: Written, engines: Sequence[ActorHandle], version: int, time
     Raises:
         PublishError: after all engines have finished or run out of time.
     """
-    calls = [engine.load_weights.remote(written.path, version, written.checksums) for engine in engines]
+    calls = [engine.load_weights(written.path, version, written.checksums) for engine in engines]
     reports, failed = collect(calls, timeout_s)
     for index, report in enumerate(reports):
         if report is not None and report.version != version:
             failed[index] = f"says that it holds version {report.version}"
     if failed:
         raise PublishError(version, failed)
-    return min((report.checked for report in reports), default=0)
+    return min((report.checked for report in reports if report is not None), default=0)
 
 
-def collect(calls: Sequence[ray.ObjectRef], timeout_s: float) -> tuple[list[Any], dict[int, str]]:
+def collect(calls: Sequence[Awaitable[T]], timeout_s: float) -> tuple[list[T | None], dict[int, str]]:
     """Wait for calls on engine actors: the results, None for one that failed, and why each of those did, by index."""
     deadline = time.monotonic() + timeout_s
-    results = []
+    results: list[T | None] = []
     failed: dict[int, str] = {}
     for index, call in enumerate(calls):
         result = None

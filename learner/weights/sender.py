@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from ray.actor import ActorHandle
 
+from actors.engine.handle import EngineHandle
 from actors.engine.request import EngineInfo
 from configs.run import Config
 from configs.training import Transport
@@ -55,7 +55,7 @@ class WeightSender:
             shutil.rmtree(path, ignore_errors=True)
 
     def send(
-        self, transport: Transport, engines: Sequence[ActorHandle], infos: Sequence[EngineInfo], version: int
+        self, transport: Transport, engines: Sequence[EngineHandle], infos: Sequence[EngineInfo], version: int
     ) -> dict[int, str]:
         """Send the weights by vLLM's weight transfer (rank 0); returns engines that failed, by index, and why."""
         if self._connection is None or self._connection.lives != tuple(info.life for info in infos):

@@ -11,10 +11,10 @@ from typing import Any
 
 import ray
 import torch
-from ray.actor import ActorHandle
 
 from actors.engine.checksum import checksum, exact
-from actors.engine.request import EngineInfo
+from actors.engine.handle import EngineHandle
+from actors.engine.request import EngineInfo, TransferStep
 from configs.training import Transport
 from learner.weights.engines import collect
 from learner.weights.gather import Entry, Part, walk
@@ -76,7 +76,7 @@ class EngineClient:
 
     def __init__(
         self,
-        engines: Sequence[ActorHandle],
+        engines: Sequence[EngineHandle],
         gpus: Sequence[int],
         backend: str,
         source: ParameterSource,
@@ -106,9 +106,9 @@ class EngineClient:
         """Compare checksums, forget cached states, go on with the new version."""
         self._all("finish", [(self._source.checksums(),)] * len(self._engines))
 
-    def _all(self, step: str, arguments: Sequence[tuple[object, ...]]) -> None:
+    def _all(self, step: TransferStep, arguments: Sequence[tuple[object, ...]]) -> None:
         calls = [
-            engine.transfer_weights.remote(step, self.version, *given)
+            engine.transfer_weights(step, self.version, *given)
             for engine, given in zip(self._engines, arguments, strict=True)
         ]
         _, failed = collect(calls, self._timeout_s)
@@ -127,7 +127,7 @@ class EngineConnection:
         transport: Transport,
         rank: int,
         source: ParameterSource,
-        engines: Sequence[ActorHandle],
+        engines: Sequence[EngineHandle],
         infos: Sequence[EngineInfo],
         bucket_bytes: int,
         timeout_s: float,

@@ -11,12 +11,13 @@ import ray
 
 from configs import Config
 from env.task import load_tasks
+from env.trajectory import load_trajectories
 from evals.pages.report import write_report
 from evals.score import Scores
 from recipes.difficulty import run_difficulty
 from recipes.folder import RunFolder, with_arm
 from recipes.peak_memory import PeakMemory
-from recipes.phases import load_trajectories, metrics_of, run_eval, run_sft_stage, run_train, trained_arm
+from recipes.phases import metrics_of, run_eval, run_sft_stage, run_train, trained_arm
 from recipes.studies.guessing import run_guessing
 from recipes.studies.served_question import ask_served
 from recipes.studies.tool_ablation import run_results

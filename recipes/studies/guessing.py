@@ -18,16 +18,16 @@ import numpy as np
 
 from configs import Config
 from env.task import Task, load_tasks, save_tasks
-from env.transcript import Trajectory
+from env.trajectory import Trajectory, load_trajectories, save_trajectories
 from evals.evaluate import evaluate
 from evals.score import accuracy_of, score
 from recipes.folder import RunFolder, with_arm
-from recipes.phases import first_model, load_trajectories, metrics_of, run_sft_stage, run_train
+from recipes.phases import first_model, metrics_of, run_sft_stage, run_train
 from recipes.progress import stage
 from recipes.studies.guessing_page import page
 from recipes.tasks import run_synth, start_ray
 from synth.teachers.scripted import CROP, question_of
-from synth.teachers.trajectories import save_trajectories, teacher_trajectories
+from synth.teachers.trajectories import teacher_trajectories
 from synth.world.tasks import as_choice
 
 PAGE = Path("docs/guessing.md")

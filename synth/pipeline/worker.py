@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from actors.engine.request import sentence
+from actors.errors import sentence
 from endpoint.endpoint import AnswerError, BudgetError, EndpointError
 from endpoint.parts import PartError
 from synth.errors import SynthError

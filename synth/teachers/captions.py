@@ -12,7 +12,8 @@ import numpy as np
 from configs import Config
 from env.chat import ChatFormat
 from env.task import Task
-from env.transcript import Rewards, Trajectory, Transcript, Turn, TurnRecord
+from env.trajectory import Rewards, Trajectory, TurnRecord
+from env.transcript import Transcript, Turn
 from synth.teachers.scripted import SEE, question_of, who_is_where
 from synth.world.world import CELLS, World, make_world
 from tools.decoding.frame import Frame

@@ -52,7 +52,7 @@ def conversation(env: "VideoEnv") -> list[dict[str, Any]]:
         {"role": "user", "content": _wired(env.contents[0])},
     ]
     for i, (turn, shown) in enumerate(zip(env.turns, env.contents[1:], strict=True)):
-        parsed = parse_turn(turn.text)
+        parsed = turn.parsed
         if not parsed.calls:
             messages += [{"role": "assistant", "content": turn.text}, {"role": "user", "content": _wired(shown)}]
             continue

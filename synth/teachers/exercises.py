@@ -15,7 +15,8 @@ import numpy as np
 from configs import Config
 from env.chat import ChatFormat
 from env.task import Task
-from env.transcript import Rewards, Segment, Trajectory, Transcript, Turn, TurnRecord
+from env.trajectory import Rewards, Trajectory, TurnRecord
+from env.transcript import Segment, Transcript, Turn
 from synth.teachers.scripted import CONCLUDE, conclusion, question_of, readings
 from synth.world.questions import Question, answer
 from synth.world.world import COLOURS, DIRECTIONS, EVENT_S, SLOT_S, Event, World, make_world

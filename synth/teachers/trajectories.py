@@ -9,14 +9,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from actors.engine.request import sentence
+from actors.errors import sentence
 from actors.rollout.loop import play
 from actors.rollout.policy import Policy
 from configs import Config
 from endpoint.endpoint import AnswerError, Endpoint
 from env.chat import ChatFormat
 from env.task import Task
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from synth.errors import raise_first
 from synth.teachers.captions import captions
 from synth.teachers.chat import ChatTeacher
@@ -50,15 +50,6 @@ def caption_trajectories(config: Config, tasks: list[Task], model_dir: str | Pat
         SynthError: a frame could not be read.
     """
     return _run(config, tasks, model_dir, "captions")
-
-
-def save_trajectories(path: str | Path, trajectories: list[Trajectory]) -> None:
-    """Write trajectories as JSONL, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(trajectory.to_dict()) + "\n" for trajectory in trajectories))
-    partial.replace(path)
 
 
 def _run(config: Config, tasks: list[Task], model_dir: str | Path, what: str, answers: str = "") -> list[Trajectory]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from actors.engine.request import sentence
+from actors.errors import sentence
 from configs import Config
 from env.task import Task, save_tasks
 from synth.errors import raise_first

@@ -8,7 +8,7 @@ from configs import ConfigError
 from configs.episode import RewardConfig
 from env.reward import reward_of, score
 from env.task import Task
-from env.transcript import Rewards
+from env.trajectory import Rewards
 from tools.marks.visual_prompt import VisualPrompt
 
 TASK = Task("t", "v.mp4", "?", "red", "OA", (VisualPrompt("mark.png", 1.0, "point"),))

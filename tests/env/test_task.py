@@ -40,7 +40,7 @@ def test_text_that_was_not_escaped_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("line", "cause"),
     [
-        ("{", r"tasks\.jsonl:2: not a task"),
+        ("{", r"tasks\.jsonl: line 2 is not JSON"),
         ("[]", r"tasks\.jsonl:2: not a task"),
         ('{"id": "x"}', r"tasks\.jsonl:2: not a task \(KeyError: 'video'\)"),
         (json.dumps(dataclasses.asdict(CHOICE) | {"answer": "C"}), r"tasks\.jsonl:2: task b: answer 'C' is none of"),

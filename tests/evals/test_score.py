@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from env.transcript import Rewards, ToolCallRecord, Trajectory, Transcript
+from env.trajectory import Rewards, ToolCallRecord, Trajectory
+from env.transcript import Transcript
 from evals.score import Scores, bootstrap_interval, score
 
 CALL = ToolCallRecord("crop_video", {}, True, 0.1, 3)

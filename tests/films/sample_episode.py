@@ -7,7 +7,8 @@ import av
 import numpy as np
 from PIL import Image
 
-from env.transcript import Media, Rewards, ToolCallRecord, Trajectory, Transcript, TurnRecord
+from env.trajectory import Rewards, ToolCallRecord, Trajectory, TurnRecord
+from env.transcript import Media, Transcript
 from tools.decoding.frame import FrameRef
 
 FPS, SECONDS, SIZE = 8, 24, 192

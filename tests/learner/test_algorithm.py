@@ -122,7 +122,7 @@ def test_an_exported_checkpoint_loads_in_an_engine(run, tmp_path):
     algorithm, _, folder, _, _ = run
     exported = export_checkpoint(folder, tmp_path / "policy")
     [engine] = algorithm.engines.handles
-    assert ray.get(engine.load_weights.remote(str(exported), 2)).version == 2
+    assert ray.get(engine.load_weights(str(exported), 2)).version == 2
     algorithm._publish()
 
 
@@ -153,7 +153,7 @@ def test_ranks_that_die_in_a_step_are_replaced_and_the_run_goes_on_as_if_they_ha
 def test_a_step_survives_the_death_of_its_engine_and_of_its_env_runner(run):
     algorithm = run[0]
     handle = algorithm.engines.handles[0]
-    os.kill(ray.get(handle.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
+    os.kill(ray.get(handle.actor.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
     (runner,) = algorithm.env_runner_group.foreach_env_runner(lambda runner: os.getpid(), local_env_runner=False)
     os.kill(runner, signal.SIGKILL)
     before = algorithm.version

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from actors.rollout.groups import FailedEpisode, PlayedGroup
 from env.task import Task
-from env.transcript import Rewards, Trajectory, Transcript
+from env.trajectory import Rewards, Trajectory
+from env.transcript import Transcript
 from learner.ledger import MAX_ATTEMPTS, GroupLedger
 from tools.marks.visual_prompt import VisualPrompt
 

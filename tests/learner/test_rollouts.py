@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from actors.rollout.groups import PlayedGroup
 from configs.training import GrpoConfig
 from env.task import Task
-from env.transcript import Rewards, Trajectory, Transcript
+from env.trajectory import Rewards, Trajectory
+from env.transcript import Transcript
 from learner.ledger import GroupLedger
 from learner.rollouts import RolloutError, Rollouts
 from tools.marks.visual_prompt import VisualPrompt

@@ -7,7 +7,8 @@ import pytest
 from actors.rollout.groups import GroupOrder, PlayedGroup
 from configs.training import GrpoConfig
 from env.task import Task
-from env.transcript import Rewards, ToolCallRecord, Trajectory, Transcript, TurnRecord
+from env.trajectory import Rewards, ToolCallRecord, Trajectory, TurnRecord
+from env.transcript import Transcript
 from learner.selection import TrainingBatch, cut_batch, judge_group, rollout_metrics, sift, staleness
 from tools.marks.visual_prompt import VisualPrompt
 

@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from env.chat import ChatFormat
-from env.transcript import Rewards, Trajectory, Transcript, Turn
+from env.trajectory import Rewards, Trajectory
+from env.transcript import Transcript, Turn
 from tools.decoding.frame import Frame, FrameRef
 
 SIZES = ((64, 64), (96, 64), (32, 96))

@@ -6,7 +6,16 @@ import sys
 
 import pytest
 
-from storage.files import begin_folder, commit_folder, read_rows, whole_file, whole_folder, write_rows, write_text
+from storage.files import (
+    begin_folder,
+    commit_folder,
+    numbered_rows,
+    read_rows,
+    whole_file,
+    whole_folder,
+    write_rows,
+    write_text,
+)
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -44,6 +53,15 @@ def test_rows_come_back_and_a_line_that_is_none_is_named(tmp_path):
     path.write_text('{"a": 1}\n{"b"')
     with pytest.raises(ValueError, match=r"rows\.jsonl: line 2 is not JSON"):
         list(read_rows(path))
+    path.write_bytes(b"\xff\n")
+    with pytest.raises(ValueError, match=r"rows\.jsonl: is not UTF-8 text"):
+        list(read_rows(path))
+
+
+def test_empty_lines_are_passed_over_and_counted(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('\n{"a": 1}\n\n{"b": 2}\n')
+    assert list(numbered_rows(path)) == [(2, {"a": 1}), (4, {"b": 2})]
 
 
 @pytest.mark.parametrize("durable", [False, True])

@@ -7,8 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from actors.engine.engine import EngineError, EnginePolicy, GenerationRequest, PolicyEngine
-from actors.engine.request import MissingFrames
+from actors.engine.engine import PolicyEngine
+from actors.engine.request import GenerationRequest
+from actors.errors import EngineError, MissingFrames
+from actors.rollout.engine_policy import EnginePolicy
 from actors.rollout.loop import play
 from configs.policy import EngineConfig, SamplingConfig
 from env.transcript import Transcript
@@ -139,8 +141,8 @@ def test_frames_are_processed_once_and_need_no_pixels_again(engine, chat):
     others = generate(engine, *(dataclasses.replace(request, frames=(None,) * 3) for _ in range(8)))
     after = asyncio.run(engine.stats())
     assert all(other.ids == first.ids for other in others)
-    assert after["frames"] - before["frames"] == 27
-    assert after["frames_processed"] - before["frames_processed"] == 3
+    assert after.counts.frames - before.counts.frames == 27
+    assert after.counts.frames_processed - before.counts.frames_processed == 3
 
 
 def test_unknown_frames_without_pixels_are_asked_for(engine, chat):
@@ -164,7 +166,7 @@ def test_the_policy_plays_an_episode_whose_frames_it_sends_once(engine, chat, ta
     trajectories = asyncio.run(group())
     after = asyncio.run(engine.stats())
     shown = {ref for trajectory in trajectories for ref in trajectory.transcript.frames}
-    assert after["frames_processed"] - before["frames_processed"] == len(shown)
+    assert after.counts.frames_processed - before.counts.frames_processed == len(shown)
     for trajectory in trajectories:
         sampled = trajectory.transcript.sampled
         assert any(sampled)
@@ -265,7 +267,7 @@ def test_a_missed_deadline_is_an_error_and_the_request_is_dropped(engine, chat, 
         generate(engine, request_of(chat, max_tokens=400, temperature=0.0, salt=90))
     monkeypatch.undo()
     generate(engine, request_of(chat))
-    assert asyncio.run(engine.stats())["running"] == 0
+    assert asyncio.run(engine.stats()).running == 0
 
 
 def test_a_dead_engine_tells_every_waiter_why(engine_config, model_dir, chat, monkeypatch):
@@ -282,7 +284,7 @@ def test_a_dead_engine_tells_every_waiter_why(engine_config, model_dir, chat, mo
 
     errors = asyncio.run(all_at_once())
     assert all(isinstance(error, EngineError) and "no more memory" in str(error) for error in errors)
-    assert "no more memory" in asyncio.run(engine.stats())["error"]
+    assert "no more memory" in asyncio.run(engine.stats()).error
     with pytest.raises(EngineError, match="no more memory"):
         asyncio.run(engine.ready())
 

@@ -7,9 +7,9 @@ import signal
 import pytest
 import ray
 
-from actors.engine.engine import EngineError, EnginePolicy
-from actors.engine.request import sentence
 from actors.engine.supervision import Engines
+from actors.errors import EngineError, sentence
+from actors.rollout.engine_policy import EnginePolicy
 from actors.rollout.loop import play
 from configs.policy import SamplingConfig
 from tests.servers.ray_session import shared_ray
@@ -31,14 +31,14 @@ def episode_of(engines, task, chat, episode, **options):
 
 
 def engine_pid(handle) -> int:
-    return ray.get(handle.__ray_call__.remote(lambda _: os.getpid()))
+    return ray.get(handle.actor.__ray_call__.remote(lambda _: os.getpid()))
 
 
 def test_a_killed_engine_comes_back_behind_its_handle(engines, model_dir, task, chat, episode):
     (info,) = engines.wait()
     assert info.version == 0
     first = episode_of(engines, task, chat, episode)
-    ray.get(engines.handles[0].load_weights.remote(str(model_dir), 4))
+    ray.get(engines.handles[0].load_weights(str(model_dir), 4))
     assert engines.revive(version=4) == []
 
     os.kill(engine_pid(engines.handles[0]), signal.SIGKILL)
@@ -47,7 +47,7 @@ def test_a_killed_engine_comes_back_behind_its_handle(engines, model_dir, task, 
         episode_of(engines, task, chat, episode, min_version=4)
     assert "\n" not in sentence(refusal.value)
 
-    ray.get(engines.handles[0].load_weights.remote(str(model_dir), 4))
+    ray.get(engines.handles[0].load_weights(str(model_dir), 4))
     assert engines.revive(version=4) == []
     again = episode_of(engines, task, chat, episode, min_version=4)
     assert again.transcript.ids == first.transcript.ids
@@ -60,7 +60,7 @@ def test_an_engine_whose_thread_died_is_restarted(engines):
 
     handle = engines.handles[0]
     before = engine_pid(handle)
-    ray.get(handle.__ray_call__.remote(break_step))
-    ray.get(handle.__ray_call__.remote(lambda engine: engine._vllm.queue.put(object())))
+    ray.get(handle.actor.__ray_call__.remote(break_step))
+    ray.get(handle.actor.__ray_call__.remote(lambda engine: engine._vllm.queue.put(object())))
     engines.revive(version=0)
     assert engine_pid(handle) != before

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from actors.engine.checksum import checksum, exact
-from actors.engine.engine import EngineError, PolicyEngine
+from actors.engine.engine import PolicyEngine
+from actors.errors import EngineError
 from tests.actors.engine.test_engine import generate, learner_logprobs, request_of
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 from actors.rollout.groups import FailedEpisode, GroupOrder, GroupPlayer, play_tasks
 from configs import Config
 from configs.policy import SamplingConfig
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 
 pytestmark = pytest.mark.slow
 

@@ -5,9 +5,12 @@ import time
 
 import pytest
 
-from actors.rollout.loop import EpisodeError, play
+from actors.errors import EpisodeError
+from actors.rollout.events import Ended, FirstLook, Observed, TurnTaken
+from actors.rollout.loop import play
 from env.environment import VideoEnv
 from tests.actors.conftest import ANSWER, VIEW, Script
+from tools.decoding.frame import Frame
 
 
 def test_an_episode_ends_with_the_answer(task, chat, episode):
@@ -40,9 +43,9 @@ def test_events_tell_the_episode_in_order(task, chat, episode):
         events.append(event)
 
     asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode, hear))
-    assert [event["type"] for event in events] == ["prompt", "turn", "observation", "turn", "answer"]
-    assert events[2]["frames"][0].ref.path == task.visual_prompts[0].image
-    assert events[-1]["answer"] == "red"
+    assert [type(event) for event in events] == [FirstLook, TurnTaken, Observed, TurnTaken, Ended]
+    assert [part.ref.path for part in events[2].content if isinstance(part, Frame)] == [task.visual_prompts[0].image]
+    assert events[-1].answer == "red"
 
 
 def test_without_an_answer_the_rounds_run_out(task, chat, episode):

@@ -1,10 +1,8 @@
 import io
-import json
 
-import pytest
 from rich.console import Console
 
-from evals.pages.replay import ReplayError, load_trajectory, print_episode
+from evals.pages.replay import print_episode
 from tests.films.sample_episode import make_episode
 
 
@@ -12,26 +10,6 @@ def printed(trajectory, color_system=None) -> str:
     console = Console(file=io.StringIO(), force_terminal=color_system is not None, color_system=color_system, width=110)
     print_episode(trajectory, console)
     return console.file.getvalue()
-
-
-def test_an_episode_comes_back_from_its_file_as_it_was(media, tmp_path):
-    episodes = [make_episode(media, f"task-{i}") for i in range(3)]
-    file = tmp_path / "episodes.jsonl"
-    file.write_text("".join(json.dumps(episode.to_dict()) + "\n" for episode in episodes))
-    assert load_trajectory(file) == episodes[0]
-    assert load_trajectory(file, 1) == episodes[1]
-    assert load_trajectory(file, -1) == episodes[2]
-
-
-def test_a_file_without_that_episode_says_so(tmp_path):
-    file = tmp_path / "episodes.jsonl"
-    with pytest.raises(ReplayError, match="cannot be read"):
-        load_trajectory(file)
-    file.write_text('{"task_id": "a"}\n')
-    with pytest.raises(ReplayError, match="has no episode 1; it holds 1"):
-        load_trajectory(file, 1)
-    with pytest.raises(ReplayError, match=r"episodes.jsonl:1: not an episode"):
-        load_trajectory(file)
 
 
 def test_the_whole_episode_is_told_in_order(media):

@@ -73,7 +73,7 @@ def test_sampled_tokens_come_with_what_the_sampler_said(trajectories, chat, patc
     assert batch.targets.tolist() == [transcripts[i].ids[t] for i, t in flat]
     assert batch.versions.tolist() == [0] * len(flat)
     assert batch.sampler_logprobs.tolist() == pytest.approx([transcripts[i].logprobs[t] for i, t in flat])
-    assert batch.lengths.tolist() == [sum(transcripts[i].sampled) for i, _ in flat]
+    assert batch.lengths.tolist() == [transcripts[i].sampled_tokens for i, _ in flat]
     assert batch.advantages.tolist() == [i for i, _ in flat]
 
 

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from env.transcript import Rewards, Trajectory, Transcript
+from env.trajectory import Rewards, Trajectory
+from env.transcript import Transcript
 from learner.objective.advantages import group_advantages, length_penalty
 
 KINDS = ("standardized", "centred", "leave_one_out")

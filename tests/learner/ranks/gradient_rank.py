@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.ranks.rank import Rank
 
 LR = 64.0

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 
 from actors.engine.checksum import checksum, exact
+from actors.engine.handle import EngineHandle
 from actors.engine.request import WeightReport
 from configs import Config, load_config
 from learner.checkpoints.export import export_checkpoint
@@ -209,25 +210,25 @@ def write_into(rank, folder: str) -> None:
 
 
 def test_engines_get_the_weights(single, tmp_path):
-    engines = [ray.remote(Engine).options(num_cpus=0).remote() for _ in range(2)]
+    engines = [EngineHandle(ray.remote(Engine).options(num_cpus=0).remote()) for _ in range(2)]
     ray.get(single._ranks[0].__ray_call__.remote(write_into, str(tmp_path)))
     report = single.publish(engines, 8)
     assert report["seconds"] > 0
     assert single.version == 8
     expected = load_file(single.export(tmp_path / "policy") / "model.safetensors")
     for engine in engines:
-        held = ray.get(engine.held.remote())
+        held = ray.get(engine.actor.held.remote())
         assert all(torch.equal(held[name], expected[name]) for name in expected)
     assert report["parameters"] == len(expected)
     assert [path.name for path in tmp_path.iterdir()] == ["policy"], "what was written was to be removed"
 
 
 def test_an_engine_that_fails_is_named(single):
-    engines = [ray.remote(Engine).options(num_cpus=0).remote(fails) for fails in (False, True)]
+    engines = [EngineHandle(ray.remote(Engine).options(num_cpus=0).remote(fails)) for fails in (False, True)]
     with pytest.raises(PublishError, match=r"version 9.*engine 1.*out of memory") as error:
         single.publish(engines, 9)
     assert error.value.failed == [1]
-    assert ray.get(engines[0].held.remote())
+    assert ray.get(engines[0].actor.held.remote())
 
 
 def test_a_rank_that_fails_ends_the_group(pair, trajectories):

@@ -39,12 +39,12 @@ def test_after_a_publish_the_engine_has_the_learners_logprobs(overrides, model_d
     try:
         engines.wait()
         request = request_of(chat, max_tokens=48)
-        first = ray.get(engines.handles[0].generate.remote(request))
+        first = ray.get(engines.handles[0].generate(request))
         for version in (1, 2):
             reinforced = group.grpo_step(trajectories, ADVANTAGES, 0.05)
             assert reinforced["kl"] > 0, "the reference is the model without its adapter"
             group.publish(engines.handles, version)
-            turn = ray.get(engines.handles[0].generate.remote(request))
+            turn = ray.get(engines.handles[0].generate(request))
             folder = group.export(tmp_path / f"policy-{version}")
             theirs = learner_logprobs(folder, chat, request, turn.ids)
             np.testing.assert_allclose(turn.logprobs, theirs, atol=1e-4)

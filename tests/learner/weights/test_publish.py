@@ -10,7 +10,8 @@ import torch
 from actors.engine.request import GenerationRequest
 from actors.engine.supervision import Engines
 from configs import Config, load_config
-from env.transcript import Rewards, Trajectory, Transcript
+from env.trajectory import Rewards, Trajectory
+from env.transcript import Transcript
 from learner.model.batch import collate
 from learner.model.frame_patches import Normalise
 from learner.model.scorer import Scorer
@@ -69,7 +70,7 @@ def sample(handle, chat, folder, seed: int) -> Trajectory:
             max_tokens=20,
             seed=seed,
         )
-        transcript.append_turn(ray.get(handle.generate.remote(request)))
+        transcript.append_turn(ray.get(handle.generate(request)))
     return Trajectory(f"task-{seed}", transcript, Rewards(0, 0, 0, 0), None, "length", (), (), (), 0.0)
 
 
@@ -121,4 +122,4 @@ def test_an_engine_that_holds_other_weights_is_named_and_comes_back_with_the_rig
 
 
 async def _version(handle) -> int:
-    return (await handle.ready.remote()).version
+    return (await handle.ready()).version

@@ -7,7 +7,9 @@ import ray
 import torch
 
 from actors.engine.checksum import checksum, exact
-from actors.engine.request import EngineError, WeightReport
+from actors.engine.handle import EngineHandle
+from actors.engine.request import WeightReport
+from actors.errors import EngineError
 from learner.weights.gather import policy_parts
 from learner.weights.vllm_transfer import EngineClient, EnginesFailed, ParameterSource, joining, trainer_info
 from tests.servers.ray_session import shared_ray
@@ -105,7 +107,7 @@ def test_the_trainer_is_opened_as_vllm_expects(cluster):
 def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster, source):
     from vllm.distributed.weight_transfer import VLLMWeightSyncClient
 
-    engines = [ray.remote(Engine).options(num_cpus=0).remote() for _ in range(2)]
+    engines = [EngineHandle(ray.remote(Engine).options(num_cpus=0).remote()) for _ in range(2)]
     client = EngineClient(engines, [1, 1], "nccl", source, 60.0)
     assert isinstance(client, VLLMWeightSyncClient)
     client.version = 4
@@ -116,7 +118,7 @@ def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster, sour
     client.update_weights({"names": []})
     client.finish_weight_update()
     for rank, engine in enumerate(engines):
-        steps = ray.get(engine.taken.remote())
+        steps = ray.get(engine.actor.taken.remote())
         assert [step for step, _, _ in steps] == ["join", "start", "receive", "finish"]
         assert {version for _, version, _ in steps} == {4}
         assert steps[0][2] == ("nccl", {"rank_offset": 1 + rank, "world_size": 3})
@@ -125,7 +127,7 @@ def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster, sour
 
 @pytest.mark.slow
 def test_an_engine_that_fails_a_step_is_named(cluster, source):
-    engines = [ray.remote(Engine).options(num_cpus=0).remote(fails) for fails in ("", "start")]
+    engines = [EngineHandle(ray.remote(Engine).options(num_cpus=0).remote(fails)) for fails in ("", "start")]
     client = EngineClient(engines, [1, 1], "nccl", source, 60.0)
     with pytest.raises(EnginesFailed, match=r"engine 1 failed \(engine: died in start\)") as error:
         client.start_weight_update()

@@ -9,7 +9,7 @@ import pytest
 from configs import load_config
 from env.judging.rules import judge
 from env.task import Task, load_tasks, save_tasks
-from env.transcript import ToolCallRecord
+from env.trajectory import ToolCallRecord
 from recipes.folder import RunFolder
 from recipes.studies.guessing import _branch_off, curve_ends, examine, has_looked, in_forms, run_guessing
 from recipes.studies.guessing_page import page

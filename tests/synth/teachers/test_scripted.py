@@ -96,5 +96,5 @@ def test_captions_teach_the_words_of_the_thoughts(small_data, chat, config):
     plain = [t for t in made if t.turns[0].text.startswith("<think>There is no mark.")]
     assert len(marked) == len(tasks) > len(plain) == len(made) - len(marked) > 0
     for trajectory in made:
-        assert sum(trajectory.transcript.sampled) > 10
+        assert trajectory.transcript.sampled_tokens > 10
         assert len(trajectory.transcript.media) == len(trajectory.prompt_frames) == 1

@@ -1,0 +1,95 @@
+"""The policy that samples its turns from an engine.
+
+Invariant: the frames that it sends are those of the transcript, in their order, and a turn has a deadline.
+"""
+
+import asyncio
+import itertools
+
+import numpy as np
+
+from actors.engine.handle import Engine
+from actors.engine.request import GenerationRequest, frame_id
+from actors.errors import EngineError, MissingFrames
+from configs.policy import EngineConfig, SamplingConfig
+from env.environment import VideoEnv
+from env.transcript import Transcript, Turn
+
+GRACE = 1.25
+"""A caller waits this much longer than the engine's own deadline, so that the engine's error comes first."""
+
+
+class EnginePolicy:
+    """Turns of one episode, sampled by an engine.
+
+    Frames travel with their pixels once an engine: `sent` remembers which, and is shared by all episodes on it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sampling: SamplingConfig,
+        *,
+        seed: int | None = None,
+        min_version: int = 0,
+        timeout_s: float | None = None,
+        sent: set[str] | None = None,
+    ):
+        """Take an engine, and `timeout_s` as the deadline of one turn.
+
+        With a `seed` the i-th turn samples with a seed made of it and i, so that the episode can be played again.
+        """
+        self._engine = engine
+        self._sampling = sampling
+        self._seed = seed
+        self._min_version = min_version
+        self._timeout_s = EngineConfig().request_timeout_s * GRACE if timeout_s is None else timeout_s
+        self._sent = set() if sent is None else sent
+        self._turns = itertools.count()
+
+    async def act(self, transcript: Transcript, env: VideoEnv, max_tokens: int) -> Turn:
+        """The next turn.
+
+        Raises:
+            EngineError: the environment's frames are not the transcript's, or the engine did not answer.
+        """
+        if [frame.ref for frame in env.frames] != transcript.frames:
+            raise EngineError(f"task {env.task.id}: the frames of the environment are not those of the transcript")
+        names = tuple(frame_id(frame.ref) for frame in env.frames)
+        seed = None if self._seed is None else turn_seed(self._seed, next(self._turns))
+        pixels = tuple(frame.pixels for frame in env.frames)
+        unsent = tuple(None if name in self._sent else image for name, image in zip(names, pixels, strict=True))
+        self._sent.update(names)
+        try:
+            return await self._generate(transcript, unsent, names, max_tokens, seed)
+        except MissingFrames:
+            return await self._generate(transcript, pixels, names, max_tokens, seed)
+
+    async def _generate(
+        self,
+        transcript: Transcript,
+        frames: tuple[np.ndarray | None, ...],
+        names: tuple[str, ...],
+        max_tokens: int,
+        seed: int | None,
+    ) -> Turn:
+        request = GenerationRequest(
+            ids=np.asarray(transcript.ids, dtype=np.int32),
+            media=tuple(transcript.media),
+            frames=frames,
+            frame_ids=names,
+            max_tokens=max_tokens,
+            temperature=self._sampling.temperature,
+            top_p=self._sampling.top_p,
+            seed=seed,
+            min_version=self._min_version,
+        )
+        try:
+            return await asyncio.wait_for(self._engine.generate(request), self._timeout_s)
+        except TimeoutError:
+            raise EngineError(f"engine: gave no turn within {self._timeout_s:g} s") from None
+
+
+def turn_seed(seed: int, turn: int) -> int:
+    """The seed of an episode's i-th turn, 0 to 2^31 - 1."""
+    return int(np.random.SeedSequence((seed, turn)).generate_state(1)[0] >> 1)
