@@ -1,4 +1,4 @@
-"""The errors of inference, and what to tell people of an error that came from another process.
+"""The errors of inference, and one sentence for people of an error that came from another process.
 
 Invariant: the message of each of these classes is one sentence that says what was wrong.
 """

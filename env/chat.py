@@ -34,7 +34,7 @@ class ChatFormat:
     """Turns chat into token ids and back, for one model folder. Immutable, and safe to share between threads."""
 
     def __init__(self, tokenizer: Any, image_processor: Any) -> None:
-        """Takes the Hugging Face fast tokenizer and image processor of the model.
+        """Take the Hugging Face fast tokenizer and image processor of the model.
 
         Raises:
             ValueError: the tokenizer lacks one of Qwen's chat or vision tokens.
@@ -104,7 +104,7 @@ class ChatFormat:
         return (width // self.pixel_multiple) * (height // self.pixel_multiple)
 
     def check(self, config: EpisodeConfig) -> None:
-        """Checks that the frames an episode will show fit this model.
+        """Check that the frames an episode will show fit this model.
 
         Raises:
             ValueError: naming the config key that does not fit.

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from actors.engine.request import EngineInfo, EngineStats, GenerationRequest, TransferStep, WeightReport
+from actors.engine.request import EngineCounts, EngineInfo, GenerationRequest, TransferStep, WeightReport
 from actors.engine.vllm_thread import VllmThread
 from actors.engine.work import Abort, Close, Job, Load, Transfer, Work
 from actors.errors import EngineError
@@ -97,11 +97,9 @@ class PolicyEngine:
         transfer = Transfer(step, arguments, version, asyncio.get_running_loop().create_future())
         return await self._finish(transfer, transfer.future, f"the {step} of policy version {version}")
 
-    async def stats(self) -> EngineStats:
-        """Counters since the start, what runs and waits now, and whether the engine lives."""
-        vllm = self._vllm
-        error = None if vllm.death is None else str(vllm.death)
-        return EngineStats(replace(vllm.counts), vllm.version, len(vllm.running), vllm.queue.qsize(), error)
+    async def counts(self) -> EngineCounts:
+        """What the engine has done since its start."""
+        return replace(self._vllm.counts)
 
     def close(self) -> None:
         """Stop; requests that wait fail."""

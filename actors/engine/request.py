@@ -77,20 +77,6 @@ class EngineCounts:
     """Time spent in engine steps."""
 
 
-@dataclass(frozen=True)
-class EngineStats:
-    """What an engine does now."""
-
-    counts: EngineCounts
-    version: int
-    running: int
-    """Requests that it samples."""
-    waiting: int
-    """Requests and weight updates that it has not looked at yet."""
-    error: str | None
-    """Why it is dead; None while it lives."""
-
-
 def frame_id(ref: FrameRef) -> str:
     """A name of the frame's pixels: the same frame of an unchanged file has the same name in every process.
 

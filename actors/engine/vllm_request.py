@@ -19,7 +19,7 @@ BAN_BIAS = -100.0
 """The lowest logit bias that vLLM takes; e^-100 is far below the resolution of a float32 probability."""
 
 
-def prompt_of(request: GenerationRequest, cached: list[bool]) -> dict[str, Any]:
+def prompt_of(request: GenerationRequest, cached: list[bool]) -> dict[str, object]:
     """The prompt with each frame collapsed to one placeholder, as vLLM takes it.
 
     Args:
@@ -28,7 +28,7 @@ def prompt_of(request: GenerationRequest, cached: list[bool]) -> dict[str, Any]:
     Raises:
         MissingFrames: a frame is neither held nor sent.
     """
-    prompt: dict[str, Any] = {"prompt_token_ids": unexpanded(request.ids.tolist(), request.media)}
+    prompt: dict[str, object] = {"prompt_token_ids": unexpanded(request.ids.tolist(), request.media)}
     if request.frames:
         if any(frame is None and not hit for hit, frame in zip(cached, request.frames, strict=True)):
             raise MissingFrames("engine: frames were sent without pixels and are not in its cache")

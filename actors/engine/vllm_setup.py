@@ -11,6 +11,10 @@ from typing import Any
 from actors.errors import EngineError, sentence
 from configs.policy import EngineConfig
 
+LLMEngine = Any
+"""vLLM's engine; its module must not be imported before the environment of the process is set."""
+LoRARequest = Any
+"""vLLM's name for an adapter; as above."""
 VLLM_ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -30,7 +34,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 """In a folder of weights: they are a LoRA adapter, in PEFT's format."""
 
 
-def start_vllm(config: EngineConfig, model_dir: str, seed: int) -> Any:
+def start_vllm(config: EngineConfig, model_dir: str, seed: int) -> LLMEngine:
     """An `LLMEngine` in this process, which must not have imported vLLM before."""
     os.environ.update(VLLM_ENVIRONMENT)
     os.environ.update(CPU_ENVIRONMENT if config.gpus_per_engine == 0 else {})
@@ -41,7 +45,7 @@ def start_vllm(config: EngineConfig, model_dir: str, seed: int) -> Any:
     return LLMEngine.from_engine_args(EngineArgs(**engine_args(config, model_dir, seed)))
 
 
-def forget_states(engine: Any) -> None:
+def forget_states(engine: LLMEngine) -> None:
     """Drop what was computed with the weights: the states of prompts and the features of frames.
 
     Raises:
@@ -52,7 +56,7 @@ def forget_states(engine: Any) -> None:
     engine.reset_encoder_cache()
 
 
-def engine_args(config: EngineConfig, model_dir: str, seed: int) -> dict[str, Any]:
+def engine_args(config: EngineConfig, model_dir: str, seed: int) -> dict[str, object]:
     """The keyword arguments of vLLM's `EngineArgs`."""
     common = {
         "model": model_dir,
@@ -87,7 +91,7 @@ def engine_args(config: EngineConfig, model_dir: str, seed: int) -> dict[str, An
     }
 
 
-def lora_args(rank: int) -> dict[str, Any]:
+def lora_args(rank: int) -> dict[str, object]:
     """Room for one adapter of at most `rank`, in the sizes that vLLM has (`MaxLoRARanks`); none where it is 0.
 
     Raises:
@@ -101,7 +105,7 @@ def lora_args(rank: int) -> dict[str, Any]:
     return {"enable_lora": True, "max_lora_rank": room, "max_loras": 1}
 
 
-def load_adapter(engine: Any, path: str, number: int) -> Any:
+def load_adapter(engine: LLMEngine, path: str, number: int) -> LoRARequest:
     """Load an adapter's folder beside the weights, which stay as they are; vLLM has room for one (`lora_args`), and
     drops the one before it.
 

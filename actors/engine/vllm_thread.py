@@ -20,6 +20,8 @@ from actors.engine.request import EngineCounts, WeightReport
 from actors.engine.vllm_request import prompt_of, sampling_of, turn_of
 from actors.engine.vllm_setup import (
     ADAPTER_CONFIG,
+    LLMEngine,
+    LoRARequest,
     forget_states,
     load_adapter,
     require_same_model,
@@ -31,6 +33,8 @@ from actors.engine.work import Abort, Close, Job, Load, Transfer, Work
 from actors.errors import EngineError, sentence
 from configs.policy import EngineConfig
 from env.transcript import Turn
+
+AnyFuture = asyncio.Future[Any]
 
 
 class VllmThread:
@@ -44,8 +48,8 @@ class VllmThread:
         """Requests that came during a weight update."""
         self.running: dict[str, Job] = {}
         self.counts = EngineCounts()
-        self._adapter: Any = None
-        """The `LoRARequest` of the adapter in use, if any."""
+        self._adapter: LoRARequest | None = None
+        """The adapter in use, if any."""
         self.version = version
         self.start_seconds = 0.0
         self.started = threading.Event()
@@ -199,7 +203,7 @@ class VllmThread:
             _fail(item.future, death)
 
 
-def gpu_uuids(engine: Any) -> tuple[str, ...]:
+def gpu_uuids(engine: LLMEngine) -> tuple[str, ...]:
     """UUIDs of the GPUs that an `LLMEngine` computes on."""
 
     def uuid(worker: Any) -> str:
@@ -210,16 +214,16 @@ def gpu_uuids(engine: Any) -> tuple[str, ...]:
     return tuple(engine.collective_rpc(uuid))
 
 
-def _resolve(future: "asyncio.Future[Any]", value: Turn | WeightReport) -> None:
+def _resolve(future: AnyFuture, value: Turn | WeightReport) -> None:
     """Settle a future of an event loop from the engine's thread; one that nobody waits for any more is left."""
     _soon(future, lambda: future.set_result(value))
 
 
-def _fail(future: "asyncio.Future[Any]", error: EngineError) -> None:
+def _fail(future: AnyFuture, error: EngineError) -> None:
     _soon(future, lambda: future.set_exception(error))
 
 
-def _soon(future: "asyncio.Future[Any]", settle: Callable[[], None]) -> None:
+def _soon(future: AnyFuture, settle: Callable[[], None]) -> None:
     loop = future.get_loop()
     if not loop.is_closed():
         loop.call_soon_threadsafe(lambda: None if future.done() else settle())

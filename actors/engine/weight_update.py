@@ -5,20 +5,22 @@ the checksums of what the learner sent, and every state that came from the old o
 halfway leaves an engine that is not to be used any more.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from actors.engine.checksum import checksum, differing, exact, grouped
-from actors.engine.vllm_setup import forget_states
+from actors.engine.vllm_setup import LLMEngine, forget_states
 from actors.errors import EngineError
+
+LayerHook = Callable[[torch.nn.Module], None]
 
 
 class WeightUpdate:
     """Updates of one `LLMEngine`, called on the thread that owns it."""
 
-    def __init__(self, engine: Any, model_dir: str, gpus: int):
+    def __init__(self, engine: LLMEngine, model_dir: str, gpus: int):
         """`model_dir` is the folder that the engine was started from; `gpus` 0 is an engine on the CPU."""
         self._engine, self._model_dir, self._gpus = engine, model_dir, gpus
         self.open = False
@@ -52,7 +54,7 @@ class WeightUpdate:
         self._engine.model_config.model = self._model_dir
         return self._conclude(checksums)
 
-    def join(self, backend: str, init_info: dict[str, Any]) -> None:
+    def join(self, backend: str, init_info: Mapping[str, object]) -> None:
         """Meet the trainer; `init_info` is that of vLLM's `backend`. What was joined before is left."""
         self._engine.collective_rpc(open_transfer, args=(backend, init_info))
 
@@ -63,7 +65,7 @@ class WeightUpdate:
         self.open = True
         self._engine.collective_rpc("start_weight_update")
 
-    def receive(self, update_info: Any) -> None:
+    def receive(self, update_info: object) -> None:
         """Take what the trainer sends now."""
         self._engine.collective_rpc("update_weights", kwargs={"update_info": update_info})
 
@@ -86,7 +88,7 @@ class WeightUpdate:
         self._engine.reset_mm_cache()
         return checked
 
-    def _model(self) -> Any:
+    def _model(self) -> torch.nn.Module:
         (model,) = self._engine.apply_model(lambda model: model)
         return model
 
@@ -128,7 +130,7 @@ class Witness:
         live = {name: checksum(value) for name, value in self._model.named_parameters() if value.numel()}
         return exact(live | self._packed)
 
-    def _noting(self, process: Any, names: dict[int, str]) -> Any:
+    def _noting(self, process: LayerHook, names: dict[int, str]) -> LayerHook:
         def noted(layer: torch.nn.Module) -> None:
             # With its bias, which some of vLLM's kernels want in another type.
             for name, value in layer.named_parameters(names[id(layer)], recurse=False):
@@ -138,7 +140,7 @@ class Witness:
         return noted
 
 
-def require_equal(sent: Mapping[str, int], held: Mapping[str, int], model: Any) -> int:
+def require_equal(sent: Mapping[str, int], held: Mapping[str, int], model: torch.nn.Module) -> int:
     """Compare the learner's checksums with those of vLLM's model.
 
     Returns:
@@ -157,7 +159,7 @@ def require_equal(sent: Mapping[str, int], held: Mapping[str, int], model: Any) 
     return len(expected)
 
 
-def parameter_of(name: str, model: Any) -> str:
+def parameter_of(name: str, model: torch.nn.Module) -> str:
     """The parameter of vLLM's model that the Hugging Face tensor of this name is, or is a part of."""
     (name,) = model.hf_to_vllm_mapper.apply_list([name])
     for fused, parts in model.packed_modules_mapping.items():
@@ -167,7 +169,7 @@ def parameter_of(name: str, model: Any) -> str:
     return str(name)
 
 
-def open_transfer(worker: Any, backend: str, init_info: dict[str, Any]) -> None:
+def open_transfer(worker: Any, backend: str, init_info: Mapping[str, object]) -> None:
     """Run on a vLLM worker: what it does at its start where a weight transfer is configured, but now, when it is known
     where the trainer is."""
     from vllm.config.weight_transfer import WeightTransferConfig
@@ -184,7 +186,7 @@ def open_transfer(worker: Any, backend: str, init_info: dict[str, Any]) -> None:
     worker.init_weight_transfer_engine(init_info)
 
 
-def repack_output_head(model: Any) -> None:
+def repack_output_head(model: torch.nn.Module) -> None:
     """On the CPU vLLM multiplies with a packed copy of the output head, which a reload (0.32) leaves as it was where
     the head is tied to the embeddings; pack it anew."""
     from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead

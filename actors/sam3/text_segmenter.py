@@ -4,7 +4,6 @@ Invariants: masks are at the video's own size, one entry a look; frames are stre
 nothing is kept but what the model remembers of them and the masks, a bit a pixel.
 """
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import torch
 from transformers import Sam3VideoModel, Sam3VideoProcessor
 from transformers.models.sam3_video.modeling_sam3_video import mask_iou
 
-from actors.sam3.tracker import MAX_PIXELS, device_of, weights_of
+from actors.sam3.model import MAX_PIXELS, Sam3Model
 from tools.decoding.frame import DeadlineError
 from tools.decoding.video import Video
 
@@ -35,20 +34,12 @@ class TextError(ValueError):
     """A text that the model cannot read; the message is one sentence."""
 
 
-class Sam3VideoSegmenter:
+class Sam3VideoSegmenter(Sam3Model):
     """Finds and follows what a text names. Thread-safe: one stretch at a time."""
 
     def __init__(self, model: str, device: str | None = None) -> None:
-        """Loads a folder or hub id, in bfloat16 on a GPU and float32 on a CPU.
-
-        Raises:
-            TrackerError: there are no such weights, or they are of another architecture.
-        """
-        self._device, self._dtype = device_of(device)
-        self._lock = threading.Lock()
-        self._processor, self._model = weights_of(
-            model, Sam3VideoProcessor, _Model, "video model", self._device, self._dtype
-        )
+        """Load a folder or hub id; see `Sam3Model`."""
+        super().__init__(model, Sam3VideoProcessor, _Model, "video model", device)
         self._model.max_num_objects = MOST_OBJECTS
 
     def named(self, video: Video, text: str, times: Sequence[float], timeout_s: float) -> list[tuple[Masks, float]]:
@@ -66,18 +57,13 @@ class Sam3VideoSegmenter:
         deadline = time.monotonic() + timeout_s
         if (length := len(self._processor.tokenizer(text).input_ids)) > MAX_TOKENS:
             raise TextError(f"a text of {length} tokens is too long for SAM 3, which reads {MAX_TOKENS}; shorten it")
-        if not self._lock.acquire(timeout=max(0.0, timeout_s)):
-            raise DeadlineError(f"the segmenter was busy for {timeout_s:g} s")
-        try:
-            return self._named(video, text, times, deadline, timeout_s)
-        finally:
-            self._lock.release()
+        with self._session(timeout_s) as session:
+            self._processor.add_text_prompt(session, text)
+            return self._named(session, video, times, deadline, timeout_s)
 
     def _named(
-        self, video: Video, text: str, times: Sequence[float], deadline: float, timeout_s: float
+        self, session: Any, video: Video, times: Sequence[float], deadline: float, timeout_s: float
     ) -> list[tuple[Masks, float]]:
-        session = self._processor.init_video_session(inference_device=self._device, dtype=self._dtype)
-        self._processor.add_text_prompt(session, text)
         scores: dict[int, float] = {}
         packed: dict[int, dict[int, np.ndarray]] = defaultdict(dict)
         config = self._model.config
@@ -86,8 +72,7 @@ class Sam3VideoSegmenter:
         for look, (_, pixels) in enumerate(video.scan(times, MAX_PIXELS, left_s)):
             if time.monotonic() > deadline:
                 raise DeadlineError(f"{video.path}: segmenting {len(times)} frames took longer than {timeout_s:g} s")
-            inputs = self._processor(images=pixels.copy(), return_tensors="pt")
-            frame = inputs.pixel_values[0].to(self._device, self._dtype)
+            _, frame = self._inputs(pixels)
             seen = self._model(inference_session=session, frame_idx=look, frame=frame)
             found = self._processor.postprocess_outputs(session, seen, original_sizes=[[video.height, video.width]])
             for name, score, mask in zip(found["object_ids"].tolist(), found["scores"], found["masks"], strict=True):
@@ -101,7 +86,7 @@ class Sam3VideoSegmenter:
         return [(_unpacked(packed[name], len(times), shape), scores[name]) for name in surest]
 
     def _forget(self, session: Any, look: int) -> None:
-        """Drops what no later look is compared with."""
+        """Drop what no later look is compared with."""
         # The model counts the frames that it has seen by their entries, so these stay, empty.
         session.processed_frames[look] = torch.empty(0)
         remembered = self._model.config.tracker_config

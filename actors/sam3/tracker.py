@@ -1,10 +1,9 @@
 """The SAM 3 tracker behind `track_instance`: the box of the mark goes in, a mask of every frame comes out.
 
-Runs in the process of the episodes, on its GPU if it has one. Frames are streamed, so memory does not go with the
+Frames are streamed, so memory does not go with the
 length of the stretch but for what the model remembers of it.
 """
 
-import threading
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from actors.sam3.model import MAX_PIXELS, Sam3Model
 from configs.episode import EpisodeConfig
 from tools.decoding.frame import DeadlineError
 from tools.decoding.video import Video
@@ -21,63 +21,37 @@ from tools.following.tracker import Sighting, Tracker
 from tools.marks.canvas import Box
 from tools.marks.visual_prompt import VisualPrompt
 
-MAX_PIXELS = 1008 * 1008
-"""Frames are fetched no larger than what the model looks at."""
 TARGET = 1
 """Id of the one object that is followed."""
 
 
-class TrackerError(RuntimeError):
-    """The weights of SAM 3 cannot be used; the message is one sentence."""
-
-
-class Sam3Tracker:
+class Sam3Tracker(Sam3Model):
     """A `tools.following.tracker.Tracker`. Thread-safe: one stretch at a time."""
 
     def __init__(self, model: str, device: str | None = None) -> None:
-        """Loads a folder or hub id, in bfloat16 on a GPU and float32 on a CPU.
-
-        Raises:
-            TrackerError: there are no such weights, or they are of another architecture.
-        """
+        """Load a folder or hub id; see `Sam3Model`."""
         from transformers import Sam3TrackerVideoModel, Sam3TrackerVideoProcessor
 
-        self._device, self._dtype = device_of(device)
-        self._lock = threading.Lock()
-        self._processor, self._model = weights_of(
-            model, Sam3TrackerVideoProcessor, Sam3TrackerVideoModel, "tracker", self._device, self._dtype
-        )
+        super().__init__(model, Sam3TrackerVideoProcessor, Sam3TrackerVideoModel, "tracker", device)
 
     def follow(self, video: Video, prompt: VisualPrompt, times: Sequence[float], timeout_s: float) -> list[Sighting]:
         """See `tools.following.tracker.Tracker`."""
         deadline = time.monotonic() + timeout_s
         [native] = video.frames_at([prompt.time_s], video.width * video.height, 1, timeout_s)
         box = target_box(prompt, native.pixels)
-        if not self._lock.acquire(timeout=timeout_s):
-            raise DeadlineError(f"the tracker was busy for {timeout_s:g} s")
-        try:
-            return self._followed(video, prompt, times, box, deadline)
-        finally:
-            self._lock.release()
-
-    def _followed(
-        self, video: Video, prompt: VisualPrompt, times: Sequence[float], box: Box, deadline: float
-    ) -> list[Sighting]:
         sightings = []
-        with torch.inference_mode():
-            session = self._processor.init_video_session(inference_device=self._device, dtype=self._dtype)
+        with self._session(deadline - time.monotonic()) as session:
             left_s = max(0.0, deadline - time.monotonic())
             for i, (time_s, pixels) in enumerate(video.scan([prompt.time_s, *times], MAX_PIXELS, left_s)):
                 if time.monotonic() > deadline:
                     raise DeadlineError(f"{video.path}: following the target through {len(times)} looks took too long")
                 scale = video.width / pixels.shape[1], video.height / pixels.shape[0]
-                inputs = self._processor(images=pixels.copy(), return_tensors="pt")
+                inputs, frame = self._inputs(pixels)
                 if i == 0:
                     x, y, w, h = (value / scale[axis % 2] for axis, value in enumerate(box))
                     self._processor.add_inputs_to_inference_session(
                         session, 0, TARGET, input_boxes=[[[x, y, x + w, y + h]]], original_size=inputs.original_sizes[0]
                     )
-                frame = inputs.pixel_values[0].to(self._device, self._dtype)
                 # Without its number each would count as the first, for the session is emptied below.
                 seen = self._model(inference_session=session, frame_idx=i, frame=frame)
                 # The session would keep every frame; it needs no more than what it remembers of them.
@@ -93,37 +67,11 @@ class Sam3Tracker:
         return Sighting(time_s, box, likeness)
 
 
-def device_of(device: str | None) -> tuple[str, torch.dtype]:
-    """Where SAM 3 runs, on a GPU if there is one and none is named, and in what precision."""
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return device, torch.bfloat16 if device.startswith("cuda") else torch.float32
-
-
-def weights_of(
-    model: str, processor: Any, architecture: Any, what: str, device: str, dtype: torch.dtype
-) -> tuple[Any, Any]:
-    """The processor and the model of a folder or hub id, ready to run.
-
-    Args:
-        processor: the transformers class of the one.
-        architecture: the transformers class of the other.
-        what: what it is in words, `tracker`.
-
-    Raises:
-        TrackerError: there are no such weights, or they are of another architecture.
-    """
-    try:
-        loaded = processor.from_pretrained(model), architecture.from_pretrained(model, dtype=dtype)
-    except (OSError, ValueError, TypeError) as error:
-        raise TrackerError(f"{model}: holds no SAM 3 {what} ({str(error).splitlines()[0]})") from None
-    return loaded[0], loaded[1].to(device).eval()
-
-
 def tracker_of(config: EpisodeConfig) -> Tracker | None:
     """The tracker of an episode's tools, loaded once a process; None for the one that needs no weights.
 
     Raises:
-        TrackerError: there are no such weights.
+        Sam3Error: there are no such weights.
     """
     return _loaded(config.tracker) if config.tracker and "track_instance" in config.tools else None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.serving.mark import RequestedMark, draw_mark
-from env.task import Task
+from env.task import MAX_OPTIONS, Task
 from tools.decoding.video import VideoError, open_video
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".ogv")
@@ -16,7 +16,6 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mpg"
 MAX_LISTED = 500
 """Most videos that are offered for picking."""
 MAX_QUESTION_CHARS = 2000
-MAX_OPTIONS = 26
 
 
 class RequestError(ValueError):

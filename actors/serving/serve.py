@@ -42,7 +42,7 @@ class Agent:
     """One replica: a policy engine, and the web app that plays its episodes."""
 
     def __init__(self, config: Config, model_dir: str) -> None:
-        """Starts the engine and waits for it.
+        """Start the engine and wait for it.
 
         Raises:
             EngineError: it did not come up.
@@ -124,7 +124,7 @@ def serve(config: Config, model_dir: str, on_ready: Callable[[str], None] = prin
 
 
 def require_free_port(config: ServeConfig) -> None:
-    """Checks that the server will be able to listen.
+    """Check that the server will be able to listen.
 
     Raises:
         ServeError: the port is taken, or the address is not this machine's.

@@ -46,10 +46,8 @@ def build_app(play_events: PlayEvents, health: Health, config: ServeConfig) -> F
     """The web app around an agent."""
     app = FastAPI(title="VideoSeeker", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(BodyLimit, max_upload_mib=config.max_upload_mib)
-    app.add_exception_handler(RequestError, _refused)
-    app.add_exception_handler(MarkError, _refused)
-    app.add_exception_handler(StarletteHTTPException, _refused)
-    app.add_exception_handler(RequestValidationError, _refused)
+    for refusal in (RequestError, MarkError, StarletteHTTPException, RequestValidationError):
+        app.add_exception_handler(refusal, _refused)
     root = Path(config.video_root)
 
     @app.get("/")
@@ -60,7 +58,7 @@ def build_app(play_events: PlayEvents, health: Health, config: ServeConfig) -> F
     async def healthz() -> Response:
         try:
             return JSONResponse({"status": "ok", **await health()})
-        except Exception as error:  # noqa: BLE001 - whatever keeps the engine from serving is what this endpoint tells
+        except Exception as error:  # noqa: BLE001 - this endpoint reports whatever keeps the engine from serving
             return JSONResponse({"status": "unavailable", "error": str(error).split("\n")[0]}, 503)
 
     @app.get("/v1/videos")

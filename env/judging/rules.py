@@ -58,7 +58,7 @@ def judge(task: Task, answer: str | None) -> float:
         return 0.0
     if task.form == "choice":
         return float(parse_choice(answer, task.options or ()) == task.answer)
-    return float(normalize(task.answer) in {normalize(said) for said in (answer, *_readings(answer))})
+    return float(normalize(task.answer) in {normalize(reading) for reading in (answer, *_readings(answer))})
 
 
 def parse_choice(answer: str, options: Sequence[str]) -> str | None:
@@ -72,15 +72,15 @@ def parse_choice(answer: str, options: Sequence[str]) -> str | None:
     claims = set(_CLAIM.findall(readings[0])) & set(letters)
     if len(claims) > 1:
         return None
-    for said in readings:
-        letter = _letter(_ALONE, said) or ""
+    for reading in readings:
+        letter = _letter(_ALONE, reading) or ""
         if letter in letters:
             return letter
-        if by_text := _letters_of_text(said, options):
+        if by_text := _letters_of_text(reading, options):
             return by_text.pop() if len(by_text) == 1 else None
-        if _names_several(said):
+        if _names_several(reading):
             return None
-        letter = _letter(_BEFORE_TEXT, said) or _letter(_BEFORE_REASON, said) or ""
+        letter = _letter(_BEFORE_TEXT, reading) or _letter(_BEFORE_REASON, reading) or ""
         if letter in letters:
             return letter
     return claims.pop() if claims else None
@@ -120,19 +120,21 @@ def _readings(answer: str) -> list[str]:
     return [answer, lead_in["rest"].strip()] if lead_in else [answer]
 
 
-def _letter(pattern: re.Pattern[str], said: str) -> str | None:
-    match = pattern.fullmatch(said)
+def _letter(pattern: re.Pattern[str], reading: str) -> str | None:
+    match = pattern.fullmatch(reading)
     return match[1].upper() if match else None
 
 
-def _letters_of_text(said: str, options: Sequence[str]) -> set[str]:
+def _letters_of_text(reading: str, options: Sequence[str]) -> set[str]:
     """Letters of the options whose text this is, with the option's own letter before it or without."""
     lettered = [(chr(ord("A") + i), option) for i, option in enumerate(options)]
     return {
-        letter for letter, text in lettered if normalize(said) == normalize(text) or said.strip() == f"{letter} {text}"
+        letter
+        for letter, text in lettered
+        if normalize(reading) == normalize(text) or reading.strip() == f"{letter} {text}"
     }
 
 
-def _names_several(said: str) -> bool:
-    letters = re.findall(r"\b[A-Z]\b", said) if _LETTERS_ONLY.fullmatch(said) else _LISTED.findall(said)
+def _names_several(reading: str) -> bool:
+    letters = re.findall(r"\b[A-Z]\b", reading) if _LETTERS_ONLY.fullmatch(reading) else _LISTED.findall(reading)
     return len(set(letters)) > 1

@@ -54,6 +54,11 @@ def test_a_killed_engine_comes_back_behind_its_handle(engines, model_dir, task, 
     assert {version for version in again.transcript.versions if version >= 0} == {4}
 
 
+def test_a_handle_that_travelled_is_the_same_engine(engines):
+    (handle,) = engines.handles
+    assert {handle, ray.get(ray.put(handle))} == {handle}
+
+
 def test_an_engine_whose_thread_died_is_restarted(engines):
     def break_step(engine) -> None:
         engine._vllm._engine.step = None

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from actors.sam3.model import Sam3Error
 from actors.sam3.text_segmenter import MAX_TOKENS, MOST_INSTANCES, Sam3VideoSegmenter, TextError, _clean
-from actors.sam3.tracker import TrackerError
 from tests.films import walk
 from tests.models.sam3_parts import REMEMBERED, write_sam3_video
 from tools.decoding.frame import DeadlineError
@@ -95,7 +95,7 @@ def test_one_thing_is_one_instance_and_the_surest_come_first(segmenter, video, m
 
 
 @pytest.mark.slow
-def test_the_model_is_told_the_text_and_shown_the_frames_of_the_times(segmenter, video, sessions, monkeypatch):
+def test_the_model_is_given_the_text_and_the_frames_of_the_times(segmenter, video, sessions, monkeypatch):
     shown, images = [], segmenter._processor.image_processor
     monkeypatch.setattr(
         segmenter._processor, "image_processor", lambda pixels, **k: shown.append(pixels) or images(pixels, **k)
@@ -129,7 +129,7 @@ def test_what_is_forgotten_changes_nothing(segmenter, video, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_missed_deadline_is_told_and_leaves_the_segmenter_free(segmenter, video):
+def test_a_missed_deadline_is_an_error_and_leaves_the_segmenter_free(segmenter, video):
     with pytest.raises(DeadlineError, match="took longer than"):
         segmenter.named(video, "a red box", [0.25 * i for i in range(40)], 0.05)
     assert segmenter.named(video, "a red box", TIMES[:1], 60.0)
@@ -146,7 +146,7 @@ def test_a_text_of_as_many_tokens_as_are_read_passes(segmenter, video):
 
 
 def test_a_folder_without_weights_is_one_sentence(tmp_path):
-    with pytest.raises(TrackerError, match="holds no SAM 3 video model"):
+    with pytest.raises(Sam3Error, match="holds no SAM 3 video model"):
         Sam3VideoSegmenter(str(tmp_path))
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from actors.sam3.tracker import Sam3Tracker, TrackerError, tracker_of
+from actors.sam3.model import Sam3Error
+from actors.sam3.tracker import Sam3Tracker, tracker_of
 from configs.episode import EpisodeConfig
 from tests.films import walk
 from tests.models.sam3_parts import SIDE, image_processors, tracker
@@ -73,14 +74,14 @@ def test_every_look_is_a_frame_of_its_own(weights, scene):
 
 
 @pytest.mark.slow
-def test_the_mark_s_box_is_what_the_model_is_told(weights, scene):
+def test_the_mark_s_box_is_what_the_model_is_given(weights, scene):
     tracker = Sam3Tracker(weights, device="cpu")
     video = open_video(scene.video_path)
-    told = []
+    given = []
     add = tracker._processor.add_inputs_to_inference_session
-    tracker._processor.add_inputs_to_inference_session = lambda *a, **k: told.append(k["input_boxes"]) or add(*a, **k)
+    tracker._processor.add_inputs_to_inference_session = lambda *a, **k: given.append(k["input_boxes"]) or add(*a, **k)
     tracker.follow(video, scene.visual_prompts[0], [2.5], 60.0)
-    [[[box]]] = told
+    [[[box]]] = given
     assert np.allclose(box, [*walk.place(2.0), *(v + walk.SIDE for v in walk.place(2.0))], atol=6)
 
 
@@ -97,7 +98,7 @@ def test_the_tool_uses_the_tracker_of_the_config(weights, scene):
 
 
 @pytest.mark.slow
-def test_a_missed_deadline_is_told(weights, scene):
+def test_a_missed_deadline_is_an_error(weights, scene):
     with pytest.raises(DeadlineError):
         Sam3Tracker(weights, device="cpu").follow(
             open_video(scene.video_path), scene.visual_prompts[0], [2.5] * 40, 0.05
@@ -105,5 +106,5 @@ def test_a_missed_deadline_is_told(weights, scene):
 
 
 def test_a_folder_without_weights_is_one_sentence(tmp_path):
-    with pytest.raises(TrackerError, match="holds no SAM 3 tracker"):
+    with pytest.raises(Sam3Error, match="holds no SAM 3 tracker"):
         Sam3Tracker(str(tmp_path))
