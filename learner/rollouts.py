@@ -6,12 +6,14 @@ to the present weights, and a step whose groups do not come in `grpo.rollout_tim
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from actors.engine.handle import EngineHandle
 from actors.engine.supervision import Engines
 from actors.rollout.groups import GroupOrder, PlayedGroup
+from actors.rollout.runner import VideoEnvRunner
 from configs.training import GrpoConfig
 from learner.ledger import GroupLedger
 
@@ -137,8 +139,9 @@ class Rollouts:
                 self._call(runner, share)
 
     def _call(self, runner: int, orders: list[GroupOrder]) -> None:
-        kwargs = {"orders": orders, "engines": self._engines.handles, "at_least": 1, "timeout_s": POLL_S}
-        sent = self._runners.foreach_env_runner_async("sample", tag="sample", kwargs=kwargs, remote_worker_ids=[runner])
+        engines = self._engines.handles
+        sample = partial(VideoEnvRunner.sample, orders=orders, engines=engines, at_least=1, timeout_s=POLL_S)
+        sent = self._runners.foreach_env_runner_async(sample, tag="sample", remote_worker_ids=[runner])
         if sent:
             self._calling.add(runner)
         else:

@@ -31,8 +31,8 @@ class Runner:
     def num_remote_env_runners(self):
         return 1
 
-    def foreach_env_runner_async(self, _method, *, tag, kwargs, remote_worker_ids):
-        self._orders += kwargs["orders"]
+    def foreach_env_runner_async(self, sample, *, tag, remote_worker_ids):
+        self._orders += sample.keywords["orders"]
         self._asked = True
         self.most_open = max(self.most_open, len(self._orders))
         return 1
