@@ -14,7 +14,7 @@ POLL_S = 0.1
 
 
 @contextmanager
-def lock(path: str | Path, timeout_s: float) -> Iterator[None]:
+def lock(path: str | Path, timeout_s: float, poll_s: float = POLL_S) -> Iterator[None]:
     """Hold the lock file for the block; it is made where it is missing, and stays.
 
     Raises:
@@ -30,5 +30,5 @@ def lock(path: str | Path, timeout_s: float) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"{path}: is held by another process for over {timeout_s:g} s") from None
-                time.sleep(POLL_S)
+                time.sleep(poll_s)
         yield

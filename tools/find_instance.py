@@ -14,7 +14,7 @@ FIND_FPS = 2.0
 KEYFRAMES_WITHIN = 4
 """Keyframes are looked at instead of evenly spaced frames where they are at most this much rarer."""
 MAX_STRETCHES = 12
-"""Most stretches told, the likeliest first chosen, told in order of time."""
+"""Most stretches given, the likeliest; in order of time."""
 
 
 def find_instance(
@@ -36,16 +36,16 @@ def find_instance(
     times = start_s + (np.arange(count) + (1.0 if keyframes else 0.5)) * step_s
     looks = AppearanceTracker().find(video, prompt, times.tolist(), limits.timeout_s, keyframes)
     seen = presences(looks, 1.6 * step_s)
-    told = sorted(sorted(seen, key=lambda part: -part.likeness)[:MAX_STRETCHES], key=lambda part: part.start_s)
+    given = sorted(sorted(seen, key=lambda part: -part.likeness)[:MAX_STRETCHES], key=lambda part: part.start_s)
     half = step_s / 2
     parts = [
         f"{max(start_s, part.start_s - half):.1f} s to {min(end_s, part.end_s + half):.1f} s ({part.likeness:.2f})"
-        for part in told
+        for part in given
     ]
     looked = f"one look each {step_s:.1f} s"
     if len(looks) < count:
         looked += f", only until {looks[-1].time_s:.1f} s; there was no time for more"
     if not parts:
         return (f"nothing like the target is in sight ({looked})",)
-    more = f"; {len(seen) - len(told)} less likely left out" if len(seen) > len(told) else ""
+    more = f"; {len(seen) - len(given)} less likely left out" if len(seen) > len(given) else ""
     return (f"the target or its like ({looked}): {', '.join(parts)}{more}",)

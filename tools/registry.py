@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 from configs.own_code import own_code
+from storage.files import JsonObject
 from tools.crop_video import crop_video
 from tools.decoding.frame import Content, DeadlineError
 from tools.errors import ToolError
@@ -51,7 +51,7 @@ def _tool(name: str) -> Tool:
     return TOOLS[name]
 
 
-def schemas(names: Sequence[str]) -> list[dict[str, Any]]:
+def schemas(names: Sequence[str]) -> list[JsonObject]:
     """The named tools in OpenAI function form.
 
     Raises:
@@ -66,7 +66,7 @@ def cost_of(name: str, offered: Sequence[str] = ()) -> float:
     return tool.cost if tool else 1.0
 
 
-def call(name: str, arguments: dict[str, Any], offered: Sequence[str], scene: Scene, limits: Limits) -> Content:
+def call(name: str, arguments: JsonObject, offered: Sequence[str], scene: Scene, limits: Limits) -> Content:
     """Carry out one call of a policy.
 
     Raises:

@@ -9,15 +9,16 @@ import io
 import os
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import anyio
 import mcp_types as types
 import uvicorn
+from mcp.server import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from PIL import Image
 
+from storage.files import JsonObject
 from tools.decoding.frame import Frame, VideoError
 from tools.errors import ToolError
 from tools.registry import MARK_TOOLS, TOOLS, call, schemas
@@ -29,13 +30,14 @@ INSTRUCTIONS = (
 )
 MARKED = " Someone marked a target on {frames}; look at the mark first."
 HTTP_PATH = "/mcp"
+Context = ServerRequestContext[JsonObject]
 
 
 class ToolServerError(RuntimeError):
     """The server cannot come up, said in one sentence."""
 
 
-def tool_server(scene: Scene, limits: Limits, names: Sequence[str] = tuple(TOOLS)) -> Server[Any]:
+def tool_server(scene: Scene, limits: Limits, names: Sequence[str] = tuple(TOOLS)) -> Server[JsonObject]:
     """A server of the named tools; without a marked frame, of those that need none.
 
     Raises:
@@ -48,10 +50,10 @@ def tool_server(scene: Scene, limits: Limits, names: Sequence[str] = tuple(TOOLS
     ]
     frames = " and ".join(f"frame_{i}" for i in range(1, len(scene.visual_prompts) + 1))
 
-    async def list_tools(context: Any, parameters: Any) -> types.ListToolsResult:
+    async def list_tools(context: Context, parameters: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=listed)
 
-    async def call_tool(context: Any, parameters: types.CallToolRequestParams) -> types.CallToolResult:
+    async def call_tool(context: Context, parameters: types.CallToolRequestParams) -> types.CallToolResult:
         arguments = parameters.arguments or {}
         try:
             content = await anyio.to_thread.run_sync(call, parameters.name, arguments, offered, scene, limits)
@@ -67,7 +69,7 @@ def tool_server(scene: Scene, limits: Limits, names: Sequence[str] = tuple(TOOLS
     )
 
 
-def serve_stdio(server: Server[Any]) -> None:
+def serve_stdio(server: Server[JsonObject]) -> None:
     """Serve the client at the other end of stdin and stdout until it closes them."""
 
     async def run() -> None:
@@ -77,7 +79,7 @@ def serve_stdio(server: Server[Any]) -> None:
     anyio.run(run)
 
 
-def serve_http(server: Server[Any], host: str, port: int, on_ready: Callable[[str], None]) -> None:
+def serve_http(server: Server[JsonObject], host: str, port: int, on_ready: Callable[[str], None]) -> None:
     """Listen, call `on_ready` with the address, and serve over streamable HTTP until SIGINT or SIGTERM.
 
     Raises:

@@ -5,10 +5,11 @@ Invariant: a tool sees handles (`video_1`, `frame_1`), never paths; a call that 
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, NamedTuple, get_args, get_origin, get_type_hints
 
+from storage.files import JsonObject
 from tools.decoding.frame import Content
 from tools.errors import ToolError
 from tools.scene import Limits, Scene
@@ -34,18 +35,18 @@ class Tool:
     def description(self) -> str:
         return inspect.getdoc(self.function) or ""
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         """The tool in OpenAI function form."""
         parameters = self._parameters()
         properties = {}
-        for name, (kind, description, default) in parameters.items():
-            properties[name] = {**_JSON_TYPES[kind], "description": description}
-            if default is not inspect.Parameter.empty:
-                properties[name]["default"] = default
+        for name, parameter in parameters.items():
+            properties[name] = {**_JSON_TYPES[parameter.kind], "description": parameter.description}
+            if not parameter.required:
+                properties[name]["default"] = parameter.default
         schema = {
             "type": "object",
             "properties": properties,
-            "required": [name for name, (_, _, default) in parameters.items() if default is inspect.Parameter.empty],
+            "required": [name for name, parameter in parameters.items() if parameter.required],
             "additionalProperties": False,
         }
         return {
@@ -53,7 +54,7 @@ class Tool:
             "function": {"name": self.name, "description": self.description, "parameters": schema},
         }
 
-    def run(self, scene: Scene, limits: Limits, /, **arguments: Any) -> Content:
+    def run(self, scene: Scene, limits: Limits, /, **arguments: object) -> Content:
         """Check the arguments and carry out the call.
 
         Raises:
@@ -62,48 +63,55 @@ class Tool:
         """
         return self.function(scene, limits, **self._bind(arguments))
 
-    def _bind(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _bind(self, arguments: JsonObject) -> JsonObject:
         parameters = self._parameters()
         for name in arguments:
             if name not in parameters:
                 raise ToolError(f"{self.name} has no argument '{name}'; it takes {listed(parameters)}")
-        missing = [
-            name
-            for name, (_, _, default) in parameters.items()
-            if default is inspect.Parameter.empty and name not in arguments
-        ]
+        missing = [name for name, parameter in parameters.items() if parameter.required and name not in arguments]
         if missing:
             raise ToolError(f"{self.name} needs {listed(missing)}; it takes {listed(parameters)}")
-        return {name: _checked(name, parameters[name][0], value) for name, value in arguments.items()}
+        return {name: _checked(name, parameters[name].kind, value) for name, value in arguments.items()}
 
-    def _parameters(self) -> dict[str, tuple[Any, str, Any]]:
-        """Name -> (type, description, default) of what the caller gives."""
+    def _parameters(self) -> "dict[str, _Parameter]":
+        """What the caller gives, by name."""
         hints = get_type_hints(self.function, include_extras=True)
         own = list(inspect.signature(self.function).parameters.values())[2:]
-        return {p.name: (*_annotated(hints[p.name]), p.default) for p in own}
+        return {p.name: _Parameter(*_annotated(hints[p.name]), p.default) for p in own}
 
 
-_JSON_TYPES: dict[Any, dict[str, Any]] = {
+class _Parameter(NamedTuple):
+    kind: object
+    """One of `_JSON_TYPES`."""
+    description: str
+    default: object
+
+    @property
+    def required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+
+_JSON_TYPES: dict[object, JsonObject] = {
     float: {"type": "number"},
     str: {"type": "string"},
     list[float]: {"type": "array", "items": {"type": "number"}},
 }
 
 
-def listed(names: Any) -> str:
+def listed(names: Iterable[str]) -> str:
     """`a`, `a and b`, or `a, b and c`."""
     names = list(names)
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def _annotated(hint: Any) -> tuple[Any, str]:
+def _annotated(hint: object) -> tuple[object, str]:
     if get_origin(hint) is not Annotated or get_args(hint)[0] not in _JSON_TYPES:
         raise TypeError(f"a tool's parameter must be Annotated[float, str or list[float], description], not {hint}")
     kind, description = get_args(hint)
     return kind, description
 
 
-def _checked(name: str, kind: Any, value: Any) -> Any:
+def _checked(name: str, kind: object, value: object) -> str | float | list[float]:
     if kind is str:
         if not isinstance(value, str):
             raise ToolError(f"{name} must be a string, not {shown(value)}")
@@ -115,7 +123,7 @@ def _checked(name: str, kind: Any, value: Any) -> Any:
     return [_number(f"{name}[{i}]", item) for i, item in enumerate(value)]
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ToolError(f"{name} must be a plain number such as 12.5, not {shown(value)}")
     try:
@@ -127,7 +135,7 @@ def _number(name: str, value: Any) -> float:
     return number
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A value as an error message quotes it."""
     try:
         text = repr(value)

@@ -6,9 +6,9 @@ and are told apart afterwards by how they look, clearly or not at all: then thei
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from synth.motion.blobs import Blob, covered, likeness, overlap, united
 from synth.motion.thing import Thing
@@ -28,8 +28,6 @@ SAME_AREA = 0.6
 """Least ratio of the areas of a thing before and after it was in a group."""
 PIECES = 1.3
 """Most that the pieces of one thing may reach, in widths and heights of its own."""
-MOST_THINGS = 5
-"""Most things of a group that are told apart afterwards."""
 
 
 @dataclass(eq=False)
@@ -161,17 +159,16 @@ class BlobTracker:
         things, blobs = group.members, group.blobs
         if len(things) != len(blobs):
             return
-        orders = list(permutations(range(len(blobs)))) if len(blobs) <= MOST_THINGS else []
-        alike = [[likeness(thing.look, blob.look) for blob in blobs] for thing in things]
-        ranked = sorted(orders, key=lambda order: -sum(alike[i][j] for i, j in enumerate(order)))
-        means = [float(np.mean([alike[i][j] for i, j in enumerate(order)])) for order in ranked]
-        clear = len(ranked) > 1 and means[0] - means[1] >= MARGIN
-        if clear and any(_area_ratio(thing, blobs[ranked[0][i]]) < SAME_AREA for i, thing in enumerate(things)):
+        alike = np.array([[likeness(thing.look, blob.look) for blob in blobs] for thing in things])
+        order, best, margin = _assignment(alike)
+        clear = margin >= MARGIN
+        pairs = [(thing, blobs[j]) for thing, j in zip(things, order, strict=True)]
+        if clear and any(_area_ratio(thing, blob) < SAME_AREA for thing, blob in pairs):
             return
         self._groups.remove(group)
-        if clear and min(alike[i][j] for i, j in enumerate(ranked[0])) >= SURE_ALIKE:
-            for i, thing in enumerate(things):
-                thing.add(time_s, blobs[ranked[0][i]])
+        if clear and best.min() >= SURE_ALIKE:
+            for thing, blob in pairs:
+                thing.add(time_s, blob)
                 self._alone.append(thing)
             return
         self._ended += [_ended(thing, "merged") for thing in things]
@@ -220,6 +217,18 @@ class BlobTracker:
     def _end(self, thing: Thing, ends: End) -> None:
         self._alone.remove(thing)
         self._ended.append(_ended(thing, ends))
+
+
+def _assignment(alike: np.ndarray) -> tuple[list[int], np.ndarray, float]:
+    """The likeliest blob of each thing, given how alike they are, [n, n] 0 to 1; how alike those are, [n]; and how much
+    more, in the mean, than in the next best assignment: 0 where there is no other."""
+    rows, order = linear_sum_assignment(alike, maximize=True)
+    best, next_best = alike[rows, order], -1.0
+    for pair in zip(rows, order, strict=True):
+        without = alike.copy()
+        without[pair] = -len(alike)
+        next_best = max(next_best, float(without[linear_sum_assignment(without, maximize=True)].mean()))
+    return order.tolist(), best, float(best.mean()) - next_best if len(alike) > 1 else 0.0
 
 
 def _ended(thing: Thing, ends: End) -> Thing:

@@ -7,10 +7,10 @@ question names is the only thing of the video that can be meant.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from storage.files import JsonObject
 from synth.motion.colour_names import COLOURS
 from synth.motion.measures import (
     LONG_GAP_S,
@@ -74,7 +74,7 @@ class _Draft:
     start_s: float
     end_s: float
     options: tuple[str, ...] | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: JsonObject = field(default_factory=dict)
 
 
 def questions_of(video: str, record_id: str, tracks: Sequence[Track], seed: int, most: int) -> list[Record]:

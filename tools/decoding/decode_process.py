@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
+from storage.files import JsonObject
 from tools.decoding.frame import DeadlineError, VideoError
+from tools.decoding.messages import Request
 
 START_TIMEOUT_S = 60.0
 """Deadline for the process to come up, seconds; on a quiet machine it takes a quarter of one."""
@@ -27,7 +28,7 @@ KILLS = 2
 QUARANTINE_S = 600.0
 """How long it is then refused, seconds; a machine that was only too busy gets another chance."""
 
-Ask = Callable[[dict[str, Any], float], tuple[dict[str, Any], bytes]]
+Ask = Callable[[Request, float], tuple[JsonObject, bytes]]
 
 
 class DecodeProcess:
@@ -63,7 +64,7 @@ class DecodeProcess:
         with self._lock:
             self._stop()
 
-    def _ask(self, request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], bytes]:
+    def _ask(self, request: Request, timeout_s: float) -> tuple[JsonObject, bytes]:
         deadline = time.monotonic() + timeout_s
         fresh = self._process is None or self._process.poll() is not None
         head, body = self._answered(request, timeout_s)
@@ -75,7 +76,7 @@ class DecodeProcess:
             raise VideoError(f"{request['path']}: {head['error']}")
         return head, body
 
-    def _answered(self, request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], bytes]:
+    def _answered(self, request: Request, timeout_s: float) -> tuple[JsonObject, bytes]:
         where = request["path"]
         file = where, *map(str, request.get("stamp", ()))
         kills, since = self._kills.get(file, (0, 0.0))
@@ -126,7 +127,7 @@ class DecodeProcess:
             timer.cancel()
             timer.join()
 
-    def _send(self, request: dict[str, Any]) -> None:
+    def _send(self, request: Request) -> None:
         assert self._connection is not None
         self._connection.send_bytes(json.dumps(request).encode())
 

@@ -17,15 +17,16 @@ import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from cachetools import LRUCache
 
+from storage.files import JsonObject
 from tools.decoding.decord_reader import DecordReader, speedup
 from tools.decoding.frame import VideoError
 from tools.decoding.image import resize
 from tools.decoding.index_cache import IndexCache
+from tools.decoding.messages import Request
 from tools.decoding.pyav_reader import Index, PyavReader
 
 OPEN_VIDEOS = 400
@@ -44,7 +45,7 @@ OPEN_FRAMES = 4_000_000
 ALARM_GRACE_S = 2
 """How long after a request's deadline the process ends itself, seconds, had the parent not done it."""
 
-Answer = tuple[dict[str, Any], bytes | memoryview]
+Answer = tuple[JsonObject, bytes | memoryview]
 
 
 @dataclass
@@ -83,8 +84,8 @@ class Decoder:
         self._open = _OpenVideos(OPEN_VIDEOS)
         self._indexes = IndexCache()
 
-    def answer(self, request: dict[str, Any]) -> Answer:
-        key = (request["path"], *request["stamp"])
+    def answer(self, request: Request) -> Answer:
+        key = request["path"], *request["stamp"]
         _require_unchanged(request)
         if key not in self._open:
             opened = self._opened(request["path"])
@@ -94,7 +95,7 @@ class Decoder:
                 self._open.popitem()
         video = self._open[key]
         if request["do"] == "index":
-            return _told(video.truth.index), video.truth.index.times.tobytes()
+            return _description(video.truth.index), video.truth.index.times.tobytes()
         if request["do"] == "prove":
             if video.decord is None:
                 self._prove(request["path"], video)
@@ -132,7 +133,7 @@ class Decoder:
         video.decord = decord
         self._indexes.save(video.entry, path, video.truth.index, decord)
 
-    def _frames(self, request: dict[str, Any], video: _Open) -> Answer:
+    def _frames(self, request: Request, video: _Open) -> Answer:
         indices = request["indices"]
         if request["keyframes"]:
             indices = [video.truth.index.keyframe(index) for index in indices]
@@ -154,7 +155,7 @@ class Decoder:
         return {"shown": shown, "reader": reader}, pixels.reshape(-1).data
 
 
-def _require_unchanged(request: dict[str, Any]) -> None:
+def _require_unchanged(request: Request) -> None:
     """A file that was replaced has other frames than the index that the parent goes by.
 
     Raises:
@@ -165,8 +166,8 @@ def _require_unchanged(request: dict[str, Any]) -> None:
         raise VideoError("was changed while it was open; open it again")
 
 
-def _told(index: Index) -> dict[str, Any]:
-    """What a parent is told of a video, beside its times."""
+def _description(index: Index) -> JsonObject:
+    """What a video is, beside its times."""
     rate = index.rate
     return {
         "width": index.width,
@@ -178,10 +179,10 @@ def _told(index: Index) -> dict[str, Any]:
     }
 
 
-def _cut(frame: np.ndarray, request: dict[str, Any]) -> np.ndarray:
+def _cut(frame: np.ndarray, request: Request) -> np.ndarray:
     """The region asked for, at the size asked for."""
-    if request.get("region"):
-        left, top, right, bottom = request["region"]
+    if region := request["region"]:
+        left, top, right, bottom = region
         frame = np.ascontiguousarray(frame[top:bottom, left:right])
     return resize(frame, request["width"], request["height"])
 

@@ -1,10 +1,10 @@
 """A frame as a model sees it, and the reference from which the same pixels can be made again."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+
+from storage.files import JsonObject
 
 Region = tuple[int, int, int, int]
 """Left, top, right, bottom of a part of an upright frame, pixels; right and bottom are outside."""
@@ -38,7 +38,7 @@ class FrameRef:
     """The part of the frame that was shown; None for the whole of it."""
 
     @staticmethod
-    def from_dict(row: Mapping[str, Any]) -> "FrameRef":
+    def from_dict(row: JsonObject) -> "FrameRef":
         """The inverse of `dataclasses.asdict`, from JSON too."""
         region = row.get("region")
         return FrameRef(**{**row, "region": tuple(region) if region else None})

@@ -6,7 +6,6 @@ bytes) and by the versions of the readers that made it; one that cannot be read 
 
 import hashlib
 import os
-import tempfile
 from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
@@ -17,6 +16,7 @@ import av
 import numpy as np
 from platformdirs import user_cache_path
 
+from storage.files import whole_file
 from tools.decoding.pyav_reader import Index
 
 FORMAT = 1
@@ -77,9 +77,8 @@ class IndexCache:
         numbers += [int(index.timed_packets), -1 if decord is None else int(decord)]
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".partial", delete=False) as partial:
-                np.savez_compressed(partial, pts=index.pts, keys=index.keys, numbers=np.array(numbers, np.int64))
-            os.replace(partial.name, entry)
+            with whole_file(entry) as partial, open(partial, "wb") as file:
+                np.savez_compressed(file, pts=index.pts, keys=index.keys, numbers=np.array(numbers, np.int64))
             self._prune()
 
     def _prune(self) -> None:

@@ -11,15 +11,16 @@ import hashlib
 import os
 import shutil
 import threading
-import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from storage.files import whole_file
+from storage.locks import lock
 from tools.decoding.frame import FrameKey
 
 FOLDER = Path("/dev/shm")
@@ -97,14 +98,10 @@ class SharedFrames:
         """Share a frame, if there is room."""
         if not self._budget:
             return
-        file = self._file(key)
-        partial = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         try:
-            pixels.tofile(partial)
-            partial.replace(file)
+            with whole_file(self._file(key)) as partial:
+                pixels.tofile(partial)
         except OSError:
-            with suppress(OSError):
-                partial.unlink()
             return
         with self._lock:
             self._unswept += pixels.nbytes
@@ -120,18 +117,10 @@ class SharedFrames:
             yield
             return
         stripe = zlib.crc32(os.path.abspath(path).encode()) % LOCKS
-        deadline = time.monotonic() + timeout_s
-        try:
-            lock = os.open(self._folder / f"{stripe}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError:
+        with ExitStack() as held:
+            with suppress(OSError):  # a missed deadline is one
+                held.enter_context(lock(self._folder / f"{stripe}.lock", timeout_s, POLL_S))
             yield
-            return
-        try:
-            while time.monotonic() < deadline and not _locked(lock):
-                time.sleep(POLL_S)
-            yield
-        finally:
-            os.close(lock)
 
     def _file(self, key: FrameKey) -> Path:
         name = repr((os.path.abspath(key[0].path), *key)).encode()

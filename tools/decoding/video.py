@@ -13,14 +13,16 @@ import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from configs.episode import EpisodeConfig
+from storage.files import JsonObject
 from tools.decoding.decode_process import Ask, DecodeProcess
 from tools.decoding.frame import DeadlineError, Frame, FrameKey, FrameRef, Region, Stamp, VideoError
 from tools.decoding.image import fit, open_image, read_image
+from tools.decoding.messages import Request
 from tools.decoding.shared_frames import SharedFrames
 from tools.decoding.thread_safe_cache import ThreadSafeCache
 
@@ -65,20 +67,20 @@ def _cache_of_frames(max_bytes: int) -> FrameCache:
 class Video:
     """An indexed video file; made by `open_video`. Thread-safe."""
 
-    def __init__(self, path: str, stamp: Stamp, times: np.ndarray, told: dict[str, Any]) -> None:
+    def __init__(self, path: str, stamp: Stamp, times: np.ndarray, description: JsonObject) -> None:
         self.path = path
         self.times = times
         """[frames] float64: presentation times in seconds, sorted."""
-        self.duration_s: float = told["end_s"]
+        self.duration_s: float = description["end_s"]
         """When the last frame stops being shown: the length of the video where it starts at 0."""
-        self.width: int = told["width"]
-        self.height: int = told["height"]
+        self.width: int = description["width"]
+        self.height: int = description["height"]
         """Pixels, upright: a rotation that the file asks for is applied."""
-        self.rotation: int = told["rotation"]
+        self.rotation: int = description["rotation"]
         """Degrees, clockwise, by which the stored picture was turned: 0, 90, 180 or 270."""
-        self.keyframe_s: float = told["keyframe_s"]
+        self.keyframe_s: float = description["keyframe_s"]
         """Seconds from one keyframe to the next, on average."""
-        self.rate = Fraction(*told["rate"]) if told["rate"] else None
+        self.rate = Fraction(*description["rate"]) if description["rate"] else None
         """Frames a second; None where it varies."""
         self.reader = "pyav"
         """`decord` where that is proven on this file."""
@@ -242,9 +244,19 @@ class Video:
         self, ask: Ask, indices: Sequence[int], form: "_Form", timeout_s: float, keyframes: bool = False
     ) -> tuple[list[int], np.ndarray]:
         """The indices of the frames that are shown, and their pixels, [frames, height, width, 3] uint8."""
-        request = {"do": "frames", "path": os.path.abspath(self.path), "stamp": self.stamp, "reader": self.reader}
+        request = Request(
+            do="frames",
+            path=os.path.abspath(self.path),
+            stamp=self.stamp,
+            indices=list(indices),
+            keyframes=keyframes,
+            reader=self.reader,
+            region=form.region,
+            width=form.width,
+            height=form.height,
+        )
         try:
-            head, body = ask({**request, "indices": list(indices), "keyframes": keyframes, **form._asdict()}, timeout_s)
+            head, body = ask(request, timeout_s)
         except VideoError:
             # If it was the fast path that hung or died, the next attempt goes without it.
             self.reader = "pyav"
@@ -342,13 +354,13 @@ def _stamp(path: str) -> Stamp:
 
 def _open(key: tuple[str, Stamp], ask: Ask, timeout_s: float) -> Video:
     path, stamp = key
-    request = {"path": os.path.abspath(path), "stamp": stamp}
-    head, body = ask({"do": "index", **request}, timeout_s)
+    request = Request(do="index", path=os.path.abspath(path), stamp=stamp)
+    head, body = ask(request, timeout_s)
     times = np.frombuffer(body, np.float64)
     video = Video(path, stamp, times, head)
     if video.width * video.height >= FAST_PATH_MIN_PIXELS:
         try:
-            proof, _ = ask({"do": "prove", **request}, min(PROVE_TIMEOUT_S, timeout_s))
+            proof, _ = ask({**request, "do": "prove"}, min(PROVE_TIMEOUT_S, timeout_s))
             video.reader = "decord" if proof["decord"] else "pyav"
         except VideoError:
             # decord hung or crashed on this file, and took only the decode process with it.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
+import cv2
 import numpy as np
 
 from tools.decoding.frame import DeadlineError
@@ -173,11 +174,8 @@ def presences(looks: Iterable[Sighting], gap_s: float) -> list[Presence]:
 
 def _bounds(mask: np.ndarray, otherwise: Box) -> Box:
     """The box of a mask, unless there is too little of it."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if len(rows) < 2 or len(columns) < 2:
-        return otherwise
-    x, y = float(columns[0]), float(rows[0])
-    return x, y, columns[-1] + 1.0 - x, rows[-1] + 1.0 - y
+    x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+    return (float(x), float(y), float(w), float(h)) if w > 1 and h > 1 else otherwise
 
 
 def _bounded(size: tuple[float, float], first: tuple[float, float]) -> tuple[float, float]:

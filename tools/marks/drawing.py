@@ -100,9 +100,8 @@ def _target_box(canvas: Canvas, box: Box | None, mask: np.ndarray | None, point:
     if mask is not None:
         if mask.shape != (canvas.height, canvas.width) or not mask.any():
             raise ValueError(f"the mask must be [H, W] like the image and not empty, not {mask.shape}")
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        x, y = float(columns[0]), float(rows[0])
-        return x, y, columns[-1] + 1.0 - x, rows[-1] + 1.0 - y
+        x, y, width, height = map(float, cv2.boundingRect(mask.astype(np.uint8)))
+        return x, y, width, height
     if box is None:
         if point is None:
             raise ValueError("give the target's box, mask or point")
