@@ -47,7 +47,7 @@ def _synth(args: argparse.Namespace) -> None:
     if args.settings[:1] == ["inspect"]:
         return _inspect(args)
     config = _config(args)
-    from recipes.tasks import run_synth
+    from recipes.data import run_synth
 
     run_synth(config)
 

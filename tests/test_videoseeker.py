@@ -34,7 +34,7 @@ def served(monkeypatch):
 
     study = Study()
     study.calls = calls
-    for module in ("recipes.studies.demo", "recipes.tasks"):
+    for module in ("recipes.studies.demo", "recipes.data"):
         monkeypatch.setitem(sys.modules, module, study)
     return study
 
