@@ -52,7 +52,7 @@ def require_room(config: Config, phase: Phase) -> None:
     require_fit(config, plan.shape, plan, phase)
 
 
-def told(plan: Plan) -> list[str]:
+def describe(plan: Plan) -> list[str]:
     """Say the plan in lines."""
     shape, machine = plan.shape, plan.machine
     lines = [

@@ -18,6 +18,7 @@ import numpy as np
 
 from actors.ray_start import start_ray
 from configs import Config
+from configs.rules import check
 from env.task import Task, load_tasks, save_tasks
 from env.trajectory import Trajectory, load_trajectories, save_trajectories
 from evals.evaluate import evaluate
@@ -68,8 +69,7 @@ def run_guessing(config: Config) -> Path:
     Raises:
         ValueError: a choice of less than two options, or tasks that are not of the procedural world.
     """
-    if not config.guessing.options or min(config.guessing.options) < 2:
-        raise ValueError(f"guessing.options: give numbers of at least 2 options, not {config.guessing.options}")
+    check(config, "guessing")
     found = []
     for seed in config.guessing.seeds:
         name = config.name if seed == config.seed else f"{config.name}-seed{seed}"
