@@ -19,7 +19,7 @@ from actors.errors import root_cause
 from configs import Config, ConfigError, load_config, to_yaml
 from configs.rules import Phase, check
 
-ROOMS = ("configs", "storage", "endpoint", "tools", "env", "actors", "synth", "learner", "evals", "recipes")
+ROOMS = ("configs", "storage", "pages", "endpoint", "tools", "env", "actors", "synth", "learner", "evals", "recipes")
 DEMO = Path(__file__).parent / "configs" / "demo.yaml"
 COMPLETION = "_VIDEOSEEKER_COMPLETE"
 MARK = "for example rectangle:t=3.2,x=40,y=52,w=30,h=24"
