@@ -19,6 +19,7 @@ import ray
 from configs import Config
 from storage.locks import lock
 
+_log = logging.getLogger(__name__)
 LOCK = Path(tempfile.gettempdir()) / f"videoseeker-ray-start-{os.getuid()}.lock"
 TURN_S = 300.0
 """Most that a process waits for others of the user to have started theirs, seconds."""
@@ -63,8 +64,9 @@ def _quieten() -> None:
     for name in ("ray.rllib", "ray.tune", "ray.serve", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
-    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # Ray has no switch for what its raylet reports to drivers, which is in its log files and in its errors as well.
+    ray._private.worker.print_to_stdstream = lambda data, **_: _log.debug("%s", data["lines"])
 
 
 def _attempt(init: Callable[[], object]) -> None:
