@@ -4,30 +4,48 @@ Invariant: whatever ends a command, Ray is shut down by it, and what the rooms s
 exit status 2 (`--traceback` shows where); Ctrl-C and SIGTERM are 130.
 """
 
-import argparse
 import errno
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+import click
+from click.shell_completion import shell_complete
 
 from actors.errors import root_cause
 from configs import Config, ConfigError, load_config, to_yaml
+from configs.rules import Phase, check
 
-ROOMS = ("configs", "storage", "endpoint", "tools", "env", "actors", "synth", "learner", "evals", "recipes")
+ROOMS = ("configs", "storage", "pages", "endpoint", "tools", "env", "actors", "synth", "learner", "evals", "recipes")
 DEMO = Path(__file__).parent / "configs" / "demo.yaml"
-Command = Callable[[argparse.Namespace], int | None]
+COMPLETION = "_VIDEOSEEKER_COMPLETE"
+MARK = "for example rectangle:t=3.2,x=40,y=52,w=30,h=24"
+SERVER = "http://{0.host}:{0.port}".format(Config().serve)
+
+TRACEBACK = click.Option(["--traceback"], is_flag=True, expose_value=False, help="Show where an error came from.")
+CHECKPOINT = click.Argument(["checkpoint"])
+"""Folder of a model, or a checkpoint that holds one."""
+SETTINGS = click.Argument(["settings"], nargs=-1, metavar="[CONFIG.yaml] [key=value]...")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit status."""
-    args = _arguments(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if instruction := os.environ.get(COMPLETION):
+        return shell_complete(cli, {}, "videoseeker", COMPLETION, instruction)
     # To be asked to end is Ctrl-C by another name; shells start background jobs deaf to Ctrl-C itself.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return args.command(args) or 0
+        with cli.make_context("videoseeker", words) as context:
+            return cli.invoke(context) or 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
     except KeyboardInterrupt:
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, signal.SIG_IGN)
@@ -35,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         ours = _our_error(error)
-        if ours is None or args.traceback:
+        if ours is None or "--traceback" in words:
             raise
         print(f"videoseeker: {' '.join(str(ours).split())}", file=sys.stderr)
         return 2
@@ -43,242 +61,233 @@ def main(argv: Sequence[str] | None = None) -> int:
         _shut_ray_down()
 
 
-def _synth(args: argparse.Namespace) -> None:
-    if args.settings[:1] == ["inspect"]:
-        return _inspect(args)
-    config = _config(args)
-    from recipes.tasks import run_synth
+class InOrder(click.Group):
+    """Lists its commands as they are written here."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands."""
+        return list(self.commands)
+
+
+class WithDefault(InOrder):
+    """A group whose first command is meant where none is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Name the command that is meant."""
+        named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if named else [next(iter(self.commands)), *args])
+
+
+@click.group(cls=InOrder, context_settings={"max_content_width": 100})
+def cli() -> None:
+    """Train, measure and serve agents that answer questions about a marked instance in a video."""
+
+
+@cli.group(cls=WithDefault)
+def synth() -> None:
+    """Make tasks from footage or a procedural world, and look at them.
+
+    `synth CONFIG.yaml key=value` is short for `synth make CONFIG.yaml key=value`.
+    """
+
+
+def configured(
+    phase: Phase,
+    *params: click.Parameter,
+    group: click.Group = cli,
+    name: str | None = None,
+    plan: Literal["sft", "grpo"] | None = None,
+    default: Path | None = None,
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a command that takes a config file and overrides, and a `--dry-run` which prints what they resolve to.
+
+    Args:
+        phase: What the settings are to be used for; those that contradict each other are refused first.
+        params: More of the command's own.
+        plan: Whose plan a dry run prints as comments after the config.
+        default: The config file where none is named; without one, that of the run which made the checkpoint.
+    """
+    shows = f"Print the resolved config{' and what it takes' if plan else ''} and stop."
+    dry = click.Option(["--dry-run"], is_flag=True, help=shows)
+
+    def decorate(run: Callable[..., None]) -> click.Command:
+        def command(settings: tuple[str, ...], dry_run: bool, **rest: str | bool) -> None:
+            config = _config(settings, rest.get("checkpoint"), default)
+            check(config, phase)
+            if not dry_run:
+                return run(config, **rest)
+            print(to_yaml(config), end="")
+            if plan:
+                from recipes.preflight import print_plan
+
+                print_plan(config, plan)
+
+        command.__doc__ = run.__doc__
+        every = [*params, SETTINGS, dry, TRACEBACK]
+        return group.command(name or run.__name__.strip("_"), params=every)(command)
+
+    return decorate
+
+
+@configured("synth", group=synth)
+def make(config: Config) -> None:
+    """Make the tasks that a config describes (the default)."""
+    from recipes.data import run_synth
 
     run_synth(config)
 
 
-def _inspect(args: argparse.Namespace) -> None:
-    if len(args.settings) != 2:
-        raise ConfigError("synth inspect takes one folder of data, e.g. runs/mine/data")
+@synth.command(params=[TRACEBACK])
+@click.argument("folder", type=click.Path(path_type=Path))
+def inspect(folder: Path) -> None:
+    """Show a folder of data, e.g. runs/mine/data, on a page."""
     from synth.output.gallery import write_gallery
     from synth.synthesis import STAGES_FOLDER
 
-    folder = Path(args.settings[1]).absolute()
+    folder = folder.absolute()
     print(f"gallery: {write_gallery(folder / STAGES_FOLDER, folder / 'gallery.html')}")
 
 
-def _sft(args: argparse.Namespace) -> None:
-    config = _config(args)
-    from recipes.studies.demo import run_sft_stage
+@configured("sft", plan="sft")
+def sft(config: Config) -> None:
+    """Let the teacher play, and fine-tune on what it got right."""
+    from recipes.phases import run_cold_start
 
-    run_sft_stage(config)
-
-
-def _train(args: argparse.Namespace) -> None:
-    config = _config(args)
-    from recipes.studies.demo import run_train
-
-    run_train(config, resume=args.resume)
+    run_cold_start(config)
 
 
-def _eval(args: argparse.Namespace) -> None:
-    config = _config(args)
-    from recipes.studies.demo import run_eval
+@configured("difficulty", CHECKPOINT)
+def difficulty(config: Config, checkpoint: str) -> None:
+    """Keep for GRPO the tasks that a model only sometimes gets right."""
+    model = str(_model_dir(checkpoint))
+    from recipes.difficulty import run_difficulty
 
-    run_eval(config, str(_model_dir(args.checkpoint)))
-
-
-def _difficulty(args: argparse.Namespace) -> None:
-    config = _config(args)
-    from recipes.studies.demo import run_difficulty
-
-    run_difficulty(config, str(_model_dir(args.checkpoint)))
+    run_difficulty(config, model)
 
 
-def _demo(args: argparse.Namespace) -> None:
-    config = _config(args)
+RESUME = click.Option(["--resume"], is_flag=True, help="Go on from the run's newest checkpoint.")
+
+
+@configured("grpo", RESUME, plan="grpo")
+def train(config: Config, resume: bool) -> None:
+    """Train with GRPO, after `sft` if that was not run."""
+    from recipes.phases import run_train
+
+    run_train(config, resume=resume)
+
+
+@configured("eval", CHECKPOINT, name="eval")
+def evaluate(config: Config, checkpoint: str) -> None:
+    """Play the held-out tasks with a model."""
+    model = str(_model_dir(checkpoint))
+    from recipes.phases import run_eval
+
+    run_eval(config, model)
+
+
+@configured("serve", CHECKPOINT)
+def serve(config: Config, checkpoint: str) -> None:
+    """Serve a model with a web page, on Ray Serve."""
+    model_dir = _model_dir(checkpoint)
+    from actors.serving.serve import serve as serve_agent
+
+    serve_agent(config, str(model_dir), lambda url: print(f"serving {model_dir} at {url}  (Ctrl-C stops)", flush=True))
+
+
+@configured("grpo", plan="grpo", default=DEMO)
+def demo(config: Config) -> None:
+    """Go the whole way, small: from a world to a report."""
     from recipes.studies.demo import run_demo
 
     run_demo(config)
 
 
-def _results(args: argparse.Namespace) -> None:
-    config = _config(args)
-    from recipes.studies.demo import run_results
+@configured("grpo")
+def results(config: Config) -> None:
+    """Train and evaluate every arm of the ablations."""
+    from recipes.studies.tool_ablation import run_results
 
     run_results(config)
 
 
-def _guessing(args: argparse.Namespace) -> None:
-    config = _config(args)
-    from recipes.studies.demo import run_guessing
+@configured("guessing")
+def guessing(config: Config) -> None:
+    """Compare GRPO on open questions with GRPO on multiple choice."""
+    from recipes.studies.guessing import run_guessing
 
     run_guessing(config)
 
 
-def _serve(args: argparse.Namespace) -> None:
-    config, model_dir = _config(args), _model_dir(args.checkpoint)
-    from actors.serving.serve import serve
+@cli.command(params=[TRACEBACK])
+@click.argument("checkpoint")
+@click.argument("out")
+@click.option("--model", help="The model that the run began with, if it has moved.")
+def export(checkpoint: str, out: str, model: str | None) -> None:
+    """Make a Hugging Face model of a checkpoint.
 
-    serve(config, str(model_dir), lambda url: print(f"serving {model_dir} at {url}  (Ctrl-C stops)", flush=True))
-
-
-def _export(args: argparse.Namespace) -> None:
+    CHECKPOINT is a step-NNNNNN folder of a run's checkpoints, OUT the folder to write.
+    """
     from learner.checkpoints.export import export_checkpoint
 
-    print(f"model: {export_checkpoint(args.checkpoint, args.out, args.model)}")
+    print(f"model: {export_checkpoint(checkpoint, out, model)}")
 
 
-def _ask(args: argparse.Namespace) -> int:
+@cli.command(params=[TRACEBACK])
+@click.argument("question")
+@click.option("--video", required=True, help="A video file, or the name of one in the server's folder.")
+@click.option("--mark", required=True, help=MARK)
+@click.option("--option", "options", multiple=True, help="An option of a multiple choice question; repeat it.")
+@click.option("--server", default=SERVER, show_default=True)
+def ask(question: str, video: str, mark: str, options: tuple[str, ...], server: str) -> int:
+    """Ask a running server about a video."""
     from rich.console import Console
 
-    from actors.serving.ask import ask
+    from actors.serving.ask import ask as ask_server
 
-    answer = ask(args.server, args.video, args.mark, args.question, args.option, Console())
-    return 1 if answer is None else 0
-
-
-def _serve_tools(args: argparse.Namespace) -> None:
-    import tempfile
-
-    from actors.serving.mark import draw_mark, parse_mark
-    from tools.decoding.video import decode_process, open_video
-    from tools.scene import Limits, Scene
-    from tools.server import serve_http, serve_stdio, tool_server
-
-    episode = load_config(args.config).episode
-    video = open_video(args.video)
-    with tempfile.TemporaryDirectory(prefix="videoseeker-") as folder:
-        marks = []
-        for i, text in enumerate(args.mark):
-            image = Path(folder) / f"mark{i}.png"
-            marks.append(draw_mark(parse_mark(text), video, image, episode.tool_timeout_s))
-        server = tool_server(Scene(args.video, tuple(marks)), Limits.of(episode))
-        if args.http is not None:
-            serve_http(server, args.host, args.http, lambda url: print(f"tools at {url}  (Ctrl-C stops)", flush=True))
-            return
-        # asyncio would answer Ctrl-C by waiting for the thread that reads stdin.
-        signal.signal(signal.SIGINT, lambda *_: signal.default_int_handler(signal.SIGINT, None))
-        try:
-            serve_stdio(server)
-            return
-        except KeyboardInterrupt:
-            print("videoseeker: interrupted", file=sys.stderr, flush=True)
-    # The thread that waits for stdin's next line cannot be ended, and would keep the process.
-    decode_process().close()
-    os._exit(130)
+    return 1 if ask_server(server, video, mark, question, options, Console()) is None else 0
 
 
-def _replay(args: argparse.Namespace) -> None:
+@cli.group()
+def tools() -> None:
+    """Use the perception tools by themselves."""
+
+
+@tools.command("serve", params=[TRACEBACK])
+@click.option("--video", required=True, help="A video file.")
+@click.option("--mark", "marks", multiple=True, help=MARK)
+@click.option("--config", help="A config file whose episode.* limits the calls.")
+@click.option("--http", type=int, metavar="PORT", help="Serve over HTTP at this port; else over stdio.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on over HTTP.")
+def serve_tools(video: str, marks: tuple[str, ...], config: str | None, http: int | None, host: str) -> None:
+    """Offer the tools over the Model Context Protocol."""
+    from recipes.serve_tools import serve_tools
+
+    serve_tools(video, marks, load_config(config).episode, None if http is None else (host, http))
+
+
+@cli.command(params=[TRACEBACK])
+@click.argument("file")
+@click.option("--episode", default=0, help="Which one, from 0; negative counts from the end.")
+def replay(file: str, episode: int) -> None:
+    """Show an episode of a JSONL file in the terminal."""
     from rich.console import Console
 
     from env.trajectory import load_trajectory
     from evals.pages.replay import print_episode
 
-    print_episode(load_trajectory(args.file, args.episode), Console())
+    print_episode(load_trajectory(file, episode), Console())
 
 
-CONFIGURED: dict[str, tuple[Command, str]] = {
-    "synth": (_synth, "make tasks from footage or the procedural world; `synth inspect FOLDER` shows them on a page"),
-    "sft": (_sft, "let the teacher play, and fine-tune on what it got right"),
-    "difficulty": (_difficulty, "keep for GRPO the tasks that a model gets neither always right nor always wrong"),
-    "train": (_train, "train with GRPO"),
-    "eval": (_eval, "play the held-out tasks with a model"),
-    "serve": (_serve, "serve a model with a web page, on Ray Serve"),
-    "demo": (_demo, "the whole loop, small: world, teacher, SFT, GRPO, evaluation, report"),
-    "results": (_results, "train and evaluate every arm of the ablations"),
-    "guessing": (_guessing, "GRPO on open questions against GRPO on multiple choice, which rewards guesses"),
-}
-"""The commands that take a config."""
-PLANNED = ("sft", "train", "demo")
-"""Those whose dry run tells what the training will take, as comments after the config."""
-
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--traceback", action="store_true", help="show where an error came from")
-    parser = argparse.ArgumentParser("videoseeker", description="Agents that answer questions about a marked instance")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, (command, help_) in CONFIGURED.items():
-        sub = commands.add_parser(name, help=help_, description=help_, parents=[common])
-        sub.set_defaults(command=_or_dry_run(name, command), default_config=DEMO if name == "demo" else None)
-        if name in ("difficulty", "eval", "serve"):
-            sub.add_argument("checkpoint", help="folder of a model, or a checkpoint that holds one")
-        sub.add_argument("settings", nargs="*", metavar="CONFIG.yaml key=value", help="a config file, then overrides")
-        dry_run = f"print the resolved config{' and what it takes' if name in PLANNED else ''} and stop"
-        sub.add_argument("--dry-run", action="store_true", help=dry_run)
-        if name == "train":
-            sub.add_argument("--resume", action="store_true", help="go on from the run's newest checkpoint")
-    _add_export(commands, common)
-    _add_ask(commands, common)
-    _add_tools(commands, common)
-    replay = commands.add_parser("replay", help="show an episode in the terminal", parents=[common])
-    replay.add_argument("file", help="JSONL file of episodes")
-    replay.add_argument("--episode", type=int, default=0, help="which one, from 0; negative counts from the end")
-    replay.set_defaults(command=_replay)
-    args, rest = parser.parse_known_args(argv)
-    # argparse leaves overrides that stand after an option unread.
-    unread = [word for word in rest if word.startswith("-") or not hasattr(args, "settings")]
-    if unread:
-        parser.error(f"unrecognized arguments: {' '.join(unread)}")
-    if rest:
-        args.settings += rest
-    return args
-
-
-def _add_export(commands: Any, common: argparse.ArgumentParser) -> None:
-    text = "make a Hugging Face model folder of a GRPO checkpoint"
-    export = commands.add_parser("export", help=text, description=text, parents=[common])
-    export.add_argument("checkpoint", help="a step-NNNNNN folder of a run's checkpoints")
-    export.add_argument("out", help="folder to write")
-    export.add_argument("--model", help="the model that the run began with, if it has moved")
-    export.set_defaults(command=_export)
-
-
-def _add_ask(commands: Any, common: argparse.ArgumentParser) -> None:
-    serve = Config().serve
-    ask = commands.add_parser("ask", help="ask a running server about a video", parents=[common])
-    ask.add_argument("question")
-    ask.add_argument("--video", required=True, help="a video file, or the name of one in the server's folder")
-    ask.add_argument("--mark", required=True, help="for example rectangle:t=3.2,x=40,y=52,w=30,h=24")
-    ask.add_argument("--option", action="append", default=[], help="an option of a multiple choice question; repeat it")
-    ask.add_argument("--server", default=f"http://{serve.host}:{serve.port}", help="default: %(default)s")
-    ask.set_defaults(command=_ask)
-
-
-def _add_tools(commands: Any, common: argparse.ArgumentParser) -> None:
-    tools = commands.add_parser("tools", help="the perception tools by themselves")
-    serve = tools.add_subparsers(required=True, metavar="COMMAND").add_parser(
-        "serve", help="offer the tools on a video over the Model Context Protocol", parents=[common]
-    )
-    serve.add_argument("--video", required=True, help="a video file")
-    serve.add_argument("--mark", action="append", default=[], help="for example rectangle:t=3.2,x=40,y=52,w=30,h=24")
-    serve.add_argument("--config", help="a config file whose episode.* limits the calls")
-    serve.add_argument("--http", type=int, metavar="PORT", help="serve over HTTP at this port; else over stdio")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on over HTTP, default: %(default)s")
-    serve.set_defaults(command=_serve_tools)
-
-
-def _or_dry_run(name: str, command: Command) -> Command:
-    def run(args: argparse.Namespace) -> int | None:
-        if not args.dry_run:
-            return command(args)
-        config = _config(args)
-        print(to_yaml(config), end="")
-        if name in PLANNED:
-            from recipes.preflight import print_plan
-
-            print_plan(config, "sft" if name == "sft" else "grpo")
-        return 0
-
-    return run
-
-
-def _config(args: argparse.Namespace) -> Config:
+def _config(settings: Sequence[str], checkpoint: str | bool | None, default: Path | None) -> Config:
     """The config file and overrides of a command; without a file, that of the run which made the checkpoint."""
-    files = [word for word in args.settings if "=" not in word]
+    files = [word for word in settings if "=" not in word]
     if len(files) > 1:
         raise ConfigError(f"one config file at most, not {' and '.join(files)}; overrides are of the form key=value")
-    path = files[0] if files else args.default_config
-    if path is None and hasattr(args, "checkpoint"):
-        near = [folder / "config.yaml" for folder in Path(args.checkpoint).resolve().parents[:3]]
+    path = files[0] if files else default
+    if path is None and isinstance(checkpoint, str):
+        near = [folder / "config.yaml" for folder in Path(checkpoint).resolve().parents[:3]]
         path = next((file for file in near if file.is_file()), None)
-    return load_config(path, [word for word in args.settings if "=" in word])
+    return load_config(path, [word for word in settings if "=" in word])
 
 
 def _model_dir(checkpoint: str) -> Path:

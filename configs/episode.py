@@ -3,6 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+TOOL_NAMES = (
+    "view_visual_prompt",
+    "crop_video",
+    "view_frames",
+    "zoom_region",
+    "track_instance",
+    "find_instance",
+)
+"""Every perception tool that there is; the first two are the paper's."""
+
 
 @dataclass
 class RewardConfig:

@@ -1,90 +1,194 @@
 """Which settings of a run go together.
 
 Invariant: a setting that would do nothing, or something else than it says, beside the others is refused before
-anything starts.
+anything starts or is written. The rules here need nothing but the config; what depends on a model, on the data or on
+the machine is checked where that is known.
 """
 
-from pathlib import Path
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Literal
 
+from configs.endpoint import EndpointConfig
+from configs.episode import TOOL_NAMES
+from configs.load import ConfigError
 from configs.run import Config
-from configs.training import LEAST_STAGE, NATIVE, GrpoConfig, LoraConfig
+from configs.training import LEAST_STAGE, NATIVE, LoraConfig
+from configs.world import PROMPT_KINDS, WorldConfig
 
-SAVING = ("checkpoint_every", "keep_checkpoints")
-
-
-def require_consistent(config: GrpoConfig, has_reference: bool) -> None:
-    """Check the settings of the objective against each other.
-
-    Args:
-        has_reference: whether there is a reference policy.
-
-    Raises:
-        ValueError: two of them contradict each other, or one is out of its range; names the keys and what to set.
-    """
-    for key in ("mini_batches", "group_size", "prompts_per_step", "norm_tokens", "max_prompt_batches", *SAVING):
-        if getattr(config, key) < 1:
-            raise ValueError(f"grpo.{key} must be at least 1, not {getattr(config, key)}")
-    for key in ("clip", "clip_high", "overlong_buffer", "overlong_penalty", "correction_min", "max_sequence_gap"):
-        if (getattr(config, key) or 0) < 0:
-            raise ValueError(f"grpo.{key} must not be negative, but is {getattr(config, key)}")
-    corrects = config.correction != "none" or config.max_sequence_gap is not None
-    rules = {
-        "grpo.correction and grpo.max_sequence_gap compare pi_old with the engine's: set grpo.old_logprobs=learner": (
-            corrects and config.old_logprobs == "engine"
-        ),
-        "grpo.correction_max must not be below grpo.correction_min": config.correction_max < config.correction_min,
-        "grpo.dual_clip must be above 1, and is for grpo.surrogate=clip or gspo": (
-            config.dual_clip is not None and (config.dual_clip <= 1 or config.surrogate not in ("clip", "gspo"))
-        ),
-        "grpo.kl_in=reward needs a reference policy": config.kl_in == "reward" and not has_reference,
-        "grpo.dynamic_sampling replaces the groups that grpo.drop_uniform_groups leaves out: set that too": (
-            config.dynamic_sampling and not config.drop_uniform_groups
-        ),
-        "grpo.advantage=leave_one_out needs a grpo.group_size of at least 2": (
-            config.advantage == "leave_one_out" and config.group_size < 2
-        ),
-    }
-    for said, broken in rules.items():
-        if broken:
-            raise ValueError(said)
+Phase = Literal["synth", "sft", "grpo", "difficulty", "eval", "serve", "guessing", "ranks"]
+"""What the settings are to be used for, with all that goes before it."""
 
 
-def require_consistent_ranks(config: Config, model_dir: str, reference_dir: str | None) -> None:
-    """Check the settings of the ranks against each other, and against those of the engines.
+def check(config: Config, phase: Phase) -> None:
+    """Check the settings that a phase uses, and those of the phases before it.
 
     Raises:
-        ValueError: two of them contradict each other; names the keys and what to set.
+        ConfigError: two of them contradict each other, or one is out of its range; names the keys and what to set.
     """
-    ranks, lora = config.ranks, config.ranks.lora
+    for rules in RULES[phase]:
+        rules(config)
+
+
+def check_endpoint(config: EndpointConfig, key: str) -> None:
+    """Check a model's server by the key of its settings, e.g. `synth.video_model`.
+
+    Raises:
+        ConfigError: one of them makes no sense.
+    """
+    if not config.model:
+        raise ConfigError(f"{key}.model: is empty; name the model as the server at {key}.base_url has it")
+    if not config.base_url.startswith(("http://", "https://")):
+        raise ConfigError(f"{key}.base_url: '{config.base_url}' does not begin with http:// or https://")
+    least = {"concurrency": 1, "retries": 0, "max_tokens": 1, "max_frames": 1, "max_pixels": 1}
+    for name, value in least.items():
+        if getattr(config, name) < value:
+            raise ConfigError(f"{key}.{name}: must be at least {value}, not {getattr(config, name)}")
+    for name in ("timeout_s", "fps"):
+        if not getattr(config, name) > 0:
+            raise ConfigError(f"{key}.{name}: must be more than 0, not {getattr(config, name)}")
+    if config.budget_usd is not None and not (config.usd_per_million_input or config.usd_per_million_output):
+        raise ConfigError(f"{key}.budget_usd: says nothing while both {key}.usd_per_million_... prices are 0")
+
+
+def _data(config: Config) -> None:
+    synth, world = config.synth, config.world
+    _require_known(world.kinds, WorldConfig().kinds, "world.kinds", "kind")
+    for key, kinds in (("world.prompt_kinds", world.prompt_kinds), ("synth.prompt_kinds", synth.prompt_kinds)):
+        _require_known(kinds, PROMPT_KINDS, key, "kind")
+    if not 0.0 <= synth.test_fraction <= 1.0:
+        raise ConfigError(f"synth.test_fraction must be between 0 and 1, not {synth.test_fraction}")
+    if synth.source is None:
+        return
+    _require_at_least_1(config, "synth.records_per_shard", "synth.workers")
+    if not synth.segmenter.strip():
+        raise ConfigError("synth.segmenter: is empty; choose 'world', 'motion', or a folder or hub id of SAM 3")
+    # Not every source needs the stages of the text and the video, so that those may go without a model.
+    if synth.rewriter == "model" or (synth.text_filter == "model" and synth.text_model.model):
+        check_endpoint(synth.text_model, "synth.text_model")
+    if synth.verifier == "model" and synth.video_model.model:
+        check_endpoint(synth.video_model, "synth.video_model")
+
+
+def _episode(config: Config) -> None:
+    _require_known(config.episode.tools, TOOL_NAMES, "episode.tools", "tool")
+    _require_at_least_1(config, "engine.engines")
+
+
+def _cold_start(config: Config) -> None:
+    _require_at_least_1(config, "sft.checkpoint_every", "captions.checkpoint_every")
+    if config.teacher.player == "model":
+        check_endpoint(config.teacher.model, "teacher.model")
+
+
+def _ranks(config: Config) -> None:
+    ranks, lora, engine = config.ranks, config.ranks.lora, config.engine
+    _require_at_least_1(config, "ranks.ranks")
     least = LEAST_STAGE[ranks.offload]
-    if ranks.zero_stage < least:
-        raise ValueError(f"ranks.offload={ranks.offload} needs ranks.zero_stage >= {least}, not {ranks.zero_stage}")
-    if lora.rank and reference_dir is not None and Path(reference_dir) != Path(model_dir):
-        raise ValueError(
-            f"with ranks.lora the reference policy is the model without its adapter, {model_dir}; it can't be "
-            f"{reference_dir}"
-        )
-    if config.engine.lora_rank and not 0 < lora.rank <= config.engine.lora_rank:
-        raise ValueError(
-            f"engine.lora_rank={config.engine.lora_rank} makes the learner publish an adapter, so ranks.lora.rank must "
-            f"be 1 to {config.engine.lora_rank}, not {lora.rank}"
-        )
-    if config.engine.lora_rank and ranks.transport not in ("auto", "file"):
-        raise ValueError("with engine.lora_rank an adapter is published, as a file; leave ranks.transport at auto")
-    if ranks.transport in NATIVE and not (ranks.gpus_per_rank and config.engine.gpus_per_engine):
-        raise ValueError(f"ranks.transport={ranks.transport} takes ranks and engines on GPUs; leave it at auto")
-    engine = config.engine
-    if engine.colocate and not (ranks.gpus_per_rank == engine.gpus_per_engine == 1 and engine.engines <= ranks.ranks):
-        raise ValueError(
+    _refuse(
+        {
+            "ranks.train is empty, so that nothing would train": not ranks.train,
+            f"ranks.offload={ranks.offload} needs ranks.zero_stage >= {least}, not {ranks.zero_stage}": (
+                ranks.zero_stage < least
+            ),
+            f"engine.lora_rank={engine.lora_rank} makes the learner publish an adapter, so ranks.lora.rank must "
+            f"be 1 to {engine.lora_rank}, not {lora.rank}": (
+                engine.lora_rank > 0 and not 0 < lora.rank <= engine.lora_rank
+            ),
+            "with engine.lora_rank an adapter is published, as a file; leave ranks.transport at auto": (
+                engine.lora_rank > 0 and ranks.transport not in ("auto", "file")
+            ),
+            f"ranks.transport={ranks.transport} takes ranks and engines on GPUs; leave it at auto": (
+                ranks.transport in NATIVE and not (ranks.gpus_per_rank and engine.gpus_per_engine)
+            ),
             "engine.colocate puts engines on the ranks' GPUs: set ranks.gpus_per_rank=1 engine.gpus_per_engine=1 and "
-            f"engine.engines to at most ranks.ranks, {ranks.ranks}"
-        )
-    if ranks.transport not in ("auto", "file") and ranks.weights_dir is not None:
-        raise ValueError(f"ranks.weights_dir does nothing with ranks.transport={ranks.transport}; set one of the two")
-    if config.sft.checkpoint_every < 1:
-        raise ValueError(f"sft.checkpoint_every must be at least 1, not {config.sft.checkpoint_every}")
-    if config.engine.lora_rank and set(lora.targets) - set(LoraConfig().targets):
-        raise ValueError(
+            f"engine.engines to at most ranks.ranks, {ranks.ranks}": (
+                engine.colocate
+                and not (ranks.gpus_per_rank == engine.gpus_per_engine == 1 and engine.engines <= ranks.ranks)
+            ),
+            f"ranks.weights_dir does nothing with ranks.transport={ranks.transport}; set one of the two": (
+                ranks.transport not in ("auto", "file") and ranks.weights_dir is not None
+            ),
             "engine.lora_rank takes adapters on the language model alone; leave the other names out of "
-            "ranks.lora.targets, or set engine.lora_rank=0 to publish merged weights"
-        )
+            "ranks.lora.targets, or set engine.lora_rank=0 to publish merged weights": (
+                engine.lora_rank > 0 and bool(set(lora.targets) - set(LoraConfig().targets))
+            ),
+        }
+    )
+
+
+def _objective(config: Config) -> None:
+    grpo = config.grpo
+    counts = ("mini_batches", "group_size", "prompts_per_step", "norm_tokens", "max_prompt_batches")
+    _require_at_least_1(
+        config, *(f"grpo.{key}" for key in (*counts, "checkpoint_every", "keep_checkpoints", "env_runners"))
+    )
+    for key in ("clip", "clip_high", "overlong_buffer", "overlong_penalty", "correction_min", "max_sequence_gap"):
+        if (getattr(grpo, key) or 0) < 0:
+            raise ConfigError(f"grpo.{key} must not be negative, but is {getattr(grpo, key)}")
+    corrects = grpo.correction != "none" or grpo.max_sequence_gap is not None
+    _refuse(
+        {
+            "grpo.correction and grpo.max_sequence_gap compare pi_old with the engine's: set "
+            "grpo.old_logprobs=learner": corrects and grpo.old_logprobs == "engine",
+            "grpo.correction_max must not be below grpo.correction_min": grpo.correction_max < grpo.correction_min,
+            "grpo.dual_clip must be above 1, and is for grpo.surrogate=clip or gspo": (
+                grpo.dual_clip is not None and (grpo.dual_clip <= 1 or grpo.surrogate not in ("clip", "gspo"))
+            ),
+            "grpo.dynamic_sampling replaces the groups that grpo.drop_uniform_groups leaves out: set that too": (
+                grpo.dynamic_sampling and not grpo.drop_uniform_groups
+            ),
+            "grpo.advantage=leave_one_out needs a grpo.group_size of at least 2": (
+                grpo.advantage == "leave_one_out" and grpo.group_size < 2
+            ),
+            "training needs sampling.top_p 1 and a positive sampling.temperature: the ratios assume it": (
+                config.sampling.top_p != 1.0 or config.sampling.temperature <= 0.0
+            ),
+        }
+    )
+
+
+def _difficulty(config: Config) -> None:
+    _require_at_least_1(config, "difficulty.attempts")
+    low, high = config.difficulty.low, config.difficulty.high
+    if not 0.0 <= low < high <= 1.0:
+        raise ConfigError(f"difficulty: a band needs 0 <= low < high <= 1, not low {low} and high {high}")
+
+
+def _guessing(config: Config) -> None:
+    if not config.guessing.options or min(config.guessing.options) < 2:
+        raise ConfigError(f"guessing.options: give numbers of at least 2 options, not {config.guessing.options}")
+
+
+def _serve(config: Config) -> None:
+    _require_at_least_1(config, "serve.replicas", "serve.max_ongoing_requests", "serve.max_upload_mib")
+
+
+RULES: dict[Phase, tuple[Callable[[Config], None], ...]] = {
+    "synth": (_data,),
+    "sft": (_data, _episode, _cold_start, _ranks),
+    "grpo": (_data, _episode, _cold_start, _ranks, _objective),
+    "difficulty": (_data, _episode, _difficulty),
+    "eval": (_data, _episode),
+    "serve": (_episode, _serve),
+    "guessing": (_data, _episode, _cold_start, _ranks, _objective, _guessing),
+    "ranks": (_ranks,),
+}
+
+
+def _refuse(broken: dict[str, bool]) -> None:
+    for sentence, is_so in broken.items():
+        if is_so:
+            raise ConfigError(sentence)
+
+
+def _require_at_least_1(config: Config, *keys: str) -> None:
+    for key in keys:
+        if attrgetter(key)(config) < 1:
+            raise ConfigError(f"{key} must be at least 1, not {attrgetter(key)(config)}")
+
+
+def _require_known(given: list[str], known: tuple[str, ...] | list[str], key: str, what: str) -> None:
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"{key}: no {what} '{name}'; there are {', '.join(known)}")

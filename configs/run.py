@@ -99,8 +99,8 @@ class Config:
     engine: EngineConfig = field(default_factory=EngineConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     ranks: RanksConfig = field(default_factory=RanksConfig)
-    perception: SftConfig = field(default_factory=lambda: SftConfig(steps=0))
-    """Captions before the cold start, for the tiny model, which begins blind; released weights need none."""
+    captions: SftConfig = field(default_factory=lambda: SftConfig(steps=0))
+    """Captions before the cold start, which teach the tiny model to see; released weights need none."""
     sft: SftConfig = field(default_factory=SftConfig)
     grpo: GrpoConfig = field(default_factory=GrpoConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)

@@ -14,7 +14,7 @@ class SynthConfig:
 
     source: str | None = None
     """File of questions or folder of videos; `world` takes the procedural world through the same stages."""
-    source_kind: str = "auto"
+    source_kind: Literal["auto", "llava_video", "video_mme", "nextqa", "jsonl", "folder"] = "auto"
     """Its format: `llava_video`, `video_mme`, `nextqa`, `jsonl` or `folder`; `auto` recognises it."""
     video_root: str | None = None
     """Folder that a source's videos are named in; None means the source's own."""

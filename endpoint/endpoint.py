@@ -18,12 +18,12 @@ from openai.types.chat import ChatCompletion
 from openai.types.chat.chat_completion import Choice
 
 from configs.endpoint import EndpointConfig
+from configs.rules import check_endpoint
 from endpoint.answers import Answers
 from endpoint.parts import Clip, Part, fingerprint, wire
 from endpoint.reply import AnswerError, declined, message_of, parsed
 from endpoint.schema import without_limits
 from endpoint.server import EndpointError, Server
-from endpoint.settings import check
 from endpoint.spending import Spending, Usage
 
 __all__ = ["AnswerError", "BudgetError", "Endpoint", "EndpointError"]
@@ -58,7 +58,7 @@ class Endpoint:
             ValueError: a setting that makes no sense.
             EndpointError: the folder cannot be written to.
         """
-        check(config, key)
+        check_endpoint(config, key)
         self._config = config
         self._name = key
         self._folder = Path(folder)

@@ -23,7 +23,7 @@ from actors.engine.supervision import Engines
 from actors.rollout.groups import PlayedGroup
 from actors.rollout.runner import VideoEnvRunner
 from configs import Config
-from configs.rules import require_consistent
+from configs.rules import check
 from env.chat import ChatFormat
 from env.task import load_tasks
 from learner.activity import Activity, OnActivity, unwatched
@@ -101,13 +101,9 @@ class GRPOConfig(AlgorithmConfig):
             ValueError: they cannot work together.
         """
         super().validate()
-        if self.run.grpo.env_runners < 1:
-            raise ValueError(f"grpo.env_runners must be at least 1, not {self.run.grpo.env_runners}")
-        require_consistent(self.run.grpo, has_reference=self.reference_dir is not None)
-        if self.run.sampling.top_p != 1.0 or self.run.sampling.temperature <= 0.0:
-            raise ValueError(
-                "training needs sampling.top_p 1 and a positive sampling.temperature: the ratios assume it"
-            )
+        check(self.run, "grpo")
+        if self.run.grpo.kl_in == "reward" and self.reference_dir is None:
+            raise ValueError("grpo.kl_in=reward needs a reference policy")
 
 
 class GRPO(Algorithm):

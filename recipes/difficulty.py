@@ -9,15 +9,17 @@ from pathlib import Path
 from statistics import fmean
 
 from actors.engine.supervision import Engines
+from actors.ray_start import start_ray
 from actors.rollout.groups import FailedEpisode, play_tasks
 from configs import Config
 from env.chat import ChatFormat
 from env.task import Task, load_tasks, save_tasks
 from env.trajectory import Trajectory
 from evals.evaluate import EvaluationError
+from recipes.data import run_synth
 from recipes.folder import RunFolder
-from recipes.progress import stage
-from recipes.tasks import run_synth, start_ray
+from recipes.progress import phase
+from storage.logs import AppendLog, whole_rows
 from synth.pass_at_k import by_difficulty, pass_at_k
 
 OnTasks = Callable[[int, Mapping[str, float]], None]
@@ -40,8 +42,8 @@ def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
     left = [task for task in tasks if task.id not in known]
     if left:
         start_ray(config)
-        with stage("training tasks, each several times", len(left)) as bar:
-            _play(config, model_dir, left, log, bar.step)
+        with phase("training tasks, each several times", len(left)) as bar:
+            _play(config, model_dir, left, AppendLog(log), bar.step)
         known = _attempts(log, str(model_dir), config.difficulty.attempts)
     attempts = {task.id: known[task.id] for task in tasks}
     found = by_difficulty(attempts, config.difficulty.low, config.difficulty.high)
@@ -49,11 +51,13 @@ def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
         raise EvaluationError(f"{model_dir}: no task of {folder.train} is neither always right nor always wrong")
     kept = set(found.kept)
     save_tasks(folder.rl, (task for task in tasks if task.id in kept))
-    print(f"{_told(attempts)}; {', '.join(f'{name} {count}' for name, count in found.table().items())}: {folder.rl}")
+    print(
+        f"{_describe(attempts)}; {', '.join(f'{name} {count}' for name, count in found.table().items())}: {folder.rl}"
+    )
     return folder
 
 
-def _play(config: Config, model_dir: str | Path, tasks: list[Task], log: Path, on_tasks: OnTasks) -> None:
+def _play(config: Config, model_dir: str | Path, tasks: list[Task], log: AppendLog, on_tasks: OnTasks) -> None:
     chat = ChatFormat.from_pretrained(model_dir)
     chat.check(config.episode)
     times = config.difficulty.attempts
@@ -66,32 +70,25 @@ def _play(config: Config, model_dir: str | Path, tasks: list[Task], log: Path, o
             failed = [episode for episode in played if isinstance(episode, FailedEpisode)]
             if failed:
                 raise EvaluationError(f"{len(failed)} of {len(played)} episodes could not be played; {failed[0].error}")
-            with open(log, "a", encoding="utf-8") as lines:
-                lines.write("\n")  # a kill may have cut the last line short
-                for i in range(0, len(chunk), times):
-                    tries = [episode for episode in played[i : i + times] if isinstance(episode, Trajectory)]
-                    right = [episode.rewards.accuracy for episode in tries]
-                    row = {"model": str(model_dir), "task_id": chunk[i].id, "accuracies": right}
-                    lines.write(json.dumps(row) + "\n")
+            for i in range(0, len(chunk), times):
+                tries = [episode for episode in played[i : i + times] if isinstance(episode, Trajectory)]
+                right = [episode.rewards.accuracy for episode in tries]
+                log.append(json.dumps({"model": str(model_dir), "task_id": chunk[i].id, "accuracies": right}).encode())
             on_tasks(min(start + CHUNK, len(tasks)), {})
     finally:
         engines.close()
 
 
 def _attempts(log: Path, model: str, times: int) -> dict[str, list[float]]:
-    """Accuracies of so many attempts of the model at each task, as far as they were written whole."""
-    found = {}
-    for line in log.read_text().splitlines() if log.exists() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if row["model"] == model and len(row["accuracies"]) == times:
-            found[row["task_id"]] = row["accuracies"]
-    return found
+    """Return the accuracies of so many attempts of the model at each task, as far as they were written whole."""
+    return {
+        row["task_id"]: row["accuracies"]
+        for row in whole_rows(log)
+        if row["model"] == model and len(row["accuracies"]) == times
+    }
 
 
-def _told(attempts: dict[str, list[float]]) -> str:
+def _describe(attempts: dict[str, list[float]]) -> str:
     k = min(map(len, attempts.values()))
     right = [(sum(accuracy == 1.0 for accuracy in tries), len(tries)) for tries in attempts.values()]
     shares = {n: 100 * fmean(pass_at_k(c, of, n) for c, of in right) for n in sorted({1, k})}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from configs import Config, to_yaml
+from storage.files import write_text
 
 ARMS: dict[str, tuple[str, ...]] = {
     "no_tools": (),
@@ -43,7 +44,7 @@ class RunFolder:
         arm = root / arm_of(config)
         if make:
             arm.mkdir(parents=True, exist_ok=True)
-            (arm / "config.yaml").write_text(to_yaml(config))
+            write_text(arm / "config.yaml", to_yaml(config))
         data = Path(config.data_dir).absolute() if config.data_dir else root / "data"
         return cls(root, data, arm)
 
@@ -58,14 +59,14 @@ class RunFolder:
         return self.data / "test.jsonl"
 
     @property
-    def blank(self) -> Path:
+    def blank_model(self) -> Path:
         """The tiny model before anything is learned."""
         return self.root / "model"
 
     @property
-    def seeing(self) -> Path:
+    def seeing_model(self) -> Path:
         """The tiny model after the captions; all arms start from it."""
-        return self.root / "perception"
+        return self.root / "captions"
 
     @property
     def teacher(self) -> Path:
@@ -97,6 +98,6 @@ class RunFolder:
         """One JSON object a step."""
         return self.arm / "metrics.jsonl"
 
-    def episodes(self, stage: str) -> Path:
-        """Held-out episodes of a stage."""
-        return self.arm / "episodes" / f"{stage}.jsonl"
+    def episodes(self, name: str) -> Path:
+        """Held-out episodes: `sft` and `grpo` are those after the phase, `eval` is the command's."""
+        return self.arm / "episodes" / f"{name}.jsonl"

@@ -1,17 +1,15 @@
-"""The stages of a run, each from the files of the one before: data, first sight, cold start, GRPO, evaluation.
+"""The phases of a run, each from the files of the one before: data, captions, cold start, GRPO, evaluation.
 
-Invariant: a stage whose output is there is not run again, so a command that was interrupted goes on where it was.
+Invariant: a phase whose output is there is not run again, so a command that was interrupted goes on where it was.
 """
 
 import dataclasses
-import json
 import logging
 import shutil
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
+from actors.ray_start import start_ray
 from configs import Config
 from endpoint.endpoint import SPENDING
 from endpoint.spending import spent
@@ -26,11 +24,13 @@ from learner.checkpoints.saver import Saver
 from learner.model.tiny import build_tiny_model
 from learner.ranks.group import RanksError
 from learner.sft import identity, run_sft
+from recipes.data import run_synth
 from recipes.folder import RunFolder, arm_of, with_arm
+from recipes.metrics import MetricsLog, forget_rows
 from recipes.preflight import require_room
-from recipes.progress import StageBar, stage
-from recipes.run_log import Tracker
-from recipes.tasks import run_synth, start_ray
+from recipes.progress import PhaseBar, phase
+from recipes.run_log import RunLog
+from storage.files import whole_folder
 from synth.teachers.scripted import corpus
 from synth.teachers.trajectories import caption_trajectories, teacher_trajectories
 
@@ -41,50 +41,34 @@ CORPUS_TASKS = 800
 """Tasks whose texts the tiny model's tokenizer is trained on."""
 
 
-class MetricsLog:
-    """Metrics of a stage, to `metrics.jsonl` and MLflow."""
-
-    def __init__(self, path: Path, stage_name: str, tracker: Tracker) -> None:
-        self._path = path
-        self._stage = stage_name
-        self._tracker = tracker
-
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One row."""
-        row = {"stage": self._stage, "step": step, **metrics}
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        self._tracker.log(step, {f"{self._stage}/{name}": value for name, value in metrics.items()})
-
-
 def first_model(config: Config, folder: RunFolder) -> Path:
-    """Where the cold start begins: the configured weights, or the tiny model once it has learned to see."""
+    """Return where the cold start begins: the configured weights, or the tiny model once captions taught it to see."""
     if config.model.path:
         return Path(config.model.path)
     tasks = load_tasks(folder.train)
-    if not folder.blank.exists():
+    if not folder.blank_model.exists():
         texts = corpus(tasks[:CORPUS_TASKS], config.world)
-        partial = build_tiny_model(config.model.tiny, texts, folder.root / "model.partial", config.seed)
-        partial.rename(folder.blank)
-    if config.perception.steps == 0:
-        return folder.blank
-    if not folder.seeing.exists():
+        with whole_folder(folder.blank_model) as partial:
+            build_tiny_model(config.model.tiny, texts, partial, config.seed)
+    if config.captions.steps == 0:
+        return folder.blank_model
+    if not folder.seeing_model.exists():
         start_ray(config)
-        with stage("first sight: captions"):
-            lessons = caption_trajectories(config, tasks, folder.blank)
-        learn = dataclasses.replace(config, sft=config.perception)
-        _supervised(learn, lessons, folder.blank, folder.seeing, folder.root / "perception.jsonl", "perception")
-    return folder.seeing
+        with phase("captions: frames and what is in them"):
+            lessons = caption_trajectories(config, tasks, folder.blank_model)
+        learn = dataclasses.replace(config, sft=config.captions)
+        _supervised(learn, lessons, folder.blank_model, folder.seeing_model, folder.root / "captions.jsonl", "captions")
+    return folder.seeing_model
 
 
-def run_sft_stage(config: Config) -> RunFolder:
-    """The cold start: the teacher plays, the student learns from what it got right.
+def run_cold_start(config: Config) -> RunFolder:
+    """Let the teacher play, and fine-tune the student on what it got right.
 
     Raises:
-        PlanError: it cannot fit, told before anything is started.
+        PlanError: it cannot fit; raised before anything is started.
     """
     if not RunFolder.of(config, make=False).sft.exists():
-        require_room(config, "sft", start_ray)
+        require_room(config, "sft")
     folder = run_synth(config)
     model_dir = first_model(config, folder)
     if folder.sft.exists():
@@ -92,7 +76,7 @@ def run_sft_stage(config: Config) -> RunFolder:
     start_ray(config)
     if not folder.teacher.exists():
         answers = folder.data / "answers"
-        with stage(f"{arm_of(config)}: teacher's episodes"):
+        with phase(f"{arm_of(config)}: teacher's episodes"):
             played = teacher_trajectories(config, load_tasks(folder.train), model_dir, answers)
             save_trajectories(folder.teacher, played)
         if config.teacher.player == "model":
@@ -106,12 +90,12 @@ def _supervised(config: Config, lessons: list[Trajectory], source: Path, out: Pa
     folder = out.with_name(f"{out.name}.checkpoints")
     checkpoints = folder / identity(config, lessons, source)
     newest = latest(checkpoints)
-    _forget_rows(log, name, after=0 if newest is None else step_of(newest))
+    forget_rows(log, name, after=0 if newest is None else step_of(newest))
     with (
-        Tracker(config.tracking, f"{config.name}/{arm_of(config)}/{name}", dataclasses.asdict(config)) as tracker,
-        stage(f"{arm_of(config)}: {name}", config.sft.steps) as bar,
+        RunLog(config.tracking, f"{config.name}/{arm_of(config)}/{name}", dataclasses.asdict(config)) as run_log,
+        phase(f"{arm_of(config)}: {name}", config.sft.steps) as bar,
     ):
-        rows = MetricsLog(log, name, tracker)
+        rows = MetricsLog(log, name, run_log)
 
         def on_step(step: int, metrics: dict[str, float]) -> None:
             rows.write(step, metrics)
@@ -127,29 +111,29 @@ def run_train(config: Config, resume: bool = False, on_activity: OnActivity = un
     The held-out episodes lie in `episodes/sft.jsonl` and `episodes/grpo.jsonl`.
 
     Raises:
-        PlanError: a stage cannot fit, told before anything is started.
+        PlanError: a phase cannot fit; raised before anything is started.
     """
     if not RunFolder.of(config, make=False).policy.exists():
-        require_room(config, "grpo", start_ray)
-    folder = run_sft_stage(config)
+        require_room(config, "grpo")
+    folder = run_cold_start(config)
     if folder.policy.exists():
         return folder
     start_ray(config)
     tasks = folder.rl if folder.rl.exists() else folder.train
     settings = GRPOConfig().grpo(run=config, model_dir=folder.sft, tasks_file=tasks, reference_dir=folder.sft)
-    with stage(f"{arm_of(config)}: engines and ranks come up"):
+    with phase(f"{arm_of(config)}: engines and ranks come up"):
         algorithm = settings.build_algo()
     algorithm.on_activity = on_activity
     newest = latest(folder.checkpoints) if resume else None
     name, params = f"{config.name}/{arm_of(config)}/grpo", dataclasses.asdict(config)
-    with Tracker(config.tracking, name, params, folder=folder.arm, resume=newest is not None) as tracker:
+    with RunLog(config.tracking, name, params, folder=folder.arm, resume=newest is not None) as run_log:
         try:
             if newest is not None:
                 algorithm.restore_from_path(str(newest))
-            _forget_rows(folder.metrics, "grpo", after=algorithm.training_iteration)
+            forget_rows(folder.metrics, "grpo", after=algorithm.training_iteration)
             if not folder.episodes("sft").exists() and algorithm.version == 0:
                 _held_out(config, algorithm, folder, "sft")
-            _optimize(config, algorithm, folder, tracker)
+            _optimize(config, algorithm, folder, run_log)
             _held_out(config, algorithm, folder, "grpo")
             algorithm.ranks.export(folder.policy)
         finally:
@@ -157,17 +141,17 @@ def run_train(config: Config, resume: bool = False, on_activity: OnActivity = un
     return folder
 
 
-def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, tracker: Tracker) -> None:
+def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, run_log: RunLog) -> None:
     """GRPO steps up to `grpo.steps`, with checkpoints on the way; ranks that died are replaced."""
     grpo = config.grpo
-    rows = MetricsLog(folder.metrics, "grpo", tracker)
+    rows = MetricsLog(folder.metrics, "grpo", run_log)
     saver = Saver(
         folder.checkpoints, grpo.keep_checkpoints, grpo.best_metric, config.ranks.step_timeout_s, algorithm.on_activity
     )
-    with stage(f"{arm_of(config)}: grpo", grpo.steps) as bar, closing(saver):
+    with phase(f"{arm_of(config)}: grpo", grpo.steps) as bar, closing(saver):
         while algorithm.training_iteration < grpo.steps:
             try:
-                _step(config, algorithm, rows, saver, tracker, bar)
+                _step(config, algorithm, rows, saver, run_log, bar)
             except RanksError as error:
                 if error.refused or algorithm.rebuilt_ranks >= grpo.max_rebuilds:
                     raise
@@ -176,13 +160,13 @@ def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, tracker: Track
                 from_where = "the start" if newest is None else newest.name
                 _log.warning("%s; other ranks go on from %s", error, from_where)
                 algorithm.rebuild_ranks(newest)
-                _forget_rows(folder.metrics, "grpo", after=algorithm.training_iteration)
+                forget_rows(folder.metrics, "grpo", after=algorithm.training_iteration)
 
 
-def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, tracker: Tracker, bar: StageBar) -> None:
+def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, run_log: RunLog, bar: PhaseBar) -> None:
     """One GRPO step, and its checkpoint where one is due."""
     grpo = config.grpo
-    metrics: dict[str, Any] = algorithm.train()["grpo"]
+    metrics: dict[str, float] = algorithm.train()["grpo"]
     step = algorithm.training_iteration
     saver.observe(metrics)
     rows.write(step, {**metrics, "failed_checkpoints": float(saver.failed)})
@@ -192,25 +176,14 @@ def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, track
         return
     saver.save(step, algorithm.start_save, block=last or not grpo.async_checkpoints)
     played = [episode for group in algorithm.groups for episode in group.trajectories]
-    tracker.episodes(step, played[:: max(1, len(played) // max(1, config.tracking.sample_episodes))])
+    run_log.episodes(step, played[:: max(1, len(played) // max(1, config.tracking.sample_episodes))])
 
 
-def _forget_rows(path: Path, stage_name: str, after: int) -> None:
-    """Drop a stage's rows of steps that will be run again."""
-    # A full disk or a lost machine leaves half a line, of a step that no checkpoint holds yet.
-    *whole, _ = path.read_text().split("\n") if path.exists() else [""]
-    rows = map(json.loads, whole)
-    kept = [row for row in rows if row["stage"] != stage_name or row["step"] <= after]
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    partial.replace(path)
-
-
-def _held_out(config: Config, algorithm: GRPO, folder: RunFolder, stage_name: str) -> None:
+def _held_out(config: Config, algorithm: GRPO, folder: RunFolder, name: str) -> None:
     """Play the held-out questions on the engines of the run."""
-    with stage(f"{arm_of(config)}: held-out questions, {stage_name}"):
+    with phase(f"{arm_of(config)}: held-out questions, {name}"):
         played = evaluate_on(algorithm.engines, config, folder.sft, load_tasks(folder.test))
-        save_trajectories(folder.episodes(stage_name), played)
+        save_trajectories(folder.episodes(name), played)
     print(_summary(score(played, seed=config.seed)))
 
 
@@ -218,7 +191,7 @@ def run_eval(config: Config, model_dir: str | Path) -> Scores:
     """Play the held-out tasks with any model; episodes to `episodes/eval.jsonl`, scores to the screen."""
     folder = run_synth(config)
     start_ray(config)
-    with stage(f"{arm_of(config)}: held-out questions"):
+    with phase(f"{arm_of(config)}: held-out questions"):
         played = evaluate(config, model_dir, load_tasks(folder.test))
         save_trajectories(folder.episodes("eval"), played)
     scores = score(played, seed=config.seed)
@@ -236,9 +209,4 @@ def _summary(scores: Scores) -> str:
 def trained_arm(config: Config, arm: str) -> dict[str, Scores]:
     """Train one arm; its held-out scores after SFT and after GRPO."""
     folder = run_train(with_arm(config, arm), resume=True)
-    return {stage: score(load_trajectories(folder.episodes(stage)), seed=config.seed) for stage in ("sft", "grpo")}
-
-
-def metrics_of(folder: RunFolder) -> list[dict[str, Any]]:
-    """The rows of an arm's `metrics.jsonl`."""
-    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    return {name: score(load_trajectories(folder.episodes(name)), seed=config.seed) for name in ("sft", "grpo")}

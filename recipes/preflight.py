@@ -3,11 +3,12 @@
 Invariant: what a dry run prints is what a run is refused by, but for the memory of GPUs that only the cluster knows.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
+from actors.ray_start import start_ray
 from configs import Config
 from learner.model.sizes import shape_of
 from learner.planning.advice import require_fit
@@ -29,15 +30,13 @@ def print_plan(config: Config, phase: Phase) -> None:
         ShapeError: the model's sizes cannot be known.
     """
     plan = _plan(config, phase, _local_gpu())
-    print("\n".join(f"# {line}".rstrip() for line in told(plan)))
+    print("\n".join(f"# {line}".rstrip() for line in describe(plan)))
     require_fit(config, plan.shape, plan, phase)
 
 
-def require_room(config: Config, phase: Phase, start_ray: Callable[[Config], None]) -> None:
-    """Refuse a phase that cannot fit; what is only odd is printed.
-
-    Args:
-        start_ray: called where the cluster is to be asked for the memory of its GPUs.
+def require_room(config: Config, phase: Phase) -> None:
+    """Refuse a phase that cannot fit, and print what is only odd. Ray is started where the cluster is to be asked for
+    the memory of its GPUs.
 
     Raises:
         PlanError: it cannot fit.
@@ -53,8 +52,8 @@ def require_room(config: Config, phase: Phase, start_ray: Callable[[Config], Non
     require_fit(config, plan.shape, plan, phase)
 
 
-def told(plan: Plan) -> list[str]:
-    """The plan in lines."""
+def describe(plan: Plan) -> list[str]:
+    """Say the plan in lines."""
     shape, machine = plan.shape, plan.machine
     lines = [
         f"model: {shape.name}, {shape.parameters:,} parameters, {plan.trained:,} of them trained",

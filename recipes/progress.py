@@ -1,18 +1,22 @@
-"""What a person sees while a stage runs: a bar in a terminal, a line now and then in a log."""
+"""What a person sees while a phase runs: a bar in a terminal; in a log one line when it begins, one when it has ended,
+and a few between."""
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LINES = 10
-"""Lines that a stage prints where there is no terminal."""
+"""Lines between its first and its last that a phase of many steps prints where there is no terminal."""
+FIRST_SIGN_S = 60.0
+"""When a phase of one step first says there that it goes on, seconds; then after twice as long each time."""
 
 
-class StageBar:
-    """Progress of one stage."""
+class PhaseBar:
+    """Progress of one phase."""
 
     def __init__(self, name: str, total: int, console: Console, progress: Progress | None) -> None:
         self._name = name
@@ -33,7 +37,7 @@ class StageBar:
 
 
 @contextmanager
-def stage(name: str, total: int = 1, console: Console | None = None) -> Iterator[StageBar]:
+def phase(name: str, total: int = 1, console: Console | None = None) -> Iterator[PhaseBar]:
     """A bar for the block; when the block ends, one line says how long it took."""
     console = console or Console()
     started = time.monotonic()
@@ -41,7 +45,29 @@ def stage(name: str, total: int = 1, console: Console | None = None) -> Iterator
         columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         more = (TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
         with Progress(*columns, *more, console=console, transient=True) as progress:
-            yield StageBar(name, total, console, progress)
+            yield PhaseBar(name, total, console, progress)
     else:
-        yield StageBar(name, total, console, None)
+        console.print(f"… {name}", highlight=False)
+        with _signs_of_life(name, console) if total == 1 else nullcontext():
+            yield PhaseBar(name, total, console, None)
     console.print(f"[green]✓[/] {name}  [dim]{time.monotonic() - started:.0f} s[/]", highlight=False)
+
+
+@contextmanager
+def _signs_of_life(name: str, console: Console) -> Iterator[None]:
+    """Lines that say how long the block has taken so far, ever more seldom."""
+    ended, started = threading.Event(), time.monotonic()
+
+    def watch() -> None:
+        wait_s = FIRST_SIGN_S
+        while not ended.wait(wait_s):
+            console.print(f"{name}: {time.monotonic() - started:.0f} s so far", highlight=False)
+            wait_s *= 2
+
+    thread = threading.Thread(target=watch, name="signs-of-life", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -48,7 +48,7 @@ PROMPT_FRAMES = 16
 """Most frames of the first look that a trace shows."""
 
 
-class Tracker:
+class RunLog:
     """One MLflow run. A context manager: leaving it ends the run, as failed if by an exception."""
 
     def __init__(
@@ -128,7 +128,7 @@ class Tracker:
         if self.dropped or self._unsent or self._thread.is_alive():
             self._warn(f"part of run '{self._run_name}' was not sent")
 
-    def __enter__(self) -> "Tracker":
+    def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = (
     "configs",
     "storage",
+    "pages",
     "endpoint",
     "tools",
     "env",

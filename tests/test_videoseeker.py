@@ -10,6 +10,7 @@ import pytest
 import videoseeker
 from configs import Config, ConfigError, load_config
 from env.task import TaskError
+from tests.configs.test_rules import CONTRADICTIONS
 from tools.decoding.image import fit
 from tools.decoding.video import VideoError
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def served(monkeypatch):
-    """Stands in for the study's functions; returns what they were called with, or raises what it is given."""
+    """Stands in for the recipes' functions; keeps what they were called with, or raises what it is given."""
     calls = []
 
     class Study:
@@ -34,17 +35,17 @@ def served(monkeypatch):
 
     study = Study()
     study.calls = calls
-    for module in ("recipes.studies.demo", "recipes.tasks"):
-        monkeypatch.setitem(sys.modules, module, study)
+    for module in ("data", "phases", "difficulty", "studies.demo", "studies.guessing", "studies.tool_ablation"):
+        monkeypatch.setitem(sys.modules, f"recipes.{module}", study)
     return study
 
 
 @pytest.mark.process
 def test_help_is_quick_and_names_every_command():
-    code = "import sys, videoseeker\ntry: videoseeker.main(['--help'])\nexcept SystemExit: print(sorted(sys.modules))"
+    code = "import sys, videoseeker\nvideoseeker.main(['--help'])\nprint(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
     for command in ("synth", "sft", "train", "eval", "export", "serve", "ask", "demo", "results", "guessing", "replay"):
-        assert f"    {command}" in done.stdout
+        assert f"\n  {command} " in done.stdout
     assert not {"'ray'", "'torch'", "'vllm'", "'transformers'"} & set(
         done.stdout.split("[")[-1].rstrip("]\n").split(", ")
     )
@@ -71,7 +72,7 @@ def test_file_then_overrides_in_any_place(served, tmp_path):
     ("command", "function"),
     [
         ("synth", "run_synth"),
-        ("sft", "run_sft_stage"),
+        ("sft", "run_cold_start"),
         ("results", "run_results"),
         ("guessing", "run_guessing"),
         ("demo", "run_demo"),
@@ -194,8 +195,58 @@ def test_wrong_arguments_are_one_sentence(arguments, said, capsys):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["train", "--bogus"], ["replay", "a", "b=1"], ["paint"]])
-def test_what_argparse_refuses_exits_with_2(arguments):
-    with pytest.raises(SystemExit) as ended:
-        videoseeker.main(arguments)
-    assert ended.value.code == 2
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "Usage: videoseeker"),
+        (["train", "--bogus"], "No such option '--bogus'"),
+        (["replay", "a", "b=1"], "unexpected extra argument (b=1)"),
+        (["paint"], "No such command 'paint'"),
+        (["eval"], "Missing argument 'CHECKPOINT'"),
+        (["synth", "inspect"], "Missing argument 'FOLDER'"),
+        (["tools", "serve"], "Missing option '--video'"),
+    ],
+)
+def test_words_that_are_no_command_are_refused_with_how_it_is_used(arguments, sentence, capsys):
+    assert videoseeker.main(arguments) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_synth_takes_a_config_as_it_is_or_shows_a_folder(served, monkeypatch, tmp_path):
+    for arguments in (["synth", "seed=3"], ["synth", "make", "seed=3"], ["synth", "--traceback", "seed=3"]):
+        assert videoseeker.main(arguments) == 0
+        [(name, (config,), _)] = served.calls
+        assert (name, config.seed) == ("run_synth", 3)
+        served.calls.clear()
+    assert videoseeker.main(["synth", "inspect", str(tmp_path)]) == 2, "there is nothing to show"
+
+
+def test_a_shell_completes_commands(monkeypatch, capsys):
+    for name, value in {
+        "_VIDEOSEEKER_COMPLETE": "bash_complete",
+        "COMP_WORDS": "videoseeker gue",
+        "COMP_CWORD": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert videoseeker.main([]) == 0
+    assert capsys.readouterr().out == "plain,guessing\n"
+
+
+COMMANDS = {"ranks": ["train"], "grpo": ["train"], "difficulty": ["difficulty", "m"], "eval": ["eval", "m"]}
+"""The command of a phase, where it has another name or takes a model."""
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(("phase", "overrides", "sentence"), CONTRADICTIONS)
+def test_settings_that_contradict_each_other_are_refused_before_anything_is_written(
+    phase, overrides, sentence, dry_run, served, capsys, tmp_path
+):
+    command = COMMANDS.get(phase, ["serve", "m"] if phase == "serve" else [phase])
+    arguments = [*command, f"runs_dir={tmp_path}/runs", *overrides, *(["--dry-run"] if dry_run else [])]
+    assert videoseeker.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert sentence in printed.err
+    assert printed.err.count("\n") == 1
+    assert served.calls == []
+    assert not (tmp_path / "runs").exists()

@@ -6,7 +6,6 @@ Invariant: `serve` returns with nothing left running, whether it was interrupted
 import asyncio
 import dataclasses
 import errno
-import logging
 import signal
 import socket
 import threading
@@ -18,6 +17,7 @@ from ray import serve as ray_serve
 
 from actors.engine.supervision import PING_S, Engines
 from actors.errors import EngineError
+from actors.ray_start import start_ray
 from actors.rollout.engine_policy import EnginePolicy
 from actors.serving.events import Event, episode_events
 from actors.serving.web import build_app
@@ -110,8 +110,7 @@ def serve(config: Config, model_dir: str, on_ready: Callable[[str], None] = prin
     ChatFormat.from_pretrained(model_dir).check(config.episode)
     previous = signal.getsignal(signal.SIGTERM)
     try:
-        if not ray.is_initialized():
-            ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+        start_ray(config)
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         _start(config, model_dir)
@@ -142,7 +141,6 @@ def require_free_port(config: ServeConfig) -> None:
 
 
 def _start(config: Config, model_dir: str) -> None:
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     ray_serve.start(proxy_location="HeadOnly", http_options={"host": config.serve.host, "port": config.serve.port})
     try:
         ray_serve.run(application(config, model_dir), name="videoseeker", route_prefix="/")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,6 +29,7 @@ from actors.serving.mark import MarkError, parse_mark
 from actors.serving.question import Question, RequestError, check_question, confined, list_videos, make_task
 from configs.run import ServeConfig
 from env.task import Task
+from pages.rendering import render
 from storage.files import JsonObject
 
 PlayEvents = Callable[[Task, float, bool], AsyncGenerator[Event]]
@@ -48,11 +49,11 @@ def build_app(play_events: PlayEvents, health: Health, config: ServeConfig) -> F
     app.add_middleware(BodyLimit, max_upload_mib=config.max_upload_mib)
     for refusal in (RequestError, MarkError, StarletteHTTPException, RequestValidationError):
         app.add_exception_handler(refusal, _refused)
-    root = Path(config.video_root)
+    root, shown = Path(config.video_root), render(PAGE, {})
 
     @app.get("/")
     async def page() -> Response:
-        return FileResponse(PAGE, media_type="text/html")
+        return HTMLResponse(shown)
 
     @app.get("/healthz")
     async def healthz() -> Response:

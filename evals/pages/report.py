@@ -1,21 +1,20 @@
 """The report of a run: one HTML file that needs no network, no script and no other file."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, FileSystemLoader
 
 from env.trajectory import Trajectory
 from env.turn_views import TurnView
 from evals.pages.curves import Curve, line_chart, number
 from evals.pages.filmstrip import choose, film
 from evals.score import Scores
+from pages.rendering import render
+from storage.files import JsonObject, write_text
 
-Row = Mapping[str, Any]
+TEMPLATE = Path(__file__).with_name("report.html")
 Arms = Sequence[tuple[str, Scores]]
 
 HEADLINE = ("no_tools", "sft", "grpo")
@@ -43,7 +42,7 @@ class Panel:
     """One chart of the training curves: metric keys by the name they are shown under."""
 
     title: str
-    stage: str
+    phase: str
     keys: Mapping[str, str]
     note: str = ""
     share: bool = False
@@ -81,8 +80,8 @@ PANELS = (
 
 def write_report(
     run_dir: str | Path,
-    report: Mapping[str, Any],
-    metrics: Sequence[Row],
+    report: JsonObject,
+    metrics: Sequence[JsonObject],
     arms: Arms,
     episodes: Sequence[Trajectory],
 ) -> Path:
@@ -101,28 +100,23 @@ def write_report(
     run_dir = Path(run_dir)
     config = run_dir / "config.yaml"
     headline = headline_arms(arms)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"percent": percent, "number": number, "label": arm_label}
-    page = environment.get_template("report.html").render(
-        name=report.get("name", run_dir.name),
-        headline=headline,
-        lead=lead(headline),
-        arms=arms,
-        names=DIMENSIONS,
-        errors_shown_by_calls=_errors_shown_by_calls,
-        dimensions=[(key, DIMENSIONS.get(key, "")) for key in _dimensions(arms)],
-        panels=charts(metrics),
-        more=other_charts(metrics),
-        films=[film(episode) for episode in choose(episodes)],
-        facts=list(_flat(report)),
-        config=config.read_text() if config.exists() else "",
-    )
+    values = {
+        "name": report.get("name", run_dir.name),
+        "headline": headline,
+        "lead": lead(headline),
+        "arms": arms,
+        "names": DIMENSIONS,
+        "errors_shown_by_calls": _errors_shown_by_calls,
+        "dimensions": [(key, DIMENSIONS.get(key, "")) for key in _dimensions(arms)],
+        "panels": charts(metrics),
+        "more": other_charts(metrics),
+        "films": [film(episode) for episode in choose(episodes)],
+        "facts": list(_flat(report)),
+        "config": config.read_text() if config.exists() else "",
+    }
     path = run_dir / "report.html"
-    partial = path.with_suffix(".partial")
-    partial.write_text(page, encoding="utf-8")
-    return partial.replace(path)
+    write_text(path, render(TEMPLATE, values, {"percent": percent, "number": number, "label": arm_label}))
+    return path
 
 
 def percent(share: float) -> str:
@@ -155,37 +149,37 @@ def lead(headline: Arms) -> str:
     return f"{text}, against {percent(first.accuracy.mean)} % ({arm_label(first_name)})."
 
 
-def charts(metrics: Sequence[Row]) -> list[dict[str, str]]:
-    """The panels that the metrics have numbers for, as `title`, `note`, `last` and `svg`."""
+def charts(metrics: Sequence[JsonObject]) -> list[dict[str, str]]:
+    """The panels that the metrics have numbers for, as `title`, `phase`, `note`, `last` and `svg`."""
     drawn = []
     for panel in PANELS:
-        curves = [c for label, key in panel.keys.items() if (c := _curve(metrics, panel.stage, key, label))]
+        curves = [c for label, key in panel.keys.items() if (c := _curve(metrics, panel.phase, key, label))]
         if curves:
             svg = line_chart(panel.title, curves, (0.0, 1.0) if panel.share else None)
-            stage = panel.stage.upper()
             last = number(curves[0].values[-1])
-            drawn.append({"title": panel.title, "stage": stage, "note": panel.note, "last": last, "svg": svg})
+            phase = panel.phase.upper()
+            drawn.append({"title": panel.title, "phase": phase, "note": panel.note, "last": last, "svg": svg})
     return drawn
 
 
-def other_charts(metrics: Sequence[Row]) -> list[dict[str, str]]:
+def other_charts(metrics: Sequence[JsonObject]) -> list[dict[str, str]]:
     """Every other number of the metrics, one small chart each."""
-    shown = {(panel.stage, key) for panel in PANELS for key in panel.keys.values()}
+    shown = {(panel.phase, key) for panel in PANELS for key in panel.keys.values()}
     known = sorted({(str(row["stage"]), key) for row in metrics for key in row if key not in ("stage", "step")})
     drawn = []
-    for stage, key in known:
-        if (stage, key) not in shown and (curve := _curve(metrics, stage, key, key)):
+    for phase, key in known:
+        if (phase, key) not in shown and (curve := _curve(metrics, phase, key, key)):
             svg = line_chart(key, [curve])
             last = number(curve.values[-1])
-            drawn.append({"title": key, "stage": stage.upper(), "note": "", "last": last, "svg": svg})
+            drawn.append({"title": key, "phase": phase.upper(), "note": "", "last": last, "svg": svg})
     return drawn
 
 
-def _curve(metrics: Sequence[Row], stage: str, key: str, label: str) -> Curve | None:
+def _curve(metrics: Sequence[JsonObject], phase: str, key: str, label: str) -> Curve | None:
     points = [
         (float(row["step"]), float(row[key]))
         for row in metrics
-        if row["stage"] == stage and isinstance(row.get(key), Real) and math.isfinite(row[key])
+        if row["stage"] == phase and isinstance(row.get(key), Real) and math.isfinite(row[key])
     ]
     return Curve(label, [step for step, _ in points], [value for _, value in points]) if points else None
 
@@ -201,8 +195,8 @@ def _dimensions(arms: Arms) -> list[str]:
     return sorted(found, key=lambda name: (list(DIMENSIONS).index(name) if name in DIMENSIONS else 99, name))
 
 
-def _flat(tree: Any, prefix: str = "") -> Any:
-    """Dotted names and values of a nested report."""
+def _flat(tree: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the dotted names and values of a nested report."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))

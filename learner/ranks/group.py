@@ -23,7 +23,7 @@ from actors.engine.handle import EngineHandle
 from actors.engine.request import EngineInfo
 from actors.engine.supervision import COLOCATED
 from actors.errors import root_cause
-from configs.rules import require_consistent_ranks
+from configs.rules import check
 from configs.run import Config
 from configs.training import NATIVE, Transport
 from env.trajectory import Trajectory
@@ -71,7 +71,12 @@ class RankGroup:
             ValueError: settings of the ranks that do not go together.
             RanksError: no room on the cluster, or a rank did not come up.
         """
-        require_consistent_ranks(config, model_dir, reference_dir)
+        check(config, "ranks")
+        if config.ranks.lora.rank and reference_dir is not None and Path(reference_dir) != Path(model_dir):
+            raise ValueError(
+                f"with ranks.lora the reference policy is the model without its adapter, {model_dir}; it can't be "
+                f"{reference_dir}"
+            )
         self.config = config
         self.version = 0
         """Policy version last published."""

@@ -1,11 +1,10 @@
-"""The commands that run whole stages, and the demo: one agent from nothing to an answer over HTTP."""
+"""The demo: one agent from nothing to an answer over HTTP."""
 
 import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import ray
 
@@ -14,15 +13,12 @@ from env.task import load_tasks
 from env.trajectory import load_trajectories
 from evals.pages.report import write_report
 from evals.score import Scores
-from recipes.difficulty import run_difficulty
 from recipes.folder import RunFolder, with_arm
+from recipes.metrics import metrics_of
 from recipes.peak_memory import PeakMemory
-from recipes.phases import metrics_of, run_eval, run_sft_stage, run_train, trained_arm
-from recipes.studies.guessing import run_guessing
+from recipes.phases import trained_arm
 from recipes.studies.served_question import ask_served
-from recipes.studies.tool_ablation import run_results
-
-__all__ = ["run_demo", "run_difficulty", "run_eval", "run_guessing", "run_results", "run_sft_stage", "run_train"]
+from storage.files import JsonObject, write_text
 
 
 def run_demo(config: Config) -> Path:
@@ -47,15 +43,15 @@ def run_demo(config: Config) -> Path:
         **summary(scores, rows + metrics_of(RunFolder.of(with_arm(config, "no_tools")))),
         "served_answer": served,
     }
-    (folder.root / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_text(folder.root / "report.json", json.dumps(report, indent=2) + "\n")
     episodes = load_trajectories(folder.episodes("grpo"))
     page = write_report(folder.root, report, rows, list(scores.items()), episodes)
     print(f"{json.dumps(report['accuracy'])}\nreport: {page}")
     return page
 
 
-def summary(scores: dict[str, Scores], rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of `report.json` that scores and metrics hold."""
+def summary(scores: dict[str, Scores], rows: Iterable[JsonObject]) -> JsonObject:
+    """Return the figures of `report.json` that scores and metrics hold."""
     steps = [row for row in rows if row["stage"] == "grpo" and row.get("updates")]
     tools = {name: scores[name] for name in ("sft", "grpo")}
     return {

@@ -16,16 +16,20 @@ from typing import Any
 
 import numpy as np
 
+from actors.ray_start import start_ray
 from configs import Config
+from configs.rules import check
 from env.task import Task, load_tasks, save_tasks
 from env.trajectory import Trajectory, load_trajectories, save_trajectories
 from evals.evaluate import evaluate
 from evals.score import accuracy_of, score
+from recipes.data import run_synth
 from recipes.folder import RunFolder, with_arm
-from recipes.phases import first_model, metrics_of, run_sft_stage, run_train
-from recipes.progress import stage
+from recipes.metrics import metrics_of
+from recipes.phases import first_model, run_cold_start, run_train
+from recipes.progress import phase
 from recipes.studies.guessing_page import page
-from recipes.tasks import run_synth, start_ray
+from storage.files import whole_folder, write_text
 from synth.teachers.scripted import CROP, question_of
 from synth.teachers.trajectories import teacher_trajectories
 from synth.world.tasks import as_choice
@@ -57,7 +61,7 @@ class Examined:
 def run_guessing(config: Config) -> Path:
     """Train and examine every arm with every seed of `guessing.seeds`; what was done before is not done again.
 
-    A seed's world and first sight are those of `make results`; the rest lies in `guessing` in the run's folder.
+    A seed's world and captions are those of `make results`; the rest lies in `guessing` in the run's folder.
 
     Returns:
         The page, `docs/guessing.md`.
@@ -65,14 +69,12 @@ def run_guessing(config: Config) -> Path:
     Raises:
         ValueError: a choice of less than two options, or tasks that are not of the procedural world.
     """
-    if not config.guessing.options or min(config.guessing.options) < 2:
-        raise ValueError(f"guessing.options: give numbers of at least 2 options, not {config.guessing.options}")
+    check(config, "guessing")
     found = []
     for seed in config.guessing.seeds:
         name = config.name if seed == config.seed else f"{config.name}-seed{seed}"
         found.append(_one_seed(with_arm(dataclasses.replace(config, name=name, seed=seed), "both")))
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page(config, found))
+    write_text(PAGE, page(config, found))
     print(f"guessing: {PAGE}")
     return PAGE
 
@@ -80,10 +82,8 @@ def run_guessing(config: Config) -> Path:
 def _one_seed(run: Config) -> dict[str, Any]:
     """Of the start and of each arm: what each form shows of it, and how its training went."""
     world = run_synth(run)
-    sight = first_model(run, world)
-    study = dataclasses.replace(
-        run, data_dir=str(world.data), model=dataclasses.replace(run.model, path=str(sight.absolute()))
-    )
+    model = dataclasses.replace(run.model, path=str(first_model(run, world).absolute()))
+    study = dataclasses.replace(run, data_dir=str(world.data), model=model)
     start = _cold_start(dataclasses.replace(study, name=f"{run.name}/guessing/start"))
     report: dict[str, Any] = {"seed": run.seed, "start": _examined(study, start, "sft")}
     for name, options in {"open": 0, **{f"choice{most}": most for most in run.guessing.options}}.items():
@@ -99,12 +99,12 @@ def _cold_start(config: Config) -> RunFolder:
     folder = RunFolder.of(config)
     if not folder.teacher.exists():
         start_ray(config)
-        with stage("teacher's episodes, open and multiple choice"):
+        with phase("teacher's episodes, open and multiple choice"):
             most, share = max(config.guessing.options), config.guessing.choice_lessons
             tasks = in_forms(load_tasks(folder.train), config.seed, most, share)
             answers = folder.root / "answers"
             save_trajectories(folder.teacher, teacher_trajectories(config, tasks, str(config.model.path), answers))
-    return run_sft_stage(config)
+    return run_cold_start(config)
 
 
 def _branch_off(arm: Config, start: RunFolder, options: int) -> None:
@@ -113,12 +113,10 @@ def _branch_off(arm: Config, start: RunFolder, options: int) -> None:
     folder = RunFolder.of(arm, make=False)
     if folder.arm.exists():
         return
-    partial = folder.root / "both.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(start.arm, partial, ignore=shutil.ignore_patterns(start.teacher.name))
     tasks = load_tasks(folder.train)
-    save_tasks(partial / folder.rl.name, in_forms(tasks, arm.seed, options) if options else tasks)
-    partial.rename(folder.arm)
+    with whole_folder(folder.arm) as partial:
+        shutil.copytree(start.arm, partial, ignore=shutil.ignore_patterns(start.teacher.name), dirs_exist_ok=True)
+        save_tasks(partial / folder.rl.name, in_forms(tasks, arm.seed, options) if options else tasks)
 
 
 def in_forms(tasks: Sequence[Task], seed: int, options: int, choice_fraction: float = 1.0) -> list[Task]:
@@ -136,17 +134,17 @@ def in_forms(tasks: Sequence[Task], seed: int, options: int, choice_fraction: fl
 
 
 def _examined(config: Config, folder: RunFolder, name: str) -> dict[str, dict[str, Any]]:
-    """What each form of the held-out questions shows of the policy of a stage; `grpo` has played the open ones."""
+    """Return what each form of the held-out questions shows of a policy; `grpo` has played the open ones."""
     tasks = load_tasks(folder.test)[: config.eval.questions or None]
     model = folder.sft if name == "sft" else folder.policy
     found = {}
-    for form, stage_name in (("open", name), ("choice", f"{name}_choice")):
+    for form, file in (("open", name), ("choice", f"{name}_choice")):
         asked = in_forms(tasks, config.seed, max(config.guessing.options)) if form == "choice" else tasks
-        if not folder.episodes(stage_name).exists():
+        if not folder.episodes(file).exists():
             start_ray(config)
-            with stage(f"held-out questions, {name}, {form}"):
-                save_trajectories(folder.episodes(stage_name), evaluate(config, model, asked))
-        found[form] = dataclasses.asdict(examine(asked, load_trajectories(folder.episodes(stage_name))))
+            with phase(f"held-out questions, {name}, {form}"):
+                save_trajectories(folder.episodes(file), evaluate(config, model, asked))
+        found[form] = dataclasses.asdict(examine(asked, load_trajectories(folder.episodes(file))))
     return found
 
 

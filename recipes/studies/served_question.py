@@ -14,7 +14,8 @@ from rich.console import Console
 from actors.serving.ask import ask
 from configs import Config, to_yaml
 from env.task import Task
-from recipes.progress import stage
+from recipes.progress import phase
+from storage.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 240.0
@@ -35,12 +36,12 @@ def ask_served(config: Config, model_dir: Path, task: Task) -> str | None:
         AskError: it did not answer.
     """
     settings = model_dir.parent / "serve.yaml"
-    settings.write_text(to_yaml(config))
+    write_text(settings, to_yaml(config))
     port = _free_port(config.serve.host)
     log = model_dir.parent / "serve.log"
     command = [sys.executable, str(ROOT / "videoseeker.py"), "serve", str(model_dir), str(settings)]
     command += [f"serve.port={port}"]
-    with log.open("w") as output, stage("serve: the agent comes up"):
+    with log.open("w") as output, phase("serve: the agent comes up"):
         server = subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT, start_new_session=True)
         try:
             url = f"http://{config.serve.host}:{port}"
@@ -69,7 +70,10 @@ def _free_port(host: str) -> int:
 
 def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and server.poll() is None:
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            *_, last = ["it said nothing", *log.read_text(errors="replace").splitlines()]
+            raise DemoError(f"the server ended with status {server.returncode}: {last}; see {log}")
         try:
             if httpx.get(f"{url}/healthz", timeout=5.0).status_code == 200:
                 return

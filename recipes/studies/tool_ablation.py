@@ -4,15 +4,16 @@ import dataclasses
 import json
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 from configs import Config
 from evals.score import Scores
 from recipes.folder import ARMS, RunFolder, with_arm
-from recipes.phases import metrics_of, trained_arm
+from recipes.metrics import metrics_of
+from recipes.phases import trained_arm
+from storage.files import JsonObject, write_text
 
 SEEDS = (0, 1, 2)
-STAGES = ("sft", "grpo")
+PHASES = ("sft", "grpo")
 LABELS = {"no_tools": "no tools", "mark": "mark only", "crop": "crop only", "both": "mark + crop"}
 PAGE = Path("docs/results.md")
 
@@ -25,18 +26,17 @@ def run_results(config: Config) -> Path:
     Returns:
         The page, `docs/results.md`.
     """
-    scores: dict[str, dict[str, list[Scores]]] = {arm: {stage: [] for stage in STAGES} for arm in ARMS}
-    rows: list[dict[str, Any]] = []
+    scores: dict[str, dict[str, list[Scores]]] = {arm: {phase: [] for phase in PHASES} for arm in ARMS}
+    rows: list[JsonObject] = []
     for seed in SEEDS:
         name = config.name if seed == config.seed else f"{config.name}-seed{seed}"
         run = dataclasses.replace(config, name=name, seed=seed)
         for arm in ARMS:
-            for stage, found in trained_arm(run, arm).items():
-                scores[arm][stage].append(found)
+            for phase, found in trained_arm(run, arm).items():
+                scores[arm][phase].append(found)
             rows += metrics_of(RunFolder.of(with_arm(run, arm)))
-    PAGE.parent.mkdir(exist_ok=True)
     report = Path(config.runs_dir) / config.name / "report.json"
-    PAGE.write_text(page(config, scores, rows, json.loads(report.read_text()) if report.is_file() else None))
+    write_text(PAGE, page(config, scores, rows, json.loads(report.read_text()) if report.is_file() else None))
     print(f"results: {PAGE}")
     return PAGE
 
@@ -44,8 +44,8 @@ def run_results(config: Config) -> Path:
 def page(
     config: Config,
     scores: dict[str, dict[str, list[Scores]]],
-    rows: list[dict[str, Any]],
-    demo: dict[str, Any] | None = None,
+    rows: list[JsonObject],
+    demo: JsonObject | None = None,
 ) -> str:
     """The Markdown of the results.
 
@@ -72,11 +72,11 @@ def page(
     return "\n".join([*lines, "```json", _machine_readable(scores), "```", ""])
 
 
-def _arm_row(arm: str, stages: dict[str, list[Scores]]) -> str:
-    final = stages["grpo"]
+def _arm_row(arm: str, phases: dict[str, list[Scores]]) -> str:
+    final = phases["grpo"]
     cells = [LABELS[arm]]
-    cells += [_spread([100 * found.accuracy.mean for found in stages[stage]]) for stage in STAGES]
-    cells += [f"{fmean(found.tool_calls for found in stages[stage]):.2f}" for stage in STAGES]
+    cells += [_spread([100 * found.accuracy.mean for found in phases[phase]]) for phase in PHASES]
+    cells += [f"{fmean(found.tool_calls for found in phases[phase]):.2f}" for phase in PHASES]
     cells += [f"{100 * fmean(found.tool_error_rate for found in final):.2f} %"]
     cells += [f"{100 * fmean(found.parse_rate for found in final):.2f} %"]
     return f"| {' | '.join(cells)} |"
@@ -84,14 +84,14 @@ def _arm_row(arm: str, stages: dict[str, list[Scores]]) -> str:
 
 def _margins(scores: dict[str, dict[str, list[Scores]]]) -> list[str]:
     """What the tools and GRPO are worth, in points."""
-    final = {arm: 100 * fmean(found.accuracy.mean for found in stages["grpo"]) for arm, stages in scores.items()}
+    final = {arm: 100 * fmean(found.accuracy.mean for found in phases["grpo"]) for arm, phases in scores.items()}
     start = 100 * fmean(found.accuracy.mean for found in scores["both"]["sft"])
     against = {f"over {LABELS[arm]}": final["both"] - final[arm] for arm in ARMS if arm != "both"}
     margins = {**against, "over SFT alone": final["both"] - start}
     return [f"Mark + crop after GRPO: {', '.join(f'{points:+.1f} points {what}' for what, points in margins.items())}."]
 
 
-def _cost(demo: dict[str, Any]) -> list[str]:
+def _cost(demo: JsonObject) -> list[str]:
     """The time and memory that the demo took."""
     speed = demo["tokens_per_s"]
     return [
@@ -118,7 +118,7 @@ def _spread(values: list[float]) -> str:
 
 def _machine_readable(scores: dict[str, dict[str, list[Scores]]]) -> str:
     accuracy = {
-        arm: {stage: [round(found.accuracy.mean, 4) for found in stages[stage]] for stage in STAGES}
-        for arm, stages in scores.items()
+        arm: {phase: [round(found.accuracy.mean, 4) for found in phases[phase]] for phase in PHASES}
+        for arm, phases in scores.items()
     }
     return json.dumps({"accuracy": accuracy})

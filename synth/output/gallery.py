@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
+from pages.rendering import render
+from storage.files import write_text
 from synth.errors import SynthError
 from synth.output.datasheet import TITLES, Census
 from synth.pipeline.run import ended, shards_of
@@ -74,17 +75,14 @@ def write_gallery(work: Path, page: Path, count: int = 24, seed: int = 0) -> Pat
         )
         for stage in STAGES
     }
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    html = environment.get_template("gallery.html").render(
-        name=work.parent.parent.name,
-        census=census,
-        titles=TITLES,
-        samples=[_sample(record) for record in shown],
-        rejected=rejected,
-    )
-    partial = page.with_suffix(".partial")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(page)
+    values = {
+        "name": work.parent.parent.name,
+        "census": census,
+        "titles": TITLES,
+        "samples": [_sample(record) for record in shown],
+        "rejected": rejected,
+    }
+    write_text(page, render(Path(__file__).with_name("gallery.html"), values))
     return page
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from actors.errors import sentence
 from configs import Config
+from configs.rules import check
 from env.task import Task, save_tasks
 from synth.errors import raise_first
 from synth.world.questions import DIMENSIONS, Question, answer, candidates, vocabulary
@@ -37,9 +38,7 @@ def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
     """
     import ray.data
 
-    unknown = set(config.world.kinds) - set(DIMENSIONS)
-    if unknown:
-        raise ValueError(f"world.kinds: no kind '{min(unknown)}'; the kinds are {', '.join(DIMENSIONS)}")
+    check(config, "synth")
     out_dir = Path(out_dir).absolute()
     videos = [
         {"split": split, "index": index}

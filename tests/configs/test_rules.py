@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from configs import ConfigError, load_config, to_yaml
-from configs.rules import require_consistent
+from configs.rules import RULES, check
 from configs.training import GrpoConfig
 
 TEXT = (Path(__file__).parents[2] / "docs" / "objectives.md").read_text()
@@ -25,7 +25,7 @@ def test_a_recipe_loads_and_its_settings_go_together(name, tmp_path):
     dump.write_text(to_yaml(config))
     assert load_config(dump) == config
     assert config.grpo != GrpoConfig()
-    require_consistent(config.grpo, has_reference=True)
+    check(config, "grpo")
 
 
 @pytest.mark.parametrize(
@@ -54,30 +54,59 @@ def test_the_documentation_names_every_setting_of_the_objective():
     assert {key for key in keys if not re.search(rf"\b{key}\b", TEXT)} == set()
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"correction": "token"}, "set grpo.old_logprobs=learner"),
-        ({"max_sequence_gap": 0.1}, "set grpo.old_logprobs=learner"),
-        ({"dual_clip": 0.5}, "grpo.dual_clip must be above 1"),
-        ({"dual_clip": 3.0, "surrogate": "cispo"}, "is for grpo.surrogate=clip or gspo"),
-        ({"kl_in": "reward"}, "needs a reference policy"),
-        ({"dynamic_sampling": True, "drop_uniform_groups": False}, "set that too"),
-        ({"advantage": "leave_one_out", "group_size": 1}, "grpo.group_size of at least 2"),
-        ({"correction_max": 0.5, "correction_min": 0.8}, "grpo.correction_max"),
-        ({"keep_checkpoints": 0}, "grpo.keep_checkpoints must be at least 1, not 0"),
-        ({"norm_tokens": 0}, "grpo.norm_tokens must be at least 1, not 0"),
-        ({"clip_high": -0.1}, "grpo.clip_high must not be negative, but is -0.1"),
-    ],
-)
-def test_settings_that_contradict_each_other_are_refused_with_their_keys(settings, said):
-    with pytest.raises(ValueError, match=re.escape(said)) as raised:
-        require_consistent(GrpoConfig(**settings), has_reference=False)
+CONTRADICTIONS = [
+    ("grpo", ["grpo.correction=token"], "set grpo.old_logprobs=learner"),
+    ("grpo", ["grpo.max_sequence_gap=0.1"], "set grpo.old_logprobs=learner"),
+    ("grpo", ["grpo.dual_clip=0.5"], "grpo.dual_clip must be above 1"),
+    ("grpo", ["grpo.dual_clip=3.0", "grpo.surrogate=cispo"], "is for grpo.surrogate=clip or gspo"),
+    ("grpo", ["grpo.dynamic_sampling=true", "grpo.drop_uniform_groups=false"], "set that too"),
+    ("grpo", ["grpo.advantage=leave_one_out", "grpo.group_size=1"], "grpo.group_size of at least 2"),
+    ("grpo", ["grpo.correction_max=0.5", "grpo.correction_min=0.8"], "grpo.correction_max"),
+    ("grpo", ["grpo.keep_checkpoints=0"], "grpo.keep_checkpoints must be at least 1, not 0"),
+    ("grpo", ["grpo.norm_tokens=0"], "grpo.norm_tokens must be at least 1, not 0"),
+    ("grpo", ["grpo.clip_high=-0.1"], "grpo.clip_high must not be negative, but is -0.1"),
+    ("grpo", ["grpo.env_runners=0"], "grpo.env_runners must be at least 1, not 0"),
+    ("grpo", ["sampling.top_p=0.9"], "training needs sampling.top_p 1"),
+    ("ranks", ["ranks.train=[]"], "ranks.train is empty"),
+    ("ranks", ["ranks.offload=all", "ranks.zero_stage=2"], "ranks.offload=all needs ranks.zero_stage >= 3, not 2"),
+    ("ranks", ["engine.lora_rank=8"], "ranks.lora.rank must be 1 to 8, not 0"),
+    ("ranks", ["engine.lora_rank=8", "ranks.lora.rank=8", "ranks.transport=shared_memory"], "leave ranks.transport"),
+    ("ranks", ["engine.lora_rank=8", "ranks.lora.rank=8", "ranks.lora.targets=[qkv]"], "on the language model alone"),
+    ("ranks", ["ranks.transport=nccl"], "takes ranks and engines on GPUs"),
+    ("ranks", ["engine.colocate=true"], "engine.colocate puts engines on the ranks' GPUs"),
+    ("ranks", ["ranks.transport=shared_memory", "ranks.weights_dir=w"], "ranks.weights_dir does nothing"),
+    ("sft", ["sft.checkpoint_every=0"], "sft.checkpoint_every must be at least 1, not 0"),
+    ("sft", ["teacher.player=model"], "teacher.model.model: is empty"),
+    ("sft", ["teacher.player=model", "teacher.model.model=m", "teacher.model.base_url=host"], "teacher.model.base_url"),
+    ("eval", ["episode.tools=[crop_vido]"], "episode.tools: no tool 'crop_vido'; there are view_visual_prompt"),
+    ("synth", ["world.kinds=[colour]"], "world.kinds: no kind 'colour'"),
+    ("synth", ["synth.prompt_kinds=[star]"], "synth.prompt_kinds: no kind 'star'"),
+    ("synth", ["synth.test_fraction=1.5"], "synth.test_fraction must be between 0 and 1, not 1.5"),
+    ("synth", ["synth.source=x", "synth.segmenter=''"], "synth.segmenter: is empty"),
+    ("synth", ["synth.source=x", "synth.rewriter=model"], "synth.text_model.model: is empty"),
+    (
+        "synth",
+        ["synth.source=x", "synth.video_model.model=m", "synth.video_model.budget_usd=1"],
+        "synth.video_model.budget_usd: says nothing",
+    ),
+    ("difficulty", ["difficulty.low=0.8", "difficulty.high=0.2"], "a band needs 0 <= low < high <= 1"),
+    ("guessing", ["guessing.options=[1]"], "guessing.options: give numbers of at least 2 options, not [1]"),
+    ("serve", ["serve.replicas=0"], "serve.replicas must be at least 1, not 0"),
+]
+"""Of a phase: settings that contradict each other, and part of what is said of them."""
+
+
+@pytest.mark.parametrize(("phase", "overrides", "sentence"), CONTRADICTIONS)
+def test_settings_that_contradict_each_other_are_refused_with_their_keys(phase, overrides, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)) as raised:
+        check(load_config(None, overrides), phase)
     assert "\n" not in str(raised.value)
 
 
-def test_the_defaults_need_nothing_more():
-    require_consistent(GrpoConfig(), has_reference=False)
+@pytest.mark.parametrize("phase", RULES)
+@pytest.mark.parametrize("name", [None, "demo", "smoke", "paper_4b", "paper_8b"])
+def test_what_ships_contradicts_itself_nowhere(phase, name):
+    check(load_config(name and f"configs/{name}.yaml"), phase)
 
 
 def test_an_objective_that_there_is_not_is_refused_with_its_key():

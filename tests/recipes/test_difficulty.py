@@ -9,10 +9,10 @@ import pytest
 from configs import load_config
 from env.task import Task, load_tasks, save_tasks
 from evals.evaluate import EvaluationError
+from recipes.data import run_synth
 from recipes.difficulty import run_difficulty
 from recipes.folder import RunFolder
 from recipes.phases import first_model
-from recipes.tasks import run_synth
 from tools.marks.visual_prompt import VisualPrompt
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ def test_a_model_plays_what_it_has_not_played_as_often_as_asked(tmp_path):
     import ray
 
     overrides = [f"runs_dir={tmp_path}", "world.train_videos=2", "world.test_videos=1", "difficulty.attempts=3"]
-    config = load_config(ROOT / "configs" / "smoke.yaml", [*overrides, "perception.steps=0"])
+    config = load_config(ROOT / "configs" / "smoke.yaml", [*overrides, "captions.steps=0"])
     try:
         folder = run_synth(config)
         model, tasks = first_model(config, folder), load_tasks(folder.train)

@@ -44,7 +44,7 @@ class Algorithm:
 
 @pytest.fixture
 def train(tmp_path):
-    tracker = SimpleNamespace(log=lambda *_: None, episodes=lambda *_: None)
+    run_log = SimpleNamespace(log=lambda *_: None, episodes=lambda *_: None)
 
     def run(algorithm, *overrides):
         config = load_config(
@@ -52,7 +52,7 @@ def train(tmp_path):
         )
         folder = RunFolder.of(config)
         folder.metrics.touch()
-        _optimize(config, algorithm, folder, tracker)
+        _optimize(config, algorithm, folder, run_log)
         return folder
 
     return run

@@ -12,7 +12,7 @@ from mlflow.tracing.attachments import Attachment
 from PIL import Image
 
 from configs.run import TrackingConfig
-from recipes.run_log import Tracker
+from recipes.run_log import RunLog
 from tests.films.sample_episode import make_episode, write_media
 from tools.decoding.video import read_frame
 
@@ -28,13 +28,13 @@ def tracked(tmp_path_factory):
     params = {"seed": 3, "grpo": {"lr": 2e-4, "names": ["a", "b"]}, "long": "x" * 9000} | {
         f"p{i}": i for i in range(120)
     }
-    with Tracker(config, "first", params) as tracker:
+    with RunLog(config, "first", params) as run_log:
         for step in range(3):
-            tracker.log(step, {"reward": step / 2, "count": np.float32(step), "bad": float("nan"), "text": "no"})
-        tracker.episodes(2, [episode, make_episode(media, "square-2", answer=None, accuracy=0.0), episode])
-        tracker.artifact(folder / "report.html")
+            run_log.log(step, {"reward": step / 2, "count": np.float32(step), "bad": float("nan"), "text": "no"})
+        run_log.episodes(2, [episode, make_episode(media, "square-2", answer=None, accuracy=0.0), episode])
+        run_log.artifact(folder / "report.html")
     client = MlflowClient(config.uri)
-    run = client.get_run(tracker.run_id)
+    run = client.get_run(run_log.run_id)
     traces = client.search_traces(locations=[run.info.experiment_id])
     return client, run, traces, episode, folder
 
@@ -116,9 +116,9 @@ def test_a_traces_frames_are_the_pixels_that_the_agent_saw(tracked):
 def test_a_run_that_ends_in_an_exception_is_failed(tracked):
     client, first, _, _, folder = tracked
     config = TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db", experiment="trial")
-    with pytest.raises(ZeroDivisionError), Tracker(config, "second", {}) as tracker:
+    with pytest.raises(ZeroDivisionError), RunLog(config, "second", {}) as run_log:
         raise ZeroDivisionError
-    run = client.get_run(tracker.run_id)
+    run = client.get_run(run_log.run_id)
     assert run.info.status == "FAILED"
     assert run.info.experiment_id == first.info.experiment_id
 
@@ -128,10 +128,10 @@ def test_a_run_that_goes_on_is_the_same_run(tracked, tmp_path):
     config = TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db", experiment="trial")
     ids = []
     for step, end in ((1, KeyboardInterrupt), (2, None), (3, None)):
-        tracker = Tracker(config, "long", {"a": step}, folder=tmp_path, resume=step > 1)
-        tracker.log(step, {"reward": float(step)})
-        tracker.__exit__(end, None, None)
-        ids.append(tracker.run_id)
+        run_log = RunLog(config, "long", {"a": step}, folder=tmp_path, resume=step > 1)
+        run_log.log(step, {"reward": float(step)})
+        run_log.__exit__(end, None, None)
+        ids.append(run_log.run_id)
     assert ids[0] == ids[1] != ids[2], "a finished run is not gone on with"
     resumed = client.get_run(ids[0])
     assert (resumed.info.status, resumed.data.params["a"]) == ("FINISHED", "1")
@@ -144,14 +144,14 @@ def test_a_dead_server_costs_one_warning_and_no_exception(caplog, monkeypatch):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     config = TrackingConfig(uri=f"http://127.0.0.1:{port}")
-    with caplog.at_level(logging.WARNING), Tracker(config, "lost", {"a": 1}, finish_timeout_s=30) as tracker:
+    with caplog.at_level(logging.WARNING), RunLog(config, "lost", {"a": 1}, finish_timeout_s=30) as run_log:
         for step in range(5):
-            tracker.log(step, {"reward": 1.0})
+            run_log.log(step, {"reward": 1.0})
     warnings = [record.getMessage() for record in caplog.records if record.name == "recipes.run_log"]
     assert len(warnings) == 1
     assert f"http://127.0.0.1:{port}" in warnings[0]
     assert "the run goes on without it" in warnings[0]
-    assert tracker.run_id is None
+    assert run_log.run_id is None
 
 
 def test_metrics_that_could_not_be_sent_go_with_the_next_ones(tracked, monkeypatch, caplog):
@@ -165,10 +165,10 @@ def test_metrics_that_could_not_be_sent_go_with_the_next_ones(tracked, monkeypat
 
     monkeypatch.setattr(MlflowClient, "log_batch", unreliable)
     config = TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db", experiment="trial")
-    with Tracker(config, "healed", {}) as tracker:
+    with RunLog(config, "healed", {}) as run_log:
         for step in range(3):
-            tracker.log(step, {"reward": step / 4})
-    history = MlflowClient(config.uri).get_metric_history(tracker.run_id, "reward")
+            run_log.log(step, {"reward": step / 4})
+    history = MlflowClient(config.uri).get_metric_history(run_log.run_id, "reward")
     assert [(m.step, m.value) for m in history] == [(0, 0.0), (1, 0.25), (2, 0.5)]
     warnings = [record.getMessage() for record in caplog.records if record.name == "recipes.run_log"]
     assert len(warnings) == 1

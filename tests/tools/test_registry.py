@@ -6,6 +6,7 @@ from typing import Annotated
 import pytest
 from PIL import Image
 
+from configs.episode import TOOL_NAMES
 from tests.films import movies
 from tools.decoding.frame import Content, Frame
 from tools.decoding.video import VideoError
@@ -158,7 +159,7 @@ def test_a_tool_needs_described_parameters():
 
 
 def test_every_tool_is_found_by_its_name():
-    assert [tool.name for tool in TOOLS.values()] == list(TOOLS)
+    assert [tool.name for tool in TOOLS.values()] == list(TOOLS) == list(TOOL_NAMES)
     assert set(BOTH) < set(TOOLS)
     assert all(0 < len(tool.description) < 250 for tool in TOOLS.values())
 

@@ -9,7 +9,7 @@ from configs import load_config
 from env.task import load_tasks
 from env.trajectory import load_trajectories
 from recipes.folder import RunFolder, with_arm
-from recipes.phases import metrics_of
+from recipes.metrics import metrics_of
 from recipes.studies.demo import run_demo
 
 ROOT = Path(__file__).resolve().parents[3]

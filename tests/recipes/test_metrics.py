@@ -2,14 +2,14 @@
 
 import json
 
-from recipes.phases import _forget_rows
+from recipes.metrics import forget_rows
 
 
 def test_steps_to_be_run_again_and_a_torn_line_are_dropped(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    _forget_rows(path, "grpo", after=0)
+    forget_rows(path, "grpo", after=0)
     assert path.read_text() == ""
     rows = [{"stage": "sft", "step": 9}, *({"stage": "grpo", "step": step} for step in (1, 2, 3))]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"stage": "grpo", "st')
-    _forget_rows(path, "grpo", after=2)
+    forget_rows(path, "grpo", after=2)
     assert [json.loads(line) for line in path.read_text().splitlines()] == rows[:3]

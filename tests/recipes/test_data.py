@@ -5,7 +5,7 @@ import json
 import pytest
 
 from configs import Config, load_config
-from recipes.tasks import run_synth
+from recipes.data import run_synth
 from synth.errors import SynthError
 from synth.pipeline.resume_settings import begin
 from synth.synthesis import STAGES_FOLDER
