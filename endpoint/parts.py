@@ -8,11 +8,12 @@ import hashlib
 import mimetypes
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from storage.files import JsonObject
 
 
 class PartError(RuntimeError):
-    """A file of a question cannot be read, said in one sentence."""
+    """A file of a question cannot be read; the message is one sentence."""
 
 
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
@@ -61,7 +62,7 @@ def fingerprint(part: Part) -> list[str]:
             return ["video", hashlib.sha256(_read(part.path)).hexdigest()]
 
 
-def wire(part: Part) -> dict[str, Any]:
+def wire(part: Part) -> JsonObject:
     """The part as chat completions take it; videos as vLLM does, in a `video_url`.
 
     Raises:

@@ -8,7 +8,6 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -117,7 +116,7 @@ def _options(answer: str, options: Sequence[str]) -> tuple[tuple[str, bool], ...
     return tuple((text, chr(ord("A") + i) == answer) for i, text in enumerate(options))
 
 
-def _picture(pixels: np.ndarray[Any, Any]) -> str:
+def _picture(pixels: np.ndarray) -> str:
     image = Image.fromarray(pixels)
     image.thumbnail((SHOWN_PX, SHOWN_PX))
     data = io.BytesIO()

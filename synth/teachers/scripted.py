@@ -10,7 +10,6 @@ guesses and needless calls survive that, and are what reinforcement learning has
 import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from env.chat import ChatFormat
 from env.environment import VideoEnv
 from env.task import Task
 from env.transcript import Transcript, Turn
-from synth.world.questions import Question, answer, vocabulary
+from synth.world.questions import WorldQuestion, answer, vocabulary
 from synth.world.world import CELLS, EVENT_S, SLOT_S, World, make_world
 
 VIEW, CROP = "view_visual_prompt", "crop_video"
@@ -38,7 +37,7 @@ CONCLUSIONS = {
 is what a small student learns soonest."""
 
 
-def question_of(task: Task) -> tuple[int, Question]:
+def question_of(task: Task) -> tuple[int, WorldQuestion]:
     """The world's seed and the question that a task of the procedural world was made from.
 
     Raises:
@@ -52,7 +51,7 @@ def question_of(task: Task) -> tuple[int, Question]:
         )
     seed = facts.pop("seed")
     window = facts.pop("window")
-    return seed, Question(window=tuple(window) if window else None, **facts)
+    return seed, WorldQuestion(window=tuple(window) if window else None, **facts)
 
 
 def who_is_where(world: World, index: int, t: float) -> str:
@@ -117,14 +116,14 @@ class TeacherPolicy:
         return [*steps, lambda env: _answer(_seen(world, question, env), answer(world, question))]
 
 
-def _seen(world: World, question: Question, env: VideoEnv) -> str:
+def _seen(world: World, question: WorldQuestion, env: VideoEnv) -> str:
     """The readings of the frames of the last crop, and what follows from them."""
     crops = [turn for turn in env.turns if CROP in turn.text and turn.frames]
     times = [frame.time_s for frame in crops[-1].frames if frame.time_s is not None] if crops else []
     return f"{', '.join(readings(world, question, times))}. {conclusion(world, question)}"
 
 
-def conclusion(world: World, question: Question) -> str:
+def conclusion(world: World, question: WorldQuestion) -> str:
     """What follows from the readings of a question's stretch."""
     right, start_s = answer(world, question), (question.window or (0, 0))[0]
     if question.kind == "spatial" and question.other is not None:
@@ -150,8 +149,8 @@ def _line(cell: str | None, axis: str | None) -> int:
     return 1 + (column if axis == "column" else row)
 
 
-def readings(world: World, question: Question, times: Sequence[float]) -> list[str]:
-    """When and what, for each time in seconds. What changes is said last: the place where a question is about places,
+def readings(world: World, question: WorldQuestion, times: Sequence[float]) -> list[str]:
+    """When and what, for each time in seconds. What changes comes last: the place where a question is about places,
     else the colour."""
     if not times:
         return []
@@ -163,7 +162,7 @@ def readings(world: World, question: Question, times: Sequence[float]) -> list[s
             f"{times[0]:.1f} {who_is_where(world, i, times[0])} {line}" for i, line in zip(pair, lines, strict=True)
         ]
     look = who_is_where if question.kind == "direction" else what_is_there
-    told = [f"{times[0]:.1f} {who_is_where(world, target, times[0])}"]
+    seen_at = [f"{times[0]:.1f} {who_is_where(world, target, times[0])}"]
     gone = 0
     for before, time in pairwise(times):
         seen = look(world, target, time)
@@ -172,8 +171,8 @@ def readings(world: World, question: Question, times: Sequence[float]) -> list[s
         if world.colour(target, time) is None:
             gone += world.colour(target, before) is not None
             seen = f"{seen} {gone}"
-        told.append(f"{time:.1f} {seen}")
-    return told
+        seen_at.append(f"{time:.1f} {seen}")
+    return seen_at
 
 
 def _crop(thought: str, window: tuple[int, int]) -> str:
@@ -181,7 +180,7 @@ def _crop(thought: str, window: tuple[int, int]) -> str:
     return _call(f"{thought} Look from {start} s to {end} s.", CROP, start_time=start, end_time=end)
 
 
-def _call(thought: str, name: str, **arguments: Any) -> str:
+def _call(thought: str, name: str, **arguments: float) -> str:
     call = json.dumps({"name": name, "arguments": arguments})
     return f"<think>{thought}</think><tool_call>{call}</tool_call>"
 

@@ -6,7 +6,7 @@ test come from disjoint seeds; the folder gets its task files last, so a folder 
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 import numpy as np
 from PIL import Image
@@ -16,14 +16,29 @@ from configs import Config
 from configs.rules import check
 from env.task import Task, save_tasks
 from synth.errors import raise_first
-from synth.world.questions import DIMENSIONS, Question, answer, candidates, vocabulary
+from synth.world.questions import DIMENSIONS, WorldQuestion, answer, candidates, vocabulary
 from synth.world.render import instance_mask, render_frame, write_video
 from synth.world.world import World, make_world
 from tools.marks.drawing import draw
 from tools.marks.visual_prompt import VisualPrompt
 
+Split = Literal["train", "test"]
 TEST_SEEDS = 1_000_000_007
 """Worlds of a run with seed s are s * 10**6 + i for training and that plus this for test."""
+
+
+class VideoRow(TypedDict):
+    """A video to make, as it travels through Ray Data."""
+
+    split: Split
+    index: int
+
+
+class MadeVideo(VideoRow):
+    """A video that was made, with its tasks or the error that kept it from being made."""
+
+    tasks: list[Task]
+    error: str
 
 
 def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
@@ -40,10 +55,9 @@ def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
 
     check(config, "synth")
     out_dir = Path(out_dir).absolute()
-    videos = [
-        {"split": split, "index": index}
-        for split, count in (("train", config.world.train_videos), ("test", config.world.test_videos))
-        for index in range(count)
+    counts: dict[Split, int] = {"train": config.world.train_videos, "test": config.world.test_videos}
+    videos: list[VideoRow] = [
+        {"split": split, "index": index} for split, count in counts.items() for index in range(count)
     ]
     made = ray.data.from_items(videos).map(_make_video, fn_args=(config, out_dir)).take_all()
     raise_first(row["error"] for row in made)
@@ -55,12 +69,12 @@ def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
     return {split: len(found) for split, found in tasks.items()}
 
 
-def _ordered(made: list[dict[str, Any]], split: str) -> list[Task]:
+def _ordered(made: list[MadeVideo], split: str) -> list[Task]:
     rows = sorted((row for row in made if row["split"] == split), key=lambda row: row["index"])
     return [task for row in rows for task in row["tasks"]]
 
 
-def _make_video(item: dict[str, Any], config: Config, out_dir: Path) -> dict[str, Any]:
+def _make_video(item: VideoRow, config: Config, out_dir: Path) -> MadeVideo:
     name = f"{item['split']}-{item['index']:05d}"
     try:
         return {**item, "tasks": make_video(item["split"], item["index"], config, out_dir), "error": ""}
@@ -81,14 +95,16 @@ def make_video(split: str, index: int, config: Config, out_dir: Path) -> list[Ta
     return [_task(world, question, f"{name}-{i}", name, config, out_dir, rng) for i, question in enumerate(questions)]
 
 
-def choose_questions(world: World, config: Config, most: int, index: int, rng: np.random.Generator) -> list[Question]:
+def choose_questions(
+    world: World, config: Config, most: int, index: int, rng: np.random.Generator
+) -> list[WorldQuestion]:
     """At most that many questions, of as many kinds as the video has; the first kind changes from video to video."""
     kinds = config.world.kinds
     streams = {
         kind: candidates(world, kind, coarse_times(world.duration_s, config), config.world.fps, rng) for kind in kinds
     }
     order = [kinds[(index + i) % len(kinds)] for i in range(len(kinds))]
-    found: list[Question] = []
+    found: list[WorldQuestion] = []
     while order and len(found) < most:
         for kind in list(order):
             question = next(streams[kind], None)
@@ -107,7 +123,13 @@ def coarse_times(duration_s: float, config: Config) -> list[float]:
 
 
 def _task(
-    world: World, question: Question, task_id: str, video: str, config: Config, out_dir: Path, rng: np.random.Generator
+    world: World,
+    question: WorldQuestion,
+    task_id: str,
+    video: str,
+    config: Config,
+    out_dir: Path,
+    rng: np.random.Generator,
 ) -> Task:
     kind = str(rng.choice(config.world.prompt_kinds))
     time, size = question.mark_time_s, config.world.size_px
@@ -131,7 +153,7 @@ def _task(
     return as_choice(task, question, rng) if rng.random() < config.world.choice_fraction else task
 
 
-def as_choice(task: Task, question: Question, rng: np.random.Generator, options_at_most: int = 4) -> Task:
+def as_choice(task: Task, question: WorldQuestion, rng: np.random.Generator, options_at_most: int = 4) -> Task:
     """The same question with lettered options, the right one anywhere among them."""
     wrong = [word for word in vocabulary(question) if word != task.answer]
     options = rng.permutation([task.answer, *rng.permutation(wrong)[: options_at_most - 1].tolist()]).tolist()

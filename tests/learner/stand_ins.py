@@ -6,7 +6,8 @@ from typing import Any
 
 import ray
 
-from actors.engine.request import EngineError, WeightReport
+from actors.engine.request import WeightReport
+from actors.errors import EngineError
 
 
 class HoldingEngine:
