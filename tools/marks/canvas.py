@@ -194,7 +194,7 @@ def _dilated(mask: np.ndarray, pixels: int) -> np.ndarray:
     if pixels > STEPS:
         outside = cv2.distanceTransform((~mask.astype(bool)).astype(np.uint8), cv2.DIST_L2, 5)
         return (outside <= pixels).astype(np.float64)
-    grown = mask.astype(np.uint8)
+    grown: np.ndarray = mask.astype(np.uint8)
     for step in range(pixels):
         # A square and a diamond by turns make an octagon, which is near enough to a disc.
         grown = cv2.dilate(grown, _SQUARE if step % 2 else _DIAMOND)
