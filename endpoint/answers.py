@@ -1,18 +1,16 @@
 """The answers of models, kept on disk, so that a run that is started again pays for none twice.
 
-Invariant: an answer that was put is a whole line of a log before it is handed out; a line that a kill, a full disk or a
-power cut has torn is as good as none. Each process sees the lines of all. There is one log a machine, as only within
-one no append overwrites another.
+Invariant: an answer that was put is a whole line of a log before it is handed out, and each process sees the lines of
+all; see `storage.logs`. A torn line is as good as none.
 """
 
-import errno
 import json
-import os
-import platform
-import re
+import sys
 import threading
 from pathlib import Path
-from typing import Any
+
+from storage.files import JsonObject
+from storage.logs import AppendLog, LogReader, json_object, machine_log
 
 LOG = ".log"
 KEY_BYTES = 32
@@ -23,25 +21,18 @@ class Answers:
     """The answers in a folder, by key. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
-        """Joins the log that is there, or starts one.
+        """Join the log that is there, or start one.
 
         Raises:
             OSError: the folder cannot be written to.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = os.fspath(folder)
-        machine = re.sub(r"[^\w.-]", "-", platform.node()) or "machine"
-        self._log = os.open(folder / f"{machine}{LOG}", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        self._log = AppendLog(machine_log(folder, LOG))
+        self._reader = LogReader(folder, LOG)
         self._lock = threading.Lock()
-        self._logs: list[str] = []
-        self._read: list[int] = []
-        self._places: dict[bytes, int] = {}
-        """Of each key's line: which log, and from which byte on."""
-        size = os.fstat(self._log).st_size
-        if size and os.pread(self._log, 1, size - 1) != b"\n":
-            os.write(self._log, b"\n")
+        self._places: dict[bytes, tuple[str, int]] = {}
+        """Of each key's line: its file, and from which byte on."""
 
-    def get(self, key: str) -> dict[str, Any] | None:
+    def get(self, key: str) -> JsonObject | None:
         """The answer kept under a key (64 hexadecimal digits), or None.
 
         Raises:
@@ -50,52 +41,24 @@ class Answers:
         wanted = bytes.fromhex(key)
         with self._lock:
             if wanted not in self._places:
-                self._read_news()
+                for path, at, line in self._reader.news():
+                    if (found := _key(line)) is not None:
+                        self._places[found] = sys.intern(path), at
             place = self._places.get(wanted)
         if place is None:
             return None
-        at, log = divmod(place, 2**16)
-        with open(self._logs[log], "rb") as file:
-            file.seek(at)
-            line = file.readline()
-        return _answer(line)
+        path, at = place
+        with open(path, "rb") as log:
+            log.seek(at + 2 * KEY_BYTES)
+            return json_object(log.readline())
 
-    def put(self, key: str, answer: dict[str, Any]) -> None:
-        """Keep an answer.
+    def put(self, key: str, answer: JsonObject) -> None:
+        """Keep an answer. What a power cut takes is asked again.
 
         Raises:
             OSError: the folder cannot be written to.
         """
-        line = f"{key} {json.dumps(answer)}\n".encode()
-        # Without an fsync, which would cost a thousand times the rest: what a power cut takes is asked again.
-        if os.write(self._log, line) != len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._folder)
-
-    def _read_news(self) -> None:
-        """Note where the lines are that were added since the last call."""
-        for entry in os.scandir(self._folder):
-            if not entry.name.endswith(LOG):
-                continue
-            if entry.path not in self._logs:
-                self._logs.append(entry.path)
-                self._read.append(0)
-            log = self._logs.index(entry.path)
-            at = self._read[log]
-            if os.stat(entry.path).st_size <= at:
-                continue
-            with open(entry.path, "rb") as file:
-                file.seek(at)
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break
-                    if (key := _key(line)) is not None:
-                        self._places[key] = at * 2**16 + log
-                    at += len(line)
-            self._read[log] = at
-
-    def __del__(self) -> None:
-        if hasattr(self, "_log"):
-            os.close(self._log)
+        self._log.append(f"{key} {json.dumps(answer)}".encode())
 
 
 def _key(line: bytes) -> bytes | None:
@@ -105,12 +68,3 @@ def _key(line: bytes) -> bytes | None:
         return bytes.fromhex(digits.decode()) if space == b" " else None
     except ValueError:
         return None
-
-
-def _answer(line: bytes) -> dict[str, Any] | None:
-    """The answer of a line; None where it is torn."""
-    try:
-        answer = json.loads(line[2 * KEY_BYTES :])
-    except ValueError:
-        return None
-    return answer if isinstance(answer, dict) else None

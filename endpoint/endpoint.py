@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import jsonschema
 from openai.types.chat import ChatCompletion
@@ -20,11 +20,12 @@ from openai.types.chat.chat_completion import Choice
 from configs.endpoint import EndpointConfig
 from endpoint.answers import Answers
 from endpoint.parts import Clip, Part, fingerprint, wire
-from endpoint.reply import AnswerError, declined, message_of, parsed
+from endpoint.reply import AnswerError, ModelMessage, declined, message_of, parsed
 from endpoint.schema import without_limits
 from endpoint.server import EndpointError, Server
 from endpoint.settings import check
 from endpoint.spending import Spending, Usage
+from storage.files import JsonObject
 
 __all__ = ["AnswerError", "BudgetError", "Endpoint", "EndpointError"]
 
@@ -45,14 +46,14 @@ class BudgetError(RuntimeError):
 
 
 class Endpoint:
-    """The model of a config, with its answers and its spending in a folder. For one process; any number of event loops
-    and threads."""
+    """The model of a config, with its answers and its spending in a folder. For one process, with any number of event
+    loops and threads."""
 
     def __init__(self, config: EndpointConfig, folder: str | Path, key: str) -> None:
         """`folder` is shared by the processes and the restarts of a run.
 
         Args:
-            key: of `config` in the whole configuration, e.g. `synth.video_model`, for what is said of its settings.
+            key: of `config` in the whole configuration, e.g. `synth.video_model`, for errors about its settings.
 
         Raises:
             ValueError: a setting that makes no sense.
@@ -68,10 +69,10 @@ class Endpoint:
             self._spending = Spending(self._folder / SPENDING, config.model)
         except OSError as error:
             raise self._disk(error) from None
-        self._asked: dict[str, Future[dict[str, Any] | None]] = {}
+        self._asked: dict[str, Future[JsonObject | None]] = {}
         self._validators: dict[str, jsonschema.Draft202012Validator] = {}
 
-    async def ask(self, what: str, system: str, content: Sequence[Part], schema: dict[str, Any]) -> dict[str, Any]:
+    async def ask(self, what: str, system: str, content: Sequence[Part], schema: JsonObject) -> JsonObject:
         """The model's answer, which fits the schema; from the folder where it was asked before. Not to be changed.
 
         Args:
@@ -88,16 +89,12 @@ class Endpoint:
         key = await self._key(system, content, schema)
         return await self._once(what, key, lambda: self._ask_until_valid(what, key, system, content, validator))
 
-    async def chat(self, what: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> dict[str, Any]:
+    async def chat(self, what: str, messages: list[JsonObject], tools: list[JsonObject]) -> ModelMessage:
         """The model's next message in a conversation with tool calls; from the folder where it was asked before.
 
         Args:
             messages: in the API's own form, pictures as data URLs.
             tools: schemas in the API's own form.
-
-        Returns:
-            `{"content": str, "reasoning": str, "calls": [{"name": str, "arguments": str}], "cut": bool}`; see
-            `endpoint.reply.message_of`.
 
         Raises:
             AnswerError, EndpointError, BudgetError: as `ask`.
@@ -105,20 +102,20 @@ class Endpoint:
         asked = [FORMAT, *deciding(self._config).values(), messages, tools]
         key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
-        async def said() -> dict[str, Any]:
+        async def reply() -> JsonObject:
             offered = {"tools": tools, "parallel_tool_calls": False} if tools else {}
             request = {**self._base, "messages": messages, **offered}
-            choice = await self._sent(what, _request_id(key, 0), _as_is(request))
+            choice = await self._send(what, _request_id(key, 0), lambda: _off_loop((), lambda: request))
             if declined(choice):
                 raise AnswerError("declined by the model", choice.message.refusal or choice.finish_reason)
-            return message_of(choice, self._config.max_tokens)
+            return dict(message_of(choice, self._config.max_tokens))
 
-        return await self._once(what, key, said)
+        return cast(ModelMessage, await self._once(what, key, reply))
 
-    async def _once(self, what: str, key: str, make: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    async def _once(self, what: str, key: str, make: Callable[[], Awaitable[JsonObject]]) -> JsonObject:
         """What is kept under the key, or what is made of it now, once at a time in this process."""
         while True:
-            mine: Future[dict[str, Any] | None] = Future()
+            mine: Future[JsonObject | None] = Future()
             mine.set_running_or_notify_cancel()
             first = self._asked.setdefault(key, mine)
             if first is mine:
@@ -148,7 +145,7 @@ class Endpoint:
         """Close this event loop's connections."""
         await self._server.close()
 
-    async def _kept_or_made(self, what: str, key: str, make: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    async def _kept_or_made(self, what: str, key: str, make: Callable[[], Awaitable[JsonObject]]) -> JsonObject:
         try:
             answer = self._answers.get(key)
         except OSError as error:
@@ -165,10 +162,10 @@ class Endpoint:
 
     async def _ask_until_valid(
         self, what: str, key: str, system: str, content: Sequence[Part], validator: jsonschema.Draft202012Validator
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         parts = list(content)
         for tried in range(TRIES):
-            choice = await self._send(what, key, tried, system, parts, validator.schema)
+            choice = await self._try(what, key, tried, system, parts, validator.schema)
             if declined(choice):
                 raise AnswerError("declined by the model", choice.message.refusal or choice.finish_reason)
             try:
@@ -180,10 +177,12 @@ class Endpoint:
                 parts = [*content, f"An earlier reply was of no use, {fault}. Reply with the JSON object alone."]
         raise AssertionError("no try is left")
 
-    async def _send(self, what: str, key: str, tried: int, system: str, parts: Sequence[Part], schema: Any) -> Choice:
-        told = schema if self._config.schema_limits else without_limits(schema)
+    async def _try(
+        self, what: str, key: str, tried: int, system: str, parts: Sequence[Part], schema: JsonObject
+    ) -> Choice:
+        sent_schema = schema if self._config.schema_limits else without_limits(schema)
 
-        def request() -> dict[str, Any]:
+        def request() -> JsonObject:
             wired = [wire(part) for part in parts]
             return {
                 **self._base,
@@ -191,13 +190,13 @@ class Endpoint:
                 "messages": [{"role": "system", "content": system}, {"role": "user", "content": wired}],
                 "response_format": {
                     "type": "json_schema",
-                    "json_schema": {"name": "answer", "schema": told, "strict": True},
+                    "json_schema": {"name": "answer", "schema": sent_schema, "strict": True},
                 },
             }
 
-        return await self._sent(what, _request_id(key, tried), lambda: _off_loop(parts, request))
+        return await self._send(what, _request_id(key, tried), lambda: _off_loop(parts, request))
 
-    async def _sent(self, what: str, request_id: str, request: Callable[[], Awaitable[dict[str, Any]]]) -> Choice:
+    async def _send(self, what: str, request_id: str, request: Callable[[], Awaitable[JsonObject]]) -> Choice:
         """One paid reply, booked. The request is made when its turn comes, so that only what is in flight is held."""
 
         def paid(reply: ChatCompletion) -> None:
@@ -209,8 +208,8 @@ class Endpoint:
         return reply.choices[0]
 
     @property
-    def _base(self) -> dict[str, Any]:
-        """What every request says."""
+    def _base(self) -> JsonObject:
+        """The part that all requests share."""
         config = self._config
         return {
             "model": config.model,
@@ -219,8 +218,8 @@ class Endpoint:
             **({} if config.temperature is None else {"temperature": config.temperature}),
         }
 
-    def _drawn_anew(self, tried: int) -> dict[str, Any]:
-        """What a further attempt says otherwise: with the same draws a model would run into the same loop again."""
+    def _drawn_anew(self, tried: int) -> JsonObject:
+        """What differs in a further attempt: with the same draws a model would run into the same loop again."""
         config = self._config
         if not tried:
             return {}
@@ -254,14 +253,14 @@ class Endpoint:
         except OSError as error:
             raise self._disk(error) from None
 
-    def _validator(self, schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
+    def _validator(self, schema: JsonObject) -> jsonschema.Draft202012Validator:
         text = json.dumps(schema)
         if text not in self._validators:
             jsonschema.Draft202012Validator.check_schema(schema)
             self._validators[text] = jsonschema.Draft202012Validator(json.loads(text))
         return self._validators[text]
 
-    async def _key(self, system: str, content: Sequence[Part], schema: dict[str, Any]) -> str:
+    async def _key(self, system: str, content: Sequence[Part], schema: JsonObject) -> str:
         """Changes with all that decides the answer, and with nothing else."""
         parts = await _off_loop(content, lambda: [fingerprint(part) for part in content])
         asked = [FORMAT, *deciding(self._config).values(), system, parts, schema]
@@ -269,21 +268,14 @@ class Endpoint:
 
 
 async def _off_loop(parts: Sequence[Part], read: Callable[[], Made]) -> Made:
-    """What `read` makes of the parts; in a thread where files are to be read."""
+    """What `read` makes of the parts; read in a thread where one is a file."""
     if any(isinstance(part, Clip) for part in parts):
         return await asyncio.to_thread(read)
     return read()
 
 
-def _as_is(request: dict[str, Any]) -> Callable[[], Awaitable[dict[str, Any]]]:
-    async def made() -> dict[str, Any]:
-        return request
-
-    return made
-
-
-def deciding(config: EndpointConfig) -> dict[str, Any]:
-    """What of a config decides an answer, by name."""
+def deciding(config: EndpointConfig) -> JsonObject:
+    """The settings that decide an answer, by name."""
     return {name: getattr(config, name) for name in ("model", "temperature", "seed", "max_tokens")}
 
 

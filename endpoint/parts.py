@@ -8,7 +8,8 @@ import hashlib
 import mimetypes
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from storage.files import JsonObject
 
 
 class PartError(RuntimeError):
@@ -61,7 +62,7 @@ def fingerprint(part: Part) -> list[str]:
             return ["video", hashlib.sha256(_read(part.path)).hexdigest()]
 
 
-def wire(part: Part) -> dict[str, Any]:
+def wire(part: Part) -> JsonObject:
     """The part as chat completions take it; videos as vLLM does, in a `video_url`.
 
     Raises:

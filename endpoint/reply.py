@@ -5,16 +5,36 @@ Invariant: what is handed on fits the schema; what does not says in a countable 
 
 import json
 import re
-from typing import Any
+from typing import TypedDict
 
 import jsonschema
 from openai.types.chat.chat_completion import Choice
 
+from storage.files import JsonObject
+
 DETAIL_CHARS = 300
-"""Most that is told of one failure, characters."""
+"""Longest detail of one failure, characters."""
 # JSON may spell one half of a surrogate pair, which no file and no request can hold.
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
+
+
+class WrittenCall(TypedDict):
+    """A tool call as a model wrote it."""
+
+    name: str
+    arguments: str
+    """JSON, unless the model wrote something else."""
+
+
+class ModelMessage(TypedDict):
+    """What a model says next in a conversation."""
+
+    content: str
+    reasoning: str
+    calls: list[WrittenCall]
+    cut: bool
+    """Whether it ends where it reached the limit."""
 
 
 class AnswerError(ValueError):
@@ -24,13 +44,13 @@ class AnswerError(ValueError):
     def __init__(self, clause: str, detail: str = "") -> None:
         super().__init__(clause, detail)
         self.detail = detail[:DETAIL_CHARS]
-        """What the matter was in this case."""
+        """What was wrong in this one case."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
-def parsed(choice: Choice, validator: jsonschema.Draft202012Validator, max_tokens: int) -> dict[str, Any]:
+def parsed(choice: Choice, validator: jsonschema.Draft202012Validator, max_tokens: int) -> JsonObject:
     """The JSON object of a reply; a fence around it, as models without guided decoding write, does not count.
 
     Raises:
@@ -55,25 +75,24 @@ def parsed(choice: Choice, validator: jsonschema.Draft202012Validator, max_token
     return answer
 
 
-def message_of(choice: Choice, max_tokens: int) -> dict[str, Any]:
-    """A message of a conversation: `{"content", "reasoning", "calls": [{"name", "arguments"}]}`, all of them text, and
-    `"cut": bool`, whether it ends where it reached the limit.
+def message_of(choice: Choice, max_tokens: int) -> ModelMessage:
+    """The message of a reply in a conversation.
 
     Raises:
         AnswerError: it says nothing at all.
     """
     message = choice.message
     calls = [call.function for call in message.tool_calls or () if call.type == "function"]
-    said = {
+    cut = choice.finish_reason == "length"
+    if not message.content and not calls:
+        raise AnswerError(f"reply cut off after {max_tokens} tokens" if cut else "reply is empty")
+    return {
         "content": message.content or "",
         # vLLM, SGLang and DeepSeek call it one or the other; the client's types know neither.
         "reasoning": getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None) or "",
         "calls": [{"name": call.name, "arguments": call.arguments} for call in calls],
+        "cut": cut,
     }
-    cut = choice.finish_reason == "length"
-    if not said["content"] and not calls:
-        raise AnswerError(f"reply cut off after {max_tokens} tokens" if cut else "reply is empty")
-    return {**said, "cut": cut}
 
 
 def declined(choice: Choice) -> bool:

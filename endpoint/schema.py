@@ -1,10 +1,10 @@
-"""How long the texts of a reply may be, and what of that a server is told.
+"""How long the texts of a reply may be, and which of these limits a server is sent.
 
-Invariant: a reply is held against the limits wherever they are told or not; guided decoding that knows them ends a text
-which the model would not end by itself.
+Invariant: a reply is held against the limits whether the server was sent them or not; guided decoding that knows them
+ends a text which the model would not end by itself.
 """
 
-from typing import Any
+from storage.files import JsonObject
 
 PHRASE_CHARS = 300
 """Longest phrase of a reply, such as a tag or a reason, characters."""
@@ -13,8 +13,12 @@ QUESTION_CHARS = 1500
 LIMITS = ("maxLength", "maxItems")
 
 
-def without_limits(schema: Any) -> Any:
+def without_limits(schema: JsonObject) -> JsonObject:
     """The schema for a server that takes no limits in it."""
-    if isinstance(schema, dict):
-        return {key: without_limits(value) for key, value in schema.items() if key not in LIMITS}
-    return [without_limits(item) for item in schema] if isinstance(schema, list) else schema
+
+    def stripped(part: object) -> object:
+        if isinstance(part, dict):
+            return {key: stripped(value) for key, value in part.items() if key not in LIMITS}
+        return [stripped(item) for item in part] if isinstance(part, list) else part
+
+    return {key: stripped(value) for key, value in schema.items()}

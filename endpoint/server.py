@@ -8,13 +8,13 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
-from typing import Any
 
 import openai
 from openai.types.chat import ChatCompletion
 
 from configs.endpoint import EndpointConfig
 from endpoint.reply import AnswerError
+from storage.files import JsonObject
 
 PLAIN = "This only asks whether you are there. Reply with any JSON object that fits the schema, as short as it can be."
 """Put to a server that failed at something else."""
@@ -23,24 +23,24 @@ MAX_BACKOFF_S = 8.0
 
 
 class EndpointError(RuntimeError):
-    """The server, or the folder of answers, cannot be used, said in one sentence."""
+    """The server, or the folder of answers, cannot be used; the message is one sentence."""
 
 
 class Server:
     """The server of a config, with one client an event loop, as connections cannot move to another."""
 
     def __init__(self, config: EndpointConfig) -> None:
-        """Takes the key out of the environment."""
+        """Read the key from the environment variable that the config names."""
         self._config = config
         self._key = os.environ.get(config.api_key_env) or "EMPTY"
         self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
 
     def turn(self) -> asyncio.Semaphore:
-        """To be held around `complete` and all that need not be in memory before it."""
+        """A semaphore to hold around `complete`, and around making what need not be in memory before it."""
         return self._line().turns
 
-    async def complete(self, request: dict[str, Any], paid: Callable[[ChatCompletion], None]) -> ChatCompletion:
-        """The completion of a chat, with at least one choice; `paid` is told of every reply that the server gave.
+    async def complete(self, request: JsonObject, paid: Callable[[ChatCompletion], None]) -> ChatCompletion:
+        """The completion of a chat, with at least one choice; `paid` is called with every reply that the server gave.
 
         Raises:
             AnswerError: the server cannot take this one, or fails at it while it answers others.
@@ -68,13 +68,13 @@ class Server:
             await line.client.close()
 
     def error(self, what: str) -> EndpointError:
-        """What is wrong with the server, its address before it."""
+        """The error that says what is wrong with the server, after its address."""
         return EndpointError(f"{self._config.base_url}: {what}")
 
     async def _reply(
-        self, request: dict[str, Any], paid: Callable[[ChatCompletion], None], retries: int | None = None
+        self, request: JsonObject, paid: Callable[[ChatCompletion], None], retries: int | None = None
     ) -> ChatCompletion:
-        """One reply, in as many attempts as the config says where `retries` does not."""
+        """One reply, in as many attempts as `retries` allows, or else the config."""
         client = self._line().client
         if retries is not None:
             client = client.with_options(max_retries=retries)
@@ -124,7 +124,7 @@ _FAILURES = (openai.OpenAIError, TimeoutError, UnicodeEncodeError, json.JSONDeco
 
 
 def _may_be_the_questions(error: Exception) -> bool:
-    """Whether the server might do better with another question: not so if it is not let in, or told to wait."""
+    """Whether the server might do better with another question: not so if it refuses access or asks to wait."""
     if isinstance(error, openai.APIStatusError):
         return error.status_code in (400, 413, 422) or error.status_code >= 500
     return isinstance(error, openai.APIConnectionError | TimeoutError | UnicodeEncodeError)
@@ -141,8 +141,8 @@ def _reason(error: Exception) -> str:
     """One line of what the client says."""
     if isinstance(error, openai.APIStatusError):
         body = error.body
-        said = body.get("message") if isinstance(body, dict) else None
-        text = f"{error.status_code}: {said or error.response.reason_phrase or error.message}"
+        message = body.get("message") if isinstance(body, dict) else None
+        text = f"{error.status_code}: {message or error.response.reason_phrase or error.message}"
     elif isinstance(error, openai.APITimeoutError | TimeoutError):
         text = "no reply within the deadline"
     else:

@@ -1,6 +1,6 @@
 """Whether the settings of an endpoint make sense.
 
-Invariant: what is wrong is told by the key that the user wrote.
+Invariant: an error names the key that the user wrote.
 """
 
 from configs.endpoint import EndpointConfig

@@ -96,7 +96,7 @@ def run_sft_stage(config: Config) -> RunFolder:
             played = teacher_trajectories(config, load_tasks(folder.train), model_dir, answers)
             save_trajectories(folder.teacher, played)
         if config.teacher.player == "model":
-            print(spent(answers / SPENDING).told())
+            print(spent(answers / SPENDING).summary())
     lessons = load_trajectories(folder.teacher)
     _supervised(config, lessons, model_dir, folder.sft, folder.metrics, "sft")
     return folder

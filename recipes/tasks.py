@@ -53,7 +53,7 @@ def run_synth(config: Config) -> RunFolder:
         start_ray(config)
         if config.synth.source:
             with stage(f"{config.synth.source}: questions, masks and marks"):
-                print(synthesise(config, folder.data).told())
+                print(synthesise(config, folder.data).summary())
         else:
             with stage("world: videos and questions"):
                 make_tasks(config, folder.data)
