@@ -5,9 +5,10 @@ goes no further; a record and its line of JSON are the same thing.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
+from storage.files import JsonObject
 from tools.marks.visual_prompt import Geometry
 
 STAGES = ("question", "text", "video", "mask", "mark")
@@ -47,7 +48,7 @@ class Mask:
 
     time_s: float
     """Presentation time of the frame, seconds."""
-    rle: dict[str, Any]
+    rle: JsonObject
     """COCO run-length encoding: `{"size": [height, width], "counts": str}`, at the video's own size."""
     box: tuple[float, float, float, float]
     """x, y, width, height in pixels of the video."""
@@ -86,7 +87,7 @@ class Record:
     dimension: str = ""
     """V2P-Bench dimension, where the source or a stage knows it."""
     licence: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: JsonObject = field(default_factory=dict)
     """Ground truth of a source that has it, e.g. the procedural world; never shown to a model."""
     target: Target | None = None
     masks: tuple[Mask, ...] = ()
@@ -102,7 +103,7 @@ class Record:
         """The record as a stage sets it aside."""
         return dataclasses.replace(self, rejected_by=stage, reason=reason, detail=detail)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """JSON of the record."""
         # Not `dataclasses.asdict`, whose deep copies take longer than writing the JSON does.
         return {
@@ -113,7 +114,7 @@ class Record:
         }
 
     @classmethod
-    def from_dict(cls, row: dict[str, Any]) -> "Record":
+    def from_dict(cls, row: JsonObject) -> "Record":
         """The record of `to_dict`'s JSON.
 
         Raises:
@@ -131,5 +132,5 @@ class Record:
         )
 
 
-def _texts(options: Any) -> tuple[str, ...] | None:
+def _texts(options: Iterable[str] | None) -> tuple[str, ...] | None:
     return None if options is None else tuple(options)

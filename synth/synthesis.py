@@ -31,9 +31,9 @@ class Synthesis:
     spent: Usage
     """What its models were asked and paid, with all that kills had asked again."""
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """The retention, and what it took, in one line."""
-        return "; ".join(filter(None, (self.census.told(), self.spent.told())))
+        return "; ".join(filter(None, (self.census.summary(), self.spent.summary())))
 
 
 def synthesise(config: Config, folder: Path) -> Synthesis:

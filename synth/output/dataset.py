@@ -8,14 +8,15 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs import Config
 from env.task import Task, save_tasks
+from storage.files import JsonObject, whole_file
 from synth.output.split import split_of
 from synth.record import Record
 from tools.marks.visual_prompt import VisualPrompt
@@ -102,7 +103,7 @@ def write_dataset(split: dict[str, list[Record]], folder: Path) -> None:
             _write_parquet(folder / "data" / f"{name}.parquet", _rows(records, videos))
 
 
-def _rows(records: Iterable[Record], videos: dict[str, str]) -> Iterator[dict[str, Any]]:
+def _rows(records: Iterable[Record], videos: dict[str, str]) -> Iterator[JsonObject]:
     for record in records:
         assert record.marked is not None
         assert record.target is not None
@@ -135,7 +136,7 @@ def _schema() -> pa.Schema:
     arrow: dict[str, pa.DataType] = {"string": pa.string(), "float64": pa.float64()}
     fields, features = [], {}
     for name, kind in COLUMNS.items():
-        value: dict[str, Any] = {"dtype": kind, "_type": "Value"}
+        value: JsonObject = {"dtype": kind, "_type": "Value"}
         if kind == "image":
             fields.append(pa.field(name, pa.struct({"bytes": pa.binary(), "path": pa.string()})))
             value = {"_type": "Image"}
@@ -148,18 +149,11 @@ def _schema() -> pa.Schema:
     return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
 
 
-def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    schema, partial = _schema(), path.with_suffix(".partial")
-    with pq.ParquetWriter(partial, schema) as writer:
-        group: list[dict[str, Any]] = []
-        for row in rows:
-            group.append(row)
-            if len(group) == ROWS_PER_GROUP:
-                writer.write_table(pa.Table.from_pylist(group, schema))
-                group = []
-        if group:
+def _write_parquet(path: Path, rows: Iterator[JsonObject]) -> None:
+    schema = _schema()
+    with whole_file(path) as partial, pq.ParquetWriter(partial, schema) as writer:
+        while group := list(islice(rows, ROWS_PER_GROUP)):
             writer.write_table(pa.Table.from_pylist(group, schema))
-    partial.replace(path)
 
 
 def _names(videos: set[str]) -> dict[str, str]:
@@ -172,10 +166,8 @@ def _place(source: Path, to: Path) -> None:
     if to.exists():
         return
     to.parent.mkdir(parents=True, exist_ok=True)
-    partial = to.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
-    try:
-        os.link(source, partial)
-    except OSError:
-        shutil.copyfile(source, partial)
-    partial.replace(to)
+    with whole_file(to) as partial:
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)

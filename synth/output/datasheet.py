@@ -42,14 +42,14 @@ class Census:
             return
         assert record.marked is not None
         self.marked += 1
-        said = (
+        values = (
             record.marked.kind,
             record.dimension or "not said",
             "choice" if record.marked.options else "open",
             record.source,
             record.licence or "not said",
         )
-        for counts, value in zip(self.by.values(), said, strict=True):
+        for counts, value in zip(self.by.values(), values, strict=True):
             counts[value] += 1
 
     @property
@@ -65,7 +65,7 @@ class Census:
             rows.append((stage, left, left / max(1, self.total)))
         return rows
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """The retention in one line."""
         stages = (f"{TITLES[stage]} {left:,} ({100 * share:.0f} %)" for stage, left, share in self.retention())
         return f"{self.total:,} records; left after {', '.join(stages)}"

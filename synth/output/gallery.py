@@ -8,12 +8,12 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
+from storage.files import write_text
 from synth.errors import SynthError
 from synth.output.datasheet import TITLES, Census
 from synth.pipeline.run import ended, shards_of
@@ -82,9 +82,7 @@ def write_gallery(work: Path, page: Path, count: int = 24, seed: int = 0) -> Pat
         samples=[_sample(record) for record in shown],
         rejected=rejected,
     )
-    partial = page.with_suffix(".partial")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(page)
+    write_text(page, html)
     return page
 
 
@@ -119,7 +117,7 @@ def _options(answer: str, options: Sequence[str]) -> tuple[tuple[str, bool], ...
     return tuple((text, chr(ord("A") + i) == answer) for i, text in enumerate(options))
 
 
-def _picture(pixels: np.ndarray[Any, Any]) -> str:
+def _picture(pixels: np.ndarray) -> str:
     image = Image.fromarray(pixels)
     image.thumbnail((SHOWN_PX, SHOWN_PX))
     data = io.BytesIO()

@@ -9,18 +9,20 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from configs import Config
 from configs.endpoint import EndpointConfig
+from configs.masks import MaskConfig
+from configs.world import WorldConfig
 from endpoint.endpoint import deciding
+from storage.files import JsonObject, write_text
 from synth.errors import SynthError
 
 NOT_OF_THE_FILM = ("test_videos", "questions_per_video", "prompt_kinds", "choice_fraction")
 """Settings of the world that the stages do not read."""
 CONTENT = "the content of synth.source"
-TOLD = 3
-"""Most differences that are told."""
+SHOWN = 3
+"""Most differences that an error names."""
 
 
 def begin(config: Config, work: Path) -> None:
@@ -30,9 +32,7 @@ def begin(config: Config, work: Path) -> None:
         SynthError: something was begun there with other settings.
     """
     require_same(config, work)
-    partial = _file(work).with_suffix(".partial")
-    partial.write_text(json.dumps(settings(config), indent=2) + "\n")
-    partial.replace(_file(work))
+    write_text(_file(work), json.dumps(settings(config), indent=2) + "\n")
 
 
 def require_same(config: Config, work: Path, ended: bool = False) -> None:
@@ -54,14 +54,14 @@ def require_same(config: Config, work: Path, ended: bool = False) -> None:
         if then.get(key) != now.get(key) and (key.startswith("synth.") or not ended)
     ]
     if wrong:
-        more = f" and {len(wrong) - TOLD} more" if len(wrong) > TOLD else ""
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise SynthError(
-            f"{work}: was begun with other settings ({', '.join(wrong[:TOLD])}{more}); set them as they were, choose "
+            f"{work}: was begun with other settings ({', '.join(wrong[:SHOWN])}{more}); set them as they were, choose "
             f"another name, or start over by removing {work.parent}"
         )
 
 
-def settings(config: Config) -> dict[str, Any]:
+def settings(config: Config) -> JsonObject:
     """What decides the records that come out of the stages, by key, in the stages' order."""
     synth = config.synth
     if not synth.source:
@@ -109,15 +109,15 @@ def content(source: Path) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _answers(key: str, model: EndpointConfig) -> dict[str, Any]:
+def _answers(key: str, model: EndpointConfig) -> JsonObject:
     return {f"{key}.{name}": value for name, value in deciding(model).items()}
 
 
-def _all(key: str, part: Any, but: tuple[str, ...]) -> dict[str, Any]:
+def _all(key: str, part: WorldConfig | MaskConfig, but: tuple[str, ...]) -> JsonObject:
     return {f"{key}.{name}": value for name, value in dataclasses.asdict(part).items() if name not in but}
 
 
-def _shown(values: dict[str, Any], key: str) -> str:
+def _shown(values: JsonObject, key: str) -> str:
     return json.dumps(values[key]) if key in values else "not used"
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import Config
+from storage.files import write_text
 from synth.errors import SynthError
 from synth.pipeline.shards import read_records, shard_file, write_records
 from synth.pipeline.stage_list import make_stage
@@ -97,7 +98,5 @@ def _sharded(records: Callable[[], Iterable[Record]], size: int, folder: Path) -
         count += 1
     if not count:
         raise SynthError("the source holds no record that can be used")
-    partial = folder / "shards.partial"
-    partial.write_text(str(count))
-    partial.replace(folder / "shards")
+    write_text(folder / "shards", str(count))
     return count

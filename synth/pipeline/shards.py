@@ -14,8 +14,9 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+from storage.files import JsonObject, read_rows, write_rows
+from storage.logs import AppendLog, whole_rows
 from synth.record import Record
 
 SUSPECT_DEATHS = 2
@@ -31,16 +32,12 @@ def shard_file(folder: Path, index: int) -> Path:
 
 def read_records(path: Path) -> list[Record]:
     """The records of a file of JSON lines."""
-    with open(path, encoding="utf-8") as lines:
-        return [Record.from_dict(json.loads(line)) for line in lines]
+    return [Record.from_dict(row) for row in read_rows(path)]
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write records as JSON lines, whole or not at all."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(record.to_dict()) + "\n" for record in records)
-    partial.replace(path)
+    write_rows(path, (record.to_dict() for record in records))
 
 
 class Journal:
@@ -52,20 +49,15 @@ class Journal:
         Args:
             run: whatever tells this start of the run from those before it.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         self._file = shard_file(folder, index)
         self._path = self._file.with_suffix(".journal")
         self.done: dict[str, list[Record]] = {}
         """What records of the input became, by id."""
         self._with: Counter[str] = Counter()
         self._alone: Counter[str] = Counter()
-        text = self._path.read_bytes() if self._path.exists() else b""
-        worker = {"worker": os.getpid(), "run": run}
-        self._read([*text.split(b"\n"), json.dumps(worker).encode()])
-        self._lines = open(self._path, "ab")  # noqa: SIM115 - held for the shard's time
-        # A kill may have cut the last line short.
-        self._lines.write(b"\n" if text and not text.endswith(b"\n") else b"")
-        self._append(worker)
+        self._log = AppendLog(self._path)
+        self._append({"worker": os.getpid(), "run": run})
+        self._replay(whole_rows(self._path))
 
     def suspected(self, record: Record) -> bool:
         """Whether workers died with the record in work, so that it must be tried alone."""
@@ -92,24 +84,19 @@ class Journal:
 
     def close(self) -> None:
         """Leave the shard as it is."""
-        self._lines.close()
+        self._log.close()
 
-    def _append(self, row: dict[str, Any]) -> None:
-        self._lines.write(json.dumps(row).encode() + b"\n")
-        self._lines.flush()
+    def _append(self, row: JsonObject) -> None:
+        self._log.append(json.dumps(row).encode())
 
-    def _read(self, lines: Iterable[bytes]) -> None:
+    def _replay(self, rows: Iterable[JsonObject]) -> None:
         run, in_work = "", dict[str, bool]()
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
+        for row in rows:
             if "worker" in row:
                 if row.get("run") == run:
                     self._with.update(in_work.keys())
                     self._alone.update(record for record, alone in in_work.items() if alone)
-                run, in_work = row.get("run"), {}
+                run, in_work = row.get("run", ""), {}
             elif "begin" in row:
                 in_work[row["begin"]] = row.get("alone", False)
             else:

@@ -6,7 +6,6 @@ whenever and wherever it is marked; a picture is written whole or not at all.
 
 import asyncio
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from storage.files import whole_file
 from synth.record import Marked, Record
 from synth.rle import decode
 from synth.stages.masks import clearest
@@ -72,7 +72,6 @@ class Marker:
         video = open_video(record.video)
         [frame] = video.frames_at([mask.time_s], video.width * video.height, 1, TIMEOUT_S)
         pixels, geometry = draw(frame.pixels, kind, mask=decode(mask.rle), seed=seed)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        Image.fromarray(pixels).save(partial, "PNG")
-        partial.replace(path)
+        with whole_file(path) as partial:
+            Image.fromarray(pixels).save(partial, "PNG")
         return float(frame.time_s), geometry

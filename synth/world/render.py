@@ -1,6 +1,5 @@
 """Worlds as pixels: frames, exact masks, and real H.264 files."""
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import av
 import numpy as np
 
 from configs.world import WorldConfig
+from storage.files import whole_file
 from synth.world.world import COLOURS, Instance, World
 
 
@@ -34,9 +34,7 @@ def instance_mask(world: World, index: int, t: float, size_px: int) -> np.ndarra
 
 def write_video(world: World, path: str | Path, config: WorldConfig) -> None:
     """Encode a world as MP4 (H.264), whole or not at all."""
-    path = Path(path)
-    partial = path.with_suffix(f".{os.getpid()}.partial.mp4")
-    with av.open(str(partial), "w") as container:
+    with whole_file(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=config.fps)
         stream.width = stream.height = config.size_px
         stream.pix_fmt = "yuv420p"
@@ -48,7 +46,6 @@ def write_video(world: World, path: str | Path, config: WorldConfig) -> None:
             frame.pts = i
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    partial.replace(path)
 
 
 def _background(world: World, t: float, size_px: int) -> np.ndarray:
