@@ -14,11 +14,10 @@ import os
 import socket
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import av
 import openai
@@ -29,6 +28,7 @@ from benchmarks.measure import finish, ratio, seconds, side_by_side, table
 from configs import Config, load_config
 from configs.endpoint import EndpointConfig
 from endpoint.endpoint import Endpoint
+from storage.files import JsonObject
 from synth.pipeline.shards import read_records, shard_file, write_records
 from synth.pipeline.stage_list import make_stage
 from synth.pipeline.worker import StageWorker
@@ -72,7 +72,7 @@ def main() -> None:
         text = text_filter(folder / "text", 2_000 if quick else 100_000, repeats=4 if quick else 10)
         speeds = by_stage(folder / "stages", videos=6 if quick else 30)
         scaling, by_workers = two_workers(folder / "scaling", videos=32 if quick else 96, repeats=2 if quick else 3)
-        growth = memory_growth(folder / "memory", folder / "stages", 1_000 if quick else 10_000)
+        growth = pipeline_memory_growth(folder / "memory", folder / "stages", 1_000 if quick else 10_000)
     ratios = {"text_filter_over_bare_asyncio": text, "two_worker_efficiency": scaling}
     figures = {"samples_per_s": speeds, "videos_per_s_by_workers": by_workers, "peak_rss_growth_mib": growth}
     finish("synth", ratios, figures)
@@ -118,7 +118,7 @@ def _bare(config: EndpointConfig, count: int, repeat: int) -> None:
         places = asyncio.Semaphore(config.concurrency)
 
         async def one(i: int) -> None:
-            messages: Any = [{"role": "system", "content": PROMPT}, {"role": "user", "content": _question(repeat, i)}]
+            messages = [{"role": "system", "content": PROMPT}, {"role": "user", "content": _question(repeat, i)}]
             request = {
                 "model": config.model,
                 "messages": messages,
@@ -156,7 +156,7 @@ def by_stage(folder: Path, videos: int) -> dict[str, float]:
     return speeds
 
 
-def two_workers(folder: Path, videos: int, repeats: int) -> tuple[dict[str, float], dict[str, Any]]:
+def two_workers(folder: Path, videos: int, repeats: int) -> tuple[dict[str, float], dict[str, dict[int, float]]]:
     """How much of twice the speed two actors have over all stages that take time, and the speed of each by workers."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
@@ -205,7 +205,7 @@ def _seconds_a_video(folder: Path, videos: int, workers: int) -> dict[str, float
     return taken
 
 
-def memory_growth(folder: Path, made: Path, records: int) -> float:
+def pipeline_memory_growth(folder: Path, made: Path, records: int) -> float:
     """MiB by which the process grows while masks are found and marks drawn, from a fifth of the way to the end."""
     config = _config(1)
     source = [record for path in sorted((made / "video").glob("*.jsonl")) for record in read_records(path)]
@@ -279,7 +279,11 @@ class _Echo:
 def _echo(listener: socket.socket) -> None:
     import uvicorn
 
-    async def app(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    async def app(
+        scope: JsonObject,
+        receive: Callable[[], Awaitable[JsonObject]],
+        send: Callable[[JsonObject], Awaitable[None]],
+    ) -> None:
         if scope["type"] != "http":
             return
         while (await receive()).get("more_body"):

@@ -13,7 +13,7 @@ from storage.files import JsonObject
 
 
 class PartError(RuntimeError):
-    """A file of a question cannot be read, said in one sentence."""
+    """A file of a question cannot be read; the message is one sentence."""
 
 
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}

@@ -1,4 +1,4 @@
-"""How long the texts of a reply may be, and which of these limits a server is sent.
+"""Schemas of replies: how long their texts may be, and which of these limits a server is sent.
 
 Invariant: a reply is held against the limits whether the server was sent them or not; guided decoding that knows them
 ends a text which the model would not end by itself.
@@ -11,6 +11,21 @@ PHRASE_CHARS = 300
 QUESTION_CHARS = 1500
 """Longest question or option of a reply, characters; the longest questions of the public data sets have some 600."""
 LIMITS = ("maxLength", "maxItems")
+
+
+def object_of(**properties: JsonObject) -> JsonObject:
+    """The schema of an object that has these properties, all of them and no others."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def text_of(most_chars: int) -> JsonObject:
+    """The schema of a text."""
+    return {"type": "string", "maxLength": most_chars}
+
+
+def texts_of(most_chars: int, most: int) -> JsonObject:
+    """The schema of a list of texts."""
+    return {"type": "array", "items": text_of(most_chars), "maxItems": most}
 
 
 def without_limits(schema: JsonObject) -> JsonObject:

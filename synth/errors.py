@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class SynthError(RuntimeError):
-    """Data could not be made, said in one sentence."""
+    """Data could not be made; the message is one sentence."""
 
 
 def raise_first(errors: Iterable[str]) -> None:

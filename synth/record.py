@@ -99,6 +99,10 @@ class Record:
     detail: str = ""
     """What else is known of that in this one case, such as the words of a server."""
 
+    def lettered(self) -> list[str]:
+        """The options as a model reads them: `A. red`."""
+        return [f"{chr(ord('A') + i)}. {option}" for i, option in enumerate(self.options or ())]
+
     def rejected(self, stage: str, reason: str, detail: str = "") -> "Record":
         """The record as a stage sets it aside."""
         return dataclasses.replace(self, rejected_by=stage, reason=reason, detail=detail)

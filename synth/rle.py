@@ -4,21 +4,22 @@ Invariant: pycocotools sees only encodings that were checked here, since it read
 runs do not fill the mask.
 """
 
-from typing import Any
-
 import numpy as np
 from pycocotools import mask as coco
+
+from storage.files import JsonObject
 
 MAX_PIXELS = 2**27
 """Largest mask that is decoded, pixels: four times an 8K frame."""
 MAX_GROUPS = 6
 """Characters of one number, five bits each: any run of `MAX_PIXELS` and its sign fit, and C's int holds them all."""
 
-Rle = dict[str, Any]
+Rle = JsonObject
+"""`{"size": [height, width], "counts": str}`."""
 
 
 class RleError(ValueError):
-    """A run-length encoding that cannot be used, said in one sentence."""
+    """A run-length encoding cannot be used; the message is one sentence."""
 
 
 def encode(mask: np.ndarray) -> Rle:
@@ -76,7 +77,7 @@ def iou(first: Rle, second: Rle) -> float:
     return float(coco.iou([a], [b], [0])[0, 0])
 
 
-def _checked(rle: Any) -> Rle:
+def _checked(rle: object) -> Rle:
     """The encoding as pycocotools takes it."""
     if not isinstance(rle, dict) or not {"size", "counts"} <= rle.keys():
         raise RleError('a run-length encoding is {"size": [height, width], "counts": str}, and this is none')
@@ -108,7 +109,7 @@ def _check_runs(counts: str, pixels: int) -> None:
             continue
         if code & 16:
             value -= 1 << 5 * shift
-        # From the fourth on, a run is told as its difference from the one before the last.
+        # From the fourth on, a run is written as its difference from the one before the last.
         run = value + (runs[-2] if len(runs) > 2 else 0)
         if run < (1 if runs else 0) or total + run > pixels:
             raise RleError(f"run {len(runs)} of a run-length encoding is {run} pixels, after {total} of {pixels}")

@@ -12,14 +12,14 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from configs import Config
 from storage.files import write_text
 from synth.errors import SynthError
 from synth.pipeline.shards import read_records, shard_file, write_records
 from synth.pipeline.stage_list import make_stage
-from synth.pipeline.worker import Stage, StageWorker
+from synth.pipeline.worker import ShardRow, Stage, StageWorker
 from synth.record import STAGES, Record
 
 SOURCE = "source"
@@ -44,9 +44,11 @@ def run_stages(records: Callable[[], Iterable[Record]], config: Config, folder: 
     """
     folder = folder.absolute()
     count = _sharded(records, config.synth.records_per_shard, folder / SOURCE)
-    left = [{"shard": i, "error": ""} for i in range(count) if not shard_file(folder / STAGES[-1], i).exists()]
+    left: list[ShardRow] = [
+        {"shard": i, "error": ""} for i in range(count) if not shard_file(folder / STAGES[-1], i).exists()
+    ]
     if left:
-        for row in _pipeline(left, config, folder).iter_rows():
+        for row in _pipeline(left, config, folder):
             if row["error"]:
                 raise SynthError(row["error"])
     return count
@@ -64,7 +66,7 @@ def ended(folder: Path, shards: int) -> Iterator[Record]:
         yield from read_records(shard_file(folder / STAGES[-1], index))
 
 
-def _pipeline(rows: list[dict[str, Any]], config: Config, folder: Path) -> Any:
+def _pipeline(rows: list[ShardRow], config: Config, folder: Path) -> Iterator[ShardRow]:
     import ray.data
 
     run = secrets.token_hex(8)
@@ -81,7 +83,7 @@ def _pipeline(rows: list[dict[str, Any]], config: Config, folder: Path) -> Any:
             ),
             num_cpus=config.synth.cpus_per_worker if stage in LOOKING else 0.1,
         )
-    return dataset
+    return cast(Iterator[ShardRow], iter(dataset.iter_rows()))
 
 
 def _sharded(records: Callable[[], Iterable[Record]], size: int, folder: Path) -> int:

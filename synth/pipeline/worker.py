@@ -1,7 +1,7 @@
 """One stage at work on shards: the body of the pipeline's actors.
 
 Invariants: every record of the input ends in the output, let through, rejected or set aside with its reason; what is
-the run's trouble and not the record's (an endpoint that is gone, a spent budget) ends the shard and is told to the
+the run's trouble and not the record's (an endpoint that is gone, a spent budget) ends the shard and reaches the
 driver; a record that is tried alone is the only one in work of all the worker's shards.
 """
 
@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
 
 from actors.errors import sentence
 from endpoint.endpoint import AnswerError, BudgetError, EndpointError
@@ -43,6 +43,13 @@ class Stage(Protocol):
         """
 
 
+class ShardRow(TypedDict):
+    """What travels through Ray Data: the number of a shard, and the error that ended its work, empty if none did."""
+
+    shard: int
+    error: str
+
+
 class StageWorker:
     """Works on shards, several at once; a Ray Data actor."""
 
@@ -53,13 +60,13 @@ class StageWorker:
         try:
             self._stage = make()
         except Exception as error:  # noqa: BLE001 - what an actor's making raises would be tried again for ever
-            self._unfit = _told(error)
+            self._unfit = _sentence(error)
         self._before, self._after, self._run = before, after, run
         self._room = _Room()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, row: ShardRow) -> ShardRow:
         """Do the shard that the row names, if it is not done; a row with an error is passed on."""
         if row["error"] or shard_file(self._after, row["shard"]).exists():
             return row
@@ -68,7 +75,7 @@ class StageWorker:
         try:
             asyncio.run_coroutine_threadsafe(self._work(row["shard"], self._stage), self._loop).result()
         except Exception as error:  # noqa: BLE001 - Ray Data passes on no error's class: the driver raises it
-            return {**row, "error": _told(error)}
+            return {**row, "error": _sentence(error)}
         return row
 
     async def _work(self, index: int, stage: Stage) -> None:
@@ -139,8 +146,8 @@ FOR_PEOPLE = (SynthError, EndpointError, BudgetError, ValueError)
 """Errors whose text is a sentence as it is."""
 
 
-def _told(error: Exception) -> str:
-    """What goes wrong for the whole run, in one sentence."""
+def _sentence(error: Exception) -> str:
+    """One sentence on an error that ends the run."""
     return " ".join(str(error).split()) if isinstance(error, FOR_PEOPLE) else sentence(error)
 
 
@@ -170,7 +177,7 @@ def _clause(error: Exception) -> str:
     return f"failed with {type(error).__name__}"
 
 
-async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+async def _all(works: Iterable[Coroutine[None, None, None]]) -> None:
     """Run all; the first error cancels the others and is raised."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from synth.sources.choices import split_options, without_letters
 from synth.sources.rows import SourceError
@@ -39,7 +38,7 @@ class Found:
     dimension: str = ""
 
 
-Format = Callable[[Mapping[str, Any]], Iterator[Found | BadRow]]
+Format = Callable[[Mapping[str, object]], Iterator[Found | BadRow]]
 """The questions of a row, each found or bad. Raises `BadRow` if the whole row is."""
 
 
@@ -65,7 +64,7 @@ def format_of(kind: str, path: Path) -> Format:
 KINDS = ("llava_video", "video_mme", "nextqa", "jsonl", "folder")
 
 
-def recognise(row: Mapping[str, Any]) -> str | None:
+def recognise(row: Mapping[str, object]) -> str | None:
     """The kind of source whose keys a row has; None if it has those of none."""
     if "conversations" in row:
         return "llava_video"
@@ -76,7 +75,7 @@ def recognise(row: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _llava_video(row: Mapping[str, Any]) -> Iterator[Found | BadRow]:
+def _llava_video(row: Mapping[str, object]) -> Iterator[Found | BadRow]:
     """LLaVA-Video-178K: https://huggingface.co/datasets/lmms-lab/LLaVA-Video-178K."""
     turns = row.get("conversations")
     if not isinstance(turns, list) or not turns:
@@ -86,23 +85,25 @@ def _llava_video(row: Mapping[str, Any]) -> Iterator[Found | BadRow]:
     pairs = list(_pairs(turns))
     if not pairs:
         raise BadRow("has no question among its 'conversations'")
-    for i, (asked, said) in enumerate(pairs):
+    for i, (asked, answer) in enumerate(pairs):
         try:
-            if said is None:
+            if answer is None:
                 raise BadRow("has a question without an answer")
             question, options = split_options(_MEDIA_TOKEN.sub("", _text(asked, "value")))
-            yield Found(f"{own_id}-{i}" if own_id else "", source, video, question, _text(said, "value"), options)
+            yield Found(f"{own_id}-{i}" if own_id else "", source, video, question, _text(answer, "value"), options)
         except BadRow as bad:
             yield bad
         except ValueError as error:
             yield BadRow(str(error))
 
 
-def _pairs(turns: list[Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
+def _pairs(turns: list[object]) -> Iterator[tuple[Mapping[str, object], Mapping[str, object] | None]]:
     """Each question's turn with its answer's, None if there is none."""
-    asked = None
+    asked: Mapping[str, object] | None = None
     for turn in turns:
-        speaker = _SPEAKERS.get(str(turn.get("from"))) if isinstance(turn, dict) else None
+        if not isinstance(turn, dict):
+            continue
+        speaker = _SPEAKERS.get(str(turn.get("from")))
         if speaker == "human":
             if asked is not None:
                 yield asked, None
@@ -114,7 +115,7 @@ def _pairs(turns: list[Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, A
         yield asked, None
 
 
-def _video_mme(row: Mapping[str, Any]) -> Iterator[Found | BadRow]:
+def _video_mme(row: Mapping[str, object]) -> Iterator[Found | BadRow]:
     """Video-MME: https://huggingface.co/datasets/lmms-lab/Video-MME."""
     part = _text(row, "duration", "")
     yield Found(
@@ -127,7 +128,7 @@ def _video_mme(row: Mapping[str, Any]) -> Iterator[Found | BadRow]:
     )
 
 
-def _nextqa(row: Mapping[str, Any], names: Mapping[str, str] | None) -> Iterator[Found | BadRow]:
+def _nextqa(row: Mapping[str, object], names: Mapping[str, str] | None) -> Iterator[Found | BadRow]:
     """NExT-QA, multiple choice and open-ended: https://github.com/doc-doc/NExT-QA."""
     video, number, answer = _text(row, "video"), _text(row, "qid", ""), _text(row, "answer")
     if names is not None and video not in names:
@@ -160,7 +161,7 @@ def _nextqa_map(path: Path) -> dict[str, str] | None:
     return names
 
 
-def _plain(row: Mapping[str, Any], source: str) -> Iterator[Found | BadRow]:
+def _plain(row: Mapping[str, object], source: str) -> Iterator[Found | BadRow]:
     """Rows in the words of a task: video, question, answer; options, id, dimension and source if they are there."""
     yield Found(
         own_id=_text(row, "id", ""),
@@ -173,14 +174,14 @@ def _plain(row: Mapping[str, Any], source: str) -> Iterator[Found | BadRow]:
     )
 
 
-def _options(row: Mapping[str, Any], key: str) -> list[str]:
+def _options(row: Mapping[str, object], key: str) -> list[str]:
     options = row.get(key)
     if not isinstance(options, list | tuple):
         raise BadRow(f"has no list of '{key}'")
     return [_as_text(option, key) for option in options]
 
 
-def _text(row: Mapping[str, Any], key: str, default: str | None = None) -> str:
+def _text(row: Mapping[str, object], key: str, default: str | None = None) -> str:
     """The text under a key; the default stands in for one that is missing, null, not a number or blank."""
     value = row.get(key)
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
@@ -190,7 +191,7 @@ def _text(row: Mapping[str, Any], key: str, default: str | None = None) -> str:
     return _as_text(value, key)
 
 
-def _as_text(value: Any, key: str) -> str:
+def _as_text(value: object, key: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise BadRow(f"its '{key}' is not text")
     try:

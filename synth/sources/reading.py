@@ -1,7 +1,7 @@
 """Sources of the synthesis: questions of public data sets, of the user's own files, or bare footage, as records.
 
 Invariants: a record that comes out of here can be used (its question, options and answer agree, its video lies under
-the video root); a row that cannot be is told with its place and never stops the reading; an id is a function of the
+the video root); a row that cannot be is reported with its place and never stops the reading; an id is a function of the
 source's own id and of what is asked, so it is the same at every reading and unlike that of any other question.
 """
 
@@ -24,7 +24,7 @@ from synth.sources.rows import Row, SourceError, read_rows
 
 logger = logging.getLogger(__name__)
 OnBad = Callable[[str, str], None]
-"""Told of a row that cannot be used: where it is, and a clause that says why."""
+"""Called for a row that cannot be used, with its place and a clause that says why."""
 LOOKED_AT = 20
 """Rows looked at to tell a file's kind; the first of them may be bad."""
 MAX_OWN_ID = 80
@@ -48,7 +48,7 @@ def read_source(
             left as they are and nothing is looked up. A folder of videos needs none.
         kind: `llava_video`, `video_mme`, `nextqa`, `jsonl`, `folder`, or `auto` to tell by the content.
         licence: of all records.
-        on_bad: told of each row that cannot be used; by default it is logged.
+        on_bad: called for each row that cannot be used; by default it is logged.
 
     Raises:
         SourceError: at the call, for a file that cannot be used at all; at the end, if none of its rows could be.

@@ -1,6 +1,6 @@
 """The rows of a source's file, whatever holds them: a JSON list, JSON lines, CSV or Parquet.
 
-Invariants: a row that cannot be read costs itself only, and is told with its place; JSON lines, CSV and Parquet are
+Invariants: a row that cannot be read costs itself only, and is reported with its place; JSON lines, CSV and Parquet are
 read as they are needed. Bytes that are not UTF-8 reach the reader of the row as lone surrogates, so they cost it only.
 """
 
@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
+
+from storage.files import JsonObject
 
 PARQUET_MAGIC = b"PAR1"
 HEAD_BYTES = 65536
@@ -21,7 +23,7 @@ CONTAINERS = "a JSON list, JSON lines, CSV or Parquet"
 
 
 class SourceError(ValueError):
-    """A source that cannot be used at all, said in one sentence."""
+    """A source cannot be used at all; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Row:
 
     where: str
     """`file:line` of its first line, or `file[index]`."""
-    values: dict[str, Any]
+    values: JsonObject
     wrong: str = ""
     """Why it could not be read; empty if it could."""
 
@@ -96,7 +98,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
                 yield Row(where, {}, "is not JSON")
 
 
-def _row(where: str, row: Any) -> Row:
+def _row(where: str, row: object) -> Row:
     return Row(where, row) if isinstance(row, dict) else Row(where, {}, "is not a JSON object")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from endpoint.endpoint import Endpoint
-from endpoint.schema import QUESTION_CHARS
+from endpoint.schema import QUESTION_CHARS, object_of, text_of, texts_of
 from env.task import MAX_OPTIONS
 from synth.record import PLACE, Record, Rejected
 from synth.stages.leaks import lost_words, named
@@ -26,19 +26,7 @@ Use the phrase word by word at least once in the question; later it may be "it" 
 no other word, no number, no order. Copy options without {PLACE} letter by letter. Say nothing of what the target is: \
 no kind, name, sex, colour or clothing of it, and no "he" or "she"."""
 
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "question": {"type": "string", "maxLength": QUESTION_CHARS},
-        "options": {
-            "type": "array",
-            "items": {"type": "string", "maxLength": QUESTION_CHARS},
-            "maxItems": MAX_OPTIONS,
-        },
-    },
-    "required": ["question", "options"],
-    "additionalProperties": False,
-}
+SCHEMA = object_of(question=text_of(QUESTION_CHARS), options=texts_of(QUESTION_CHARS, MAX_OPTIONS))
 
 
 class Rewriter(Protocol):
@@ -72,8 +60,8 @@ class ModelRewriter:
         """See `Rewriter`."""
         assert record.target is not None
         lines = [f"Phrase: {phrase}", f"Question: {record.target.question}", "Options:", *(record.target.options or ())]
-        said = await self._endpoint.ask("mark", PROMPT, ["\n".join(lines)], SCHEMA)
-        return " ".join(said["question"].split()), tuple(said["options"]) if record.target.options else None
+        reply = await self._endpoint.ask("mark", PROMPT, ["\n".join(lines)], SCHEMA)
+        return " ".join(reply["question"].split()), tuple(reply["options"]) if record.target.options else None
 
 
 def filled(text: str, phrase: str) -> str:

@@ -7,6 +7,7 @@ next stage looks at the video.
 import re
 
 from endpoint.endpoint import Endpoint
+from endpoint.schema import object_of
 from synth.record import Record, Rejected
 
 UNFIT = {
@@ -27,15 +28,7 @@ what happens to it, or how it relates to another. Sort it out if it is about any
 
 If you are not sure, keep it. Judge the question, not the options; they only help to understand it."""
 
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "is_valid": {"type": "boolean"},
-        "reason": {"type": "string", "enum": ["", *UNFIT]},
-    },
-    "required": ["is_valid", "reason"],
-    "additionalProperties": False,
-}
+SCHEMA = object_of(is_valid={"type": "boolean"}, reason={"type": "string", "enum": ["", *UNFIT]})
 
 _RULES = {
     "camera work": r"""\b(?:do|does|did|is|was|how|why|when)\s+the\s+camera\b
@@ -105,8 +98,8 @@ class ModelTextFilter:
             Rejected: its question is about something else than one instance.
             AnswerError, EndpointError, BudgetError: see `endpoint.endpoint`.
         """
-        lettered = [f"{chr(ord('A') + i)}. {option}" for i, option in enumerate(record.options or ())]
-        said = await self._endpoint.ask(self.stage, PROMPT, ["\n".join([record.question, *lettered])], SCHEMA)
-        if not said["is_valid"]:
-            raise Rejected(said["reason"] or "unfit")
+        question = "\n".join([record.question, *record.lettered()])
+        reply = await self._endpoint.ask(self.stage, PROMPT, [question], SCHEMA)
+        if not reply["is_valid"]:
+            raise Rejected(reply["reason"] or "unfit")
         return record

@@ -1,19 +1,19 @@
 """Stage 2: is there one such instance in the video, when does it matter, and how is it asked about without naming it?
 
-Invariant: what a model said is used only after `checked` has held it against the record: a window inside the video, a
-tag that a segmenter can use, options that mean what they meant, and a question from which the target's name is gone.
+Invariant: a model's reply is used only after `checked` has held it against the record: a window inside the video, a tag
+that a segmenter can use, options that mean what they meant, and a question from which the target's name is gone.
 """
 
 import asyncio
 import dataclasses
-from typing import Any
 
 from configs.endpoint import EndpointConfig
 from configs.world import PROMPT_KINDS
 from endpoint.endpoint import Endpoint
-from endpoint.schema import PHRASE_CHARS, QUESTION_CHARS
+from endpoint.schema import PHRASE_CHARS, QUESTION_CHARS, object_of, text_of, texts_of
 from env.judging.rules import parse_choice
 from env.task import MAX_OPTIONS
+from storage.files import JsonObject
 from synth.footage import footage
 from synth.record import PLACE, Record, Rejected, Target
 from synth.stages.leaks import changed_options, named
@@ -22,7 +22,7 @@ from tools.decoding.video import open_video
 TAG_WORDS = (3, 10)
 """Fewest and most words of a tag (paper, section 3.2, stage 2)."""
 WINDOW_STEP_S = 0.1
-"""Windows are said to a tenth of a second; one may end that much after the video."""
+"""Windows are given to a tenth of a second; one may end that much after the video."""
 
 PROMPT = f"""You check questions about videos, so that each can be asked by drawing a mark on its target instead of \
 naming it. You see a video as frames with their times, a question, perhaps options, and the right answer. Go step \
@@ -42,62 +42,38 @@ letter by letter, in their order. The right answer stays the same one.
 
 If a step fails, say why in a few words, and leave the rest empty."""
 
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "is_valid": {"type": "boolean"},
-        "reason": {"type": "string", "maxLength": PHRASE_CHARS},
-        "target_description": {"type": "string", "maxLength": PHRASE_CHARS},
-        "tag": {"type": "string", "maxLength": PHRASE_CHARS},
-        "timestamp": {
-            "type": "object",
-            "properties": {"start": {"type": "number"}, "end": {"type": "number"}},
-            "required": ["start", "end"],
-            "additionalProperties": False,
-        },
-        "rewritten_question": {"type": "string", "maxLength": QUESTION_CHARS},
-        "rewritten_options": {
-            "type": "array",
-            "items": {"type": "string", "maxLength": QUESTION_CHARS},
-            "maxItems": MAX_OPTIONS,
-        },
-        "rewritten_answer": {"type": "string", "maxLength": QUESTION_CHARS},
-        "visual_prompt_type": {"type": "string", "enum": list(PROMPT_KINDS)},
-    },
-    "required": [
-        "is_valid",
-        "reason",
-        "target_description",
-        "tag",
-        "timestamp",
-        "rewritten_question",
-        "rewritten_options",
-        "rewritten_answer",
-        "visual_prompt_type",
-    ],
-    "additionalProperties": False,
-}
+SCHEMA = object_of(
+    is_valid={"type": "boolean"},
+    reason=text_of(PHRASE_CHARS),
+    target_description=text_of(PHRASE_CHARS),
+    tag=text_of(PHRASE_CHARS),
+    timestamp=object_of(start={"type": "number"}, end={"type": "number"}),
+    rewritten_question=text_of(QUESTION_CHARS),
+    rewritten_options=texts_of(QUESTION_CHARS, MAX_OPTIONS),
+    rewritten_answer=text_of(QUESTION_CHARS),
+    visual_prompt_type={"type": "string", "enum": list(PROMPT_KINDS)},
+)
 """The paper's fields."""
 
 
-def checked(record: Record, said: dict[str, Any], duration_s: float) -> Target:
-    """The target as a model found it, where all that it said can be used.
+def checked(record: Record, reply: JsonObject, duration_s: float) -> Target:
+    """The target as a model found it, where all of its reply can be used.
 
     Args:
-        said: a reply that fits `SCHEMA`.
+        reply: one that fits `SCHEMA`.
         duration_s: the video's, seconds.
 
     Raises:
         Rejected: the model rejects the record, or part of the reply cannot be used.
     """
-    if not said["is_valid"]:
+    if not reply["is_valid"]:
         raise Rejected("no target that is the only one")
-    tag, question = " ".join(said["tag"].split()), " ".join(said["rewritten_question"].split())
-    start_s, end_s = said["timestamp"]["start"], said["timestamp"]["end"]
-    options = tuple(said["rewritten_options"]) if record.options else None
+    tag, question = " ".join(reply["tag"].split()), " ".join(reply["rewritten_question"].split())
+    start_s, end_s = reply["timestamp"]["start"], reply["timestamp"]["end"]
+    options = tuple(reply["rewritten_options"]) if record.options else None
     if not TAG_WORDS[0] <= len(tag.split()) <= TAG_WORDS[1]:
         raise Rejected(f"tag: not {TAG_WORDS[0]} to {TAG_WORDS[1]} words")
-    if not said["target_description"].strip():
+    if not reply["target_description"].strip():
         raise Rejected("target: not described")
     if not 0 <= start_s < end_s <= duration_s + WINDOW_STEP_S:
         raise Rejected("window: not a stretch of the video")
@@ -105,16 +81,16 @@ def checked(record: Record, said: dict[str, Any], duration_s: float) -> Target:
         raise Rejected("question: no place for the mark")
     if wrong := changed_options(record.options, options):
         raise Rejected(f"options: {wrong}")
-    if record.options and options and not _names_right(said["rewritten_answer"], record, options):
+    if record.options and options and not _names_right(reply["rewritten_answer"], record, options):
         raise Rejected("answer: changed")
     target = Target(
-        description=said["target_description"].strip(),
+        description=reply["target_description"].strip(),
         tag=tag,
         start_s=float(start_s),
         end_s=float(min(end_s, duration_s)),
         question=question,
         options=options,
-        prompt_kind=said["visual_prompt_type"],
+        prompt_kind=reply["visual_prompt_type"],
     )
     if named(target, question, options):
         raise Rejected("question: the target is named")
@@ -141,14 +117,14 @@ class ModelVerifier:
             AnswerError, EndpointError, BudgetError: see `endpoint.endpoint`.
         """
         video = await asyncio.to_thread(open_video, record.video)
-        lettered = [f"{chr(ord('A') + i)}. {option}" for i, option in enumerate(record.options or ())]
-        asked = "\n".join([f"Question: {record.question}", *lettered, f"Right answer: {record.answer}"])
+        asked = "\n".join([f"Question: {record.question}", *record.lettered(), f"Right answer: {record.answer}"])
         async with self._turns:
             seen = await asyncio.to_thread(footage, self._config, record.video, 0.0, video.duration_s)
-            said = await self._endpoint.ask(self.stage, PROMPT, [*seen, asked], SCHEMA)
-        return dataclasses.replace(record, target=checked(record, said, video.duration_s))
+            reply = await self._endpoint.ask(self.stage, PROMPT, [*seen, asked], SCHEMA)
+        return dataclasses.replace(record, target=checked(record, reply, video.duration_s))
 
 
-def _names_right(said: str, record: Record, options: tuple[str, ...]) -> bool:
+def _names_right(answer: str, record: Record, options: tuple[str, ...]) -> bool:
     """Whether an answer, if one is given, names the right option by its letter or its old or new text."""
-    return not said.strip() or record.answer in (parse_choice(said, options), parse_choice(said, record.options or ()))
+    given = parse_choice(answer, options), parse_choice(answer, record.options or ())
+    return not answer.strip() or record.answer in given

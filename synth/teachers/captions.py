@@ -1,8 +1,8 @@
-"""First sights: captions of single frames, from which a model that starts from nothing learns to see.
+"""Captions of single frames, from which a model that starts from nothing learns to see.
 
 A released Qwen3-VL can already name what is in a picture; the tiny model built from random weights can't. Before the
 teacher's episodes it reads captions of single frames, marked or plain, in the teacher's own words: one frame at a time
-is learned several times faster than two. Released weights skip this stage.
+is learned several times faster than two. Released weights need no captions.
 """
 
 from collections.abc import Iterator

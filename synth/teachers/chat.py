@@ -6,20 +6,19 @@ differs, and a turn of the teacher's is written down in the form that the studen
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
 
 from endpoint.endpoint import Endpoint
 from endpoint.parts import wire
+from endpoint.reply import ModelMessage
 from env.chat import ChatFormat
+from env.environment import VideoEnv
 from env.prompt import native_system_prompt
 from env.transcript import Transcript, Turn
 from env.turn import ParsedCall, parse_turn, write_turn
+from storage.files import JsonObject
 from synth.footage import jpeg
 from tools.decoding.frame import Content, Frame
 from tools.registry import schemas
-
-if TYPE_CHECKING:
-    from env.environment import VideoEnv
 
 _TAG = re.compile(r"</?(?:think|tool_call|answer)>")
 
@@ -31,7 +30,7 @@ class ChatTeacher:
         self._chat = chat
         self._endpoint = endpoint
 
-    async def act(self, transcript: Transcript, env: "VideoEnv", max_tokens: int) -> Turn:
+    async def act(self, transcript: Transcript, env: VideoEnv, max_tokens: int) -> Turn:
         """The model's next turn, as the student would have written it.
 
         Raises:
@@ -44,10 +43,10 @@ class ChatTeacher:
         return Turn(kept, (0.0,) * len(kept), text, "stop" if len(kept) == len(ids) else "length")
 
 
-def conversation(env: "VideoEnv") -> list[dict[str, Any]]:
+def conversation(env: VideoEnv) -> list[JsonObject]:
     """The episode so far, in the API's form. Pictures that a tool gave come in a user's message after its text, since
     most servers take none from a tool."""
-    messages: list[dict[str, Any]] = [
+    messages: list[JsonObject] = [
         {"role": "system", "content": native_system_prompt(env.config)},
         {"role": "user", "content": _wired(env.contents[0])},
     ]
@@ -62,41 +61,41 @@ def conversation(env: "VideoEnv") -> list[dict[str, Any]]:
         messages.append({"role": "assistant", "content": parsed.thought or "", "tool_calls": [made]})
         pictures = [part for part in shown if isinstance(part, Frame)]
         text = "".join(part for part in shown if isinstance(part, str)).strip()
-        told = "The frames follow." if pictures else text
-        messages.append({"role": "tool", "tool_call_id": made["id"], "content": told})
+        reply = "The frames follow." if pictures else text
+        messages.append({"role": "tool", "tool_call_id": made["id"], "content": reply})
         if pictures:
             messages.append({"role": "user", "content": _wired(shown)})
     return messages
 
 
-def turn_text(said: dict[str, Any]) -> str:
+def turn_text(message: ModelMessage) -> str:
     """A message of `Endpoint.chat` as a turn in the student's form. What cannot be read as one stays as it was written,
     for the environment to say what is wrong with it."""
-    content = parse_turn(said["content"])
-    if said.get("cut") and not said["calls"] and not content.answer:
+    content = parse_turn(message["content"])
+    if message.get("cut") and not message["calls"] and not content.answer:
         # What a limit cut off is no answer, though there is nothing else in it.
-        return said["content"]
-    if said["calls"]:
-        call = said["calls"][0]
-        thought = _plain(content.thought or said["content"] or said["reasoning"])
+        return message["content"]
+    if message["calls"]:
+        call = message["calls"][0]
+        thought = _plain(content.thought or message["content"] or message["reasoning"])
         try:
             return write_turn(thought, ParsedCall(call["name"], json.loads(call["arguments"] or "{}")))
         except (ValueError, TypeError):
             return f'<think>{thought}</think><tool_call>{{"name": "{call["name"]}", {call["arguments"]}</tool_call>'
     if content.calls:
-        return said["content"]
-    before, _, _ = said["content"].partition("<answer>")
-    answer = content.answer or _plain(said["content"])
-    thought = _plain(content.thought or (before if content.answer else "") or said["reasoning"])
+        return message["content"]
+    before, _, _ = message["content"].partition("<answer>")
+    answer = content.answer or _plain(message["content"])
+    thought = _plain(content.thought or (before if content.answer else "") or message["reasoning"])
     try:
         return write_turn(thought, _plain(answer))
     except ValueError:
-        return said["content"]
+        return message["content"]
 
 
 def _plain(text: str) -> str:
     return _TAG.sub("", text).strip()
 
 
-def _wired(content: Content) -> list[dict[str, Any]]:
+def _wired(content: Content) -> list[JsonObject]:
     return [wire(jpeg(part.pixels) if isinstance(part, Frame) else part) for part in content]

@@ -10,7 +10,6 @@ guesses and needless calls survive that, and are what reinforcement learning has
 import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -151,7 +150,7 @@ def _line(cell: str | None, axis: str | None) -> int:
 
 
 def readings(world: World, question: Question, times: Sequence[float]) -> list[str]:
-    """When and what, for each time in seconds. What changes is said last: the place where a question is about places,
+    """When and what, for each time in seconds. What changes comes last: the place where a question is about places,
     else the colour."""
     if not times:
         return []
@@ -163,7 +162,7 @@ def readings(world: World, question: Question, times: Sequence[float]) -> list[s
             f"{times[0]:.1f} {who_is_where(world, i, times[0])} {line}" for i, line in zip(pair, lines, strict=True)
         ]
     look = who_is_where if question.kind == "direction" else what_is_there
-    told = [f"{times[0]:.1f} {who_is_where(world, target, times[0])}"]
+    seen_at = [f"{times[0]:.1f} {who_is_where(world, target, times[0])}"]
     gone = 0
     for before, time in pairwise(times):
         seen = look(world, target, time)
@@ -172,8 +171,8 @@ def readings(world: World, question: Question, times: Sequence[float]) -> list[s
         if world.colour(target, time) is None:
             gone += world.colour(target, before) is not None
             seen = f"{seen} {gone}"
-        told.append(f"{time:.1f} {seen}")
-    return told
+        seen_at.append(f"{time:.1f} {seen}")
+    return seen_at
 
 
 def _crop(thought: str, window: tuple[int, int]) -> str:
@@ -181,7 +180,7 @@ def _crop(thought: str, window: tuple[int, int]) -> str:
     return _call(f"{thought} Look from {start} s to {end} s.", CROP, start_time=start, end_time=end)
 
 
-def _call(thought: str, name: str, **arguments: Any) -> str:
+def _call(thought: str, name: str, **arguments: float) -> str:
     call = json.dumps({"name": name, "arguments": arguments})
     return f"<think>{thought}</think><tool_call>{call}</tool_call>"
 

@@ -7,7 +7,9 @@ import asyncio
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
+
+import numpy as np
 
 from actors.errors import sentence
 from actors.rollout.loop import play
@@ -69,6 +71,17 @@ def _run(config: Config, tasks: list[Task], model_dir: str | Path, what: str, an
     return [Trajectory.from_dict(json.loads(row["trajectory"])) for row in rows]
 
 
+class PlayedBatch(TypedDict):
+    """Columns of a batch of trajectories, as Ray Data carries them."""
+
+    order: list[int]
+    """Place of each one's task."""
+    trajectory: list[str]
+    """JSON."""
+    error: list[str]
+    """What kept the batch from being made; empty where nothing did."""
+
+
 class _Worker:
     def __init__(self, config: Config, model_dir: str, what: str, answers: str) -> None:
         self._config = config
@@ -80,7 +93,7 @@ class _Worker:
             else TeacherPolicy(self._chat, config.teacher, config.world, config.seed)
         )
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, batch: dict[str, np.ndarray]) -> PlayedBatch:
         tasks, order = list(batch["task"]), list(batch["order"])
         try:
             made = self._make(tasks)

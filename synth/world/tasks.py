@@ -6,7 +6,7 @@ test come from disjoint seeds; the folder gets its task files last, so a folder 
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 import numpy as np
 from PIL import Image
@@ -21,8 +21,23 @@ from synth.world.world import World, make_world
 from tools.marks.drawing import draw
 from tools.marks.visual_prompt import VisualPrompt
 
+Split = Literal["train", "test"]
 TEST_SEEDS = 1_000_000_007
 """Worlds of a run with seed s are s * 10**6 + i for training and that plus this for test."""
+
+
+class VideoRow(TypedDict):
+    """A video to make, as it travels through Ray Data."""
+
+    split: Split
+    index: int
+
+
+class MadeVideo(VideoRow):
+    """A video that was made, with its tasks or the error that kept it from being made."""
+
+    tasks: list[Task]
+    error: str
 
 
 def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
@@ -41,10 +56,9 @@ def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
     if unknown:
         raise ValueError(f"world.kinds: no kind '{min(unknown)}'; the kinds are {', '.join(DIMENSIONS)}")
     out_dir = Path(out_dir).absolute()
-    videos = [
-        {"split": split, "index": index}
-        for split, count in (("train", config.world.train_videos), ("test", config.world.test_videos))
-        for index in range(count)
+    counts: dict[Split, int] = {"train": config.world.train_videos, "test": config.world.test_videos}
+    videos: list[VideoRow] = [
+        {"split": split, "index": index} for split, count in counts.items() for index in range(count)
     ]
     made = ray.data.from_items(videos).map(_make_video, fn_args=(config, out_dir)).take_all()
     raise_first(row["error"] for row in made)
@@ -56,12 +70,12 @@ def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
     return {split: len(found) for split, found in tasks.items()}
 
 
-def _ordered(made: list[dict[str, Any]], split: str) -> list[Task]:
+def _ordered(made: list[MadeVideo], split: str) -> list[Task]:
     rows = sorted((row for row in made if row["split"] == split), key=lambda row: row["index"])
     return [task for row in rows for task in row["tasks"]]
 
 
-def _make_video(item: dict[str, Any], config: Config, out_dir: Path) -> dict[str, Any]:
+def _make_video(item: VideoRow, config: Config, out_dir: Path) -> MadeVideo:
     name = f"{item['split']}-{item['index']:05d}"
     try:
         return {**item, "tasks": make_video(item["split"], item["index"], config, out_dir), "error": ""}
