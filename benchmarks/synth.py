@@ -31,7 +31,7 @@ from endpoint.endpoint import Endpoint
 from storage.files import JsonObject
 from synth.pipeline.shards import read_records, shard_file, write_records
 from synth.pipeline.stage_list import make_stage
-from synth.pipeline.worker import StageWorker
+from synth.pipeline.worker import ShardRow, StageWorker
 from synth.record import STAGES, Record
 from synth.stages.text_filter import PROMPT, SCHEMA, ModelTextFilter
 from synth.world.records import world_records
@@ -189,7 +189,7 @@ def _seconds_a_video(folder: Path, videos: int, workers: int) -> dict[str, float
 
     config = _config(videos)
     shards = _source(config, folder, VIDEOS)
-    rows = [{"shard": i, "error": ""} for i in range(shards)]
+    rows: list[ShardRow] = [{"shard": i, "error": ""} for i in range(shards)]
     taken = {}
     for before, stage in zip(("source", *STAGES), STAGES, strict=False):
         args = partial(make_stage, stage, config, folder), folder / before, folder / stage, "run"

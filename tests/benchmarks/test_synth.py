@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.synth import by_stage, memory_growth, text_filter
+from benchmarks.synth import by_stage, pipeline_memory_growth, text_filter
 from synth.record import STAGES
 
 
@@ -13,5 +13,5 @@ def test_every_stage_ends_records_and_the_text_filter_asks_for_each(tmp_path):
     speeds = by_stage(tmp_path / "stages", videos=4)
     assert list(speeds) == list(STAGES)
     assert all(speed > 0 for speed in speeds.values())
-    memory_growth(tmp_path / "memory", tmp_path / "stages", records=200)
+    pipeline_memory_growth(tmp_path / "memory", tmp_path / "stages", records=200)
     assert len(list((tmp_path / "memory" / "mark").glob("*.jsonl"))) == 2
