@@ -29,8 +29,8 @@ from configs import Config, load_config
 from configs.endpoint import EndpointConfig
 from endpoint.endpoint import Endpoint
 from storage.files import JsonObject
+from synth.pipeline.make_stage import make_stage
 from synth.pipeline.shards import read_records, shard_file, write_records
-from synth.pipeline.stage_list import make_stage
 from synth.pipeline.worker import ShardRow, StageWorker
 from synth.record import STAGES, Record
 from synth.stages.text_filter import PROMPT, SCHEMA, ModelTextFilter

@@ -13,7 +13,7 @@ from synth.record import Record
 
 
 @dataclass(frozen=True)
-class Instance:
+class SegmentedInstance:
     """One instance through a stretch of video."""
 
     masks: tuple[np.ndarray | None, ...]
@@ -25,7 +25,7 @@ class Instance:
 class Segmenter(Protocol):
     """Finds the instances that a record's target may be."""
 
-    def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[Instance]:
+    def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[SegmentedInstance]:
         """Instances that fit `record.target.tag` at the times (rising seconds), the surest first.
 
         Raises:

@@ -11,10 +11,10 @@ from endpoint.spending import Usage, requests, spent
 from synth.errors import SynthError
 from synth.output.dataset import split_records, write_dataset, write_tasks
 from synth.output.datasheet import Census, datasheet, prompts
-from synth.pipeline.resume_settings import begin
+from synth.pipeline.make_stage import ANSWERS
+from synth.pipeline.resume_settings import keep_settings
 from synth.pipeline.run import ended, run_stages
 from synth.pipeline.shards import write_records
-from synth.pipeline.stage_list import ANSWERS
 from synth.record import Record
 from synth.sources.reading import read_source
 from synth.world.records import world_records
@@ -48,7 +48,7 @@ def synthesise(config: Config, folder: Path) -> Synthesis:
     """
     folder, work = folder.absolute(), folder.absolute() / STAGES_FOLDER
     work.mkdir(parents=True, exist_ok=True)
-    begin(config, work)
+    keep_settings(config, work)
     shards = run_stages(lambda: _source(config, work), config, work)
     census = Census.of(ended(work, shards))
     write_records(folder / "rejected.jsonl", (record for record in ended(work, shards) if record.rejected_by))

@@ -19,7 +19,7 @@ from synth.motion.colour_names import COLOURS, name_colour
 from synth.motion.thing import Thing
 from synth.motion.track import Cutout, Track, entered, left
 from synth.record import Record
-from synth.segmenter import Instance
+from synth.segmenter import SegmentedInstance
 from tools.decoding.frame import DeadlineError, Stamp
 from tools.decoding.video import Video, open_video
 
@@ -95,7 +95,7 @@ class MotionSegmenter:
         self._known: LRUCache[tuple[str, Stamp], MotionTracks] = LRUCache(KEPT_VIDEOS)
         self._lock = threading.Lock()
 
-    def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[Instance]:
+    def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[SegmentedInstance]:
         """See `Segmenter`. Also raises `MovingCameraError`, a `VideoError`."""
         tracks = self._tracks(record.video, timeout_s)
         if "track" in record.facts:
@@ -108,7 +108,7 @@ class MotionSegmenter:
         for track in tracks:
             masks = tuple(track.mask_at(time_s) for time_s in times)
             if any(mask is not None for mask in masks) and (not colours or track.colour in colours):
-                found.append(Instance(masks, track.quality * UNFIT ** _unfit(track, tracks, words, times)))
+                found.append(SegmentedInstance(masks, track.quality * UNFIT ** _unfit(track, tracks, words, times)))
         return sorted(found, key=lambda instance: -instance.score)
 
     def _tracks(self, path: str, timeout_s: float) -> list[Track]:

@@ -25,7 +25,7 @@ SHOWN = 3
 """Most differences that an error names."""
 
 
-def begin(config: Config, work: Path) -> None:
+def keep_settings(config: Config, work: Path) -> None:
     """Note the settings, in a folder that nothing was begun in.
 
     Raises:

@@ -17,8 +17,8 @@ from typing import cast
 from configs import Config
 from storage.files import write_text
 from synth.errors import SynthError
+from synth.pipeline.make_stage import make_stage
 from synth.pipeline.shards import read_records, shard_file, write_records
-from synth.pipeline.stage_list import make_stage
 from synth.pipeline.worker import ShardRow, Stage, StageWorker
 from synth.record import STAGES, Record
 

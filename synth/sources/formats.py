@@ -1,7 +1,7 @@
 """What a row of each known data set asks.
 
-Invariant: pure functions of the row, but for the map of video ids that NExT-QA keeps beside its file; a `Found` is
-still unchecked, only brought into one shape.
+Invariant: pure functions of the row, but for the map of video ids that NExT-QA keeps beside its file; a
+`SourceQuestion` is still unchecked, only brought into one shape.
 """
 
 import json
@@ -24,7 +24,7 @@ class BadRow(ValueError):
 
 
 @dataclass(frozen=True)
-class Found:
+class SourceQuestion:
     """A question as a row asks it."""
 
     own_id: str
@@ -38,7 +38,7 @@ class Found:
     dimension: str = ""
 
 
-Format = Callable[[Mapping[str, object]], Iterator[Found | BadRow]]
+Format = Callable[[Mapping[str, object]], Iterator[SourceQuestion | BadRow]]
 """The questions of a row, each found or bad. Raises `BadRow` if the whole row is."""
 
 
@@ -75,7 +75,7 @@ def recognise(row: Mapping[str, object]) -> str | None:
     return None
 
 
-def _llava_video(row: Mapping[str, object]) -> Iterator[Found | BadRow]:
+def _llava_video(row: Mapping[str, object]) -> Iterator[SourceQuestion | BadRow]:
     """LLaVA-Video-178K: https://huggingface.co/datasets/lmms-lab/LLaVA-Video-178K."""
     turns = row.get("conversations")
     if not isinstance(turns, list) or not turns:
@@ -90,7 +90,9 @@ def _llava_video(row: Mapping[str, object]) -> Iterator[Found | BadRow]:
             if answer is None:
                 raise BadRow("has a question without an answer")
             question, options = split_options(_MEDIA_TOKEN.sub("", _text(asked, "value")))
-            yield Found(f"{own_id}-{i}" if own_id else "", source, video, question, _text(answer, "value"), options)
+            yield SourceQuestion(
+                f"{own_id}-{i}" if own_id else "", source, video, question, _text(answer, "value"), options
+            )
         except BadRow as bad:
             yield bad
         except ValueError as error:
@@ -115,10 +117,10 @@ def _pairs(turns: list[object]) -> Iterator[tuple[Mapping[str, object], Mapping[
         yield asked, None
 
 
-def _video_mme(row: Mapping[str, object]) -> Iterator[Found | BadRow]:
+def _video_mme(row: Mapping[str, object]) -> Iterator[SourceQuestion | BadRow]:
     """Video-MME: https://huggingface.co/datasets/lmms-lab/Video-MME."""
     part = _text(row, "duration", "")
-    yield Found(
+    yield SourceQuestion(
         own_id=_text(row, "question_id", ""),
         source=f"Video-MME/{part}" if part else "Video-MME",
         video=f"{_text(row, 'videoID')}.mp4",
@@ -128,7 +130,7 @@ def _video_mme(row: Mapping[str, object]) -> Iterator[Found | BadRow]:
     )
 
 
-def _nextqa(row: Mapping[str, object], names: Mapping[str, str] | None) -> Iterator[Found | BadRow]:
+def _nextqa(row: Mapping[str, object], names: Mapping[str, str] | None) -> Iterator[SourceQuestion | BadRow]:
     """NExT-QA, multiple choice and open-ended: https://github.com/doc-doc/NExT-QA."""
     video, number, answer = _text(row, "video"), _text(row, "qid", ""), _text(row, "answer")
     if names is not None and video not in names:
@@ -139,7 +141,7 @@ def _nextqa(row: Mapping[str, object], names: Mapping[str, str] | None) -> Itera
         if not re.fullmatch(r"\d", answer) or int(answer) >= len(options):
             raise BadRow(f"has an answer that is no index of its {len(options)} options")
         answer = chr(ord("A") + int(answer))
-    yield Found(
+    yield SourceQuestion(
         own_id=f"{video}-{number}" if number else "",
         source="NExT-QA/MC" if options else "NExT-QA/OE",
         video=f"{names[video] if names else video}.mp4",
@@ -161,9 +163,9 @@ def _nextqa_map(path: Path) -> dict[str, str] | None:
     return names
 
 
-def _plain(row: Mapping[str, object], source: str) -> Iterator[Found | BadRow]:
+def _plain(row: Mapping[str, object], source: str) -> Iterator[SourceQuestion | BadRow]:
     """Rows in the words of a task: video, question, answer; options, id, dimension and source if they are there."""
-    yield Found(
+    yield SourceQuestion(
         own_id=_text(row, "id", ""),
         source=_text(row, "source", source),
         video=_text(row, "video"),

@@ -19,8 +19,8 @@ from actors.serving.question import VIDEO_SUFFIXES
 from env.task import MAX_OPTIONS
 from synth.record import Record
 from synth.sources.choices import answer_letter
-from synth.sources.formats import KINDS, BadRow, Format, Found, format_of, recognise
-from synth.sources.rows import Row, SourceError, read_rows
+from synth.sources.formats import KINDS, BadRow, Format, SourceQuestion, format_of, recognise
+from synth.sources.rows import Row, SourceError, source_rows
 
 logger = logging.getLogger(__name__)
 OnBad = Callable[[str, str], None]
@@ -62,7 +62,7 @@ def read_source(
         return _footage(path, licence, on_bad)
     if os.path.isdir(path):
         raise SourceError(f"{path}: is a folder; a source of kind '{kind}' is a file")
-    rows = read_rows(path)
+    rows = source_rows(path)
     first = list(islice(rows, LOOKED_AT))
     return _records(path, chain(first, rows), _format(path, first, kind), video_root, licence, on_bad)
 
@@ -110,7 +110,7 @@ def _records(
         raise SourceError(f"{path}: none of its {bad} questions can be used; {first}")
 
 
-def _questions(row: Row, questions: Format) -> Iterator[Found | BadRow]:
+def _questions(row: Row, questions: Format) -> Iterator[SourceQuestion | BadRow]:
     if row.wrong:
         yield BadRow(row.wrong)
         return
@@ -120,7 +120,7 @@ def _questions(row: Row, questions: Format) -> Iterator[Found | BadRow]:
         yield reason
 
 
-def _record(found: Found, root: str | Path | None, licence: str, is_file: Callable[[str], bool]) -> Record:
+def _record(found: SourceQuestion, root: str | Path | None, licence: str, is_file: Callable[[str], bool]) -> Record:
     """The record of a question.
 
     Raises:

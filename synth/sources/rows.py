@@ -37,7 +37,7 @@ class Row:
     """Why it could not be read; empty if it could."""
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def source_rows(path: Path) -> Iterator[Row]:
     """The rows of a file, in order. Blank lines are none.
 
     Raises:

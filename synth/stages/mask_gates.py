@@ -12,10 +12,10 @@ import numpy as np
 
 from configs.masks import MaskConfig
 from synth.record import Rejected
-from synth.segmenter import Instance
+from synth.segmenter import SegmentedInstance
 
 
-def target_of(instances: Sequence[Instance], config: MaskConfig) -> Instance:
+def target_of(instances: Sequence[SegmentedInstance], config: MaskConfig) -> SegmentedInstance:
     """The one instance, the surest first, that is the target.
 
     Raises:

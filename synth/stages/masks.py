@@ -14,7 +14,7 @@ import numpy as np
 from configs.masks import MaskConfig
 from synth import rle
 from synth.record import Mask, Record, Rejected
-from synth.segmenter import Instance, Segmenter
+from synth.segmenter import SegmentedInstance, Segmenter
 from synth.stages.mask_gates import cut_share, target_of
 from tools.decoding.frame import DeadlineError
 from tools.decoding.video import TICK_S, Video, open_video
@@ -104,7 +104,7 @@ def clearest(masks: Sequence[Mask]) -> Mask:
     return masks[int(np.lexsort((off_middle, -clear.round(2)))[0])]
 
 
-def _check(instances: Sequence[Instance], looks: int, video: Video, record: Record) -> None:
+def _check(instances: Sequence[SegmentedInstance], looks: int, video: Video, record: Record) -> None:
     for instance in instances:
         shapes = {mask.shape for mask in instance.masks if mask is not None} - {(video.height, video.width)}
         if len(instance.masks) != looks or shapes:

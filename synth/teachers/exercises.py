@@ -18,7 +18,7 @@ from env.task import Task
 from env.trajectory import Rewards, Trajectory, TurnRecord
 from env.transcript import Segment, Transcript, Turn
 from synth.teachers.scripted import CONCLUDE, conclusion, question_of, readings
-from synth.world.questions import Question, answer
+from synth.world.questions import WorldQuestion, answer
 from synth.world.world import COLOURS, DIRECTIONS, EVENT_S, SLOT_S, Event, World, make_world
 
 EACH = 2
@@ -39,7 +39,7 @@ def exercises(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajecto
         yield _trajectory(task, question, world, chat, rng)
 
 
-def _varied(world: World, question: Question, rng: np.random.Generator) -> World:
+def _varied(world: World, question: WorldQuestion, rng: np.random.Generator) -> World:
     """The world with the question's instances of other colours, at other places, and in another event of the kind."""
     assert question.window is not None
     slot = question.window[0] // SLOT_S
@@ -79,7 +79,9 @@ def _other(event: Event, cell: int, colours: list[str], rng: np.random.Generator
     return dataclasses.replace(event, value=value, offset_s=float(rng.uniform(SPACING_S, EVENT_S - lasts_s)))
 
 
-def _trajectory(task: Task, question: Question, world: World, chat: ChatFormat, rng: np.random.Generator) -> Trajectory:
+def _trajectory(
+    task: Task, question: WorldQuestion, world: World, chat: ChatFormat, rng: np.random.Generator
+) -> Trajectory:
     assert question.window is not None
     times = question.window[0] + rng.uniform(0.0, SPACING_S) + SPACING_S * np.arange(EVENT_S / SPACING_S)
     first, *rest = readings(world, question, times.tolist())

@@ -18,7 +18,7 @@ from env.chat import ChatFormat
 from env.environment import VideoEnv
 from env.task import Task
 from env.transcript import Transcript, Turn
-from synth.world.questions import Question, answer, vocabulary
+from synth.world.questions import WorldQuestion, answer, vocabulary
 from synth.world.world import CELLS, EVENT_S, SLOT_S, World, make_world
 
 VIEW, CROP = "view_visual_prompt", "crop_video"
@@ -37,7 +37,7 @@ CONCLUSIONS = {
 is what a small student learns soonest."""
 
 
-def question_of(task: Task) -> tuple[int, Question]:
+def question_of(task: Task) -> tuple[int, WorldQuestion]:
     """The world's seed and the question that a task of the procedural world was made from.
 
     Raises:
@@ -51,7 +51,7 @@ def question_of(task: Task) -> tuple[int, Question]:
         )
     seed = facts.pop("seed")
     window = facts.pop("window")
-    return seed, Question(window=tuple(window) if window else None, **facts)
+    return seed, WorldQuestion(window=tuple(window) if window else None, **facts)
 
 
 def who_is_where(world: World, index: int, t: float) -> str:
@@ -116,14 +116,14 @@ class TeacherPolicy:
         return [*steps, lambda env: _answer(_seen(world, question, env), answer(world, question))]
 
 
-def _seen(world: World, question: Question, env: VideoEnv) -> str:
+def _seen(world: World, question: WorldQuestion, env: VideoEnv) -> str:
     """The readings of the frames of the last crop, and what follows from them."""
     crops = [turn for turn in env.turns if CROP in turn.text and turn.frames]
     times = [frame.time_s for frame in crops[-1].frames if frame.time_s is not None] if crops else []
     return f"{', '.join(readings(world, question, times))}. {conclusion(world, question)}"
 
 
-def conclusion(world: World, question: Question) -> str:
+def conclusion(world: World, question: WorldQuestion) -> str:
     """What follows from the readings of a question's stretch."""
     right, start_s = answer(world, question), (question.window or (0, 0))[0]
     if question.kind == "spatial" and question.other is not None:
@@ -149,7 +149,7 @@ def _line(cell: str | None, axis: str | None) -> int:
     return 1 + (column if axis == "column" else row)
 
 
-def readings(world: World, question: Question, times: Sequence[float]) -> list[str]:
+def readings(world: World, question: WorldQuestion, times: Sequence[float]) -> list[str]:
     """When and what, for each time in seconds. What changes comes last: the place where a question is about places,
     else the colour."""
     if not times:

@@ -55,7 +55,7 @@ TARGETS = {
 
 
 @dataclass(frozen=True)
-class Question:
+class WorldQuestion:
     """One question before its frame is drawn."""
 
     kind: str
@@ -86,7 +86,7 @@ class Question:
         )
 
 
-def vocabulary(question: Question) -> tuple[str, ...]:
+def vocabulary(question: WorldQuestion) -> tuple[str, ...]:
     """The closed vocabulary of a question's answers."""
     if question.kind == "direction":
         return tuple(DIRECTIONS)
@@ -97,7 +97,7 @@ def vocabulary(question: Question) -> tuple[str, ...]:
     return tuple(COLOURS)
 
 
-def answer(world: World, question: Question, target: int | None = None) -> str | None:
+def answer(world: World, question: WorldQuestion, target: int | None = None) -> str | None:
     """The right answer, or None where the question makes no sense.
 
     Args:
@@ -117,7 +117,7 @@ def answer(world: World, question: Question, target: int | None = None) -> str |
     return event.value[0]
 
 
-def _spatial(world: World, question: Question, target: int, slot: int) -> str | None:
+def _spatial(world: World, question: WorldQuestion, target: int, slot: int) -> str | None:
     here, there = world.instances[target].homes[slot], world.instances[question.other or 0].homes[slot]
     if here is None or there is None or target == question.other:
         return None
@@ -130,7 +130,7 @@ def _spatial(world: World, question: Question, target: int, slot: int) -> str | 
 
 def candidates(
     world: World, kind: str, coarse_times: Sequence[float], fps: int, rng: np.random.Generator
-) -> Iterator[Question]:
+) -> Iterator[WorldQuestion]:
     """Questions of a kind, in random order, whose answer changes with the target for some other instance."""
     found = list(_attribute(world, fps, rng) if kind == "attribute" else _windowed(world, kind, coarse_times, fps, rng))
     for index in rng.permutation(len(found)):
@@ -141,16 +141,16 @@ def candidates(
             yield question
 
 
-def _attribute(world: World, fps: int, rng: np.random.Generator) -> Iterator[Question]:
+def _attribute(world: World, fps: int, rng: np.random.Generator) -> Iterator[WorldQuestion]:
     """One a video: of the others there are never that many."""
     target = int(rng.integers(len(world.instances)))
     if (time := _mark_time(world, target, None, fps, rng)) is not None:
-        yield Question("attribute", target, time, None)
+        yield WorldQuestion("attribute", target, time, None)
 
 
 def _windowed(
     world: World, kind: str, coarse_times: Sequence[float], fps: int, rng: np.random.Generator
-) -> Iterator[Question]:
+) -> Iterator[WorldQuestion]:
     for slot in range(world.slots):
         window = (slot * SLOT_S, slot * SLOT_S + EVENT_S)
         if any(window[0] <= time <= window[1] for time in coarse_times):
@@ -164,7 +164,7 @@ def _windowed(
                 continue
             time = _mark_time(world, target, _mark_stretch(kind, window, event.offset_s), fps, rng)
             if time is not None:
-                yield Question(kind, target, time, window)
+                yield WorldQuestion(kind, target, time, window)
 
 
 def _mark_stretch(kind: str, window: tuple[int, int], offset_s: float) -> tuple[float, float] | None:
@@ -178,14 +178,14 @@ def _mark_stretch(kind: str, window: tuple[int, int], offset_s: float) -> tuple[
 
 def _spatial_questions(
     world: World, target: int, window: tuple[int, int], fps: int, rng: np.random.Generator
-) -> Iterator[Question]:
+) -> Iterator[WorldQuestion]:
     slot = window[0] // SLOT_S
     calm = [i for i, instance in enumerate(world.instances) if _calm(instance.events[slot])]
     if target not in calm or (time := _mark_time(world, target, None, fps, rng)) is None:
         return
     for other in (i for i in calm if i != target):
         for axis in ("column", "row"):
-            question = Question("spatial", target, time, window, other, axis)
+            question = WorldQuestion("spatial", target, time, window, other, axis)
             if answer(world, question) is not None:
                 yield question
 

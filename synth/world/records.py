@@ -13,9 +13,9 @@ import numpy as np
 from configs import Config
 from configs.world import WorldConfig
 from synth.record import PLACE, Record, Rejected, Target
-from synth.world.masks import tag_of
-from synth.world.questions import DIMENSIONS, Question, answer
+from synth.world.questions import DIMENSIONS, WorldQuestion, answer
 from synth.world.render import write_video
+from synth.world.segmenter import tag_of
 from synth.world.tasks import choose_questions
 from synth.world.world import World, make_world
 
@@ -38,7 +38,7 @@ def world_records(config: WorldConfig, seed: int, folder: Path) -> Iterator[Reco
         yield Record(f"world-{index:05d}", SOURCE, str(video), "", "", facts={"seed": seed * 10**6 + index})
 
 
-class WorldQuestions:
+class WorldQuestionMaker:
     """Renders a world's video and asks about it."""
 
     stage = "question"
@@ -59,7 +59,9 @@ class WorldQuestions:
         unfit = dataclasses.replace(record, id=f"{record.id}-unfit", question=str(rng.choice(UNFIT)), answer="-")
         return [*asked, unfit]
 
-    def _record(self, record: Record, i: int, world: World, question: Question, rng: np.random.Generator) -> Record:
+    def _record(
+        self, record: Record, i: int, world: World, question: WorldQuestion, rng: np.random.Generator
+    ) -> Record:
         target = world.instances[question.target]
         name = str(rng.choice([f"{target.colour} {target.shape}", target.shape, f"{target.colour} one"]))
         return dataclasses.replace(
@@ -89,7 +91,7 @@ class WorldVerifier:
         facts = dict(record.facts)
         world, name = make_world(facts.pop("seed"), self._config), facts.pop("name")
         window = facts.pop("window")
-        question = Question(window=tuple(window) if window else None, **facts)
+        question = WorldQuestion(window=tuple(window) if window else None, **facts)
         words = set(name.split())
         fitting = [one for one in world.instances if words <= {"one", one.colour, one.shape}]
         if len(fitting) > 1:

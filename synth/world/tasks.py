@@ -15,7 +15,7 @@ from actors.errors import sentence
 from configs import Config
 from env.task import Task, save_tasks
 from synth.errors import raise_first
-from synth.world.questions import DIMENSIONS, Question, answer, candidates, vocabulary
+from synth.world.questions import DIMENSIONS, WorldQuestion, answer, candidates, vocabulary
 from synth.world.render import instance_mask, render_frame, write_video
 from synth.world.world import World, make_world
 from tools.marks.drawing import draw
@@ -96,14 +96,16 @@ def make_video(split: str, index: int, config: Config, out_dir: Path) -> list[Ta
     return [_task(world, question, f"{name}-{i}", name, config, out_dir, rng) for i, question in enumerate(questions)]
 
 
-def choose_questions(world: World, config: Config, most: int, index: int, rng: np.random.Generator) -> list[Question]:
+def choose_questions(
+    world: World, config: Config, most: int, index: int, rng: np.random.Generator
+) -> list[WorldQuestion]:
     """At most that many questions, of as many kinds as the video has; the first kind changes from video to video."""
     kinds = config.world.kinds
     streams = {
         kind: candidates(world, kind, coarse_times(world.duration_s, config), config.world.fps, rng) for kind in kinds
     }
     order = [kinds[(index + i) % len(kinds)] for i in range(len(kinds))]
-    found: list[Question] = []
+    found: list[WorldQuestion] = []
     while order and len(found) < most:
         for kind in list(order):
             question = next(streams[kind], None)
@@ -122,7 +124,13 @@ def coarse_times(duration_s: float, config: Config) -> list[float]:
 
 
 def _task(
-    world: World, question: Question, task_id: str, video: str, config: Config, out_dir: Path, rng: np.random.Generator
+    world: World,
+    question: WorldQuestion,
+    task_id: str,
+    video: str,
+    config: Config,
+    out_dir: Path,
+    rng: np.random.Generator,
 ) -> Task:
     kind = str(rng.choice(config.world.prompt_kinds))
     time, size = question.mark_time_s, config.world.size_px
@@ -146,7 +154,7 @@ def _task(
     return as_choice(task, question, rng) if rng.random() < config.world.choice_fraction else task
 
 
-def as_choice(task: Task, question: Question, rng: np.random.Generator, options_at_most: int = 4) -> Task:
+def as_choice(task: Task, question: WorldQuestion, rng: np.random.Generator, options_at_most: int = 4) -> Task:
     """The same question with lettered options, the right one anywhere among them."""
     wrong = [word for word in vocabulary(question) if word != task.answer]
     options = rng.permutation([task.answer, *rng.permutation(wrong)[: options_at_most - 1].tolist()]).tolist()

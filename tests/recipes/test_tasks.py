@@ -7,7 +7,7 @@ import pytest
 from configs import Config, load_config
 from recipes.tasks import run_synth
 from synth.errors import SynthError
-from synth.pipeline.resume_settings import begin
+from synth.pipeline.resume_settings import keep_settings
 from synth.synthesis import STAGES_FOLDER
 
 BASE = ("synth.source=/data/a.jsonl", "synth.text_filter=model", "synth.text_model.model=m")
@@ -22,7 +22,7 @@ def config(*changes: str) -> Config:
 def test_a_command_refuses_what_another_source_began(source, ended, tmp_path):
     data = tmp_path / "run" / "data"
     (data / STAGES_FOLDER).mkdir(parents=True)
-    begin(config(), data / STAGES_FOLDER)
+    keep_settings(config(), data / STAGES_FOLDER)
     if ended:
         (data / "train.jsonl").write_text("")
     changed = config(f"runs_dir={tmp_path}", f"synth.source={source}")

@@ -6,7 +6,7 @@ import pytest
 
 from configs import Config, load_config
 from synth.errors import SynthError
-from synth.pipeline.resume_settings import begin, content, require_same
+from synth.pipeline.resume_settings import content, keep_settings, require_same
 
 BASE = ("synth.source=/data/a.jsonl", "synth.text_filter=model", "synth.text_model.model=m")
 
@@ -17,7 +17,7 @@ def config(*changes: str) -> Config:
 
 @pytest.fixture
 def work(tmp_path) -> Path:
-    begin(config(), tmp_path)
+    keep_settings(config(), tmp_path)
     return tmp_path
 
 
@@ -44,8 +44,8 @@ def work(tmp_path) -> Path:
 def test_what_changes_records_is_refused_by_its_key(change, work):
     key, _, value = change.partition("=")
     with pytest.raises(SynthError, match=rf"was begun with other settings \({key} was .* and is .*{value[-3:-1]}"):
-        begin(config(change), work)
-    begin(config(), work)
+        keep_settings(config(change), work)
+    keep_settings(config(), work)
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,14 @@ def test_what_changes_records_is_refused_by_its_key(change, work):
     ],
 )
 def test_what_changes_no_record_is_not(change, work):
-    begin(config(change), work)
+    keep_settings(config(change), work)
 
 
 def test_a_world_is_told_by_its_settings(tmp_path):
-    begin(config("synth.source=world"), tmp_path)
-    begin(config("synth.source=world", "world.test_videos=3"), tmp_path)
+    keep_settings(config("synth.source=world"), tmp_path)
+    keep_settings(config("synth.source=world", "world.test_videos=3"), tmp_path)
     with pytest.raises(SynthError, match=r"world\.size_px was 128 and is 64"):
-        begin(config("synth.source=world", "world.size_px=64"), tmp_path)
+        keep_settings(config("synth.source=world", "world.size_px=64"), tmp_path)
 
 
 def test_data_that_is_ended_may_be_trained_on_with_another_seed(work):
@@ -86,11 +86,11 @@ def test_a_source_that_was_edited_is_noticed_until_the_work_has_ended(tmp_path):
     source.write_text("{}")
     work.mkdir()
     edited = load_config(None, [f"synth.source={source}"])
-    begin(edited, work)
-    begin(edited, work)
+    keep_settings(edited, work)
+    keep_settings(edited, work)
     source.write_text("{ }")
     with pytest.raises(SynthError, match=r"\(the content of synth.source was \"\w{16}\" and is \"\w{16}\"\)"):
-        begin(edited, work)
+        keep_settings(edited, work)
     source.unlink()
     require_same(edited, work, ended=True)
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from configs.masks import MaskConfig
 from synth import rle
+from synth.pipeline.make_stage import segmenter_of
 from synth.record import Mask, Record, Rejected, Target
-from synth.segmenter import Instance
+from synth.segmenter import SegmentedInstance
 from synth.stages.mask_gates import target_of
 from synth.stages.masks import MaskStage, clearest, find_masks, look_times
-from synth.stages.segmenter_choice import segmenter_of
-from synth.world.masks import tag_of
 from synth.world.render import instance_mask, render_frame, write_video
+from synth.world.segmenter import tag_of
 from synth.world.world import SHAPES, make_world
 from tests.films import movies
 from tools.decoding.frame import DeadlineError, VideoError
@@ -32,8 +32,8 @@ def blob(x=60, y=40, w=24, h=24) -> np.ndarray:
     return mask
 
 
-def instance(*masks, score=0.9) -> Instance:
-    return Instance(masks, score)
+def instance(*masks, score=0.9) -> SegmentedInstance:
+    return SegmentedInstance(masks, score)
 
 
 STEADY = instance(blob(), blob(64), blob(70, 44))

@@ -1,11 +1,9 @@
-"""Which segmenter a name in a configuration stands for."""
+"""SAM 3 as the segmenter of stage 3."""
 
 from collections.abc import Sequence
 
-from configs.world import WorldConfig
 from synth.record import Record, Rejected
-from synth.segmenter import Instance, Segmenter
-from synth.world.masks import WorldSegmenter
+from synth.segmenter import SegmentedInstance
 from tools.decoding.video import open_video
 
 
@@ -22,7 +20,7 @@ class Sam3Segmenter:
 
         self._model = Sam3VideoSegmenter(model)
 
-    def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[Instance]:
+    def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[SegmentedInstance]:
         """The surest few; see `synth.segmenter.Segmenter`.
 
         Raises:
@@ -40,23 +38,4 @@ class Sam3Segmenter:
             found = self._model.named(video, record.target.tag, times, timeout_s)
         except TextError:
             raise Rejected("the tag is too long") from None
-        return [Instance(masks, score) for masks, score in found]
-
-
-def segmenter_of(name: str, world: WorldConfig) -> Segmenter:
-    """The segmenter of a name: `world` (the procedural world's own truth), `motion` (a fixed camera's footage, without
-    weights), or the folder or hub id of a SAM 3 video model.
-
-    Raises:
-        ValueError: no name.
-        TrackerError: SAM 3 cannot be loaded from there.
-    """
-    if name == "world":
-        return WorldSegmenter(world)
-    if name == "motion":
-        from synth.motion.segmenter import MotionSegmenter
-
-        return MotionSegmenter()
-    if not name.strip():
-        raise ValueError("no segmenter is named; choose 'world', 'motion', or a folder or hub id of SAM 3")
-    return Sam3Segmenter(name)
+        return [SegmentedInstance(masks, score) for masks, score in found]

@@ -3,24 +3,25 @@
 Invariant: a record that came with its target needs neither the text filter nor the verification, and gets past them.
 """
 
-import asyncio
-import dataclasses
 from pathlib import Path
 from typing import Literal
 
 from configs import Config
+from configs.world import WorldConfig
 from endpoint.endpoint import Endpoint, EndpointError
 from synth.errors import SynthError
 from synth.pipeline.worker import Stage
-from synth.record import Record, Rejected
+from synth.record import Record
+from synth.segmenter import Segmenter
+from synth.stages.asking import QuestionMaker
 from synth.stages.marking import Marker
 from synth.stages.masks import MaskStage
 from synth.stages.rewriting import ModelRewriter, RuleRewriter
-from synth.stages.segmenter_choice import segmenter_of
+from synth.stages.sam3_segmenter import Sam3Segmenter
 from synth.stages.text_filter import ModelTextFilter, RuleTextFilter
 from synth.stages.verification import ModelVerifier
-from synth.world.records import SOURCE as WORLD
-from synth.world.records import WorldQuestions, WorldVerifier
+from synth.world.records import WorldVerifier
+from synth.world.segmenter import WorldSegmenter
 
 ANSWERS = "answers"
 """Folder of the models' replies, below the pipeline's."""
@@ -28,48 +29,8 @@ FRAMES = "frames"
 """Folder of the marked frames, below the pipeline's."""
 
 
-class Unasked:
-    """Makes questions for records that came without one."""
-
-    stage = "question"
-
-    def __init__(self, config: Config) -> None:
-        self._of_world, self._of_footage = WorldQuestions(config), FootageQuestions(config)
-
-    async def __call__(self, record: Record) -> Record | list[Record]:
-        """The questions that were made, or the record that brought its own."""
-        if record.question:
-            return record
-        return await (self._of_world if record.source == WORLD else self._of_footage)(record)
-
-
-class FootageQuestions:
-    """Makes questions of what moves in a bare video."""
-
-    stage = "question"
-
-    def __init__(self, config: Config) -> None:
-        self._seed, self._most = config.seed, config.synth.questions_per_video
-
-    async def __call__(self, record: Record) -> list[Record]:
-        """Questions with their targets.
-
-        Raises:
-            Rejected: nothing in the video can be asked about with a sure answer.
-            VideoError: the video cannot be read, or its camera moves.
-        """
-        from synth.motion.questions import questions_of
-        from synth.motion.segmenter import measure_tracks
-
-        measured = await asyncio.to_thread(measure_tracks, record.video)
-        found = questions_of(record.video, record.id, measured.tracks, self._seed, self._most)
-        if not found:
-            raise Rejected("nothing that can be asked about for sure")
-        return [dataclasses.replace(one, source=record.source, licence=record.licence) for one in found]
-
-
 class UnlessTargeted:
-    """A stage that records with a target get past."""
+    """A stage that lets records with a target past."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage.stage
@@ -86,12 +47,12 @@ def make_stage(name: str, config: Config, folder: Path) -> Stage:
     """A stage of `synth.record.STAGES`, ready to work.
 
     Raises:
-        SynthError: the config names somebody that there is not.
+        SynthError: there is no such stage.
     """
     synth = config.synth
     match name:
         case "question":
-            return Unasked(config)
+            return QuestionMaker(config)
         case "text":
             if synth.text_filter == "rules":
                 return UnlessTargeted(RuleTextFilter())
@@ -114,18 +75,37 @@ def make_stage(name: str, config: Config, folder: Path) -> Stage:
     raise SynthError(f"no stage '{name}'")
 
 
+def segmenter_of(name: str, world: WorldConfig) -> Segmenter:
+    """The segmenter of a name: `world` (the procedural world's own truth), `motion` (a fixed camera's footage, without
+    weights), or the folder or hub id of a SAM 3 video model.
+
+    Raises:
+        ValueError: no name.
+        TrackerError: SAM 3 cannot be loaded from there.
+    """
+    if name == "world":
+        return WorldSegmenter(world)
+    if name == "motion":
+        from synth.motion.segmenter import MotionSegmenter
+
+        return MotionSegmenter()
+    if not name.strip():
+        raise ValueError("no segmenter is named; choose 'world', 'motion', or a folder or hub id of SAM 3")
+    return Sam3Segmenter(name)
+
+
 def _model(config: Config, name: Literal["text_model", "video_model"], folder: Path) -> Endpoint:
     return Endpoint(getattr(config.synth, name), folder / ANSWERS, f"synth.{name}")
 
 
 class NoModel:
-    """A stage whose model nobody has named. Not every source needs every stage."""
+    """A stage whose model the config does not name; not every source needs every stage."""
 
     def __init__(self, stage: str, key: str) -> None:
         self.stage, self._key = stage, key
 
     async def __call__(self, record: Record) -> Record:
-        """Nothing.
+        """Refuse the record.
 
         Raises:
             EndpointError: a record needs the stage.

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from configs.world import WorldConfig
+from synth.pipeline.make_stage import segmenter_of
 from synth.record import Record, Rejected, Target
-from synth.stages.segmenter_choice import segmenter_of
 from tests.films import walk
 from tests.models.sam3_parts import write_sam3_video
 from tools.decoding.video import open_video

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 from configs.world import WorldConfig
 from synth.record import Record
-from synth.segmenter import Instance
+from synth.segmenter import SegmentedInstance
 from synth.world.render import instance_mask
-from synth.world.world import COLOURS, SHAPES, World, make_world
-from synth.world.world import Instance as Thing
+from synth.world.world import COLOURS, SHAPES, Instance, World, make_world
 from tools.decoding.frame import DeadlineError
 from tools.decoding.video import open_video
 
@@ -37,7 +36,7 @@ class WorldSegmenter:
     def __init__(self, config: WorldConfig) -> None:
         self._config = config
 
-    def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[Instance]:
+    def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[SegmentedInstance]:
         """Instances in sight at any of the times, each scored by the tag's words that fit what is seen of it at its
         most fitting time, the surest first; none if the target itself is out of sight. See
         `synth.segmenter.Segmenter`.
@@ -67,7 +66,7 @@ class WorldSegmenter:
             return []
         scores[target] = max(scores.values())
         order = sorted(scores, key=lambda index: (-scores[index], index != target))
-        return [Instance(masks[index], scores[index]) for index in order]
+        return [SegmentedInstance(masks[index], scores[index]) for index in order]
 
     def _truth(self, record: Record) -> tuple[World, int]:
         """The world of a record, and the index of its target."""
@@ -83,7 +82,7 @@ class WorldSegmenter:
         return world, target
 
 
-def _fit(asked: frozenset[str], thing: Thing, colour: str | None) -> float:
+def _fit(asked: frozenset[str], thing: Instance, colour: str | None) -> float:
     """1 if all the words fit a thing in a colour, else less than half; a tag that says nothing fits them all."""
     fitting = {colour, thing.shape}
     if thing.radius < SMALL_RADIUS + ALIKE_RADIUS:
