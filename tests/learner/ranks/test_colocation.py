@@ -7,6 +7,7 @@ from actors.engine.supervision import actor_options
 from configs import load_config
 from learner.ranks.group import RankGroup
 from learner.ranks.rank import Rank
+from tests.learner.stand_ins import SeatedEngine
 from tests.servers.ray_session import own_ray
 
 TOGETHER = [
@@ -19,7 +20,7 @@ TOGETHER = [
 
 
 class Seat(Rank):
-    """Stands where a rank or an engine would, and loads no model."""
+    """Stands where a rank would, and loads no model."""
 
     def start(self, host, port):
         pass
@@ -39,9 +40,7 @@ def test_each_engine_has_the_gpu_of_another_rank(two_gpus, monkeypatch):
     monkeypatch.setattr("learner.ranks.group.Rank", Seat)
     config = load_config(None, [*TOGETHER, "ranks.step_timeout_s=60"])
     group = RankGroup(config, "model")
-    engines = [
-        ray.remote(Seat).options(**actor_options(config.engine)).remote(config, "model", None, 0, 1.0) for _ in range(2)
-    ]
+    engines = [ray.remote(SeatedEngine).options(**actor_options(config.engine)).remote() for _ in range(2)]
     ranks, beside = group._all(Seat.gpus), ray.get([engine.gpus.remote() for engine in engines], timeout=60)
     assert sorted(ranks) == sorted(beside) == [[0], [1]]
     group.close()

@@ -12,9 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 
-from actors.engine.checksum import checksum, exact
 from actors.engine.handle import EngineHandle
-from actors.engine.request import WeightReport
 from configs import Config, load_config
 from learner.checkpoints.export import export_checkpoint
 from learner.checkpoints.folder import CheckpointError, writing
@@ -24,29 +22,12 @@ from learner.model.scorer import Scorer
 from learner.ranks.group import RankGroup, RanksError
 from learner.sft import run_sft
 from learner.weights.engines import PublishError
+from tests.learner.stand_ins import HoldingEngine
 from tests.servers.ray_session import shared_ray
 
 pytestmark = pytest.mark.slow
 LR = 1e-3
 ADVANTAGES = (1.0, -1.0, 0.5, -0.5, 0.0, 2.0)
-
-
-class Engine:
-    """What an engine actor does with weights, without vLLM."""
-
-    def __init__(self, fails: bool = False):
-        self.fails = fails
-
-    def load_weights(self, path: str, version: int, checksums):
-        if self.fails:
-            raise RuntimeError("out of memory")
-        file = Path(path) / "model.safetensors"
-        self.weights = {name: tensor.clone() for name, tensor in load_file(file).items()}
-        assert checksums == exact({name: checksum(tensor) for name, tensor in self.weights.items()})
-        return WeightReport(version, 0.0, len(checksums))
-
-    def held(self):
-        return self.weights
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -210,7 +191,7 @@ def write_into(rank, folder: str) -> None:
 
 
 def test_engines_get_the_weights(single, tmp_path):
-    engines = [EngineHandle(ray.remote(Engine).options(num_cpus=0).remote()) for _ in range(2)]
+    engines = [EngineHandle(ray.remote(HoldingEngine).options(num_cpus=0).remote()) for _ in range(2)]
     ray.get(single._ranks[0].__ray_call__.remote(write_into, str(tmp_path)))
     report = single.publish(engines, 8)
     assert report["seconds"] > 0
@@ -224,7 +205,7 @@ def test_engines_get_the_weights(single, tmp_path):
 
 
 def test_an_engine_that_fails_is_named(single):
-    engines = [EngineHandle(ray.remote(Engine).options(num_cpus=0).remote(fails)) for fails in (False, True)]
+    engines = [EngineHandle(ray.remote(HoldingEngine).options(num_cpus=0).remote(fails)) for fails in (False, True)]
     with pytest.raises(PublishError, match=r"version 9.*engine 1.*out of memory") as error:
         single.publish(engines, 9)
     assert error.value.failed == [1]

@@ -8,29 +8,12 @@ import torch
 
 from actors.engine.checksum import checksum, exact
 from actors.engine.handle import EngineHandle
-from actors.engine.request import WeightReport
-from actors.errors import EngineError
 from learner.weights.gather import policy_parts
 from learner.weights.vllm_transfer import EngineClient, EnginesFailed, ParameterSource, joining, trainer_info
+from tests.learner.stand_ins import NotingEngine
 from tests.servers.ray_session import shared_ray
 
 BUCKET = 4000
-
-
-class Engine:
-    """Notes the steps that it is asked to take."""
-
-    def __init__(self, fails_at: str = ""):
-        self.fails_at, self.steps = fails_at, []
-
-    def transfer_weights(self, step, version, *arguments):
-        if step == self.fails_at:
-            raise EngineError(f"engine: died in {step}")
-        self.steps.append((step, version, arguments))
-        return WeightReport(version, 0.0)
-
-    def taken(self):
-        return self.steps
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +90,7 @@ def test_the_trainer_is_opened_as_vllm_expects(cluster):
 def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster, source):
     from vllm.distributed.weight_transfer import VLLMWeightSyncClient
 
-    engines = [EngineHandle(ray.remote(Engine).options(num_cpus=0).remote()) for _ in range(2)]
+    engines = [EngineHandle(ray.remote(NotingEngine).options(num_cpus=0).remote()) for _ in range(2)]
     client = EngineClient(engines, [1, 1], "nccl", source, 60.0)
     assert isinstance(client, VLLMWeightSyncClient)
     client.version = 4
@@ -127,7 +110,7 @@ def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster, sour
 
 @pytest.mark.slow
 def test_an_engine_that_fails_a_step_is_named(cluster, source):
-    engines = [EngineHandle(ray.remote(Engine).options(num_cpus=0).remote(fails)) for fails in ("", "start")]
+    engines = [EngineHandle(ray.remote(NotingEngine).options(num_cpus=0).remote(fails)) for fails in ("", "start")]
     client = EngineClient(engines, [1, 1], "nccl", source, 60.0)
     with pytest.raises(EnginesFailed, match=r"engine 1 failed \(engine: died in start\)") as error:
         client.start_weight_update()
