@@ -6,12 +6,8 @@ from typing import Any
 
 import ray
 
-<<<<<<< HEAD
 from actors.engine.request import WeightReport
 from actors.errors import EngineError
-=======
-from actors.engine.request import EngineError, WeightReport
->>>>>>> tests_speed
 
 
 class HoldingEngine:
