@@ -1,5 +1,8 @@
 """The plan on the screen, and the refusal before anything is started."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 import videoseeker
@@ -12,7 +15,7 @@ from recipes.preflight import require_room
 TOO_SMALL = ["model.path=Qwen/Qwen3-VL-8B-Instruct", "ranks.gpu_memory_gib=24"]
 
 
-def test_a_dry_run_tells_the_plan_in_comments(capsys, tmp_path):
+def test_a_dry_run_tells_the_plan_in_comments(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert videoseeker.main(["train", "configs/paper_4b.yaml", "--dry-run", "ranks.gpu_memory_gib=80"]) == 0
     printed = capsys.readouterr().out
     dump = tmp_path / "dump.yaml"
@@ -24,7 +27,9 @@ def test_a_dry_run_tells_the_plan_in_comments(capsys, tmp_path):
     assert "grpo: 128 x 256 trajectories of at most 9,437,184 tokens" in plan
 
 
-def test_a_dry_run_of_what_cannot_fit_prints_the_plan_and_fails(capsys, tmp_path):
+def test_a_dry_run_of_what_cannot_fit_prints_the_plan_and_fails(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     arguments = ["sft", "configs/paper_4b.yaml", "--dry-run", f"runs_dir={tmp_path / 'runs'}", *TOO_SMALL]
     assert videoseeker.main(arguments) == 2
     said = capsys.readouterr()
@@ -35,20 +40,20 @@ def test_a_dry_run_of_what_cannot_fit_prints_the_plan_and_fails(capsys, tmp_path
 
 
 @pytest.mark.parametrize("run", [run_cold_start, run_train])
-def test_a_run_that_cannot_fit_is_refused_before_it_makes_anything(run, tmp_path):
+def test_a_run_that_cannot_fit_is_refused_before_it_makes_anything(run: Any, tmp_path: Path) -> None:
     config = load_config("configs/paper_4b.yaml", [f"runs_dir={tmp_path / 'runs'}", *TOO_SMALL])
     with pytest.raises(PlanError, match="a learner rank on a GPU needs"):
         run(config)
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_runs_on_the_cpu_asks_no_cluster(tmp_path, monkeypatch):
+def test_what_runs_on_the_cpu_asks_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(preflight, "start_ray")
     config = load_config("configs/smoke.yaml", [f"runs_dir={tmp_path}"])
     require_room(config, "grpo")
 
 
-def test_epochs_are_told_once_the_tasks_are_made(capsys, tmp_path):
+def test_epochs_are_told_once_the_tasks_are_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     data = tmp_path / "smoke" / "data"
     data.mkdir(parents=True)
     (data / "train.jsonl").write_text("{}\n" * 8)

@@ -8,6 +8,7 @@ import graphlib
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def show(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", FILES, ids=show)
-def test_a_file_imports_only_from_rooms_before_its_own(path):
+def test_a_file_imports_only_from_rooms_before_its_own(path: Any) -> None:
     mine = rank(module_of(path))
     if path.relative_to(ROOT).parts[0] == "tests" and path.relative_to(ROOT).parts[1] in ROOMS:
         # The tests of a room know no later room either.
@@ -125,17 +126,17 @@ def arrows_between(*, folders: bool) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("folders", [False, True], ids=["files", "folders"])
-def test_nothing_imports_itself_by_way_of_others(folders):
+def test_nothing_imports_itself_by_way_of_others(folders: Any) -> None:
     assert not circle(arrows_between(folders=folders))
 
 
 @pytest.mark.parametrize("path", FILES, ids=show)
-def test_no_import_is_for_the_type_checker_alone(path):
+def test_no_import_is_for_the_type_checker_alone(path: Any) -> None:
     names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
     assert "TYPE_CHECKING" not in names
 
 
-def test_a_folder_holds_few_files():
+def test_a_folder_holds_few_files() -> None:
     counts: dict[str, int] = defaultdict(int)
     for path in FILES:
         if path.name not in ("__init__.py", "conftest.py"):
@@ -144,7 +145,7 @@ def test_a_folder_holds_few_files():
 
 
 @pytest.mark.parametrize("folder", STRANGERS)
-def test_a_folder_knows_nothing_of_some_packages(folder):
+def test_a_folder_knows_nothing_of_some_packages(folder: Any) -> None:
     strangers = STRANGERS[folder]
     wrong = [
         f"{show(path)}:{line} imports {module}"
@@ -157,12 +158,12 @@ def test_a_folder_knows_nothing_of_some_packages(folder):
 
 
 @pytest.mark.parametrize("path", PURE)
-def test_what_computes_does_nothing_else(path):
+def test_what_computes_does_nothing_else(path: Any) -> None:
     strangers = {"ray", "vllm", "deepspeed", "os", "pathlib", "subprocess", "socket", "httpx", "torch.distributed"}
     assert not {module for _, module in imports(ROOT / path)} & strangers
 
 
-def test_every_package_is_a_room_and_is_installed():
+def test_every_package_is_a_room_and_is_installed() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages == {*ROOMS} - {"videoseeker"}
     installed = ast.literal_eval(

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,15 +19,15 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def served(monkeypatch):
+def served(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Stands in for the recipes' functions; keeps what they were called with, or raises what it is given."""
     calls = []
 
     class Study:
         error: BaseException | None = None
 
-        def __getattr__(self, name):
-            def run(*args, **kwargs):
+        def __getattr__(self, name: Any) -> Any:
+            def run(*args: Any, **kwargs: Any) -> None:
                 calls.append((name, args, kwargs))
                 if self.error is not None:
                     raise self.error
@@ -41,7 +42,7 @@ def served(monkeypatch):
 
 
 @pytest.mark.process
-def test_help_is_quick_and_names_every_command():
+def test_help_is_quick_and_names_every_command() -> None:
     code = "import sys, videoseeker\nvideoseeker.main(['--help'])\nprint(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
     for command in ("synth", "sft", "train", "eval", "export", "serve", "ask", "demo", "results", "guessing", "replay"):
@@ -51,7 +52,9 @@ def test_help_is_quick_and_names_every_command():
     )
 
 
-def test_a_dry_run_prints_the_resolved_config_and_runs_nothing(served, capsys, tmp_path):
+def test_a_dry_run_prints_the_resolved_config_and_runs_nothing(
+    served: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert videoseeker.main(["train", "--dry-run", "grpo.steps=7"]) == 0
     dump = tmp_path / "dump.yaml"
     dump.write_text(capsys.readouterr().out)
@@ -59,7 +62,7 @@ def test_a_dry_run_prints_the_resolved_config_and_runs_nothing(served, capsys, t
     assert served.calls == []
 
 
-def test_file_then_overrides_in_any_place(served, tmp_path):
+def test_file_then_overrides_in_any_place(served: Any, tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("name: mine\ngrpo: {steps: 3}\n")
     assert videoseeker.main(["train", str(path), "grpo.steps=4", "--resume", "seed=9"]) == 0
@@ -78,14 +81,14 @@ def test_file_then_overrides_in_any_place(served, tmp_path):
         ("demo", "run_demo"),
     ],
 )
-def test_each_command_calls_its_function_with_its_config(served, command, function):
+def test_each_command_calls_its_function_with_its_config(served: Any, command: Any, function: Any) -> None:
     assert videoseeker.main([command]) == 0
     [(name, (config,), _)] = served.calls
     assert name == function
     assert config == (load_config(videoseeker.DEMO) if command == "demo" else Config())
 
 
-def test_a_checkpoint_brings_the_config_of_its_run(served, tmp_path):
+def test_a_checkpoint_brings_the_config_of_its_run(served: Any, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("name: trained\n")
     policy = tmp_path / "both" / "policy"
     policy.mkdir(parents=True)
@@ -95,7 +98,7 @@ def test_a_checkpoint_brings_the_config_of_its_run(served, tmp_path):
     assert (config.name, model_dir) == ("trained", str(policy))
 
 
-def test_a_folder_without_one_model_is_told(tmp_path, capsys):
+def test_a_folder_without_one_model_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert videoseeker.main(["eval", str(tmp_path)]) == 2
     for name in ("sft", "policy"):
         (tmp_path / name).mkdir()
@@ -107,13 +110,13 @@ def test_a_folder_without_one_model_is_told(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("kind", [ConfigError, TaskError, VideoError])
-def test_an_error_of_a_room_is_one_sentence(served, capsys, kind):
+def test_an_error_of_a_room_is_one_sentence(served: Any, capsys: pytest.CaptureFixture[str], kind: str) -> None:
     served.error = kind("the file\nis not there")
     assert videoseeker.main(["train"]) == 2
     assert capsys.readouterr().err == "videoseeker: the file is not there\n"
 
 
-def test_an_error_that_ray_brings_back_is_told_as_it_was(served, capsys):
+def test_an_error_that_ray_brings_back_is_told_as_it_was(served: Any, capsys: pytest.CaptureFixture[str]) -> None:
     from ray.exceptions import RayTaskError
 
     cause = VideoError("clip.mp4: is empty")
@@ -122,7 +125,7 @@ def test_an_error_that_ray_brings_back_is_told_as_it_was(served, capsys):
     assert capsys.readouterr().err == "videoseeker: clip.mp4: is empty\n"
 
 
-def test_a_full_disk_is_one_sentence(served, capsys):
+def test_a_full_disk_is_one_sentence(served: Any, capsys: pytest.CaptureFixture[str]) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     with pytest.raises(OSError, match="No space left") as error:
         os.write(full, b"x")
@@ -136,7 +139,7 @@ def test_a_full_disk_is_one_sentence(served, capsys):
     assert "No space left on device" in second
 
 
-def test_a_plain_value_error_is_a_sentence_where_a_room_raised_it():
+def test_a_plain_value_error_is_a_sentence_where_a_room_raised_it() -> None:
     with pytest.raises(ValueError, match="sizes must be positive") as ours:
         fit(0, 1, 1, 1)
     assert videoseeker._our_error(ours.value) is ours.value
@@ -146,26 +149,28 @@ def test_a_plain_value_error_is_a_sentence_where_a_room_raised_it():
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), ValueError("another")])
-def test_what_no_room_foresaw_keeps_its_traceback(served, error):
+def test_what_no_room_foresaw_keeps_its_traceback(served: Any, error: Any) -> None:
     served.error = error
     with pytest.raises(type(error)):
         videoseeker.main(["train"])
 
 
-def test_traceback_shows_where_an_error_came_from(served):
+def test_traceback_shows_where_an_error_came_from(served: Any) -> None:
     served.error = TaskError("wrong")
     with pytest.raises(TaskError):
         videoseeker.main(["train", "--traceback"])
 
 
-def test_ctrl_c_is_130_and_shuts_ray_down(served, monkeypatch, capsys):
+def test_ctrl_c_is_130_and_shuts_ray_down(
+    served: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Ray:
         running = True
 
-        def is_initialized(self):
+        def is_initialized(self) -> Any:
             return self.running
 
-        def shutdown(self):
+        def shutdown(self) -> None:
             self.running = False
 
     ray = Ray()
@@ -188,7 +193,7 @@ def test_ctrl_c_is_130_and_shuts_ray_down(served, monkeypatch, capsys):
         (["ask", "--video", "v", "--mark", "blob:t=1", "?"], "no kind 'blob'"),
     ],
 )
-def test_wrong_arguments_are_one_sentence(arguments, said, capsys):
+def test_wrong_arguments_are_one_sentence(arguments: Any, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert videoseeker.main(arguments) == 2
     err = capsys.readouterr().err
     assert said in err
@@ -207,12 +212,16 @@ def test_wrong_arguments_are_one_sentence(arguments, said, capsys):
         (["tools", "serve"], "Missing option '--video'"),
     ],
 )
-def test_words_that_are_no_command_are_refused_with_how_it_is_used(arguments, sentence, capsys):
+def test_words_that_are_no_command_are_refused_with_how_it_is_used(
+    arguments: Any, sentence: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert videoseeker.main(arguments) == 2
     assert sentence in capsys.readouterr().err
 
 
-def test_synth_takes_a_config_as_it_is_or_shows_a_folder(served, monkeypatch, tmp_path):
+def test_synth_takes_a_config_as_it_is_or_shows_a_folder(
+    served: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for arguments in (["synth", "seed=3"], ["synth", "make", "seed=3"], ["synth", "--traceback", "seed=3"]):
         assert videoseeker.main(arguments) == 0
         [(name, (config,), _)] = served.calls
@@ -221,7 +230,7 @@ def test_synth_takes_a_config_as_it_is_or_shows_a_folder(served, monkeypatch, tm
     assert videoseeker.main(["synth", "inspect", str(tmp_path)]) == 2, "there is nothing to show"
 
 
-def test_a_shell_completes_commands(monkeypatch, capsys):
+def test_a_shell_completes_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name, value in {
         "_VIDEOSEEKER_COMPLETE": "bash_complete",
         "COMP_WORDS": "videoseeker gue",
@@ -239,8 +248,14 @@ COMMANDS = {"ranks": ["train"], "grpo": ["train"], "difficulty": ["difficulty", 
 @pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize(("phase", "overrides", "sentence"), CONTRADICTIONS)
 def test_settings_that_contradict_each_other_are_refused_before_anything_is_written(
-    phase, overrides, sentence, dry_run, served, capsys, tmp_path
-):
+    phase: Any,
+    overrides: Any,
+    sentence: Any,
+    dry_run: Any,
+    served: Any,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
     command = COMMANDS.get(phase, ["serve", "m"] if phase == "serve" else [phase])
     arguments = [*command, f"runs_dir={tmp_path}/runs", *overrides, *(["--dry-run"] if dry_run else [])]
     assert videoseeker.main(arguments) == 2

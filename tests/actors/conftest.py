@@ -1,8 +1,9 @@
 """A real engine on a tiny model, a real video, and scripted policies."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,30 +26,30 @@ ANSWER = "<think>The mark is on the red square.</think><answer>red</answer>"
 class Script:
     """Writes given turns, one after the other."""
 
-    def __init__(self, chat: ChatFormat, turns: Sequence[str]):
+    def __init__(self, chat: ChatFormat, turns: Sequence[str]) -> None:
         self._chat, self._turns = chat, iter(turns)
 
-    async def act(self, transcript: Transcript, env, max_tokens: int) -> Turn:
+    async def act(self, transcript: Transcript, env: Any, max_tokens: int) -> Turn:
         text = next(self._turns)
         ids = self._chat.encode(text)
         return Turn(ids, (0.0,) * len(ids), text, "stop")
 
 
 @pytest.fixture(scope="session")
-def task(tmp_path_factory) -> Task:
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     folder: Path = write_media(tmp_path_factory.mktemp("media"))
     mark = VisualPrompt(str(folder / "mark.png"), MARK_S, "rectangle")
     return Task("square", str(folder / "video.mp4"), "What colour is the marked shape?", "red", "OA", (mark,))
 
 
 @pytest.fixture(scope="session")
-def model_dir(tmp_path_factory) -> Path:
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = TinyModelConfig(hidden_size=64, layers=2, intermediate_size=96, vision_hidden_size=64, vision_layers=1)
     return build_tiny_model(config, [VIEW, CROP, ANSWER] * 20, tmp_path_factory.mktemp("model"), seed=0)
 
 
 @pytest.fixture(scope="session")
-def chat(model_dir) -> ChatFormat:
+def chat(model_dir: Path) -> ChatFormat:
     return ChatFormat.from_pretrained(model_dir)
 
 
@@ -75,7 +76,7 @@ def engine_config() -> EngineConfig:
 
 
 @pytest.fixture(scope="session")
-def engine(engine_config, model_dir):
+def engine(engine_config: Any, model_dir: Path) -> Iterator[Any]:
     engine = PolicyEngine(engine_config, str(model_dir))
     asyncio.run(engine.ready())
     yield engine

@@ -1,6 +1,7 @@
 """What the learner is measured against does the same work on the same tokens."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from configs import Config, load_config
 from env.chat import ChatFormat
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.tiny import build_tiny_model
+from learner.objective.losses import LossInputs
 from learner.ranks.group import RankGroup
 from tests.servers.ray_session import shared_ray
 from tools.decoding.video import Video, read_frame
@@ -29,21 +31,21 @@ def config() -> Config:
 
 
 @pytest.fixture(scope="module")
-def model_dir(config, tmp_path_factory) -> Path:
+def model_dir(config: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(config.model.tiny, VOCABULARY, tmp_path_factory.mktemp("bench") / "model", 0)
 
 
 @pytest.fixture(scope="module")
-def chat(model_dir) -> ChatFormat:
+def chat(model_dir: Path) -> ChatFormat:
     return ChatFormat.from_pretrained(model_dir)
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory) -> Video:
+def video(tmp_path_factory: pytest.TempPathFactory) -> Video:
     return film(tmp_path_factory.mktemp("film") / "film.mp4", 6)
 
 
-def test_no_two_steps_share_a_frame(chat, video, config):
+def test_no_two_steps_share_a_frame(chat: ChatFormat, video: Any, config: Any) -> None:
     steps = make_steps(chat, video, config, 3, tasks=2)
     frames = [{frame for t in step.trajectories for frame in t.transcript.frames} for step in steps]
     assert all(frames)
@@ -52,14 +54,14 @@ def test_no_two_steps_share_a_frame(chat, video, config):
 
 
 @pytest.mark.parametrize("tokens", [256, 1000])
-def test_a_long_episode_has_exactly_its_tokens(chat, video, config, tokens):
+def test_a_long_episode_has_exactly_its_tokens(chat: ChatFormat, video: Any, config: Any, tokens: LossInputs) -> None:
     transcript = long_episode(chat, video, config, tokens, 0.2).transcript
     assert len(transcript.ids) == tokens
     assert 0.2 * tokens <= transcript.sampled_tokens < 0.2 * tokens + 20
     assert transcript.media
 
 
-def test_trl_is_given_the_same_tokens_and_pictures(chat, video, config, model_dir):
+def test_trl_is_given_the_same_tokens_and_pictures(chat: ChatFormat, video: Any, config: Any, model_dir: Path) -> None:
     processor = AutoProcessor.from_pretrained(model_dir)
     patches, normalise = FramePatches(processor.image_processor, 2**24), Normalise(processor.image_processor)
     (step,) = make_steps(chat, video, config, 1, tasks=2)
@@ -81,7 +83,7 @@ def test_trl_is_given_the_same_tokens_and_pictures(chat, video, config, model_di
 
 
 @pytest.mark.slow
-def test_bare_pytorch_makes_the_ranks_update(chat, video, config, model_dir):
+def test_bare_pytorch_makes_the_ranks_update(chat: ChatFormat, video: Any, config: Any, model_dir: Path) -> None:
     """Loss and gradient of two steps, so that the first update has left both with the same weights."""
     steps = make_steps(chat, video, config, 2, tasks=2)
     shared_ray()

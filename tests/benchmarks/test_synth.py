@@ -1,5 +1,7 @@
 """The benchmark of the synthesis does all of its work, on a little of it."""
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.synth import by_stage, pipeline_memory_growth, text_filter
@@ -7,7 +9,7 @@ from synth.record import STAGES
 
 
 @pytest.mark.process
-def test_every_stage_ends_records_and_the_text_filter_asks_for_each(tmp_path):
+def test_every_stage_ends_records_and_the_text_filter_asks_for_each(tmp_path: Path) -> None:
     found = text_filter(tmp_path / "text", records=40, repeats=2)
     assert found["median"] > 0
     speeds = by_stage(tmp_path / "stages", videos=4)

@@ -1,7 +1,9 @@
 """Reading configs: YAML over defaults, overrides over YAML, and what is said of mistakes."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,11 +14,11 @@ from configs import Config, ConfigError, load_config, to_yaml
 YAMLS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 
-def test_without_a_file_the_defaults_hold():
+def test_without_a_file_the_defaults_hold() -> None:
     assert load_config() == Config()
 
 
-def test_overrides_come_after_the_file_and_keep_the_rest(tmp_path):
+def test_overrides_come_after_the_file_and_keep_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("name: written\ngrpo: {steps: 3, group_size: 4}\n")
     config = load_config(path, ["grpo.steps=5", "sampling.temperature=0.5"])
@@ -26,7 +28,7 @@ def test_overrides_come_after_the_file_and_keep_the_rest(tmp_path):
 
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.name)
-def test_every_yaml_that_ships_loads_and_comes_back_from_its_own_dump(path, tmp_path):
+def test_every_yaml_that_ships_loads_and_comes_back_from_its_own_dump(path: Path, tmp_path: Path) -> None:
     config = load_config(path)
     dump = tmp_path / "dump.yaml"
     dump.write_text(to_yaml(config))
@@ -35,7 +37,9 @@ def test_every_yaml_that_ships_loads_and_comes_back_from_its_own_dump(path, tmp_
 
 @settings(max_examples=10, deadline=None)
 @given(steps=st.integers(0, 10**6), lr=st.floats(0, 1), tools=st.lists(st.sampled_from(["crop_video", "x"])))
-def test_a_dump_reads_back_as_the_same_config(tmp_path_factory, steps, lr, tools):
+def test_a_dump_reads_back_as_the_same_config(
+    tmp_path_factory: pytest.TempPathFactory, steps: Any, lr: Any, tools: Any
+) -> None:
     config = Config()
     config.grpo.steps, config.grpo.lr, config.episode.tools = steps, lr, tools
     dump = tmp_path_factory.mktemp("dump") / "config.yaml"
@@ -53,14 +57,14 @@ def test_a_dump_reads_back_as_the_same_config(tmp_path_factory, steps, lr, tools
         (["grpo.steps"], "override 'grpo.steps' is not of the form key=value"),
     ],
 )
-def test_a_wrong_override_is_one_sentence_with_the_key(overrides, said):
+def test_a_wrong_override_is_one_sentence_with_the_key(overrides: list[str], said: str) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(None, overrides)
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_an_unknown_key_in_a_file_names_the_file(tmp_path):
+def test_an_unknown_key_in_a_file_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("serve: {prot: 9}\n")
     with pytest.raises(ConfigError, match=r"run\.yaml: unknown key 'serve\.prot'; did you mean 'serve\.port'"):
@@ -68,7 +72,7 @@ def test_an_unknown_key_in_a_file_names_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "said"), [("a: [1", "not valid YAML"), (None, "no such config file")])
-def test_a_file_that_cannot_be_read_is_named(tmp_path, text, said):
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str | None, said: str) -> None:
     path = tmp_path / "run.yaml"
     if text is not None:
         path.write_text(text)
@@ -77,14 +81,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, text, said):
     assert str(path) in str(raised.value)
 
 
-def test_every_default_is_a_new_object():
+def test_every_default_is_a_new_object() -> None:
     first, second = Config(), Config()
     first.episode.tools.append("another")
     assert second.episode.tools == [*Config().episode.tools]
 
 
-def test_every_section_and_every_dataclass_says_what_it_is():
-    def kinds(kind):
+def test_every_section_and_every_dataclass_says_what_it_is() -> None:
+    def kinds(kind: str) -> Iterator[Any]:
         yield kind
         for field in dataclasses.fields(kind):
             if dataclasses.is_dataclass(field.type):

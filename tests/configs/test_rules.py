@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,12 @@ TEXT = (Path(__file__).parents[2] / "docs" / "objectives.md").read_text()
 RECIPES = dict(re.findall(r"^### (\w+)\n.*?^```yaml\n(.*?)^```", TEXT, re.M | re.S))
 
 
-def test_all_recipes_are_found():
+def test_all_recipes_are_found() -> None:
     assert set(RECIPES) == {"dapo", "dr_grpo", "gspo", "cispo", "rloo", "tis"}
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
-def test_a_recipe_loads_and_its_settings_go_together(name, tmp_path):
+def test_a_recipe_loads_and_its_settings_go_together(name: str, tmp_path: Path) -> None:
     path, dump = tmp_path / "recipe.yaml", tmp_path / "dump.yaml"
     path.write_text(RECIPES[name])
     config = load_config(path)
@@ -39,14 +40,14 @@ def test_a_recipe_loads_and_its_settings_go_together(name, tmp_path):
         ("tis", {"correction_max": 2.0}),
     ],
 )
-def test_a_recipe_has_the_published_figures(name, published, tmp_path):
+def test_a_recipe_has_the_published_figures(name: str, published: dict[str, float], tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPES[name])
     grpo = load_config(path).grpo
     assert {key: getattr(grpo, key) for key in published} == published
 
 
-def test_the_documentation_names_every_setting_of_the_objective():
+def test_the_documentation_names_every_setting_of_the_objective() -> None:
     others = {"steps", "weight_decay", "max_grad_norm", "max_staleness", "max_mismatch_kl", "env_runners"}
     others |= {"episodes_in_flight", "rollout_timeout_s", "checkpoint_every", "keep_checkpoints"}
     others |= {"async_checkpoints", "best_metric", "max_rebuilds"}
@@ -97,7 +98,9 @@ CONTRADICTIONS = [
 
 
 @pytest.mark.parametrize(("phase", "overrides", "sentence"), CONTRADICTIONS)
-def test_settings_that_contradict_each_other_are_refused_with_their_keys(phase, overrides, sentence):
+def test_settings_that_contradict_each_other_are_refused_with_their_keys(
+    phase: Any, overrides: Any, sentence: Any
+) -> None:
     with pytest.raises(ConfigError, match=re.escape(sentence)) as raised:
         check(load_config(None, overrides), phase)
     assert "\n" not in str(raised.value)
@@ -105,10 +108,10 @@ def test_settings_that_contradict_each_other_are_refused_with_their_keys(phase, 
 
 @pytest.mark.parametrize("phase", RULES)
 @pytest.mark.parametrize("name", [None, "demo", "smoke", "paper_4b", "paper_8b"])
-def test_what_ships_contradicts_itself_nowhere(phase, name):
+def test_what_ships_contradicts_itself_nowhere(phase: Any, name: Any) -> None:
     check(load_config(name and f"configs/{name}.yaml"), phase)
 
 
-def test_an_objective_that_there_is_not_is_refused_with_its_key():
+def test_an_objective_that_there_is_not_is_refused_with_its_key() -> None:
     with pytest.raises(ConfigError, match=r"grpo\.surrogate"):
         load_config(None, ["grpo.surrogate=ppo"])

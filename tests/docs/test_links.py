@@ -72,13 +72,13 @@ def is_defined(name: str) -> bool:
 
 
 @pytest.mark.parametrize("doc", DOCS, ids=show)
-def test_every_relative_link_leads_somewhere(doc: Path):
+def test_every_relative_link_leads_somewhere(doc: Path) -> None:
     links = [link for link in LINK.findall(doc.read_text()) if not link.startswith(("http", "#"))]
     assert [link for link in links if not (doc.parent / link.split("#")[0]).exists()] == []
 
 
 @pytest.mark.parametrize("doc", DOCS, ids=show)
-def test_every_file_and_folder_that_is_mentioned_exists(doc: Path):
+def test_every_file_and_folder_that_is_mentioned_exists(doc: Path) -> None:
     text = LINK.sub("]", doc.read_text())
     text = re.sub(r"https?://\S+", "", text)
     named = {path for path in FILE.findall(text) if not path.startswith(MADE)}
@@ -89,7 +89,7 @@ def test_every_file_and_folder_that_is_mentioned_exists(doc: Path):
 
 
 @pytest.mark.parametrize("doc", DOCS, ids=show)
-def test_a_symbol_beside_a_link_is_defined_in_that_file(doc: Path):
+def test_a_symbol_beside_a_link_is_defined_in_that_file(doc: Path) -> None:
     wrong = [
         f"{symbol} in {link}"
         for link, named in BESIDE.findall(doc.read_text())
@@ -100,7 +100,7 @@ def test_a_symbol_beside_a_link_is_defined_in_that_file(doc: Path):
 
 
 @pytest.mark.parametrize("doc", DOCS, ids=show)
-def test_every_dotted_name_of_a_room_or_of_the_config_exists(doc: Path):
+def test_every_dotted_name_of_a_room_or_of_the_config_exists(doc: Path) -> None:
     sections = {field.name for field in dataclasses.fields(Config)}
     named = {name for name in DOTTED.findall(prose(doc)) if name.split(".")[0] in {*ROOMS, *sections}}
     files = {name for name in named if name.endswith((".py", ".md", ".jsonl", ".yaml"))}
@@ -114,25 +114,25 @@ def anchors(doc: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("doc", DOCS, ids=show)
-def test_every_link_to_a_heading_finds_it(doc: Path):
+def test_every_link_to_a_heading_finds_it(doc: Path) -> None:
     links = [link.split("#") for link in LINK.findall(doc.read_text()) if not link.startswith("http") and "#" in link]
     pages = [(doc if not page else doc.parent / page, heading) for page, heading in links]
     assert [(page.name, heading) for page, heading in pages if heading not in anchors(page)] == []
 
 
-def test_the_table_of_rooms_has_their_order():
+def test_the_table_of_rooms_has_their_order() -> None:
     rows = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", (ROOT / "docs" / "architecture.md").read_text(), re.M)
     assert rows == [*ROOMS[:-1]]
 
 
 @pytest.mark.parametrize("doc", ["README.md", "docs/architecture.md"])
-def test_every_room_and_each_of_its_folders_is_on_the_map(doc: str):
+def test_every_room_and_each_of_its_folders_is_on_the_map(doc: str) -> None:
     text = (ROOT / doc).read_text()
     packages = [show(path.parent) for room in ROOMS[:-1] for path in ROOT.glob(f"{room}/**/__init__.py")]
     assert [package for package in packages if f"{package.split('/')[-1]}/" not in text] == []
 
 
-def test_every_error_is_in_the_error_model():
+def test_every_error_is_in_the_error_model() -> None:
     text = (ROOT / "docs" / "errors.md").read_text()
     errors = {name for path in MODULES.values() if not show(path).startswith("tests/") for name in _errors(path)}
     assert {name for name in errors if f"`{name}`" not in text} == set()

@@ -1,6 +1,7 @@
 import hashlib
 import os
 import threading
+from pathlib import Path
 
 from endpoint.answers import Answers
 
@@ -9,7 +10,7 @@ def key(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def test_what_was_put_is_there_for_whoever_joins(tmp_path):
+def test_what_was_put_is_there_for_whoever_joins(tmp_path: Path) -> None:
     first, second = Answers(tmp_path / "a"), Answers(tmp_path / "a")
     assert second.get(key("x")) is None
     first.put(key("x"), {"says": "é\n"})
@@ -20,7 +21,7 @@ def test_what_was_put_is_there_for_whoever_joins(tmp_path):
         assert answers.get(key("z")) is None
 
 
-def test_the_answers_of_another_machine_count(tmp_path):
+def test_the_answers_of_another_machine_count(tmp_path: Path) -> None:
     Answers(tmp_path / "a").put(key("x"), {"n": 1})
     [log] = (tmp_path / "a").iterdir()
     (tmp_path / "b").mkdir()
@@ -30,7 +31,7 @@ def test_the_answers_of_another_machine_count(tmp_path):
     assert [answers.get(key(name)) for name in "xy"] == [{"n": 1}, {"n": 2}]
 
 
-def test_the_line_after_a_torn_one_is_whole(tmp_path):
+def test_the_line_after_a_torn_one_is_whole(tmp_path: Path) -> None:
     Answers(tmp_path).put(key("x"), {"n": 1})
     [log] = tmp_path.iterdir()
     log.write_bytes(log.read_bytes()[:-4])
@@ -40,7 +41,7 @@ def test_the_line_after_a_torn_one_is_whole(tmp_path):
     assert answers.get(key("y")) == {"n": 2}
 
 
-def test_threads_and_instances_append_at_once(tmp_path):
+def test_threads_and_instances_append_at_once(tmp_path: Path) -> None:
     writers = [Answers(tmp_path) for _ in range(4)]
 
     def write(i: int) -> None:

@@ -11,7 +11,10 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +27,7 @@ from endpoint.endpoint import TRIES, AnswerError, BudgetError, Endpoint, Endpoin
 from endpoint.parts import Clip, Image, PartError
 from endpoint.server import PLAIN
 from endpoint.spending import Usage, requests, spent
-from tests.servers.chat_server import chat_server
+from tests.servers.chat_server import ChatServer, chat_server
 from tests.servers.processes import ROOT, free_port
 
 SCHEMA = {
@@ -59,20 +62,20 @@ def jpeg(pixels: np.ndarray) -> Image:
 
 
 @pytest.fixture(scope="module")
-def running():
+def running() -> Iterator[ChatServer]:
     with chat_server() as server:
         yield server
 
 
 @pytest.fixture
-def server(running):
+def server(running: ChatServer) -> ChatServer:
     fresh = type(running)()
     running.__dict__.update({**fresh.__dict__, "url": running.url})
     return running
 
 
 @pytest.fixture
-def endpoint(server, tmp_path):
+def endpoint(server: ChatServer, tmp_path: Path) -> Callable[..., Any]:
     """Makes an endpoint on the test's folder, of a config that differs as told."""
     return lambda **changes: Endpoint(
         dataclasses.replace(EndpointConfig(base_url=server.url, model="m", timeout_s=20, retries=4), **changes),
@@ -81,10 +84,10 @@ def endpoint(server, tmp_path):
     )
 
 
-def ask(endpoint, *texts, what="text"):
+def ask(endpoint: Endpoint, *texts: str, what: str = "text") -> list[str]:
     """The echoes of each text, asked at the same time."""
 
-    async def all_of_them():
+    async def all_of_them() -> Any:
         try:
             return await asyncio.gather(*(endpoint.ask(what, "You repeat.", [text], SCHEMA) for text in texts))
         finally:
@@ -93,11 +96,18 @@ def ask(endpoint, *texts, what="text"):
     return [answer["echo"] for answer in asyncio.run(all_of_them())]
 
 
-def ask_parts(endpoint, *content, schema=SCHEMA, system="You repeat."):
+def ask_parts(
+    endpoint: Endpoint,
+    *content: Image | str,
+    schema: dict[str, bool | dict[str, dict[str, int | str]] | list[str] | str] = SCHEMA,
+    system: str = "You repeat.",
+) -> dict[str, str]:
     return asyncio.run(endpoint.ask("text", system, content, schema))
 
 
-def test_a_question_is_put_with_all_that_the_config_says(server, endpoint, monkeypatch):
+def test_a_question_is_put_with_all_that_the_config_says(
+    server: ChatServer, endpoint: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("THE_KEY", "sesame")
     png = BytesIO()
     Picture.fromarray(np.zeros((4, 6, 3), np.uint8)).save(png, "png")
@@ -122,14 +132,16 @@ def test_a_question_is_put_with_all_that_the_config_says(server, endpoint, monke
     assert server.keys == {"Bearer sesame"}
 
 
-def test_without_a_key_the_one_that_local_servers_take_is_sent(server, endpoint, monkeypatch):
+def test_without_a_key_the_one_that_local_servers_take_is_sent(
+    server: ChatServer, endpoint: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     ask(endpoint(temperature=None), "a")
     assert server.keys == {"Bearer EMPTY"}
     assert "temperature" not in server.bodies[0]
 
 
-def test_passing_failures_are_retried_and_cost_nothing(server, endpoint):
+def test_passing_failures_are_retried_and_cost_nothing(server: ChatServer, endpoint: Callable[..., Any]) -> None:
     replies = iter([500, 429, 503, 409])
     server.script = lambda text: next(replies, '{"echo": "at last"}')
     asked = endpoint()
@@ -139,7 +151,9 @@ def test_passing_failures_are_retried_and_cost_nothing(server, endpoint):
 
 
 @pytest.mark.parametrize(("status", "requests"), [(401, 1), (403, 1), (404, 1), (429, 2), (500, 4), (400, 2)])
-def test_a_server_that_refuses_everything_stops_the_run_in_one_sentence(status, requests, server, endpoint):
+def test_a_server_that_refuses_everything_stops_the_run_in_one_sentence(
+    status: int, requests: int, server: ChatServer, endpoint: Callable[..., Any]
+) -> None:
     server.script = lambda text: status
     with pytest.raises(EndpointError) as raised:
         ask(endpoint(retries=1), "a")
@@ -148,22 +162,24 @@ def test_a_server_that_refuses_everything_stops_the_run_in_one_sentence(status, 
     assert f"({status}: no luck today)" in str(raised.value)
 
 
-def test_a_server_that_is_not_there_stops_the_run(tmp_path):
+def test_a_server_that_is_not_there_stops_the_run(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}/v1"
     with pytest.raises(EndpointError, match=rf"^{url}: cannot be reached \(.+\)"):
         ask(Endpoint(EndpointConfig(base_url=url, model="m", retries=0), tmp_path, "m"), "a")
 
 
-def test_a_silent_server_stops_the_run_at_the_deadline(server, endpoint):
+def test_a_silent_server_stops_the_run_at_the_deadline(server: ChatServer, endpoint: Callable[..., Any]) -> None:
     server.script = lambda text: None
     with pytest.raises(EndpointError, match="is silent"):
         ask(endpoint(timeout_s=0.2, retries=0), "a")
 
 
-def test_a_server_that_only_drips_does_too(server, endpoint, monkeypatch):
+def test_a_server_that_only_drips_does_too(
+    server: ChatServer, endpoint: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(server_module, "MAX_BACKOFF_S", 0.1)
 
-    async def drops():
+    async def drops() -> Iterator[Any]:
         while True:
             yield b" "
             await asyncio.sleep(0.05)
@@ -174,7 +190,9 @@ def test_a_server_that_only_drips_does_too(server, endpoint, monkeypatch):
 
 
 @pytest.mark.parametrize("page", [HTMLResponse("<h1>Welcome</h1>"), HTMLResponse("{", media_type="application/json")])
-def test_an_address_where_something_else_lives_is_told(page, server, endpoint):
+def test_an_address_where_something_else_lives_is_told(
+    page: HTMLResponse, server: ChatServer, endpoint: Callable[..., Any]
+) -> None:
     server.script = lambda text: page
     with pytest.raises(EndpointError, match="no chat completion; is the address right"):
         ask(endpoint(), "a")
@@ -184,7 +202,9 @@ def test_an_address_where_something_else_lives_is_told(page, server, endpoint):
     ("reply", "said"),
     [(400, "turned down by the server"), (500, "failed by the server"), (None, "not answered in time")],
 )
-def test_a_question_that_the_server_cannot_take_is_given_up_alone(reply, said, server, endpoint):
+def test_a_question_that_the_server_cannot_take_is_given_up_alone(
+    reply: int | None, said: str, server: ChatServer, endpoint: Callable[..., Any]
+) -> None:
     server.script = lambda text: reply if text == "poison" else json.dumps({"echo": text})
     asked = endpoint(timeout_s=1.0, retries=0)
     assert ask(asked, "a") == ["a"]
@@ -196,12 +216,14 @@ def test_a_question_that_the_server_cannot_take_is_given_up_alone(reply, said, s
     assert ask(asked, "b") == ["b"]
 
 
-def test_text_that_no_request_can_carry_is_given_up_alone(endpoint):
+def test_text_that_no_request_can_carry_is_given_up_alone(endpoint: Callable[..., Any]) -> None:
     with pytest.raises(AnswerError, match=r"^turned down by the server$"):
         ask(endpoint(), "half a pair: \ud83d")
 
 
-def test_a_reply_that_does_not_fit_is_asked_for_again_with_what_was_wrong(server, endpoint):
+def test_a_reply_that_does_not_fit_is_asked_for_again_with_what_was_wrong(
+    server: ChatServer, endpoint: Callable[..., Any]
+) -> None:
     replies = iter(["Sure!", '{"echo": 5}'])
     server.script = lambda text: next(replies, '```json\n{"echo": "fits"}\n```')
     asked = endpoint()
@@ -227,7 +249,9 @@ def test_a_reply_that_does_not_fit_is_asked_for_again_with_what_was_wrong(server
         (('{"echo": "a", "more": 1}', "stop"), r"reply does not fit the schema at \$"),
     ],
 )
-def test_an_answer_that_never_fits_is_an_error_that_can_be_counted_and_is_never_kept(reply, said, server, endpoint):
+def test_an_answer_that_never_fits_is_an_error_that_can_be_counted_and_is_never_kept(
+    reply: tuple[str, str], said: str, server: ChatServer, endpoint: Callable[..., Any]
+) -> None:
     server.script = lambda text: reply
     for times in (1, 2):
         with pytest.raises(AnswerError, match=f"^{said}$"):
@@ -237,7 +261,9 @@ def test_an_answer_that_never_fits_is_an_error_that_can_be_counted_and_is_never_
     assert ask(endpoint(), "a") == ["fits"]
 
 
-def test_limits_of_texts_are_told_to_the_server_unless_it_takes_none_and_hold_either_way(server, endpoint):
+def test_limits_of_texts_are_told_to_the_server_unless_it_takes_none_and_hold_either_way(
+    server: ChatServer, endpoint: Callable[..., Any]
+) -> None:
     schema = {**SCHEMA, "properties": {"echo": {"type": "string", "maxLength": 9}}}
     server.script = lambda text: json.dumps({"echo": "short" if text == "a" else "far too long"})
     for limits in (True, False):
@@ -249,14 +275,14 @@ def test_limits_of_texts_are_told_to_the_server_unless_it_takes_none_and_hold_ei
             ask_parts(asked, "b", schema=schema)
 
 
-def test_who_declines_is_not_asked_again(server, endpoint):
+def test_who_declines_is_not_asked_again(server: ChatServer, endpoint: Callable[..., Any]) -> None:
     server.script = lambda text: ("", "content_filter")
     with pytest.raises(AnswerError, match=r"^declined by the model$"):
         ask(endpoint(), "a")
     assert len(server.bodies) == 1
 
 
-def test_an_answer_is_found_again_by_another_endpoint(server, endpoint):
+def test_an_answer_is_found_again_by_another_endpoint(server: ChatServer, endpoint: Callable[..., Any]) -> None:
     assert ask(endpoint(), "a", "b") == ["a", "b"]
     again = endpoint()
     assert ask(again, "b", "a") == ["b", "a"]
@@ -265,7 +291,9 @@ def test_an_answer_is_found_again_by_another_endpoint(server, endpoint):
 
 
 @pytest.mark.process
-def test_a_killed_process_leaves_its_answers_and_its_bill(server, endpoint, tmp_path):
+def test_a_killed_process_leaves_its_answers_and_its_bill(
+    server: ChatServer, endpoint: Callable[..., Any], tmp_path: Path
+) -> None:
     server.script = lambda text: None if text == "never" else json.dumps({"echo": text})
     command = [sys.executable, "-c", PROCESS, server.url, str(tmp_path), json.dumps(SCHEMA), "a", "b", "never"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -278,7 +306,9 @@ def test_a_killed_process_leaves_its_answers_and_its_bill(server, endpoint, tmp_
     assert asked.usage()["text"].paid == 2
 
 
-def test_a_request_whose_answer_was_lost_is_spent_twice_and_counts_once(server, endpoint, tmp_path):
+def test_a_request_whose_answer_was_lost_is_spent_twice_and_counts_once(
+    server: ChatServer, endpoint: Callable[..., Any], tmp_path: Path
+) -> None:
     for _ in range(2):
         replies = iter(["Sure!"])
         server.script = lambda text, replies=replies: next(replies, '{"echo": "a"}')
@@ -288,13 +318,13 @@ def test_a_request_whose_answer_was_lost_is_spent_twice_and_counts_once(server, 
     assert spent(tmp_path / "spending") == Usage(paid=4, prompt_tokens=400, completion_tokens=40, usd=0.8)
 
 
-def test_who_asked_no_model_spent_nothing(tmp_path):
+def test_who_asked_no_model_spent_nothing(tmp_path: Path) -> None:
     assert spent(tmp_path / "spending") == Usage()
     assert not requests(tmp_path / "spending")
 
 
 @pytest.mark.process
-def test_processes_share_one_bill(server, endpoint, tmp_path):
+def test_processes_share_one_bill(server: ChatServer, endpoint: Callable[..., Any], tmp_path: Path) -> None:
     watching = endpoint(usd_per_million_input=1000.0, budget_usd=1.0)
     sets = [[f"{name}{i}" for i in range(6)] for name in "xy"]
     commands = [
@@ -312,7 +342,7 @@ def test_processes_share_one_bill(server, endpoint, tmp_path):
     assert len(server.bodies) == 12
 
 
-def test_a_spent_budget_stops_before_the_request(server, endpoint):
+def test_a_spent_budget_stops_before_the_request(server: ChatServer, endpoint: Callable[..., Any]) -> None:
     asked = endpoint(budget_usd=0.5, **PRICES)
     assert ask(asked, "a", what="text") == ["a"]
     assert ask(asked, "b", what="video") == ["b"]
@@ -326,14 +356,14 @@ def test_a_spent_budget_stops_before_the_request(server, endpoint):
     assert ask(endpoint(budget_usd=1.0, **PRICES), "d") == ["d"]
 
 
-def test_a_budget_needs_a_server_that_counts_tokens(server, endpoint):
+def test_a_budget_needs_a_server_that_counts_tokens(server: ChatServer, endpoint: Callable[..., Any]) -> None:
     server.tokens = None
     assert ask(endpoint(), "a") == ["a"]
     with pytest.raises(EndpointError, match="how many tokens"):
         ask(endpoint(budget_usd=1.0, **PRICES), "b")
 
 
-def test_a_torn_line_of_the_bill_spoils_no_other(endpoint, tmp_path):
+def test_a_torn_line_of_the_bill_spoils_no_other(endpoint: Callable[..., Any], tmp_path: Path) -> None:
     ask(endpoint(), "a")
     [log] = (tmp_path / "spending").glob("*.jsonl")
     log.write_bytes(log.read_bytes() + b'{"what": "te')
@@ -342,7 +372,7 @@ def test_a_torn_line_of_the_bill_spoils_no_other(endpoint, tmp_path):
     assert asked.usage()["text"].paid == 2
 
 
-def test_a_torn_answer_is_asked_for_again(server, endpoint, tmp_path):
+def test_a_torn_answer_is_asked_for_again(server: ChatServer, endpoint: Callable[..., Any], tmp_path: Path) -> None:
     ask(endpoint(), "a")
     [log] = (tmp_path / "answers").iterdir()
     whole = log.read_bytes()
@@ -356,7 +386,7 @@ def test_a_torn_answer_is_asked_for_again(server, endpoint, tmp_path):
         assert len(server.bodies) == before + 1
 
 
-def test_equal_questions_in_flight_are_asked_once(server, endpoint):
+def test_equal_questions_in_flight_are_asked_once(server: ChatServer, endpoint: Callable[..., Any]) -> None:
     server.think_s = 0.1
     asked = endpoint()
     assert ask(asked, *"aabaab") == list("aabaab")
@@ -364,7 +394,7 @@ def test_equal_questions_in_flight_are_asked_once(server, endpoint):
     assert asked.usage()["text"] == Usage(paid=2, cached=4, prompt_tokens=200, completion_tokens=20)
 
 
-def test_equal_questions_of_several_threads_are_asked_once(server, endpoint):
+def test_equal_questions_of_several_threads_are_asked_once(server: ChatServer, endpoint: Callable[..., Any]) -> None:
     server.think_s = 0.2
     asked, answers = endpoint(), []
     threads = [threading.Thread(target=lambda: answers.extend(ask(asked, "a"))) for _ in range(3)]
@@ -375,12 +405,12 @@ def test_equal_questions_of_several_threads_are_asked_once(server, endpoint):
     assert (answers, server.texts) == (["a", "a", "a"], ["a"])
 
 
-def test_who_waits_for_another_s_answer_outlives_it(server, endpoint):
+def test_who_waits_for_another_s_answer_outlives_it(server: ChatServer, endpoint: Callable[..., Any]) -> None:
     replies = iter([None])
     server.script = lambda text: next(replies, json.dumps({"echo": text}))
     asked = endpoint()
 
-    async def first_is_cancelled():
+    async def first_is_cancelled() -> Any:
         questions = [asyncio.create_task(asked.ask("text", "You repeat.", ["a"], SCHEMA)) for _ in range(3)]
         while not server.bodies:
             await asyncio.sleep(0.01)
@@ -393,7 +423,7 @@ def test_who_waits_for_another_s_answer_outlives_it(server, endpoint):
     assert len(server.bodies) == 2
 
 
-def test_no_more_requests_are_out_at_once_than_allowed(server, endpoint):
+def test_no_more_requests_are_out_at_once_than_allowed(server: ChatServer, endpoint: Callable[..., Any]) -> None:
     server.think_s = 0.02
     replies = iter([500, 429] * 4)
     server.script = lambda text: next(replies, json.dumps({"echo": text}))
@@ -402,7 +432,7 @@ def test_no_more_requests_are_out_at_once_than_allowed(server, endpoint):
     assert 1 < server.most_at_once <= 3
 
 
-def test_all_that_decides_an_answer_asks_anew(server, endpoint):
+def test_all_that_decides_an_answer_asks_anew(server: ChatServer, endpoint: Callable[..., Any]) -> None:
     dark, light = (jpeg(np.full((8, 8, 3), value, np.uint8)) for value in (0, 200))
     for _ in range(2):
         ask_parts(endpoint(), dark, "a")
@@ -415,7 +445,9 @@ def test_all_that_decides_an_answer_asks_anew(server, endpoint):
         assert len(server.bodies) == 9
 
 
-def test_a_clip_that_is_gone_is_the_video_s_fault(server, endpoint, tmp_path):
+def test_a_clip_that_is_gone_is_the_video_s_fault(
+    server: ChatServer, endpoint: Callable[..., Any], tmp_path: Path
+) -> None:
     with pytest.raises(PartError, match=r"gone\.mp4: cannot be read"):
         ask_parts(endpoint(), Clip(str(tmp_path / "gone.mp4")), "a")
     assert not server.bodies
@@ -431,12 +463,14 @@ def test_a_clip_that_is_gone_is_the_video_s_fault(server, endpoint, tmp_path):
         ({"budget_usd": 1.0}, "synth.text_model.budget_usd"),
     ],
 )
-def test_settings_that_make_no_sense_are_told_by_name(changes, said, endpoint):
+def test_settings_that_make_no_sense_are_told_by_name(
+    changes: dict[str, float | str], said: str, endpoint: Callable[..., Any]
+) -> None:
     with pytest.raises(ValueError, match=f"^{said}"):
         endpoint(**changes)
 
 
-def test_a_folder_that_cannot_be_one_is_told(server, tmp_path):
+def test_a_folder_that_cannot_be_one_is_told(server: ChatServer, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(EndpointError, match="file: answers cannot be kept there"):
         Endpoint(EndpointConfig(base_url=server.url, model="m"), tmp_path / "file", "m")

@@ -34,7 +34,7 @@ def write_video(path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def footage(tmp_path_factory) -> Path:
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with `video.mp4` and its marked frame `mark.png`."""
     folder = tmp_path_factory.mktemp("footage")
     write_video(folder / "video.mp4")
@@ -43,14 +43,14 @@ def footage(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def task(footage) -> Task:
+def task(footage: Path) -> Task:
     """An open question about the footage."""
     mark = VisualPrompt(str(footage / "mark.png"), 1.5, "rectangle")
     return Task("t1", str(footage / "video.mp4"), "What colour is it?", "red", "OA", (mark,))
 
 
 @pytest.fixture(scope="session")
-def model_dir(tmp_path_factory) -> Path:
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Qwen3-VL folder."""
     texts = ["<think>row 2 col 4 red</think><answer>red</answer>", "What colour is the marked one at 12.3 s?"] * 20
     config = TinyModelConfig(hidden_size=32, layers=1, intermediate_size=32, vision_hidden_size=32, vision_layers=1)
@@ -58,6 +58,6 @@ def model_dir(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def chat(model_dir) -> ChatFormat:
+def chat(model_dir: Path) -> ChatFormat:
     """The chat format of that folder."""
     return ChatFormat.from_pretrained(model_dir)

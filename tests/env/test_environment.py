@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -10,6 +11,7 @@ from gymnasium.utils.env_checker import check_env
 
 from configs.episode import EpisodeConfig
 from env.environment import VideoEnv
+from env.task import Task
 from env.turn import ParsedCall, write_turn
 from tools.decoding.frame import Frame
 from tools.decoding.video import VideoError
@@ -21,7 +23,7 @@ RIGHT = write_turn("it is red", "red")
 WRONG = write_turn("it is blue", "blue")
 
 
-def config(**changes) -> EpisodeConfig:
+def config(**changes: float | list[str]) -> EpisodeConfig:
     """Frames of one token row, four coarse ones."""
     small = {
         "prompt_style": "compact",
@@ -32,13 +34,13 @@ def config(**changes) -> EpisodeConfig:
     return EpisodeConfig(**{**small, **changes})
 
 
-def started(task, **changes) -> VideoEnv:
+def started(task: Task, **changes: float | list[str]) -> VideoEnv:
     env = VideoEnv(config(**changes))
     env.reset(options={"task": task})
     return env
 
 
-def test_the_first_look_is_spread_evenly_with_true_times(task):
+def test_the_first_look_is_spread_evenly_with_true_times(task: Task) -> None:
     env = VideoEnv(config())
     content, info = env.reset(options={"task": task})
     assert info == {"task_id": "t1"}
@@ -50,11 +52,11 @@ def test_the_first_look_is_spread_evenly_with_true_times(task):
 
 
 @pytest.mark.parametrize(("changes", "frames"), [({"prompt_max_frames": 2}, 2), ({"prompt_fps": 0.01}, 1), ({}, 4)])
-def test_the_first_look_is_bounded(task, changes, frames):
+def test_the_first_look_is_bounded(task: Task, changes: dict[str, float], frames: int) -> None:
     assert len(started(task, **changes).frames) == frames
 
 
-def test_without_the_tool_the_marked_frame_stands_in_the_prompt_at_prompt_size(task):
+def test_without_the_tool_the_marked_frame_stands_in_the_prompt_at_prompt_size(task: Task) -> None:
     env = VideoEnv(config(tools=["crop_video"]))
     content, _ = env.reset(options={"task": task})
     assert content[-3] == "marked frame at 1.5 s: "
@@ -63,7 +65,7 @@ def test_without_the_tool_the_marked_frame_stands_in_the_prompt_at_prompt_size(t
     assert mark.pixels[0, 0].tolist() == [255, 0, 0]
 
 
-def test_an_episode_with_both_tools(task):
+def test_an_episode_with_both_tools(task: Task) -> None:
     env = started(task)
     seen = len(env.frames)
     content, reward, terminated, truncated, info = env.step(LOOK)
@@ -87,7 +89,7 @@ def test_an_episode_with_both_tools(task):
     ]
 
 
-def test_turns_are_recorded_for_people(task):
+def test_turns_are_recorded_for_people(task: Task) -> None:
     env = started(task)
     env.step(LOOK)
     env.step(RIGHT)
@@ -106,7 +108,7 @@ def test_turns_are_recorded_for_people(task):
         ParsedCall("rm", {"path": "/"}),
     ],
 )
-def test_a_refused_call_is_an_observation_and_the_episode_goes_on(task, call):
+def test_a_refused_call_is_an_observation_and_the_episode_goes_on(task: Task, call: ParsedCall) -> None:
     env = started(task)
     content, reward, terminated, *_ = env.step(write_turn("try", call))
     assert content[0].startswith("error: ")
@@ -118,14 +120,14 @@ def test_a_refused_call_is_an_observation_and_the_episode_goes_on(task, call):
     assert (rewards.accuracy, rewards.format, rewards.parsimony) == (1.0, 1.0, pytest.approx(0.8))
 
 
-def test_a_tool_that_is_not_on_offer_is_refused(task):
+def test_a_tool_that_is_not_on_offer_is_refused(task: Task) -> None:
     env = started(task, tools=["view_visual_prompt"])
     content, *_ = env.step(CROP)
     assert content[0].startswith("error: ")
     assert not env.calls[0].ok
 
 
-def test_a_turn_that_cannot_be_read_is_told_the_form_and_costs_the_format_reward(task):
+def test_a_turn_that_cannot_be_read_is_told_the_form_and_costs_the_format_reward(task: Task) -> None:
     env = started(task)
     content, _, terminated, *_ = env.step("red, I guess")
     assert not terminated
@@ -137,21 +139,21 @@ def test_a_turn_that_cannot_be_read_is_told_the_form_and_costs_the_format_reward
     assert (rewards.accuracy, rewards.format, rewards.parsimony) == (1.0, 0.0, 1.0)
 
 
-def test_without_tools_the_form_leaves_tools_out(task):
+def test_without_tools_the_form_leaves_tools_out(task: Task) -> None:
     env = started(task, tools=[])
     content, *_ = env.step("red")
     assert "<answer>" in content[0]
     assert "tool" not in content[0]
 
 
-def test_an_answer_out_of_form_is_taken_without_the_format_reward(task):
+def test_an_answer_out_of_form_is_taken_without_the_format_reward(task: Task) -> None:
     env = started(task)
     _, reward, terminated, *_ = env.step("<answer>red</answer>")
     assert terminated
     assert reward == pytest.approx(0.85)
 
 
-def test_after_the_last_round_the_agent_is_told_to_answer_and_may(task):
+def test_after_the_last_round_the_agent_is_told_to_answer_and_may(task: Task) -> None:
     env = started(task, max_tool_rounds=2)
     content, *_ = env.step(LOOK)
     assert "Answer now" not in env.turns[-1].observation
@@ -164,7 +166,7 @@ def test_after_the_last_round_the_agent_is_told_to_answer_and_may(task):
 
 
 @pytest.mark.parametrize("last", [LOOK, "red"])
-def test_anything_but_an_answer_then_ends_the_episode_without_one(task, last):
+def test_anything_but_an_answer_then_ends_the_episode_without_one(task: Task, last: str) -> None:
     env = started(task, max_tool_rounds=1)
     env.step(LOOK)
     content, reward, terminated, truncated, info = env.step(last)
@@ -175,12 +177,12 @@ def test_anything_but_an_answer_then_ends_the_episode_without_one(task, last):
     assert env.turns[-1].text == last
 
 
-def test_no_rounds_at_all_is_one_turn(task):
+def test_no_rounds_at_all_is_one_turn(task: Task) -> None:
     env = started(task, tools=[], max_tool_rounds=0)
     assert env.step(WRONG)[1] == pytest.approx(0.2)
 
 
-def test_calls_past_the_limit_of_a_turn_are_refused(task):
+def test_calls_past_the_limit_of_a_turn_are_refused(task: Task) -> None:
     env = started(task, max_calls_per_turn=2)
     calls = "".join('<tool_call>{"name": "view_visual_prompt", "arguments": {}}</tool_call>' for _ in range(3))
     content, *_ = env.step(f"<think>all at once</think>{calls}")
@@ -190,7 +192,7 @@ def test_calls_past_the_limit_of_a_turn_are_refused(task):
 
 
 @pytest.mark.parametrize("stop", ["length", "timeout"])
-def test_the_loop_may_end_an_episode(task, stop):
+def test_the_loop_may_end_an_episode(task: Task, stop: str) -> None:
     env = started(task)
     env.step(LOOK)
     rewards = env.truncate(stop, text="<think>so lo")
@@ -199,7 +201,7 @@ def test_the_loop_may_end_an_episode(task, stop):
     assert env.turns[-1].text == "<think>so lo"
 
 
-def test_there_is_no_step_and_no_result_out_of_an_episode(task):
+def test_there_is_no_step_and_no_result_out_of_an_episode(task: Task) -> None:
     env = VideoEnv(config())
     with pytest.raises(RuntimeError, match="reset"):
         env.step(RIGHT)
@@ -217,7 +219,7 @@ def test_there_is_no_step_and_no_result_out_of_an_episode(task):
         env.result()
 
 
-def test_a_video_that_cannot_be_opened_is_said_in_one_sentence(task, tmp_path):
+def test_a_video_that_cannot_be_opened_is_said_in_one_sentence(task: Task, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"not a video")
     for path in (broken, tmp_path / "missing.mp4"):
@@ -226,13 +228,13 @@ def test_a_video_that_cannot_be_opened_is_said_in_one_sentence(task, tmp_path):
         assert "\n" not in str(raised.value)
 
 
-def test_a_marked_frame_that_is_missing_is_no_fault_of_the_agent(task, tmp_path):
+def test_a_marked_frame_that_is_missing_is_no_fault_of_the_agent(task: Task, tmp_path: Path) -> None:
     lost = dataclasses.replace(task, visual_prompts=(VisualPrompt(str(tmp_path / "lost.png"), 1.0, "point"),))
     with pytest.raises(VideoError, match=r"lost\.png.*t1"):
         VideoEnv(config()).reset(options={"task": lost})
 
 
-def test_a_failed_reset_leaves_no_episode(task, tmp_path):
+def test_a_failed_reset_leaves_no_episode(task: Task, tmp_path: Path) -> None:
     env = started(task)
     with pytest.raises(VideoError):
         env.reset(options={"task": dataclasses.replace(task, video=str(tmp_path / "missing.mp4"))})
@@ -240,7 +242,7 @@ def test_a_failed_reset_leaves_no_episode(task, tmp_path):
         env.step(RIGHT)
 
 
-def test_it_is_a_gymnasium_environment(task):
+def test_it_is_a_gymnasium_environment(task: Task) -> None:
     env = VideoEnv(config(), tasks=[task])
     check_env(env, skip_render_check=True)
     assert isinstance(env, gymnasium.Env)
@@ -251,7 +253,7 @@ def test_it_is_a_gymnasium_environment(task):
         assert env.observation_space.contains(env.step(action)[0])
 
 
-def test_spaces_tell_contents_from_other_things():
+def test_spaces_tell_contents_from_other_things() -> None:
     space = VideoEnv(config()).observation_space
     space.seed(0)
     sample = space.sample()
@@ -263,18 +265,18 @@ def test_spaces_tell_contents_from_other_things():
     assert not VideoEnv(config(pixel_multiple=28)).observation_space.contains(sample)
 
 
-def test_without_a_task_reset_says_so():
+def test_without_a_task_reset_says_so() -> None:
     with pytest.raises(ValueError, match="task"):
         VideoEnv(config()).reset()
 
 
-def test_tasks_are_drawn_by_the_seed(task):
+def test_tasks_are_drawn_by_the_seed(task: Task) -> None:
     tasks = [dataclasses.replace(task, id=str(i)) for i in range(50)]
     drawn = [VideoEnv(config(), tasks=tasks).reset(seed=seed)[1]["task_id"] for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_links_out_of_the_tasks_folder_are_refused(task, tmp_path):
+def test_links_out_of_the_tasks_folder_are_refused(task: Task, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     link = folder / "film.mp4"

@@ -1,5 +1,7 @@
 """The reward's parts and their sum."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,18 +27,18 @@ TASK = Task("t", "v.mp4", "?", "red", "OA", (VisualPrompt("mark.png", 1.0, "poin
         (None, False, 0, 0.05),
     ],
 )
-def test_the_paper_s_weights(answer, format_ok, calls, total):
+def test_the_paper_s_weights(answer: str | None, format_ok: bool, calls: int, total: float) -> None:
     assert score(RewardConfig(), TASK, answer, format_ok, calls).total == pytest.approx(total)
 
 
 @given(st.sampled_from(["red", "blue", None]), st.booleans(), st.integers(0, 100))
-def test_parts_and_total_lie_between_0_and_1(answer, format_ok, calls):
+def test_parts_and_total_lie_between_0_and_1(answer: Any, format_ok: Any, calls: Any) -> None:
     rewards = score(RewardConfig(), TASK, answer, format_ok, calls)
     parts = (rewards.accuracy, rewards.format, rewards.parsimony, rewards.total)
     assert all(0.0 <= part <= 1.0 + 1e-9 for part in parts)
 
 
-def test_a_call_more_never_pays():
+def test_a_call_more_never_pays() -> None:
     totals = [score(RewardConfig(), TASK, "red", True, calls).total for calls in range(8)]
     assert totals == sorted(totals, reverse=True)
 
@@ -45,7 +47,7 @@ def generous(config: RewardConfig, task: Task, answer: str | None, format_ok: bo
     return Rewards(1.0, 1.0, 1.0, total=2.0)
 
 
-def test_a_config_names_the_reward_or_takes_the_papers():
+def test_a_config_names_the_reward_or_takes_the_papers() -> None:
     assert reward_of(RewardConfig()) is score
     assert reward_of(RewardConfig(function=f"{__name__}:generous"))(RewardConfig(), TASK, None, False, 9).total == 2.0
     with pytest.raises(ConfigError, match=r"episode\.reward\.function: 'nowhere:f' cannot be imported"):

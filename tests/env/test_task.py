@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +14,12 @@ OPEN = Task("a", "/data/v.mp4", "What colour\u2028is it? \u4f60", "red", "OA", (
 CHOICE = dataclasses.replace(OPEN, id="b", form="choice", options=("blue", "red"), answer="B")
 
 
-def test_tasks_go_round_through_a_file(tmp_path):
+def test_tasks_go_round_through_a_file(tmp_path: Path) -> None:
     save_tasks(tmp_path / "new" / "tasks.jsonl", [OPEN, CHOICE])
     assert load_tasks(tmp_path / "new" / "tasks.jsonl") == [OPEN, CHOICE]
 
 
-def test_a_folder_of_tasks_and_videos_can_be_moved(tmp_path, monkeypatch):
+def test_a_folder_of_tasks_and_videos_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     mark = VisualPrompt("data/frames/m.png", 1.0, "point")
     near = Task("a", "data/videos/v.mp4", "?", "red", "OA", (mark,))
@@ -31,7 +32,7 @@ def test_a_folder_of_tasks_and_videos_can_be_moved(tmp_path, monkeypatch):
     assert loaded[1].video == "/elsewhere/v.mp4"
 
 
-def test_text_that_was_not_escaped_is_read(tmp_path):
+def test_text_that_was_not_escaped_is_read(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text(json.dumps(dataclasses.asdict(OPEN), ensure_ascii=False) + "\n\n", encoding="utf-8")
     assert load_tasks(path) == [OPEN]
@@ -48,7 +49,7 @@ def test_text_that_was_not_escaped_is_read(tmp_path):
         (json.dumps(dataclasses.asdict(OPEN)), r"tasks\.jsonl:2: a second task with the id 'a'"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path, line, cause):
+def test_a_bad_line_is_named(tmp_path: Path, line: str, cause: str) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text(json.dumps(dataclasses.asdict(OPEN)) + "\n" + line + "\n")
     with pytest.raises(TaskError, match=cause):
@@ -56,7 +57,7 @@ def test_a_bad_line_is_named(tmp_path, line, cause):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\n\n", b"\xff\xfe"])
-def test_a_file_without_tasks_is_named(tmp_path, content):
+def test_a_file_without_tasks_is_named(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "tasks.jsonl"
     if content is not None:
         path.write_bytes(content)
@@ -72,6 +73,6 @@ def test_a_file_without_tasks_is_named(tmp_path, content):
         {"form": "choice", "options": ("x",) * 27, "answer": "A"},
     ],
 )
-def test_an_ill_formed_task_does_not_exist(changes):
+def test_an_ill_formed_task_does_not_exist(changes: dict[str, str | tuple[str, ...] | None]) -> None:
     with pytest.raises(TaskError, match="task a"):
         dataclasses.replace(OPEN, **changes)

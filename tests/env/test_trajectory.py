@@ -1,6 +1,7 @@
 """A trajectory and its files."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.env.test_transcript import MARK, VIDEO_FRAME, transcript
 from tests.films.sample_episode import make_episode
 
 
-def test_a_trajectory_goes_round_through_json():
+def test_a_trajectory_goes_round_through_json() -> None:
     made = Trajectory(
         task_id="t",
         transcript=transcript(),
@@ -38,7 +39,7 @@ def test_a_trajectory_goes_round_through_json():
     assert Trajectory.from_dict(json.loads(json.dumps(made.to_dict()))) == made
 
 
-def test_an_episode_comes_back_from_its_file_as_it_was(tmp_path):
+def test_an_episode_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     episodes = [make_episode(tmp_path, f"task-{i}") for i in range(3)]
     file = tmp_path / "new" / "episodes.jsonl"
     save_trajectories(file, episodes)
@@ -46,7 +47,7 @@ def test_an_episode_comes_back_from_its_file_as_it_was(tmp_path):
     assert [load_trajectory(file, i) for i in (0, 1, -1)] == episodes
 
 
-def test_a_file_without_that_episode_says_so(tmp_path):
+def test_a_file_without_that_episode_says_so(tmp_path: Path) -> None:
     file = tmp_path / "episodes.jsonl"
     with pytest.raises(TrajectoryError, match="cannot be read"):
         load_trajectory(file)
@@ -58,7 +59,7 @@ def test_a_file_without_that_episode_says_so(tmp_path):
             load(file)
 
 
-def test_a_turn_is_parsed_once(monkeypatch):
+def test_a_turn_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     turn = parse_turn("<think>a</think><answer>red</answer>")
     read = TurnRecord(turn.text, "")
     assert read.parsed == turn

@@ -17,7 +17,7 @@ def transcript() -> Transcript:
     return made
 
 
-def test_what_is_appended_stays_as_it_was():
+def test_what_is_appended_stays_as_it_was() -> None:
     made = transcript()
     assert made.ids == [1, PAD, PAD, 2, 5, 6, 1, PAD, 2]
     assert made.sampled == [False] * 4 + [True] * 2 + [False] * 3
@@ -29,6 +29,6 @@ def test_what_is_appended_stays_as_it_was():
     assert made.unexpanded_ids() == [1, PAD, 2, 5, 6, 1, PAD, 2]
 
 
-def test_a_turn_has_a_logprob_for_each_token():
+def test_a_turn_has_a_logprob_for_each_token() -> None:
     with pytest.raises(ValueError, match="2 token ids with 1 logprobs"):
         Transcript().append_turn(Turn((1, 2), (0.0,), "ab", "stop"))

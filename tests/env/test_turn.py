@@ -1,6 +1,7 @@
 """Parsing turns: total on any text, strict about the form, lenient about what is plain."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,7 +32,7 @@ JSON_VALUES = st.recursive(
 PLAIN = st.text(st.characters(exclude_characters="<", exclude_categories=["Cs"])).map(str.strip)
 
 
-def test_a_thought_and_a_call():
+def test_a_thought_and_a_call() -> None:
     turn = parse_turn(f"<think> look closer </think>\n{CALL}\n")
     assert turn.well_formed
     assert turn.thought == "look closer"
@@ -40,12 +41,12 @@ def test_a_thought_and_a_call():
     assert turn.error is None
 
 
-def test_a_thought_and_an_answer():
+def test_a_thought_and_an_answer() -> None:
     turn = parse_turn("<think>seen</think><answer> red\n</answer>")
     assert (turn.well_formed, turn.answer, turn.calls) == (True, "red", ())
 
 
-def test_an_answer_may_hold_angle_brackets_that_are_no_tags():
+def test_an_answer_may_hold_angle_brackets_that_are_no_tags() -> None:
     assert parse_turn("<think>2 < 3</think><answer>x < y</answer>").answer == "x < y"
 
 
@@ -63,20 +64,20 @@ def test_an_answer_may_hold_angle_brackets_that_are_no_tags():
         f"<think>seen</think><answer>red</answer>{CALL}",
     ],
 )
-def test_an_answer_out_of_form_still_counts_as_the_answer(text):
+def test_an_answer_out_of_form_still_counts_as_the_answer(text: str) -> None:
     turn = parse_turn(text)
     assert (turn.answer, turn.calls, turn.well_formed) == ("red", (), False)
     assert turn.error
 
 
 @pytest.mark.parametrize("text", [CALL, f"<think>a</think>then {CALL}", f"<think>a</think>{CALL}<answer>red</answer>"])
-def test_a_call_out_of_form_still_counts_as_a_call(text):
+def test_a_call_out_of_form_still_counts_as_a_call(text: str) -> None:
     turn = parse_turn(text)
     assert [call.name for call in turn.calls] == ["crop_video"]
     assert (turn.answer, turn.well_formed) == (None, False)
 
 
-def test_several_calls_are_all_given_but_are_out_of_form():
+def test_several_calls_are_all_given_but_are_out_of_form() -> None:
     turn = parse_turn(f"<think>a</think>{CALL}{CALL}")
     assert (len(turn.calls), turn.well_formed) == (2, False)
 
@@ -97,26 +98,26 @@ def test_several_calls_are_all_given_but_are_out_of_form():
         ('{"name": "crop_video", "arguments": {}, "path": "/etc"}', "keys besides"),
     ],
 )
-def test_a_call_that_cannot_be_read_says_why(payload, cause):
+def test_a_call_that_cannot_be_read_says_why(payload: str, cause: str) -> None:
     turn = parse_turn(f"<think>a</think><tool_call>{payload}</tool_call>")
     assert (turn.calls, turn.answer, turn.well_formed) == ((), None, False)
     assert cause in turn.error
 
 
 @pytest.mark.parametrize("text", ["", "red", "<think>red</think>", "<answer>red", "<think>a</think><answer> </answer>"])
-def test_a_turn_without_action_has_an_error_and_nothing_else(text):
+def test_a_turn_without_action_has_an_error_and_nothing_else(text: str) -> None:
     turn = parse_turn(text)
     assert (turn.calls, turn.answer, turn.well_formed) == ((), None, False)
     assert turn.error
 
 
 @pytest.mark.parametrize("run", ["<think></think><answer>", "</think><tool_call>", "<tool_call>{", "</answer>", " "])
-def test_a_degenerate_turn_is_read_without_running_away(run):
+def test_a_degenerate_turn_is_read_without_running_away(run: str) -> None:
     assert parse_turn(run * 20_000).error
 
 
 @given(st.text() | st.lists(st.sampled_from(PIECES) | st.text(max_size=5)).map("".join))
-def test_any_text_parses_and_never_to_two_kinds_of_action(text):
+def test_any_text_parses_and_never_to_two_kinds_of_action(text: Any) -> None:
     turn = parse_turn(text)
     assert not (turn.calls and turn.answer is not None)
     assert turn.well_formed == (turn.error is None)
@@ -127,20 +128,20 @@ def test_any_text_parses_and_never_to_two_kinds_of_action(text):
 
 
 @given(PLAIN, PLAIN.filter(bool))
-def test_answers_go_round(thought, answer):
+def test_answers_go_round(thought: Any, answer: Any) -> None:
     turn = parse_turn(write_turn(thought, answer))
     assert (turn.thought, turn.answer, turn.well_formed) == (thought, answer, True)
 
 
 @given(PLAIN, NAMES, st.dictionaries(st.text(), JSON_VALUES, max_size=3))
-def test_calls_go_round_whatever_their_arguments_spell(thought, name, arguments):
+def test_calls_go_round_whatever_their_arguments_spell(thought: Any, name: Any, arguments: Any) -> None:
     arguments = json.loads(json.dumps(arguments))
     turn = parse_turn(write_turn(thought, ParsedCall(name, arguments)))
     assert turn.calls == (ParsedCall(name, arguments),)
     assert turn.well_formed
 
 
-def test_a_call_whose_argument_holds_a_tag_goes_round():
+def test_a_call_whose_argument_holds_a_tag_goes_round() -> None:
     call = ParsedCall("x", {"text": "</tool_call><answer>red</answer>"})
     assert parse_turn(write_turn("a", call)).calls == (call,)
 
@@ -154,6 +155,6 @@ def test_a_call_whose_argument_holds_a_tag_goes_round():
         ("a", ParsedCall("x", {"n": float("inf")})),
     ],
 )
-def test_what_is_no_turn_cannot_be_written(thought, action):
+def test_what_is_no_turn_cannot_be_written(thought: str, action: ParsedCall | str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         write_turn(thought, action)

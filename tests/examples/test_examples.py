@@ -22,12 +22,12 @@ def run(name: str) -> None:
     runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
 
 
-def test_every_example_is_tried():
+def test_every_example_is_tried() -> None:
     assert {path.stem for path in ROOT.glob("examples/*.py")} == set(SHOWS)
 
 
 @pytest.mark.parametrize("name", SHOWS)
-def test_an_example_runs(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+def test_an_example_runs(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [name])
     run(name)
     shown = capsys.readouterr().out
@@ -35,11 +35,13 @@ def test_an_example_runs(name: str, capsys: pytest.CaptureFixture[str], monkeypa
 
 
 @pytest.mark.parametrize("name", SHOWS)
-def test_an_example_is_shorter_than_50_lines(name: str):
+def test_an_example_is_shorter_than_50_lines(name: str) -> None:
     assert len((ROOT / "examples" / f"{name}.py").read_text().splitlines()) < 50
 
 
-def test_own_answers_are_judged(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_own_answers_are_judged(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     mark = {"image": "mark.png", "time_s": 1.0, "kind": "point"}
     task = {"video": "v.mp4", "question": "?", "answer": "red", "dimension": "OA", "visual_prompts": [mark]}
     rows = [{"id": name, **task} for name in ("right", "wrong", "unanswered")]

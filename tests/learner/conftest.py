@@ -1,11 +1,13 @@
 """A tiny model folder and trajectories with real frames."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from configs.policy import TinyModelConfig
 from env.chat import ChatFormat
+from env.transcript import Trajectory
 from learner.model.frame_patches import FramePatches
 from learner.model.tiny import build_tiny_model
 from tests.learner.trajectories import make_batch
@@ -14,7 +16,7 @@ TEXTS = ["<think>row 2 col 4 red</think><answer>red</answer>", "what is it? look
 
 
 @pytest.fixture(scope="session")
-def model_dir(tmp_path_factory) -> Path:
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = TinyModelConfig(
         hidden_size=64, layers=2, intermediate_size=64, vision_hidden_size=32, vision_intermediate_size=48
     )
@@ -22,27 +24,27 @@ def model_dir(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def chat(model_dir) -> ChatFormat:
+def chat(model_dir: Path) -> ChatFormat:
     return ChatFormat.from_pretrained(model_dir)
 
 
 @pytest.fixture(scope="session")
-def processor(model_dir):
+def processor(model_dir: Path) -> Any:
     from transformers import AutoProcessor
 
     return AutoProcessor.from_pretrained(model_dir)
 
 
 @pytest.fixture(scope="session")
-def patches(processor) -> FramePatches:
+def patches(processor: Any) -> FramePatches:
     return FramePatches(processor.image_processor, 2**24)
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("frames")
 
 
 @pytest.fixture(scope="session")
-def trajectories(chat, folder):
+def trajectories(chat: ChatFormat, folder: Path) -> list[Trajectory]:
     return make_batch(chat, folder)

@@ -2,8 +2,10 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory) -> Config:
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     config = Config(seed=1, runs_dir=str(tmp_path_factory.mktemp("runs")))
     shorten(config)
     grpo = config.grpo
@@ -31,42 +33,42 @@ def config(tmp_path_factory) -> Config:
 
 
 @pytest.fixture(scope="module")
-def tasks_file(tmp_path_factory) -> Path:
+def tasks_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tasks(tmp_path_factory.mktemp("data") / "train.jsonl")
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster() -> None:
     shared_ray()
 
 
 @pytest.fixture(scope="module")
-def model_dir(cluster, config, tasks_file, tmp_path_factory) -> Path:
+def model_dir(cluster: None, config: Any, tasks_file: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return teach(config, tasks_file, tmp_path_factory.mktemp("model"))
 
 
-def build(config, model_dir, tasks_file) -> GRPO:
+def build(config: Any, model_dir: Path, tasks_file: Any) -> GRPO:
     settings = GRPOConfig().grpo(
         run=config, model_dir=str(model_dir), tasks_file=str(tasks_file), reference_dir=str(model_dir)
     )
     return settings.build_algo()
 
 
-def sampled(algorithm) -> list:
+def sampled(algorithm: Any) -> list:
     return [
         (group.order.task.id, group.order.seeds, [t.transcript.ids for t in group.trajectories])
         for group in sorted(algorithm.groups, key=lambda group: group.order.id)
     ]
 
 
-def learned(figures) -> dict[str, float]:
+def learned(figures: Any) -> dict[str, float]:
     """The figures of a step that are neither times nor counts of what broke."""
     broken = ("retried_groups", "revived_engines", "rebuilt_ranks")
     return {k: v for k, v in figures.items() if "seconds" not in k and "per_s" not in k and k not in broken}
 
 
 @pytest.fixture(scope="module")
-def run(config, model_dir, tasks_file, tmp_path_factory):
+def run(config: Any, model_dir: Path, tasks_file: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Two steps, a checkpoint, and one step more while it is written."""
     algorithm = build(config, model_dir, tasks_file)
     first = [algorithm.train()["grpo"] for _ in range(2)]
@@ -81,7 +83,7 @@ def run(config, model_dir, tasks_file, tmp_path_factory):
     algorithm.stop()
 
 
-def test_each_step_trains_and_publishes(run):
+def test_each_step_trains_and_publishes(run: Any) -> None:
     algorithm, first, _, last, _ = run
     steps = [*first, last]
     assert [step["version"] for step in steps] == [1, 2, 3]
@@ -90,13 +92,13 @@ def test_each_step_trains_and_publishes(run):
     assert info.version == 3
 
 
-def test_engine_and_learner_agree_on_the_logprobs_after_every_update(run):
+def test_engine_and_learner_agree_on_the_logprobs_after_every_update(run: Any) -> None:
     _, first, _, last, _ = run
     assert all(step["mismatch_kl"] < 1e-6 for step in [*first, last])
     assert all(step["staleness_max"] == 0 for step in [*first, last])
 
 
-def test_the_metrics_of_a_step_say_how_it_went(run):
+def test_the_metrics_of_a_step_say_how_it_went(run: Any) -> None:
     _, (step, _), _, _, _ = run
     names = """reward accuracy format_reward parsimony_reward tool_calls tool_error_rate parse_rate response_tokens
         entropy kl clip_fraction grad_norm mismatch_kl uniform_groups stale_groups staleness_mean rollout_seconds
@@ -105,7 +107,7 @@ def test_the_metrics_of_a_step_say_how_it_went(run):
     assert 0 < step["parse_rate"] <= 1
 
 
-def test_a_resumed_run_goes_on_as_the_saved_one_did(run, tmp_path):
+def test_a_resumed_run_goes_on_as_the_saved_one_did(run: Any, tmp_path: Path) -> None:
     _, _, folder, last, expected = run
     resumed = GRPO.from_checkpoint(folder)
     try:
@@ -118,7 +120,7 @@ def test_a_resumed_run_goes_on_as_the_saved_one_did(run, tmp_path):
         resumed.stop()
 
 
-def test_an_exported_checkpoint_loads_in_an_engine(run, tmp_path):
+def test_an_exported_checkpoint_loads_in_an_engine(run: Any, tmp_path: Path) -> None:
     algorithm, _, folder, _, _ = run
     exported = export_checkpoint(folder, tmp_path / "policy")
     [engine] = algorithm.engines.handles
@@ -126,12 +128,12 @@ def test_an_exported_checkpoint_loads_in_an_engine(run, tmp_path):
     algorithm._publish()
 
 
-def test_ranks_that_die_in_a_step_are_replaced_and_the_run_goes_on_as_if_they_had_not(run):
+def test_ranks_that_die_in_a_step_are_replaced_and_the_run_goes_on_as_if_they_had_not(run: Any) -> None:
     algorithm, _, folder, last, expected = run
     group = algorithm.ranks
     wait = group._wait
 
-    def dies(calls, method):
+    def dies(calls: Any, method: Any) -> Any:
         if method == "grpo_step":
             ray.kill(group._ranks[0])
         return wait(calls, method)
@@ -150,7 +152,7 @@ def test_ranks_that_die_in_a_step_are_replaced_and_the_run_goes_on_as_if_they_ha
     assert info.version == 3
 
 
-def test_a_step_survives_the_death_of_its_engine_and_of_its_env_runner(run):
+def test_a_step_survives_the_death_of_its_engine_and_of_its_env_runner(run: Any) -> None:
     algorithm = run[0]
     handle = algorithm.engines.handles[0]
     os.kill(ray.get(handle.actor.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
@@ -163,13 +165,15 @@ def test_a_step_survives_the_death_of_its_engine_and_of_its_env_runner(run):
     assert {v for g in algorithm.groups for t in g.trajectories for v in t.transcript.versions} == {-1, before}
 
 
-def test_the_mismatch_gate_stops_the_run_with_a_sentence(run):
+def test_the_mismatch_gate_stops_the_run_with_a_sentence(run: Any) -> None:
     algorithm = run[0]
     with pytest.raises(TrainingStopped, match="max_mismatch_kl"):
         algorithm._require_agreement({"mismatch_kl": 0.5})
 
 
-def test_with_a_staleness_bound_the_next_groups_play_while_the_learner_updates(config, model_dir, tasks_file):
+def test_with_a_staleness_bound_the_next_groups_play_while_the_learner_updates(
+    config: Any, model_dir: Path, tasks_file: Any
+) -> None:
     ahead = replace(config, grpo=replace(config.grpo, max_staleness=1))
     algorithm = build(ahead, model_dir, tasks_file)
     try:
@@ -183,7 +187,7 @@ def test_with_a_staleness_bound_the_next_groups_play_while_the_learner_updates(c
         algorithm.stop()
 
 
-def test_a_step_with_everything_beside_the_papers_objective(config, model_dir, tasks_file):
+def test_a_step_with_everything_beside_the_papers_objective(config: Any, model_dir: Path, tasks_file: Any) -> None:
     settings = {
         "surrogate": "gspo",
         "aggregation": "token_mean",

@@ -2,15 +2,17 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.rollout.groups import FailedEpisode, PlayedGroup
+from actors.rollout.groups import FailedEpisode, GroupOrder, PlayedGroup
 from env.task import Task
 from env.trajectory import Rewards, Trajectory
 from env.transcript import Transcript
 from learner.ledger import MAX_ATTEMPTS, GroupLedger
+from learner.selection import TrainingBatch
 from tools.marks.visual_prompt import VisualPrompt
 
 TASKS = [Task(f"t{i}", "v.mp4", "?", "red", "OA", (VisualPrompt("m.png", 1.0, "point"),)) for i in range(5)]
@@ -20,22 +22,22 @@ def trajectory(task_id: str, stop: str = "answer") -> Trajectory:
     return Trajectory(task_id, Transcript([1], [True], [-0.5], [0]), Rewards(1, 1, 1, 1), "red", stop, (), (), (), 1.0)
 
 
-def whole(order) -> PlayedGroup:
+def whole(order: GroupOrder) -> PlayedGroup:
     return PlayedGroup(order, tuple(trajectory(order.task.id) for _ in order.seeds))
 
 
-def failed(order) -> PlayedGroup:
+def failed(order: GroupOrder) -> PlayedGroup:
     return PlayedGroup(order, (), (FailedEpisode(order.task.id, "the video is broken"),))
 
 
-def test_each_epoch_plays_every_task_once_in_another_order():
+def test_each_epoch_plays_every_task_once_in_another_order() -> None:
     orders = GroupLedger(TASKS, seed=1, group_size=2).issue(10, 0)
     first, second = [[order.task.id for order in epoch] for epoch in (orders[:5], orders[5:])]
     assert sorted(first) == sorted(second) == [task.id for task in TASKS]
     assert first != second
 
 
-def test_the_seeds_of_a_run_are_all_different_and_repeat_with_the_run_seed():
+def test_the_seeds_of_a_run_are_all_different_and_repeat_with_the_run_seed() -> None:
     orders = GroupLedger(TASKS, seed=1, group_size=4).issue(10, 0)
     again = GroupLedger(TASKS, seed=1, group_size=4).issue(10, 0)
     other = GroupLedger(TASKS, seed=2, group_size=4).issue(10, 0)
@@ -45,7 +47,7 @@ def test_the_seeds_of_a_run_are_all_different_and_repeat_with_the_run_seed():
     assert [order.seeds for order in other] != [order.seeds for order in orders]
 
 
-def test_a_group_that_keeps_failing_is_skipped_and_its_error_told():
+def test_a_group_that_keeps_failing_is_skipped_and_its_error_told() -> None:
     ledger = GroupLedger(TASKS, seed=0, group_size=2)
     (order,) = ledger.issue(1, 0)
     for _ in range(MAX_ATTEMPTS):
@@ -56,7 +58,7 @@ def test_a_group_that_keeps_failing_is_skipped_and_its_error_told():
     assert ledger.open == 1
 
 
-def test_an_episode_that_missed_its_deadline_sends_its_group_back():
+def test_an_episode_that_missed_its_deadline_sends_its_group_back() -> None:
     ledger = GroupLedger(TASKS, seed=0, group_size=2)
     (order,) = ledger.issue(1, 0)
     late = (trajectory(order.task.id), trajectory(order.task.id, stop="timeout"))
@@ -65,7 +67,7 @@ def test_an_episode_that_missed_its_deadline_sends_its_group_back():
     assert ledger.issue(1, 0) == [order]
 
 
-def test_what_a_dead_runner_held_is_issued_again_with_the_same_seeds():
+def test_what_a_dead_runner_held_is_issued_again_with_the_same_seeds() -> None:
     ledger = GroupLedger(TASKS, seed=0, group_size=2)
     orders = ledger.issue(3, 0)
     ledger.lose([orders[0].id, orders[2].id])
@@ -73,7 +75,7 @@ def test_what_a_dead_runner_held_is_issued_again_with_the_same_seeds():
     assert ledger.issue(2, 0) == [orders[0], orders[2]]
 
 
-def test_a_group_that_comes_back_twice_counts_once():
+def test_a_group_that_comes_back_twice_counts_once() -> None:
     ledger = GroupLedger(TASKS, seed=0, group_size=2)
     (order,) = ledger.issue(1, 0)
     ledger.accept(whole(order))
@@ -86,7 +88,9 @@ ACTIONS = st.lists(st.sampled_from(["issue", "whole", "failed", "lose", "take"])
 
 @settings(max_examples=100, deadline=None)
 @given(actions=ACTIONS, cut=st.integers(0, 60))
-def test_no_order_is_lost_or_trained_twice_whatever_happens_and_a_restore_changes_nothing(actions, cut):
+def test_no_order_is_lost_or_trained_twice_whatever_happens_and_a_restore_changes_nothing(
+    actions: Any, cut: TrainingBatch
+) -> None:
     ledger, playing, taken = GroupLedger(TASKS, 3, 2), [], []
     for step, action in enumerate(actions):
         if step == cut:
@@ -111,7 +115,7 @@ def test_no_order_is_lost_or_trained_twice_whatever_happens_and_a_restore_change
     assert len(known) + len(ledger.skipped) == state["next"]
 
 
-def test_ready_trajectories_survive_a_checkpoint_as_they_were():
+def test_ready_trajectories_survive_a_checkpoint_as_they_were() -> None:
     ledger = GroupLedger(TASKS, seed=0, group_size=2)
     for order in ledger.issue(2, 0):
         ledger.accept(whole(order))

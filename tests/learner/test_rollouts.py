@@ -1,12 +1,14 @@
 """Gathering the groups of a step from env runners that play at once: how many, and what dynamic sampling adds."""
 
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.rollout.groups import PlayedGroup
+from actors.rollout.groups import GroupOrder, PlayedGroup
 from configs.training import GrpoConfig
 from env.task import Task
 from env.trajectory import Rewards, Trajectory
@@ -21,28 +23,28 @@ TASKS = [Task(f"t{i}", "v.mp4", "?", "red", "OA", (VisualPrompt("m.png", 1.0, "p
 class Runner:
     """One env runner, as RLlib's group shows it, that plays what it is given in the order it was given."""
 
-    def __init__(self, teaches):
+    def __init__(self, teaches: Callable[..., Any]) -> None:
         self._teaches, self._orders, self._asked = teaches, deque(), False
         self.most_open = 0
 
-    def healthy_env_runner_ids(self):
+    def healthy_env_runner_ids(self) -> list[int]:
         return [1]
 
-    def num_remote_env_runners(self):
+    def num_remote_env_runners(self) -> int:
         return 1
 
-    def foreach_env_runner_async(self, sample, *, tag, remote_worker_ids):
+    def foreach_env_runner_async(self, sample: Any, *, tag: str, remote_worker_ids: list[int]) -> int:
         self._orders += sample.keywords["orders"]
         self._asked = True
         self.most_open = max(self.most_open, len(self._orders))
         return 1
 
-    def fetch_ready_async_reqs(self, *, tags, timeout_seconds):
+    def fetch_ready_async_reqs(self, *, tags: str, timeout_seconds: float) -> list[tuple[int, list[PlayedGroup]]]:
         asked, self._asked = self._asked, False
         played = [self._play(self._orders.popleft())] if asked and self._orders else []
         return [(1, played)] if asked else []
 
-    def _play(self, order):
+    def _play(self, order: GroupOrder) -> PlayedGroup:
         rewards = (0.0, 1.0) if self._teaches(order.id) else (0.0, 0.0)
         transcript = Transcript([1], [True], [-0.5], [0])
         return PlayedGroup(
@@ -54,7 +56,7 @@ class Runner:
 class Engines:
     handles = ()
 
-    def revive(self, version):
+    def revive(self, version: Any) -> Any:
         return []
 
 
@@ -62,14 +64,16 @@ def is_mixed(group: PlayedGroup) -> bool:
     return len({trajectory.rewards.total for trajectory in group.trajectories}) > 1
 
 
-def gatherer(teaches, ledger=None, **settings) -> tuple[Rollouts, Runner]:
+def gatherer(
+    teaches: Callable[..., Any], ledger: GroupLedger | None = None, **settings: bool | float
+) -> tuple[Rollouts, Runner]:
     runner = Runner(teaches)
     ledger = ledger or GroupLedger(TASKS, seed=0, group_size=2)
     config = GrpoConfig(group_size=2, **settings)
     return Rollouts(config, ledger, runner, Engines(), lambda engines: None, is_mixed), runner
 
 
-def test_without_dynamic_sampling_a_step_is_what_was_asked_for():
+def test_without_dynamic_sampling_a_step_is_what_was_asked_for() -> None:
     rollouts, runner = gatherer(lambda number: False, prompts_per_step=3)
     assert [group.order.id for group in rollouts.gather(0)] == [0, 1, 2]
     assert runner.most_open == 3
@@ -78,7 +82,9 @@ def test_without_dynamic_sampling_a_step_is_what_was_asked_for():
 
 @settings(max_examples=60, deadline=None)
 @given(dull=st.sets(st.integers(0, 40)), wanted=st.integers(1, 5), batches=st.integers(1, 6), ahead=st.integers(0, 2))
-def test_a_step_is_filled_with_groups_that_teach_and_every_prompt_is_taken_once(dull, wanted, batches, ahead):
+def test_a_step_is_filled_with_groups_that_teach_and_every_prompt_is_taken_once(
+    dull: Any, wanted: Any, batches: Any, ahead: Any
+) -> None:
     rollouts, _ = gatherer(
         lambda number: number not in dull,
         prompts_per_step=wanted,
@@ -101,7 +107,7 @@ def test_a_step_is_filled_with_groups_that_teach_and_every_prompt_is_taken_once(
     assert sorted(taken) == list(range(len(taken)))
 
 
-def test_a_run_resumed_between_steps_takes_the_groups_that_the_saved_one_took():
+def test_a_run_resumed_between_steps_takes_the_groups_that_the_saved_one_took() -> None:
     dull, fields = {0, 2, 3, 7}, {"prompts_per_step": 2, "dynamic_sampling": True, "max_staleness": 1}
     rollouts, _ = gatherer(lambda number: number not in dull, **fields)
     rollouts.gather(0)
@@ -112,7 +118,7 @@ def test_a_run_resumed_between_steps_takes_the_groups_that_the_saved_one_took():
     assert [[group.order.id for group in resumed.gather(version)] for version in (1, 2)] == expected
 
 
-def test_a_step_that_does_not_fill_in_time_keeps_what_was_played():
+def test_a_step_that_does_not_fill_in_time_keeps_what_was_played() -> None:
     rollouts, _ = gatherer(
         lambda number: False,
         prompts_per_step=2,

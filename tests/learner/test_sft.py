@@ -1,28 +1,31 @@
 """The order of supervised batches and the learning rate's course."""
 
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import Config
+from env.transcript import Trajectory
 from learner.sft import batches, identity, learning_rate, run_sft
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 5))
-def test_every_trajectory_is_seen_once_an_epoch(count, size, seed):
+def test_every_trajectory_is_seen_once_an_epoch(count: Any, size: Any, seed: int) -> None:
     drawn = [i for batch in islice(batches(count, size, seed), 2 * count) for i in batch]
     for epoch in range(len(drawn) // count):
         assert sorted(drawn[epoch * count : (epoch + 1) * count]) == list(range(count))
 
 
-def test_batches_follow_from_the_seed():
+def test_batches_follow_from_the_seed() -> None:
     first, again, other = ([*islice(batches(50, 8, seed), 9)] for seed in (1, 1, 2))
     assert first == again != other
 
 
-def test_the_rate_rises_to_the_peak_and_falls_to_a_tenth():
+def test_the_rate_rises_to_the_peak_and_falls_to_a_tenth() -> None:
     rates = [learning_rate(step, 100, 0.1, 2.0) for step in range(100)]
     assert rates.index(max(rates)) == 10
     assert max(rates) == 2.0
@@ -32,11 +35,11 @@ def test_the_rate_rises_to_the_peak_and_falls_to_a_tenth():
     assert rates[-1] == pytest.approx(0.2)
 
 
-def test_a_single_step_has_a_rate():
+def test_a_single_step_has_a_rate() -> None:
     assert learning_rate(0, 1, 0.1, 1.0) == 1.0
 
 
-def test_a_training_is_known_by_its_settings_its_model_and_its_lessons(trajectories):
+def test_a_training_is_known_by_its_settings_its_model_and_its_lessons(trajectories: list[Trajectory]) -> None:
     config = Config()
     first = identity(config, trajectories, "model")
     assert first == identity(config, list(trajectories), "model")
@@ -48,6 +51,6 @@ def test_a_training_is_known_by_its_settings_its_model_and_its_lessons(trajector
     assert len({first, *others}) == 4
 
 
-def test_nothing_to_train_on(tmp_path):
+def test_nothing_to_train_on(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no trajectories"):
         run_sft(Config(), [], tmp_path, tmp_path / "out", lambda step, metrics: None)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ TEMPLATES = [*ROOT.glob("actors/**/*.html"), *ROOT.glob("synth/**/*.html"), *ROO
 PALETTE = (ROOT / "pages" / "palette.css").read_text()
 
 
-def test_values_are_escaped_and_filters_applied(tmp_path):
+def test_values_are_escaped_and_filters_applied(tmp_path: Path) -> None:
     template = tmp_path / "page.html"
     template.write_text('<style>{% include "palette.css" %}</style>{{ name | double }}')
     page = render(template, {"name": "<b>"}, {"double": lambda text: 2 * text})
@@ -21,7 +22,7 @@ def test_values_are_escaped_and_filters_applied(tmp_path):
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
-def test_every_page_has_its_colours_from_the_palette(template):
+def test_every_page_has_its_colours_from_the_palette(template: Any) -> None:
     text = template.read_text()
     assert '{% include "palette.css" %}' in text
     used = set(re.findall(r"var\((--[\w-]+)\)", text))

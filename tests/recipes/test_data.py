@@ -1,10 +1,13 @@
 """Whether a run may use the tasks that are there."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from configs import Config, load_config
+from learner.weights.vllm_transfer import ParameterSource
 from recipes.data import run_synth
 from synth.errors import SynthError
 from synth.pipeline.resume_settings import keep_settings
@@ -19,7 +22,7 @@ def config(*changes: str) -> Config:
 
 @pytest.mark.parametrize("source", ["/data/b.jsonl", "null"])
 @pytest.mark.parametrize("ended", [True, False])
-def test_a_command_refuses_what_another_source_began(source, ended, tmp_path):
+def test_a_command_refuses_what_another_source_began(source: ParameterSource, ended: Any, tmp_path: Path) -> None:
     data = tmp_path / "run" / "data"
     (data / STAGES_FOLDER).mkdir(parents=True)
     keep_settings(config(), data / STAGES_FOLDER)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from configs import load_config
+from configs.run import Config
 from env.task import Task, load_tasks, save_tasks
 from evals.evaluate import EvaluationError
 from recipes.data import run_synth
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def folder(tmp_path) -> tuple:
+def folder(tmp_path: Path) -> tuple:
     """A run with five training tasks, and the attempts of a model at them."""
     config = load_config(None, [f"runs_dir={tmp_path}", "name=hard", "difficulty.attempts=2"])
     folder = RunFolder.of(config)
@@ -32,7 +33,9 @@ def folder(tmp_path) -> tuple:
     return config, folder
 
 
-def test_tasks_that_are_always_right_or_always_wrong_are_left_out(folder, capsys):
+def test_tasks_that_are_always_right_or_always_wrong_are_left_out(
+    folder: tuple[Config, RunFolder], capsys: pytest.CaptureFixture[str]
+) -> None:
     config, made = folder
     assert run_difficulty(config, "m").rl == made.rl
     assert [task.id for task in load_tasks(made.rl)] == ["t1", "t3", "t4"]
@@ -41,14 +44,14 @@ def test_tasks_that_are_always_right_or_always_wrong_are_left_out(folder, capsys
     assert "pass@1 50.0 %, pass@2 80.0 %; always right 1, always wrong 1, too easy 0, too hard 0, kept 3" in said
 
 
-def test_a_band_keeps_fewer(folder):
+def test_a_band_keeps_fewer(folder: tuple[Config, RunFolder]) -> None:
     config, _ = folder
     with pytest.raises(EvaluationError, match="is neither always right nor always wrong"):
         run_difficulty(dataclasses.replace(config, difficulty=dataclasses.replace(config.difficulty, high=0.5)), "m")
 
 
 @pytest.mark.slow
-def test_a_model_plays_what_it_has_not_played_as_often_as_asked(tmp_path):
+def test_a_model_plays_what_it_has_not_played_as_often_as_asked(tmp_path: Path) -> None:
     import ray
 
     overrides = [f"runs_dir={tmp_path}", "world.train_videos=2", "world.test_videos=1", "difficulty.attempts=3"]

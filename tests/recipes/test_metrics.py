@@ -1,11 +1,12 @@
 """What a resumed stage keeps of its metrics."""
 
 import json
+from pathlib import Path
 
 from recipes.metrics import forget_rows
 
 
-def test_steps_to_be_run_again_and_a_torn_line_are_dropped(tmp_path):
+def test_steps_to_be_run_again_and_a_torn_line_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     forget_rows(path, "grpo", after=0)
     assert path.read_text() == ""

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from configs import load_config
+from configs.run import Config
 from learner.model.sizes import shape_of
 from learner.planning.memory import GIB
 from learner.planning.plan import Machine, make_plan
@@ -17,11 +18,11 @@ MACHINE = Machine(gpu_bytes=81_559 * 2**20, ram_bytes=1152 * GIB)
 
 
 @pytest.fixture(params=RECIPES)
-def config(request):
+def config(request: pytest.FixtureRequest) -> Config:
     return load_config(ROOT / "configs" / f"{request.param}.yaml")
 
 
-def test_the_figures_are_the_papers(config):
+def test_the_figures_are_the_papers(config: Config) -> None:
     episode, sft, grpo, reward = config.episode, config.sft, config.grpo, config.episode.reward
     assert (
         config.model.path
@@ -46,7 +47,7 @@ def test_the_figures_are_the_papers(config):
     assert config.difficulty.attempts == 8
 
 
-def test_a_prompt_has_room_for_all_the_papers_frames_and_a_response(config):
+def test_a_prompt_has_room_for_all_the_papers_frames_and_a_response(config: Config) -> None:
     """The paper's 256 frames are 128 pairs of at most 110 tokens, within its 16384; ours are single."""
     plan = make_plan(config, shape_of(config.model), MACHINE, "grpo")
     assert plan.notes == ()
@@ -55,7 +56,7 @@ def test_a_prompt_has_room_for_all_the_papers_frames_and_a_response(config):
 
 
 @pytest.mark.parametrize("stage", ["sft", "grpo"])
-def test_they_fit_eight_gpus_of_80_gb(config, stage):
+def test_they_fit_eight_gpus_of_80_gb(config: Config, stage: str) -> None:
     plan = make_plan(config, shape_of(config.model), MACHINE, stage)
     assert plan.problems == ()
     assert plan.gpus <= 8
@@ -63,7 +64,7 @@ def test_they_fit_eight_gpus_of_80_gb(config, stage):
     assert rank.need < 0.8 * rank.limit, "the plan is arithmetic: leave room for what it does not know"
 
 
-def test_one_worker_of_the_cluster_file_holds_them(config):
+def test_one_worker_of_the_cluster_file_holds_them(config: Config) -> None:
     worker = yaml.safe_load((ROOT / "ray_cluster.yaml").read_text())["available_node_types"]["gpu_worker"]
     assert worker["node_config"]["InstanceType"] == "p4de.24xlarge"  # eight A100 of 80 GB
     plan = make_plan(config, shape_of(config.model), MACHINE, "grpo")
@@ -73,7 +74,7 @@ def test_one_worker_of_the_cluster_file_holds_them(config):
     assert sum(role.count * size for role in plan.roles for _, size in role.host) < MACHINE.ram_bytes / 2
 
 
-def test_the_two_differ_only_in_the_model_and_where_it_runs():
+def test_the_two_differ_only_in_the_model_and_where_it_runs() -> None:
     small, large = (yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text()) for name in RECIPES)
     differ = {
         (section, key)

@@ -9,7 +9,7 @@ from recipes.peak_memory import PERIOD_S, PeakMemory
 pytestmark = pytest.mark.process
 
 
-def test_it_counts_what_its_children_hold():
+def test_it_counts_what_its_children_hold() -> None:
     hold = "import time; held = bytearray(300 * 2**20); held[::4096] = b'x' * len(held[::4096]); time.sleep(60)"
     with PeakMemory() as alone:
         time.sleep(PERIOD_S)

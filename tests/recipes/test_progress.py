@@ -2,6 +2,7 @@
 
 import io
 import time
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -11,11 +12,11 @@ from recipes.progress import LINES, phase
 
 
 @pytest.fixture
-def log():
+def log() -> Any:
     return io.StringIO()
 
 
-def test_a_phase_of_many_steps_prints_its_begin_its_end_and_a_few_lines_between(log):
+def test_a_phase_of_many_steps_prints_its_begin_its_end_and_a_few_lines_between(log: Any) -> None:
     with phase("sft", 1000, Console(file=log)) as bar:
         for done in range(1, 1001):
             bar.step(done, {"loss": 1 / done})
@@ -25,7 +26,7 @@ def test_a_phase_of_many_steps_prints_its_begin_its_end_and_a_few_lines_between(
     assert between[0].startswith("sft 100/1000  loss 0.01  ")
 
 
-def test_a_phase_without_steps_says_that_it_goes_on_ever_more_seldom(log, monkeypatch):
+def test_a_phase_without_steps_says_that_it_goes_on_ever_more_seldom(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "FIRST_SIGN_S", 0.02)
     with phase("data", console=Console(file=log)):
         deadline = time.monotonic() + 30
@@ -35,7 +36,7 @@ def test_a_phase_without_steps_says_that_it_goes_on_ever_more_seldom(log, monkey
     assert log.getvalue().count("data: 0 s so far") == 3
 
 
-def test_a_phase_that_fails_does_not_say_that_it_ended(log):
+def test_a_phase_that_fails_does_not_say_that_it_ended(log: Any) -> None:
     with pytest.raises(ZeroDivisionError), phase("data", console=Console(file=log)):
         raise ZeroDivisionError
     assert log.getvalue() == "… data\n"

@@ -1,7 +1,10 @@
 """The driver's part of a training run: checkpoints on the way, and dead ranks replaced."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -16,14 +19,14 @@ from recipes.phases import _optimize
 class Algorithm:
     """Counts its steps; its weights are the sum of the steps' numbers. Ranks die where `deaths` says."""
 
-    def __init__(self, deaths, refused=False):
+    def __init__(self, deaths: list[int], refused: bool = False) -> None:
         self.deaths, self.refused = list(deaths), refused
         self.groups, self.rebuilt_ranks = [], 0
         self.on_activity = unwatched
         self.training_iteration = self.weights = 0
         self.went_back_to = []
 
-    def train(self):
+    def train(self) -> dict[str, dict[str, float]]:
         step = self.training_iteration + 1
         if self.deaths and self.deaths[0] == step:
             self.deaths.pop(0)
@@ -31,11 +34,11 @@ class Algorithm:
         self.training_iteration, self.weights = step, self.weights + step
         return {"grpo": {"accuracy": 1.0 / step, "loss": float(self.weights)}}
 
-    def start_save(self, folder):
+    def start_save(self, folder: Path) -> Callable[..., Any]:
         state = json.dumps([self.training_iteration, self.weights])
         return lambda: (folder / "state").write_text(state)
 
-    def rebuild_ranks(self, checkpoint):
+    def rebuild_ranks(self, checkpoint: Path | None) -> None:
         self.rebuilt_ranks += 1
         self.went_back_to.append(checkpoint and checkpoint.name)
         state = json.loads((checkpoint / "state").read_text()) if checkpoint else (0, 0)
@@ -43,10 +46,10 @@ class Algorithm:
 
 
 @pytest.fixture
-def train(tmp_path):
+def train(tmp_path: Path) -> Callable[..., Any]:
     run_log = SimpleNamespace(log=lambda *_: None, episodes=lambda *_: None)
 
-    def run(algorithm, *overrides):
+    def run(algorithm: Any, *overrides: Any) -> Any:
         config = load_config(
             None, [f"runs_dir={tmp_path}", "grpo.steps=8", "grpo.checkpoint_every=2", "grpo.max_rebuilds=3", *overrides]
         )
@@ -58,12 +61,14 @@ def train(tmp_path):
     return run
 
 
-def rows(folder):
+def rows(folder: RunFolder) -> list[tuple[int, float]]:
     return [(row["step"], row["loss"]) for row in map(json.loads, folder.metrics.read_text().splitlines())]
 
 
 @pytest.mark.parametrize("how", ["true", "false"])
-def test_ranks_that_die_cost_the_steps_since_the_newest_checkpoint_and_nothing_else(train, how, caplog):
+def test_ranks_that_die_cost_the_steps_since_the_newest_checkpoint_and_nothing_else(
+    train: Callable[..., Any], how: str, caplog: pytest.LogCaptureFixture
+) -> None:
     algorithm = Algorithm(deaths=[2, 6, 6])
     folder = train(algorithm, f"grpo.async_checkpoints={how}")
     assert algorithm.went_back_to == [None, "step-000004", "step-000004"]
@@ -77,7 +82,9 @@ def test_ranks_that_die_cost_the_steps_since_the_newest_checkpoint_and_nothing_e
 
 
 @pytest.mark.parametrize(("refused", "deaths", "rebuilt"), [(False, [5] * 4, 3), (True, [5], 0)])
-def test_ranks_that_go_on_dying_or_refuse_their_work_end_the_run(train, refused, deaths, rebuilt):
+def test_ranks_that_go_on_dying_or_refuse_their_work_end_the_run(
+    train: Callable[..., Any], refused: bool, deaths: list[int], rebuilt: int
+) -> None:
     algorithm = Algorithm(deaths, refused)
     with pytest.raises(RanksError, match="rank 0 died in step 5"):
         train(algorithm)

@@ -1,6 +1,8 @@
 import logging
 import os
 import socket
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 import numpy as np
@@ -18,7 +20,7 @@ from tools.decoding.video import read_frame
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory):
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     """A finished run on sqlite: (client, run, traces, episode, folder)."""
     folder = tmp_path_factory.mktemp("tracking")
     media = write_media(tmp_path_factory.mktemp("media"))
@@ -39,14 +41,14 @@ def tracked(tmp_path_factory):
     return client, run, traces, episode, folder
 
 
-def test_metrics_come_back_by_step_and_only_finite_numbers(tracked):
+def test_metrics_come_back_by_step_and_only_finite_numbers(tracked: tuple[Any, ...]) -> None:
     client, run, *_ = tracked
     history = client.get_metric_history(run.info.run_id, "reward")
     assert [(m.step, m.value) for m in history] == [(0, 0.0), (1, 0.5), (2, 1.0)]
     assert run.data.metrics == {"reward": 1.0, "count": 2.0}
 
 
-def test_params_are_flat_and_all_there(tracked):
+def test_params_are_flat_and_all_there(tracked: tuple[Any, ...]) -> None:
     _, run, *_ = tracked
     params = run.data.params
     assert params["grpo.lr"] == "0.0002"
@@ -55,24 +57,24 @@ def test_params_are_flat_and_all_there(tracked):
     assert len(params["long"]) == 6000
 
 
-def test_a_finished_run_has_its_name_status_and_artifact(tracked):
+def test_a_finished_run_has_its_name_status_and_artifact(tracked: tuple[Any, ...]) -> None:
     client, run, _, _, folder = tracked
     assert (run.info.run_name, run.info.status) == ("first", "FINISHED")
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["report.html"]
     assert str(folder) in run.info.artifact_uri
 
 
-def test_as_many_episodes_as_asked_for_are_traces_of_the_run(tracked):
+def test_as_many_episodes_as_asked_for_are_traces_of_the_run(tracked: tuple[Any, ...]) -> None:
     _, run, traces, *_ = tracked
     assert sorted(trace.info.tags["task_id"] for trace in traces) == ["square-1", "square-2"]
     assert {trace.info.trace_metadata["mlflow.sourceRun"] for trace in traces} == {run.info.run_id}
 
 
-def right(traces):
+def right(traces: Any) -> Any:
     return next(trace for trace in traces if trace.info.tags["task_id"] == "square-1")
 
 
-def test_a_trace_is_an_episode_of_turns_of_tool_calls(tracked):
+def test_a_trace_is_an_episode_of_turns_of_tool_calls(tracked: tuple[Any, ...]) -> None:
     _, _, traces, episode, _ = tracked
     spans = right(traces).data.spans
     names = {span.span_id: span.name for span in spans}
@@ -94,7 +96,7 @@ def test_a_trace_is_an_episode_of_turns_of_tool_calls(tracked):
     assert failed.inputs == {"start_time": 23.0, "end_time": 20.0}
 
 
-def test_a_traces_frames_are_the_pixels_that_the_agent_saw(tracked):
+def test_a_traces_frames_are_the_pixels_that_the_agent_saw(tracked: tuple[Any, ...]) -> None:
     _, _, traces, episode, _ = tracked
     trace = right(traces)
     turn = next(span for span in trace.data.spans if span.name == "turn 3")
@@ -113,7 +115,7 @@ def test_a_traces_frames_are_the_pixels_that_the_agent_saw(tracked):
     assert np.array_equal(np.asarray(Image.open(found[0])), read_frame(episode.turns[2].frames[0]))
 
 
-def test_a_run_that_ends_in_an_exception_is_failed(tracked):
+def test_a_run_that_ends_in_an_exception_is_failed(tracked: tuple[Any, ...]) -> None:
     client, first, _, _, folder = tracked
     config = TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db", experiment="trial")
     with pytest.raises(ZeroDivisionError), RunLog(config, "second", {}) as run_log:
@@ -123,7 +125,7 @@ def test_a_run_that_ends_in_an_exception_is_failed(tracked):
     assert run.info.experiment_id == first.info.experiment_id
 
 
-def test_a_run_that_goes_on_is_the_same_run(tracked, tmp_path):
+def test_a_run_that_goes_on_is_the_same_run(tracked: tuple[Any, ...], tmp_path: Path) -> None:
     client, *_, folder = tracked
     config = TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db", experiment="trial")
     ids = []
@@ -138,7 +140,9 @@ def test_a_run_that_goes_on_is_the_same_run(tracked, tmp_path):
     assert [m.step for m in client.get_metric_history(ids[0], "reward")] == [1, 2]
 
 
-def test_a_dead_server_costs_one_warning_and_no_exception(caplog, monkeypatch):
+def test_a_dead_server_costs_one_warning_and_no_exception(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -154,11 +158,13 @@ def test_a_dead_server_costs_one_warning_and_no_exception(caplog, monkeypatch):
     assert run_log.run_id is None
 
 
-def test_metrics_that_could_not_be_sent_go_with_the_next_ones(tracked, monkeypatch, caplog):
+def test_metrics_that_could_not_be_sent_go_with_the_next_ones(
+    tracked: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     *_, folder = tracked
     send, failures = MlflowClient.log_batch, [MlflowException("store is away\nfor a while"), OSError("still away")]
 
-    def unreliable(client, run_id, metrics=(), **others):
+    def unreliable(client: Any, run_id: Any, metrics: Any = (), **others: Any) -> Any:
         if metrics and failures:
             raise failures.pop(0)
         return send(client, run_id, metrics=metrics, **others)
@@ -175,5 +181,5 @@ def test_metrics_that_could_not_be_sent_go_with_the_next_ones(tracked, monkeypat
     assert "store is away; the run goes on without it" in warnings[0]
 
 
-def test_mlflow_sends_no_usage_statistics():
+def test_mlflow_sends_no_usage_statistics() -> None:
     assert is_telemetry_disabled()

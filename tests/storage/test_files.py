@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ from storage.files import (
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_a_block_that_raises_leaves_what_was_there(tmp_path, durable):
+def test_a_block_that_raises_leaves_what_was_there(tmp_path: Path, durable: bool) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "old")
     with pytest.raises(ZeroDivisionError), whole_file(path, durable=durable) as partial:
@@ -33,7 +34,7 @@ def test_a_block_that_raises_leaves_what_was_there(tmp_path, durable):
 
 
 @pytest.mark.process
-def test_a_killed_writer_leaves_what_was_there(tmp_path):
+def test_a_killed_writer_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "old")
     program = (
@@ -45,7 +46,7 @@ def test_a_killed_writer_leaves_what_was_there(tmp_path):
     assert path.read_text() == "old"
 
 
-def test_rows_come_back_and_a_line_that_is_none_is_named(tmp_path):
+def test_rows_come_back_and_a_line_that_is_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     rows = [{"a": 1}, {"b": "é\n"}]
     write_rows(path, rows)
@@ -58,14 +59,14 @@ def test_rows_come_back_and_a_line_that_is_none_is_named(tmp_path):
         list(read_rows(path))
 
 
-def test_empty_lines_are_passed_over_and_counted(tmp_path):
+def test_empty_lines_are_passed_over_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('\n{"a": 1}\n\n{"b": 2}\n')
     assert list(numbered_rows(path)) == [(2, {"a": 1}), (4, {"b": 2})]
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path, durable):
+def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path: Path, durable: bool) -> None:
     path = tmp_path / "folder"
     for content in ("old", "new"):
         with whole_folder(path, durable=durable) as partial:
@@ -77,7 +78,7 @@ def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path, durable):
     assert (path / "deep" / "file").read_text() == "new"
 
 
-def test_what_an_earlier_writer_left_is_not_taken_along(tmp_path):
+def test_what_an_earlier_writer_left_is_not_taken_along(tmp_path: Path) -> None:
     (begin_folder(tmp_path / "a") / "stale").touch()
     partial = begin_folder(tmp_path / "a")
     (partial / "fresh").touch()

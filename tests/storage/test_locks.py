@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ HOLD = "from storage.locks import lock\nwith lock({path!r}, 1):\n    print('held
 
 
 @pytest.mark.process
-def test_a_held_lock_is_waited_for_and_ends_with_its_process(tmp_path):
+def test_a_held_lock_is_waited_for_and_ends_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "ray.lock"
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD.format(path=str(path))], stdin=subprocess.PIPE, stdout=subprocess.PIPE

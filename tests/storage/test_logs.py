@@ -1,13 +1,14 @@
 """Logs whose torn tails are no harm."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from storage.logs import AppendLog, LogReader, json_object, machine_log, whole_rows
 
 
-def test_lines_of_all_logs_are_read_once_with_their_places(tmp_path):
+def test_lines_of_all_logs_are_read_once_with_their_places(tmp_path: Path) -> None:
     logs = [AppendLog(tmp_path / f"{name}.log") for name in "ab"]
     reader = LogReader(tmp_path, ".log")
     logs[0].append(b"one")
@@ -22,7 +23,7 @@ def test_lines_of_all_logs_are_read_once_with_their_places(tmp_path):
         assert file.readline() == b"three\n"
 
 
-def test_a_torn_line_is_waited_for_and_ended_by_the_next_writer(tmp_path):
+def test_a_torn_line_is_waited_for_and_ended_by_the_next_writer(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     path.write_bytes(b'{"a": 1}\n{"b"')
     reader = LogReader(tmp_path, ".log")
@@ -32,17 +33,17 @@ def test_a_torn_line_is_waited_for_and_ended_by_the_next_writer(tmp_path):
     assert list(whole_rows(path)) == [{"a": 1}, {"c": 3}]
 
 
-def test_a_folder_that_is_not_there_has_no_news(tmp_path):
+def test_a_folder_that_is_not_there_has_no_news(tmp_path: Path) -> None:
     assert list(LogReader(tmp_path / "none", ".log").news()) == []
     assert list(whole_rows(tmp_path / "none.jsonl")) == []
 
 
-def test_each_machine_has_a_log_of_its_own(tmp_path, monkeypatch):
+def test_each_machine_has_a_log_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.node", lambda: "a/b c")
     assert machine_log(tmp_path, ".log").name == "a-b-c.log"
 
 
-def test_a_full_disk_is_an_error(tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = AppendLog(tmp_path / "a.log")
     monkeypatch.setattr("os.write", lambda file, data: len(data) - 1)
     with pytest.raises(OSError, match="No space left"):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from configs import Config, load_config
+from env.task import Task
 from synth.world.tasks import _make_video
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,7 +17,7 @@ def config() -> Config:
 
 
 @pytest.fixture(scope="session")
-def small_data(config, tmp_path_factory):
+def small_data(config: Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Task]]:
     """(folder, tasks) of two videos; the tasks' paths are absolute."""
     import dataclasses
 

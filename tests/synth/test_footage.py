@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,20 +21,20 @@ CONFIG = EndpointConfig(fps=2.0, max_frames=8, max_pixels=96 * 96)
 
 
 @pytest.fixture(scope="module")
-def uneven(tmp_path_factory) -> str:
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A file of variable frame rate, 192x192 pixels, whose i-th frame shows i."""
     return movies.write(tmp_path_factory.mktemp("film") / "uneven.mp4", UNEVEN, movies.Fraction(1, 1000))
 
 
-def pictures(parts):
+def pictures(parts: list[Image | str]) -> list[np.ndarray]:
     return [np.asarray(Picture.open(BytesIO(part.data))) for part in parts if isinstance(part, Image)]
 
 
-def labels(parts):
+def labels(parts: list[Image | str]) -> list[str]:
     return [part for part in parts if isinstance(part, str)]
 
 
-def test_each_frame_stands_after_its_true_time(uneven):
+def test_each_frame_stands_after_its_true_time(uneven: str) -> None:
     parts = footage(CONFIG, uneven, 3.0, 6.0)
     assert [type(part) for part in parts] == [str, Image] * 6
     true = open_video(uneven).clip(3.0, 6.0, 2.0, 8, 96 * 96, 1)
@@ -45,7 +46,7 @@ def test_each_frame_stands_after_its_true_time(uneven):
         assert np.abs(shown.astype(int) - frame.pixels).mean() < 4
 
 
-def test_a_long_stretch_is_spread_over_as_many_frames_as_are_allowed(uneven):
+def test_a_long_stretch_is_spread_over_as_many_frames_as_are_allowed(uneven: str) -> None:
     video = open_video(uneven)
     parts = footage(CONFIG, uneven, -1.0, video.duration_s + 100)
     assert len(pictures(parts)) == 8
@@ -55,13 +56,13 @@ def test_a_long_stretch_is_spread_over_as_many_frames_as_are_allowed(uneven):
     assert times[-1] > video.duration_s * 7 / 8 - 0.3
 
 
-def test_an_instant_is_one_frame_and_pixels_are_bounded(uneven):
+def test_an_instant_is_one_frame_and_pixels_are_bounded(uneven: str) -> None:
     parts = footage(dataclasses.replace(CONFIG, max_pixels=50 * 40), uneven, 4.0, 4.0)
     [picture] = pictures(parts)
     assert 0.8 * 2000 < picture.shape[0] * picture.shape[1] <= 2000
 
 
-def test_the_file_goes_as_it_is_and_a_part_of_it_is_named(uneven):
+def test_the_file_goes_as_it_is_and_a_part_of_it_is_named(uneven: str) -> None:
     config = dataclasses.replace(CONFIG, video_as="video")
     whole = footage(config, uneven, 0.0, open_video(uneven).duration_s)
     assert whole == [Clip(uneven)]
@@ -75,12 +76,12 @@ def test_the_file_goes_as_it_is_and_a_part_of_it_is_named(uneven):
 
 
 @pytest.mark.parametrize("video_as", ["frames", "video"])
-def test_a_file_that_is_no_video_is_told(video_as, tmp_path):
+def test_a_file_that_is_no_video_is_told(video_as: str, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no pictures here")
     with pytest.raises(VideoError, match=r"text\.mp4: "):
         footage(dataclasses.replace(CONFIG, video_as=video_as), str(tmp_path / "text.mp4"), 0.0, 1.0)
 
 
-def test_other_pictures_than_png_and_jpeg_are_refused():
+def test_other_pictures_than_png_and_jpeg_are_refused() -> None:
     with pytest.raises(ValueError, match="must be PNG or JPEG"):
         Image(b"GIF89a......")

@@ -1,5 +1,6 @@
 import itertools
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,9 @@ OUTCOMES = st.dictionaries(st.text(max_size=4), st.lists(st.sampled_from([0.0, 0
 
 
 @given(OUTCOMES, st.floats(0, 0.4), st.floats(0.6, 1))
-def test_every_task_is_counted_once_and_the_kept_lie_in_the_band(outcomes, low, high):
+def test_every_task_is_counted_once_and_the_kept_lie_in_the_band(
+    outcomes: dict[str, list[float]], low: float, high: float
+) -> None:
     found = by_difficulty(outcomes, low, high)
     assert sum(found.table().values()) == len(outcomes)
     assert list(found.kept) == [
@@ -22,12 +25,12 @@ def test_every_task_is_counted_once_and_the_kept_lie_in_the_band(outcomes, low, 
 
 
 @given(OUTCOMES)
-def test_by_default_all_are_kept_but_the_always_right_and_the_always_wrong(outcomes):
+def test_by_default_all_are_kept_but_the_always_right_and_the_always_wrong(outcomes: dict[str, list[float]]) -> None:
     found = by_difficulty(outcomes)
     assert found.too_easy == found.too_hard == 0
 
 
-def test_the_table_tells_what_became_of_the_tasks():
+def test_the_table_tells_what_became_of_the_tasks() -> None:
     outcomes = {"a": [1, 1], "b": [0, 0], "c": [1, 0.5], "d": [0, 0.5], "e": [1, 0], "f": [0.5, 0.5], "g": [0]}
     found = by_difficulty(outcomes, low=0.25, high=0.75)
     assert found.kept == ("e", "f")
@@ -35,7 +38,7 @@ def test_the_table_tells_what_became_of_the_tasks():
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=8), st.data())
-def test_pass_at_k_is_the_share_of_all_draws_of_k_with_a_right_one(attempts, data):
+def test_pass_at_k_is_the_share_of_all_draws_of_k_with_a_right_one(attempts: list[bool], data: Any) -> None:
     k = data.draw(st.integers(1, len(attempts)))
     draws = list(itertools.combinations(attempts, k))
     expected = Fraction(sum(any(draw) for draw in draws), len(draws))
@@ -43,7 +46,7 @@ def test_pass_at_k_is_the_share_of_all_draws_of_k_with_a_right_one(attempts, dat
 
 
 @given(st.integers(1, 500), st.data())
-def test_pass_at_k_grows_with_k_and_with_the_number_right(attempts, data):
+def test_pass_at_k_grows_with_k_and_with_the_number_right(attempts: int, data: Any) -> None:
     right, k = data.draw(st.integers(0, attempts)), data.draw(st.integers(1, attempts))
     value = pass_at_k(right, attempts, k)
     assert 0.0 <= value <= 1.0
@@ -53,7 +56,7 @@ def test_pass_at_k_grows_with_k_and_with_the_number_right(attempts, data):
 
 
 @pytest.mark.parametrize(("right", "attempts", "k"), [(3, 2, 1), (-1, 2, 1), (1, 2, 3), (1, 2, 0), (0, 0, 0)])
-def test_pass_at_k_of_impossible_numbers_is_an_error(right, attempts, k):
+def test_pass_at_k_of_impossible_numbers_is_an_error(right: int, attempts: int, k: int) -> None:
     with pytest.raises(ValueError, match="no pass@"):
         pass_at_k(right, attempts, k)
 
@@ -68,6 +71,8 @@ def test_pass_at_k_of_impossible_numbers_is_an_error(right, attempts, k):
         (({}, -0.1), "a band of difficulty needs"),
     ],
 )
-def test_what_is_no_outcome_or_no_band_is_an_error(arguments, sentence):
+def test_what_is_no_outcome_or_no_band_is_an_error(
+    arguments: tuple[dict[str, list[float]] | float, ...], sentence: str
+) -> None:
     with pytest.raises(ValueError, match=sentence):
         by_difficulty(*arguments)

@@ -1,6 +1,7 @@
 """Run-length encoding: what goes in comes out, and no malformed string reaches the C code."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ SIZES = st.lists(st.integers(1, 9), min_size=2, max_size=2)
 
 
 @given(MASKS)
-def test_a_mask_survives_json(mask):
+def test_a_mask_survives_json(mask: np.ndarray) -> None:
     rle = json.loads(json.dumps(encode(mask)))
     back = decode(rle)
     assert back.dtype == bool
@@ -26,7 +27,7 @@ def test_a_mask_survives_json(mask):
 
 
 @given(MASKS)
-def test_area_and_box_are_those_of_the_pixels(mask):
+def test_area_and_box_are_those_of_the_pixels(mask: np.ndarray) -> None:
     rle = encode(mask)
     assert area(rle) == mask.sum()
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -37,13 +38,13 @@ def test_area_and_box_are_those_of_the_pixels(mask):
 
 
 @given(arrays.arrays(bool, (2, 11, 7)))
-def test_overlap_is_that_of_the_pixels(pair):
+def test_overlap_is_that_of_the_pixels(pair: np.ndarray) -> None:
     first, second = pair
     together = (first | second).sum()
     assert iou(encode(first), encode(second)) == pytest.approx((first & second).sum() / together if together else 0)
 
 
-def test_any_number_is_a_mask_s():
+def test_any_number_is_a_mask_s() -> None:
     assert area(encode(np.array([[0, 2], [0.5, 0]]))) == 2
     strided = np.ones((8, 8), bool)[::2, ::-1]
     assert area(encode(strided)) == 32
@@ -53,7 +54,7 @@ def test_any_number_is_a_mask_s():
 @example([3, 3], "o")
 @example([3, 3], "oooooooooooooooooo")
 @example([3, 3], "")
-def test_any_counts_are_decoded_or_refused(size, counts):
+def test_any_counts_are_decoded_or_refused(size: list[int], counts: str) -> None:
     rle = {"size": size, "counts": counts}
     try:
         mask = decode(rle)
@@ -65,7 +66,7 @@ def test_any_counts_are_decoded_or_refused(size, counts):
 
 
 @given(MASKS, st.data())
-def test_a_damaged_encoding_is_refused_or_fills_the_mask(mask, data):
+def test_a_damaged_encoding_is_refused_or_fills_the_mask(mask: np.ndarray, data: Any) -> None:
     rle = encode(mask)
     counts = rle["counts"]
     at = data.draw(st.integers(0, len(counts)))
@@ -79,7 +80,7 @@ def test_a_damaged_encoding_is_refused_or_fills_the_mask(mask, data):
 
 
 @given(arrays.arrays(bool, (200, 300), fill=st.just(False)))
-def test_long_runs_and_their_differences_are_read(mask):
+def test_long_runs_and_their_differences_are_read(mask: np.ndarray) -> None:
     assert np.array_equal(decode(encode(mask)), mask)
 
 
@@ -104,24 +105,24 @@ def test_long_runs_and_their_differences_are_read(mask):
         {"size": [10**30, 10**30], "counts": "0"},
     ],
 )
-def test_what_is_no_encoding_is_refused(rle):
+def test_what_is_no_encoding_is_refused(rle: dict[str, bytes | list[bool | float] | str] | list[Any] | None) -> None:
     for reads in (decode, area, box):
         with pytest.raises(RleError):
             reads(rle)
 
 
-def test_masks_of_two_sizes_have_no_overlap():
+def test_masks_of_two_sizes_have_no_overlap() -> None:
     with pytest.raises(RleError, match="3x2 and 2x3"):
         iou(encode(np.ones((2, 3))), encode(np.ones((3, 2))))
 
 
 @pytest.mark.parametrize("shape", [(3,), (0, 4), (2, 2, 2)])
-def test_what_is_no_mask_is_not_encoded(shape):
+def test_what_is_no_mask_is_not_encoded(shape: tuple[int, ...]) -> None:
     with pytest.raises(RleError, match="is no mask"):
         encode(np.zeros(shape, bool))
 
 
-def test_it_is_the_coco_format():
+def test_it_is_the_coco_format() -> None:
     mask = np.zeros((5, 4), bool)
     mask[1:3, 1:3] = True
     assert encode(mask)["counts"].encode() == coco.encode(np.asfortranarray(mask, np.uint8))["counts"]

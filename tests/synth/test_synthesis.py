@@ -3,7 +3,9 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from synth.teachers.scripted import question_of
 from synth.world.questions import answer
 from synth.world.render import instance_mask
 from synth.world.world import make_world
-from tests.servers.processes import family
+from tests.servers.processes import Family, family
 
 CONFIG = """
 name: made
@@ -31,7 +33,7 @@ synth: {source: world, verifier: world, segmenter: world, test_fraction: 0.5, re
 
 
 @pytest.fixture(scope="module")
-def members():
+def members() -> Iterator[Any]:
     # Ray's socket paths must be short, shorter than pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="vs-"))
     with family(folder) as made:
@@ -40,7 +42,7 @@ def members():
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory) -> Path:
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("config") / "made.yaml"
     path.write_text(CONFIG)
     return path
@@ -51,7 +53,7 @@ def command(config: Path, runs: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def data(members, config, tmp_path_factory) -> Path:
+def data(members: Family, config: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data of a run that nobody disturbed."""
     runs = tmp_path_factory.mktemp("runs")
     done = members.run(*command(config, runs))
@@ -60,7 +62,7 @@ def data(members, config, tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_every_task_asks_about_the_instance_that_its_mark_is_on(data, config):
+def test_every_task_asks_about_the_instance_that_its_mark_is_on(data: Any, config: Any) -> None:
     world_config = load_config(config).world
     records = {r.id: r for path in sorted((data / "stages" / STAGES[-1]).glob("*.jsonl")) for r in read_records(path)}
     tasks = load_tasks(data / "train.jsonl") + load_tasks(data / "test.jsonl")
@@ -78,7 +80,7 @@ def test_every_task_asks_about_the_instance_that_its_mark_is_on(data, config):
 
 
 @pytest.mark.slow
-def test_videos_lie_on_one_side_of_the_split_and_rejected_records_say_why(data):
+def test_videos_lie_on_one_side_of_the_split_and_rejected_records_say_why(data: Any) -> None:
     sides = [{Path(task.video).name for task in load_tasks(data / f"{side}.jsonl")} for side in ("train", "test")]
     assert not sides[0] & sides[1]
     rejected = read_records(data / "rejected.jsonl")
@@ -87,7 +89,7 @@ def test_videos_lie_on_one_side_of_the_split_and_rejected_records_say_why(data):
 
 
 @pytest.mark.slow
-def test_hugging_face_datasets_loads_it(data, tmp_path):
+def test_hugging_face_datasets_loads_it(data: Any, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     loaded = datasets.load_dataset(str(data / "dataset"), cache_dir=str(tmp_path))
     tasks = {task.id: task for task in load_tasks(data / "train.jsonl")}
@@ -99,7 +101,7 @@ def test_hugging_face_datasets_loads_it(data, tmp_path):
     assert json.loads(row["mask"])["size"] == [128, 128]
 
 
-def test_a_run_of_which_nothing_gets_through_says_so_and_leaves_the_reasons(tmp_path):
+def test_a_run_of_which_nothing_gets_through_says_so_and_leaves_the_reasons(tmp_path: Path) -> None:
     for stage in ("source", STAGES[-1]):
         (tmp_path / "stages" / stage).mkdir(parents=True)
     (tmp_path / "stages" / "source" / "shards").write_text("1")

@@ -5,7 +5,9 @@ import dataclasses
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from endpoint.endpoint import Endpoint
 from endpoint.reply import AnswerError
 from env.chat import ChatFormat
 from env.task import Task, load_tasks
+from learner.weights.vllm_transfer import ParameterSource
 from synth.pipeline.shards import read_records
 from synth.record import PLACE, Record
 from synth.rle import decode
@@ -70,7 +73,7 @@ FILM = Film((Shape("red", "disc", 14.0, ((0.0, -18.0, 90.0), (6.0, 274.0, 90.0))
 
 
 @pytest.fixture(scope="module")
-def folder():
+def folder() -> Iterator[Any]:
     # Ray's socket paths must be short, shorter than pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="vs-"))
     yield folder
@@ -78,19 +81,19 @@ def folder():
 
 
 @pytest.fixture(scope="module")
-def model(folder) -> Path:
+def model(folder: Any) -> Path:
     compact = [json.dumps(reply, separators=(",", ":")) for reply in (VERIFIED, REWRITTEN)]
     return build_parrot(folder / "model", [CALL, *compact], PROMPTS)
 
 
 @pytest.fixture(scope="module")
-def server(folder, model):
+def server(folder: Any, model: Any) -> Iterator[Any]:
     with vllm_server(model, folder / "vllm.log") as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def source(folder) -> Path:
+def source(folder: Any) -> Path:
     """Questions about real clips, worlds and a film; each video is asked about, the film also in other ways."""
     videos = folder / "videos"
     videos.mkdir()
@@ -154,7 +157,9 @@ def require_end(record: Record) -> None:
         assert "server" not in record.reason, record.detail
 
 
-def test_questions_on_real_and_made_footage_become_tasks_or_say_why_not(folder, source, server):
+def test_questions_on_real_and_made_footage_become_tasks_or_say_why_not(
+    folder: Any, source: ParameterSource, server: Any
+) -> None:
     data = synthesise(folder, source, server, "frames")
     records = ends(data)
     assert len(records) == len(source.read_text().splitlines())
@@ -180,7 +185,7 @@ def test_questions_on_real_and_made_footage_become_tasks_or_say_why_not(folder, 
     assert ends(data) == records
 
 
-def test_a_video_may_go_there_as_a_file(folder, source, server):
+def test_a_video_may_go_there_as_a_file(folder: Any, source: ParameterSource, server: Any) -> None:
     records = ends(synthesise(folder, source, server, "video", "synth.video_model.video_as=video"))
     assert len(records) == len(source.read_text().splitlines())
     for record in records.values():
@@ -188,7 +193,7 @@ def test_a_video_may_go_there_as_a_file(folder, source, server):
     assert "video" in {record.rejected_by for record in records.values()} or any(r.marked for r in records.values())
 
 
-def test_guided_decoding_ends_what_a_model_would_not_end(folder, server):
+def test_guided_decoding_ends_what_a_model_would_not_end(folder: Any, server: Any) -> None:
     schema = {
         "type": "object",
         "properties": {"text": {"type": "string", "maxLength": 40}},
@@ -213,7 +218,9 @@ def test_guided_decoding_ends_what_a_model_would_not_end(folder, server):
         assert isinstance(text, AnswerError) or len(text) <= 40
 
 
-def test_a_prompt_that_is_longer_than_the_context_is_set_aside_with_the_server_s_words(folder, server):
+def test_a_prompt_that_is_longer_than_the_context_is_set_aside_with_the_server_s_words(
+    folder: Any, server: Any
+) -> None:
     async def ask() -> None:
         endpoint = Endpoint(EndpointConfig(base_url=server.url, model="tiny"), folder / "long", "synth.text_model")
         try:
@@ -226,7 +233,7 @@ def test_a_prompt_that_is_longer_than_the_context_is_set_aside_with_the_server_s
     assert "context" in found.value.detail
 
 
-def test_the_chat_teacher_s_native_calls_go_round_and_its_episode_ends(folder, model, server):
+def test_the_chat_teacher_s_native_calls_go_round_and_its_episode_ends(folder: Any, model: Any, server: Any) -> None:
     media = folder / "media"
     media.mkdir()
     write_media(media)
@@ -235,7 +242,7 @@ def test_the_chat_teacher_s_native_calls_go_round_and_its_episode_ends(folder, m
     episode = EpisodeConfig(prompt_max_frames=4, prompt_max_pixels=4096, max_tool_rounds=2, max_tokens=8000)
     chat = ChatFormat.from_pretrained(str(model))
 
-    def played(**changes):
+    def played(**changes: Any) -> Any:
         config = EndpointConfig(base_url=server.url, model="tiny", **changes)
         return asyncio.run(
             play(task, ChatTeacher(chat, Endpoint(config, folder / "turns", "teacher.model")), chat, episode)

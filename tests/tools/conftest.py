@@ -1,5 +1,6 @@
 """Videos that the tests of this room share; written once."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch):
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process state of the test's own: no index, no frame, no decode process, nothing shared with others."""
     monkeypatch.setattr(video, "_state", video._State(shared_bytes=0))
     monkeypatch.setattr(tracker, "_seen", ThreadSafeCache(tracker.KEPT_CALLS))

@@ -14,7 +14,7 @@ numbers = st.floats(-2000, 2000) | st.floats(allow_nan=False, allow_infinity=Fal
 
 @settings(deadline=None)
 @given(start_s=numbers, end_s=numbers)
-def test_a_stretch_lies_in_the_video_or_is_refused(films, start_s, end_s):
+def test_a_stretch_lies_in_the_video_or_is_refused(films: dict[str, str], start_s: float, end_s: float) -> None:
     video = open_video(films["late"])  # from 5.0 s to 17.5 s
     asked = 0 <= start_s < end_s and start_s < 17.5 and end_s > 5.0
     if not asked:
@@ -27,7 +27,7 @@ def test_a_stretch_lies_in_the_video_or_is_refused(films, start_s, end_s):
     assert (stretch.start_s, stretch.end_s) == (max(start_s, 5.0), min(end_s, 17.5))
 
 
-def test_the_end_that_is_told_is_one_that_works(films):
+def test_the_end_that_is_told_is_one_that_works(films: dict[str, str]) -> None:
     video = open_video(films["uneven"])
     with pytest.raises(ToolError, match=r"the video ends at ([\d.]+) s") as refused:
         stretch_of(video, video.duration_s + 1, video.duration_s + 2)
@@ -37,7 +37,7 @@ def test_the_end_that_is_told_is_one_that_works(films):
 
 @settings(deadline=None)
 @given(box=st.lists(numbers, max_size=6))
-def test_a_region_lies_in_the_frame_or_is_refused(films, box):
+def test_a_region_lies_in_the_frame_or_is_refused(films: dict[str, str], box: list[float]) -> None:
     video = open_video(films["even"])
     if len(box) != 4 or not (box[0] < box[2] > 0 and box[1] < box[3] > 0 and box[0] < 1000 > box[1]):
         with pytest.raises(ToolError, match=r"^box "):

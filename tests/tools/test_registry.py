@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -30,7 +31,7 @@ LIMITS = Limits(
 
 
 @pytest.fixture
-def scene(films, tmp_path) -> Scene:
+def scene(films: dict[str, str], tmp_path: Path) -> Scene:
     marks = []
     for i in (1, 2):
         path = str(tmp_path / f"mark{i}.png")
@@ -47,7 +48,7 @@ def text(content: Content) -> str:
     return "".join(part if isinstance(part, str) else "[frame]" for part in content)
 
 
-def test_schemas_are_made_of_the_signatures():
+def test_schemas_are_made_of_the_signatures() -> None:
     view, crop = json.loads(json.dumps(schemas(BOTH)))
     assert view["type"] == "function"
     assert view["function"]["parameters"] == {
@@ -70,7 +71,7 @@ def test_schemas_are_made_of_the_signatures():
         schemas(["zoom"])
 
 
-def test_the_marked_frame_comes_with_its_time(scene):
+def test_the_marked_frame_comes_with_its_time(scene: Scene) -> None:
     content = call("view_visual_prompt", {}, BOTH, scene, LIMITS)
     assert text(content) == "marked frame at 11.2 s: [frame]"
     assert movies.number(frames(content)[0].pixels) == 1
@@ -79,14 +80,14 @@ def test_the_marked_frame_comes_with_its_time(scene):
     assert second.time_s == 12.25
 
 
-def test_a_crop_gives_labelled_frames(scene):
+def test_a_crop_gives_labelled_frames(scene: Scene) -> None:
     content = call("crop_video", {"start_time": 2, "end_time": 4.0, "video": "video_1"}, BOTH, scene, LIMITS)
     assert text(content) == "frames from 2.0 s to 4.0 s: 2.2 s [frame]2.8 s [frame]3.2 s [frame]3.8 s [frame]"
     assert [movies.number(frame.pixels) for frame in frames(content)] == [18, 22, 26, 30]
     assert all(frame.pixels.shape == (96, 96, 3) for frame in frames(content))
 
 
-def test_a_crop_is_limited_and_clamped_and_says_so(scene, films):
+def test_a_crop_is_limited_and_clamped_and_says_so(scene: Scene, films: dict[str, str]) -> None:
     content = call("crop_video", {"start_time": 18.0, "end_time": 500}, BOTH, scene, LIMITS)
     assert text(content).startswith("frames from 18.0 s to 20.0 s (the video ends at 20.0 s): ")
     assert len(frames(content)) == 4
@@ -130,26 +131,31 @@ def test_a_crop_is_limited_and_clamped_and_says_so(scene, films):
         (["zoom"], {}, "there is no tool '['zoom']' here"),
     ],
 )
-def test_a_wrong_call_is_told_what_would_be_right(scene, name, arguments, message):
+def test_a_wrong_call_is_told_what_would_be_right(
+    scene: Scene,
+    name: list[str] | str,
+    arguments: dict[int | str, bool | float | list[int] | str | None] | list[int],
+    message: str,
+) -> None:
     with pytest.raises(ToolError, match=re.escape(message)) as caught:
         call(name, arguments, BOTH, scene, LIMITS)
     assert len(str(caught.value)) < 200
 
 
-def test_a_tool_that_is_not_offered_is_refused(scene):
+def test_a_tool_that_is_not_offered_is_refused(scene: Scene) -> None:
     with pytest.raises(ToolError, match="no tool 'crop_video' here; the tools are view_visual_prompt"):
         call("crop_video", {"start_time": 1, "end_time": 2}, BOTH[:1], scene, LIMITS)
     with pytest.raises(ToolError, match="there are no tools; answer the question"):
         call("crop_video", {"start_time": 1, "end_time": 2}, (), scene, LIMITS)
 
 
-def test_an_unreadable_video_is_not_the_callers_fault(tmp_path):
+def test_an_unreadable_video_is_not_the_callers_fault(tmp_path: Path) -> None:
     scene = Scene(str(tmp_path / "gone.mp4"), ())
     with pytest.raises(VideoError, match="no such file"):
         call("crop_video", {"start_time": 1, "end_time": 2}, BOTH, scene, LIMITS)
 
 
-def test_a_tool_needs_described_parameters():
+def test_a_tool_needs_described_parameters() -> None:
     def blink(scene: Scene, limits: Limits, times: int) -> Content:
         """Blink."""
         return (f"{times}",)
@@ -158,7 +164,7 @@ def test_a_tool_needs_described_parameters():
         Tool(blink).schema()
 
 
-def test_every_tool_is_found_by_its_name():
+def test_every_tool_is_found_by_its_name() -> None:
     assert [tool.name for tool in TOOLS.values()] == list(TOOLS) == list(TOOL_NAMES)
     assert set(BOTH) < set(TOOLS)
     assert all(0 < len(tool.description) < 250 for tool in TOOLS.values())
@@ -169,7 +175,7 @@ def brightness(scene: Scene, limits: Limits, time: Annotated[float, "Time of the
     return (f"bright at {time}",)
 
 
-def test_a_tool_of_ones_own_is_offered_by_module_and_function(scene):
+def test_a_tool_of_ones_own_is_offered_by_module_and_function(scene: Scene) -> None:
     offered = ("crop_video", f"{__name__}:brightness")
     assert [schema["function"]["name"] for schema in schemas(offered)] == ["crop_video", "brightness"]
     assert call("brightness", {"time": 2}, offered, scene, LIMITS) == ("bright at 2.0",)

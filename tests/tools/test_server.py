@@ -9,6 +9,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from mcp.client.stdio import stdio_client
 from PIL import Image
 
 from tests.films import walk
-from tests.servers.processes import ROOT, family, free_port, wait_for_line
+from tests.servers.processes import ROOT, Family, family, free_port, wait_for_line
 from tools.registry import TOOLS
 
 pytestmark = pytest.mark.process
@@ -28,12 +31,12 @@ DEADLINE_S = 60
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory):
+def film(tmp_path_factory: pytest.TempPathFactory) -> str:
     return walk.write(tmp_path_factory.mktemp("walk") / "walk.mp4")
 
 
 @pytest.fixture
-def members(tmp_path):
+def members(tmp_path: Path) -> Iterator[Family]:
     with family(tmp_path) as started:
         yield started
 
@@ -42,17 +45,17 @@ def arguments(film: str, *more: str) -> tuple[str, ...]:
     return "videoseeker.py", "tools", "serve", "--video", film, *more
 
 
-def talk(transport, asks):
+def talk(transport: Any, asks: Callable[..., Any]) -> list[str] | tuple[list[Any], Any, Any, Any]:
     """What `asks(client)` gives, asked over a connection that is closed afterwards."""
 
-    async def session():
+    async def session() -> Any:
         async with Client(transport) as client:
             return await asyncio.wait_for(asks(client), DEADLINE_S)
 
     return asyncio.run(session())
 
 
-async def look_around(client):
+async def look_around(client: Client) -> Any:
     tools = (await client.list_tools()).tools
     view = await client.call_tool("view_visual_prompt", {})
     crop = await client.call_tool("crop_video", {"start_time": 1, "end_time": 2})
@@ -60,7 +63,7 @@ async def look_around(client):
     return tools, view, crop, wrong
 
 
-def check(seen):
+def check(seen: tuple[list[Any], Any, Any, Any]) -> None:
     tools, view, crop, wrong = seen
     assert [tool.name for tool in tools] == list(TOOLS)
     assert tools[1].input_schema["required"] == ["start_time", "end_time"]
@@ -72,12 +75,12 @@ def check(seen):
     assert wrong.content[0].text == "error: there is no video '/etc/passwd'; the only one is video_1"
 
 
-def test_a_client_over_stdio(film):
+def test_a_client_over_stdio(film: str) -> None:
     command = [*arguments(film, "--mark", MARK.format(*walk.place(2.0)))]
     check(talk(stdio_client(StdioServerParameters(command=sys.executable, args=command, cwd=str(ROOT))), look_around))
 
 
-def test_a_client_over_http(film, members):
+def test_a_client_over_http(film: str, members: Family) -> None:
     mark = MARK.format(*walk.place(2.0))
     server = members.start(*arguments(film, "--mark", mark, "--http", str(free_port())))
     url = re.search(r"http://\S+", wait_for_line(server, "tools at")).group()
@@ -86,8 +89,8 @@ def test_a_client_over_http(film, members):
     assert server.wait(DEADLINE_S) in (0, 130)
 
 
-def test_without_a_mark_the_tools_that_need_one_are_not_offered(film):
-    async def names(client):
+def test_without_a_mark_the_tools_that_need_one_are_not_offered(film: str) -> None:
+    async def names(client: Client) -> Any:
         return [tool.name for tool in (await client.list_tools()).tools]
 
     parameters = StdioServerParameters(command=sys.executable, args=[*arguments(film)], cwd=str(ROOT))
@@ -101,14 +104,14 @@ def test_without_a_mark_the_tools_that_need_one_are_not_offered(film):
         (("--mark", "star:t=1,x=3,y=3"), "mark: no kind 'star'"),
     ],
 )
-def test_what_can_t_be_served_is_one_sentence(film, members, more, message):
+def test_what_can_t_be_served_is_one_sentence(film: str, members: Family, more: tuple[str, str], message: str) -> None:
     done = members.run(*arguments(film, *more), timeout_s=DEADLINE_S)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_port_in_use_is_one_sentence(film, members):
+def test_a_port_in_use_is_one_sentence(film: str, members: Family) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = members.run(*arguments(film, "--http", str(port)), timeout_s=DEADLINE_S)
@@ -123,7 +126,9 @@ def test_a_port_in_use_is_one_sentence(film, members):
         (("--http", "0", "--host", "no.such.host.invalid"), "cannot be listened on ("),
     ],
 )
-def test_an_address_that_is_none_is_one_sentence(film, members, more, message):
+def test_an_address_that_is_none_is_one_sentence(
+    film: str, members: Family, more: tuple[str, ...], message: str
+) -> None:
     done = members.run(*arguments(film, *more), timeout_s=DEADLINE_S)
     assert done.returncode == 2
     assert message in done.stderr
@@ -131,7 +136,7 @@ def test_an_address_that_is_none_is_one_sentence(film, members, more, message):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_stdio_server_ends_when_it_is_told_to_though_its_client_stays(film, members, how):
+def test_a_stdio_server_ends_when_it_is_told_to_though_its_client_stays(film: str, members: Family, how: Any) -> None:
     command = [sys.executable, *arguments(film, "--mark", MARK.format(*walk.place(2.0)))]
     server = subprocess.Popen(
         command,

@@ -4,7 +4,9 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ from tests.servers.processes import Family, family, wait_for_line
 
 
 @pytest.fixture
-def members():
+def members() -> Iterator[Any]:
     # Ray's socket paths must be short, shorter than pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="vs-"))
     with family(folder) as made:
@@ -20,7 +22,7 @@ def members():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end(members: Family, process, how: signal.Signals) -> None:
+def _end(members: Family, process: Any, how: signal.Signals) -> None:
     process.send_signal(how)
     said, _ = process.communicate(timeout=90)
     assert process.returncode == 130, said
@@ -31,7 +33,7 @@ def _end(members: Family, process, how: signal.Signals) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_an_interrupted_run_ends_cleanly_and_goes_on(members, tmp_path):
+def test_an_interrupted_run_ends_cleanly_and_goes_on(members: Family, tmp_path: Path) -> None:
     train = ("videoseeker.py", "train", "configs/smoke.yaml", f"runs_dir={tmp_path}", "--resume")
     train += (f"tracking.uri=sqlite:///{tmp_path}/mlflow.db",)
     world = members.start(*train, "world.train_videos=60")

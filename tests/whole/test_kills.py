@@ -3,6 +3,8 @@
 `python -m benchmarks.resume` does this at twenty random moments, against a run that nothing ends.
 """
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.resume import Run, prepare
@@ -10,7 +12,7 @@ from benchmarks.resume import Run, prepare
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_killed_run_does_its_lost_steps_again_bit_for_bit(tmp_path):
+def test_a_killed_run_does_its_lost_steps_again_bit_for_bit(tmp_path: Path) -> None:
     config = prepare(tmp_path, steps=5)
     config.grpo.checkpoint_every = 3
     first = Run(config, tmp_path / "runs")

@@ -3,6 +3,8 @@
 import asyncio
 import dataclasses
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from actors.errors import EngineError, MissingFrames
 from actors.rollout.engine_policy import EnginePolicy
 from actors.rollout.loop import play
 from configs.policy import EngineConfig, SamplingConfig
+from env.chat import ChatFormat
+from env.task import Task
 from env.transcript import Transcript
 from tools.decoding.frame import Frame, FrameRef
 
@@ -21,7 +25,7 @@ CACHE_BLOCK = 128
 """Tokens of a block of vLLM's prefix cache on the CPU; shorter prompts are not cached."""
 
 
-def prompt_of(chat, frames: int = 3, salt: int = 0) -> tuple[Transcript, list[Frame]]:
+def prompt_of(chat: ChatFormat, frames: int = 3, salt: int = 0) -> tuple[Transcript, list[Frame]]:
     """A prompt that shows several frames of different sizes."""
     rng = np.random.default_rng(salt)
     shown = []
@@ -35,7 +39,15 @@ def prompt_of(chat, frames: int = 3, salt: int = 0) -> tuple[Transcript, list[Fr
     return transcript, shown
 
 
-def request_of(chat, seed=0, max_tokens=24, temperature=1.0, frames=3, salt=0, **changes) -> GenerationRequest:
+def request_of(
+    chat: ChatFormat,
+    seed: int = 0,
+    max_tokens: Any = 24,
+    temperature: Any = 1.0,
+    frames: Any = 3,
+    salt: Any = 0,
+    **changes: Any,
+) -> GenerationRequest:
     transcript, shown = prompt_of(chat, frames, salt)
     request = GenerationRequest(
         ids=np.asarray(transcript.ids, np.int32),
@@ -53,14 +65,14 @@ def text_request(ids: np.ndarray) -> GenerationRequest:
     return GenerationRequest(ids, (), (), (), max_tokens=24, temperature=0.0)
 
 
-def generate(engine, *requests):
-    async def all_at_once():
+def generate(engine: PolicyEngine, *requests: Any) -> Any:
+    async def all_at_once() -> Any:
         return await asyncio.gather(*(engine.generate(request) for request in requests))
 
     return asyncio.run(all_at_once())
 
 
-def learner_logprobs(model_dir, chat, request, ids) -> np.ndarray:
+def learner_logprobs(model_dir: Path, chat: ChatFormat, request: pytest.FixtureRequest, ids: Any) -> np.ndarray:
     """Log-softmax of transformers' forward pass with the banned ids at minus infinity, at the sampled tokens."""
     import torch
     from PIL import Image
@@ -82,27 +94,27 @@ def learner_logprobs(model_dir, chat, request, ids) -> np.ndarray:
     return logits.log_softmax(-1)[range(len(ids)), list(ids)].numpy()
 
 
-def test_logprobs_are_those_of_the_learner(engine, model_dir, chat):
+def test_logprobs_are_those_of_the_learner(engine: PolicyEngine, model_dir: Path, chat: ChatFormat) -> None:
     request = request_of(chat, max_tokens=64)
     (turn,) = generate(engine, request)
     assert len(turn.ids) > 4
     np.testing.assert_allclose(turn.logprobs, learner_logprobs(model_dir, chat, request, turn.ids), atol=1e-4)
 
 
-def test_greedy_turns_take_the_likeliest_token(engine, model_dir, chat):
+def test_greedy_turns_take_the_likeliest_token(engine: PolicyEngine, model_dir: Path, chat: ChatFormat) -> None:
     request = request_of(chat, temperature=0.0, max_tokens=8)
     first, again = generate(engine, request, request)
     assert first == again
     np.testing.assert_allclose(first.logprobs, learner_logprobs(model_dir, chat, request, first.ids), atol=1e-4)
 
 
-def test_a_seed_makes_a_turn_repeatable_and_seeds_differ(engine, chat):
+def test_a_seed_makes_a_turn_repeatable_and_seeds_differ(engine: PolicyEngine, chat: ChatFormat) -> None:
     first, again, other = generate(engine, *(request_of(chat, seed) for seed in (1, 1, 2)))
     assert first.ids == again.ids
     assert first.ids != other.ids
 
 
-def test_a_turn_stops_at_a_stop_string_which_belongs_to_it(engine, chat):
+def test_a_turn_stops_at_a_stop_string_which_belongs_to_it(engine: PolicyEngine, chat: ChatFormat) -> None:
     turns = generate(engine, *(request_of(chat, seed, max_tokens=200) for seed in range(40)))
     ends = [next((stop for stop in chat.stop_strings if turn.text.endswith(stop)), None) for turn in turns]
     assert any(ends)
@@ -111,30 +123,32 @@ def test_a_turn_stops_at_a_stop_string_which_belongs_to_it(engine, chat):
         assert all(turn.text.count(stop) == (stop == end) for stop in chat.stop_strings)
 
 
-def test_no_banned_id_is_ever_sampled(engine, chat):
+def test_no_banned_id_is_ever_sampled(engine: PolicyEngine, chat: ChatFormat) -> None:
     turns = generate(engine, *(request_of(chat, seed, max_tokens=200) for seed in range(40)))
     assert not set(chat.banned_ids) & {i for turn in turns for i in turn.ids}
 
 
-def test_a_request_without_room_ends_with_length(engine, chat, engine_config):
+def test_a_request_without_room_ends_with_length(engine: PolicyEngine, chat: ChatFormat, engine_config: Any) -> None:
     (turn,) = generate(engine, text_request(np.zeros(engine_config.max_model_len, np.int32)))
     assert (turn.ids, turn.stop) == ((), "length")
 
 
-def test_a_request_that_runs_into_the_limit_ends_with_length(engine, chat, engine_config):
+def test_a_request_that_runs_into_the_limit_ends_with_length(
+    engine: PolicyEngine, chat: ChatFormat, engine_config: Any
+) -> None:
     ids = np.full(engine_config.max_model_len - 3, chat.encode("a")[0], np.int32)
     (turn,) = generate(engine, text_request(ids))
     assert (len(turn.ids), turn.stop) == (3, "length")
 
 
-def test_ids_that_the_engine_expands_otherwise_are_an_error(engine, chat):
+def test_ids_that_the_engine_expands_otherwise_are_an_error(engine: PolicyEngine, chat: ChatFormat) -> None:
     request = request_of(chat, salt=50)
     wrong = dataclasses.replace(request.media[0], tokens=request.media[0].tokens - 1)
     with pytest.raises(EngineError, match=r"ids"):
         generate(engine, dataclasses.replace(request, media=(wrong, *request.media[1:])))
 
 
-def test_frames_are_processed_once_and_need_no_pixels_again(engine, chat):
+def test_frames_are_processed_once_and_need_no_pixels_again(engine: PolicyEngine, chat: ChatFormat) -> None:
     before = asyncio.run(engine.counts())
     request = request_of(chat, salt=60)
     (first,) = generate(engine, request)
@@ -145,21 +159,23 @@ def test_frames_are_processed_once_and_need_no_pixels_again(engine, chat):
     assert after.frames_processed - before.frames_processed == 3
 
 
-def test_unknown_frames_without_pixels_are_asked_for(engine, chat):
+def test_unknown_frames_without_pixels_are_asked_for(engine: PolicyEngine, chat: ChatFormat) -> None:
     with pytest.raises(MissingFrames):
         generate(engine, dataclasses.replace(request_of(chat, salt=70), frames=(None,) * 3))
 
 
-def test_an_older_policy_than_asked_for_is_refused(engine, chat):
+def test_an_older_policy_than_asked_for_is_refused(engine: PolicyEngine, chat: ChatFormat) -> None:
     with pytest.raises(EngineError, match="policy version"):
         generate(engine, request_of(chat, min_version=10**6))
 
 
-def test_the_policy_plays_an_episode_whose_frames_it_sends_once(engine, chat, task, episode):
+def test_the_policy_plays_an_episode_whose_frames_it_sends_once(
+    engine: PolicyEngine, chat: ChatFormat, task: Task, episode: Any
+) -> None:
     before = asyncio.run(engine.counts())
     sent: set[str] = set()
 
-    async def group():
+    async def group() -> Any:
         policies = [EnginePolicy(engine, SamplingConfig(), seed=seed, sent=sent) for seed in range(6)]
         return await asyncio.gather(*(play(task, policy, chat, episode) for policy in policies))
 
@@ -174,11 +190,11 @@ def test_the_policy_plays_an_episode_whose_frames_it_sends_once(engine, chat, ta
 
 
 @pytest.fixture
-def new_weights(model_dir, tmp_path):
+def new_weights(model_dir: Path, tmp_path: Path) -> Any:
     """Copies the model folder and changes every tensor of a part of the model; `bare/` has the weights alone."""
     from safetensors.torch import load_file, save_file
 
-    def change(part: str, factor: float = 1.5):
+    def change(part: str, factor: float = 1.5) -> Any:
         folder = shutil.copytree(model_dir, tmp_path / part.replace(".", "-"))
         tensors = load_file(folder / "model.safetensors")
         changed = {name: tensor * factor if part in name else tensor for name, tensor in tensors.items()}
@@ -191,7 +207,9 @@ def new_weights(model_dir, tmp_path):
     return change
 
 
-def test_new_vision_weights_reach_frames_that_were_seen_before(engine, model_dir, chat, new_weights):
+def test_new_vision_weights_reach_frames_that_were_seen_before(
+    engine: PolicyEngine, model_dir: Path, chat: ChatFormat, new_weights: Any
+) -> None:
     request = request_of(chat, temperature=0.0, frames=24)
     assert len(request.ids) > 2 * CACHE_BLOCK
     (old,) = generate(engine, request)
@@ -209,7 +227,9 @@ def test_new_vision_weights_reach_frames_that_were_seen_before(engine, model_dir
     assert back == old
 
 
-def test_every_tensor_of_new_weights_reaches_the_logprobs(engine, model_dir, chat, tmp_path):
+def test_every_tensor_of_new_weights_reaches_the_logprobs(
+    engine: PolicyEngine, model_dir: Path, chat: ChatFormat, tmp_path: Path
+) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -227,11 +247,13 @@ def test_every_tensor_of_new_weights_reaches_the_logprobs(engine, model_dir, cha
     assert np.abs(learner_logprobs(folder, chat, request, old.ids) - old.logprobs).max() > 0.1
 
 
-def test_a_weight_load_waits_for_running_turns(engine, model_dir, chat, new_weights):
+def test_a_weight_load_waits_for_running_turns(
+    engine: PolicyEngine, model_dir: Path, chat: ChatFormat, new_weights: Any
+) -> None:
     folder = new_weights("layers.0.mlp")
     request = request_of(chat, max_tokens=100, temperature=0.0)
 
-    async def race():
+    async def race() -> Any:
         old = [asyncio.create_task(engine.generate(request)) for _ in range(3)]
         await asyncio.sleep(0.05)
         load = asyncio.create_task(engine.load_weights(str(folder), 3))
@@ -247,7 +269,9 @@ def test_a_weight_load_waits_for_running_turns(engine, model_dir, chat, new_weig
     np.testing.assert_allclose(new[0].logprobs, learner_logprobs(folder, chat, request, new[0].ids), atol=1e-4)
 
 
-def test_weights_of_another_model_are_refused_and_the_engine_goes_on(engine, chat, tmp_path):
+def test_weights_of_another_model_are_refused_and_the_engine_goes_on(
+    engine: PolicyEngine, chat: ChatFormat, tmp_path: Path
+) -> None:
     import torch
     from safetensors.torch import save_file
 
@@ -261,7 +285,9 @@ def test_weights_of_another_model_are_refused_and_the_engine_goes_on(engine, cha
     assert turn.version == 0
 
 
-def test_a_missed_deadline_is_an_error_and_the_request_is_dropped(engine, chat, monkeypatch):
+def test_a_missed_deadline_is_an_error_and_the_request_is_dropped(
+    engine: PolicyEngine, chat: ChatFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine, "_config", dataclasses.replace(engine._config, request_timeout_s=0.05))
     with pytest.raises(EngineError, match="request_timeout_s"):
         generate(engine, request_of(chat, max_tokens=400, temperature=0.0, salt=90))
@@ -270,16 +296,18 @@ def test_a_missed_deadline_is_an_error_and_the_request_is_dropped(engine, chat, 
     assert engine._vllm.running == {}
 
 
-def test_a_dead_engine_tells_every_waiter_why(engine_config, model_dir, chat, monkeypatch):
+def test_a_dead_engine_tells_every_waiter_why(
+    engine_config: Any, model_dir: Path, chat: ChatFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = PolicyEngine(engine_config, str(model_dir))
     asyncio.run(engine.ready())
 
-    def broken_step():
+    def broken_step() -> None:
         raise MemoryError("no more memory")
 
     monkeypatch.setattr(engine._vllm._engine, "step", broken_step)
 
-    async def all_at_once():
+    async def all_at_once() -> Any:
         return await asyncio.gather(*(engine.generate(request_of(chat, i)) for i in range(4)), return_exceptions=True)
 
     errors = asyncio.run(all_at_once())
@@ -288,7 +316,7 @@ def test_a_dead_engine_tells_every_waiter_why(engine_config, model_dir, chat, mo
         asyncio.run(engine.ready())
 
 
-def test_a_model_that_cannot_be_loaded_is_told(tmp_path):
+def test_a_model_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
     engine = PolicyEngine(EngineConfig(), str(tmp_path))
     with pytest.raises(EngineError, match="died"):
         asyncio.run(engine.ready())

@@ -3,38 +3,46 @@
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 
+from actors.engine.engine import PolicyEngine
 from actors.engine.supervision import Engines
 from actors.errors import EngineError, sentence
 from actors.rollout.engine_policy import EnginePolicy
 from actors.rollout.loop import play
 from configs.policy import SamplingConfig
+from env.chat import ChatFormat
+from env.task import Task
 from tests.servers.ray_session import shared_ray
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def engines(engine_config, model_dir):
+def engines(engine_config: Any, model_dir: Path) -> Iterator[Any]:
     shared_ray()
     engines = Engines(engine_config, str(model_dir))
     yield engines
     engines.close()
 
 
-def episode_of(engines, task, chat, episode, **options):
+def episode_of(engines: Any, task: Task, chat: ChatFormat, episode: Any, **options: Any) -> Any:
     policy = EnginePolicy(engines.handles[0], SamplingConfig(), seed=3, **options)
     return asyncio.run(play(task, policy, chat, episode))
 
 
-def engine_pid(handle) -> int:
+def engine_pid(handle: Any) -> int:
     return ray.get(handle.actor.__ray_call__.remote(lambda _: os.getpid()))
 
 
-def test_a_killed_engine_comes_back_behind_its_handle(engines, model_dir, task, chat, episode):
+def test_a_killed_engine_comes_back_behind_its_handle(
+    engines: Any, model_dir: Path, task: Task, chat: ChatFormat, episode: Any
+) -> None:
     (info,) = engines.wait()
     assert info.version == 0
     first = episode_of(engines, task, chat, episode)
@@ -54,13 +62,13 @@ def test_a_killed_engine_comes_back_behind_its_handle(engines, model_dir, task, 
     assert {version for version in again.transcript.versions if version >= 0} == {4}
 
 
-def test_a_handle_that_travelled_is_the_same_engine(engines):
+def test_a_handle_that_travelled_is_the_same_engine(engines: Any) -> None:
     (handle,) = engines.handles
     assert {handle, ray.get(ray.put(handle))} == {handle}
 
 
-def test_an_engine_whose_thread_died_is_restarted(engines):
-    def break_step(engine) -> None:
+def test_an_engine_whose_thread_died_is_restarted(engines: Any) -> None:
+    def break_step(engine: PolicyEngine) -> None:
         engine._vllm._engine.step = None
 
     handle = engines.handles[0]

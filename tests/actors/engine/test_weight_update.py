@@ -3,7 +3,9 @@
 import asyncio
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from actors.engine.checksum import checksum, exact
 from actors.engine.engine import PolicyEngine
 from actors.errors import EngineError
+from env.chat import ChatFormat
 from tests.actors.engine.test_engine import generate, learner_logprobs, request_of
 
 pytestmark = pytest.mark.slow
@@ -31,16 +34,16 @@ PARTS = [f"model.visual.{part}." for part in VISION] + [f"model.language_model.{
 
 
 @pytest.fixture(scope="module")
-def transfer():
+def transfer() -> Iterator[Any]:
     """A backend of vLLM's weight transfer that reads what the trainer wrote, in place of NCCL and CUDA IPC."""
     from vllm.distributed.weight_transfer import WeightTransferEngineFactory
     from vllm.distributed.weight_transfer.nccl_engine import NCCLWeightTransferEngine
 
     class FromFile(NCCLWeightTransferEngine):
-        def init_transfer_engine(self, init_info):
+        def init_transfer_engine(self, init_info: Any) -> None:
             self.path = init_info.master_address
 
-        def update_weights(self, update_info):
+        def update_weights(self, update_info: Any) -> None:
             tensors = load_file(self.path)
             self.model.load_weights((name, tensors[name]) for name in self.parse_update_info(update_info).names)
 
@@ -69,7 +72,7 @@ def perturbed(model_dir: Path, folder: Path, *parts: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def before(engine, model_dir, chat):
+def before(engine: PolicyEngine, model_dir: Path, chat: ChatFormat) -> Iterator[Any]:
     """A greedy turn of the first weights, after frames that every later one has seen too."""
     asyncio.run(engine.load_weights(str(model_dir), 0))
     (turn,) = generate(engine, request_of(chat, temperature=0.0, frames=24, max_tokens=4, salt=200))
@@ -79,8 +82,8 @@ def before(engine, model_dir, chat):
 
 @pytest.mark.parametrize("part", PARTS)
 def test_each_part_of_new_weights_reaches_frames_and_prompts_seen_before(
-    engine, model_dir, chat, before, tmp_path, part
-):
+    engine: PolicyEngine, model_dir: Path, chat: ChatFormat, before: Any, tmp_path: Path, part: Any
+) -> None:
     folder = perturbed(model_dir, tmp_path / "new", part)
     report = asyncio.run(engine.load_weights(str(folder), 5, sums(folder)))
     (after,) = generate(engine, request_of(chat, temperature=0.0, frames=24, max_tokens=4, salt=200))
@@ -89,7 +92,7 @@ def test_each_part_of_new_weights_reaches_frames_and_prompts_seen_before(
     assert abs(after.logprobs[0] - before.logprobs[0]) > 1e-5
 
 
-def test_every_parameter_that_vllm_computes_with_is_checked(engine, model_dir):
+def test_every_parameter_that_vllm_computes_with_is_checked(engine: PolicyEngine, model_dir: Path) -> None:
     report = asyncio.run(engine.load_weights(str(model_dir), 0, sums(model_dir)))
     names = load_file(model_dir / "model.safetensors")
     fused = {
@@ -98,7 +101,9 @@ def test_every_parameter_that_vllm_computes_with_is_checked(engine, model_dir):
     assert report.checked == len(fused)
 
 
-def test_vllms_weight_transfer_holds_requests_until_it_ends(engine, model_dir, chat, tmp_path, transfer):
+def test_vllms_weight_transfer_holds_requests_until_it_ends(
+    engine: PolicyEngine, model_dir: Path, chat: ChatFormat, tmp_path: Path, transfer: Any
+) -> None:
     folder = perturbed(model_dir, tmp_path / "new", *PARTS)
     tensors = load_file(folder / "model.safetensors")
     join = {"master_address": str(folder / "model.safetensors"), "master_port": 0, "rank_offset": 1, "world_size": 2}
@@ -109,7 +114,7 @@ def test_vllms_weight_transfer_holds_requests_until_it_ends(engine, model_dir, c
     }
     request = request_of(chat, max_tokens=32, salt=201)
 
-    async def publish():
+    async def publish() -> Any:
         running = asyncio.create_task(engine.generate(request))
         await asyncio.sleep(0)
         await engine.transfer_weights("join", 6, transfer, join)
@@ -133,13 +138,13 @@ def test_vllms_weight_transfer_holds_requests_until_it_ends(engine, model_dir, c
 
 
 @pytest.fixture(scope="session")
-def graves():
+def graves() -> Any:
     """Keeps engines from being collected: vLLM would end the process groups that all in this process share."""
     return []
 
 
 @pytest.fixture
-def doomed(engine_config, model_dir, graves):
+def doomed(engine_config: Any, model_dir: Path, graves: Any) -> Any:
     """An engine that may die."""
     engine = PolicyEngine(engine_config, str(model_dir))
     graves.append(engine._vllm)
@@ -148,7 +153,7 @@ def doomed(engine_config, model_dir, graves):
     return engine
 
 
-def test_weights_that_are_not_those_sent_end_the_engine(doomed, model_dir):
+def test_weights_that_are_not_those_sent_end_the_engine(doomed: Any, model_dir: Path) -> None:
     wrong = sums(model_dir)
     wrong["model.language_model.layers.1.self_attn.k_proj.weight"] += 1
     reason = r"not those that the learner sent: 1 of \d+ parameters .*language_model.model.layers.1.self_attn.qkv_proj"
@@ -158,7 +163,9 @@ def test_weights_that_are_not_those_sent_end_the_engine(doomed, model_dir):
         asyncio.run(doomed.ready())
 
 
-def test_an_update_that_does_not_go_on_is_told(doomed, chat, transfer, monkeypatch):
+def test_an_update_that_does_not_go_on_is_told(
+    doomed: Any, chat: ChatFormat, transfer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     join = {"master_address": "", "master_port": 0, "rank_offset": 1, "world_size": 2}
     asyncio.run(doomed.transfer_weights("join", 1, transfer, join))
     asyncio.run(doomed.transfer_weights("start", 1))

@@ -1,25 +1,31 @@
 """Groups of episodes in the background, on a real engine."""
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from actors.engine.engine import PolicyEngine
 from actors.rollout.groups import FailedEpisode, GroupOrder, GroupPlayer, play_tasks
 from configs import Config
 from configs.policy import SamplingConfig
+from env.chat import ChatFormat
+from env.task import Task
 from env.trajectory import Trajectory
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def config(episode, engine_config) -> Config:
+def config(episode: Any, engine_config: Any) -> Config:
     return Config(episode=episode, engine=engine_config)
 
 
 @pytest.fixture
-def player(config, chat):
+def player(config: Any, chat: ChatFormat) -> Iterator[Any]:
     player = GroupPlayer(config, chat, SamplingConfig(), in_flight=6)
     yield player
     player.close()
@@ -30,7 +36,9 @@ def sampled_ids(trajectory: Trajectory) -> list[int]:
     return [i for i, mask in zip(transcript.ids, transcript.sampled, strict=True) if mask]
 
 
-def test_every_order_comes_back_once_with_an_episode_for_each_seed(player, engine, task):
+def test_every_order_comes_back_once_with_an_episode_for_each_seed(
+    player: Any, engine: PolicyEngine, task: Task
+) -> None:
     player.submit([GroupOrder(i, task, (10 * i, 10 * i + 1, 10 * i + 2)) for i in range(5)], [engine])
     played = player.collect(at_least=1, timeout_s=120)
     while player.outstanding:
@@ -41,14 +49,16 @@ def test_every_order_comes_back_once_with_an_episode_for_each_seed(player, engin
     assert player.collect(at_least=1, timeout_s=120) == []
 
 
-def test_an_order_played_again_samples_the_same(player, engine, task):
+def test_an_order_played_again_samples_the_same(player: Any, engine: PolicyEngine, task: Task) -> None:
     for number in (0, 1):
         player.submit([GroupOrder(number, task, (5,))], [engine])
     first, again = player.collect(at_least=2, timeout_s=120)
     assert sampled_ids(first.trajectories[0]) == sampled_ids(again.trajectories[0])
 
 
-def test_a_broken_video_fails_its_task_and_no_other(player, engine, task, tmp_path):
+def test_a_broken_video_fails_its_task_and_no_other(
+    player: Any, engine: PolicyEngine, task: Task, tmp_path: Path
+) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     broken = replace(task, id="broken", video=str(tmp_path / "broken.mp4"))
     player.submit([GroupOrder(0, broken, (1, 2)), GroupOrder(1, task, (1, 2))], [engine])
@@ -59,20 +69,22 @@ def test_a_broken_video_fails_its_task_and_no_other(player, engine, task, tmp_pa
     assert len(played[1].trajectories) == 2
 
 
-def test_a_newer_policy_than_the_engine_holds_fails_and_says_so(player, engine, task):
+def test_a_newer_policy_than_the_engine_holds_fails_and_says_so(player: Any, engine: PolicyEngine, task: Task) -> None:
     player.submit([GroupOrder(0, task, (1,), min_version=3)], [engine])
     (group,) = player.collect(at_least=1, timeout_s=120)
     assert "policy version" in group.failures[0].error
 
 
-def test_collect_keeps_its_deadline_and_the_rest_plays_on(player, engine, task):
+def test_collect_keeps_its_deadline_and_the_rest_plays_on(player: Any, engine: PolicyEngine, task: Task) -> None:
     player.submit([GroupOrder(0, task, (1,))], [engine])
     early = player.collect(at_least=1, timeout_s=0.0)
     late = player.collect(at_least=1, timeout_s=120)
     assert len(early) + len(late) == 1
 
 
-def test_frames_that_the_engine_forgot_are_sent_again(player, engine, model_dir, task):
+def test_frames_that_the_engine_forgot_are_sent_again(
+    player: Any, engine: PolicyEngine, model_dir: Path, task: Task
+) -> None:
     player.submit([GroupOrder(0, task, (1,))], [engine])
     assert player.collect(at_least=1, timeout_s=120)[0].trajectories
     asyncio.run(engine.load_weights(str(model_dir), 0))
@@ -80,7 +92,9 @@ def test_frames_that_the_engine_forgot_are_sent_again(player, engine, model_dir,
     assert player.collect(at_least=1, timeout_s=120)[0].trajectories
 
 
-def test_tasks_are_played_in_their_order(config, chat, engine, task, tmp_path):
+def test_tasks_are_played_in_their_order(
+    config: Any, chat: ChatFormat, engine: PolicyEngine, task: Task, tmp_path: Path
+) -> None:
     tasks = [replace(task, id=f"t{i}") for i in range(4)]
     tasks[2] = replace(tasks[2], video=str(tmp_path / "none.mp4"))
     greedy = SamplingConfig(temperature=0.0)

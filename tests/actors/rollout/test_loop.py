@@ -2,18 +2,22 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
 from actors.errors import EpisodeError
 from actors.rollout.events import Ended, FirstLook, Observed, TurnTaken
 from actors.rollout.loop import play
+from configs.episode import EpisodeConfig
+from env.chat import ChatFormat
 from env.environment import VideoEnv
+from env.task import Task
 from tests.actors.conftest import ANSWER, VIEW, Script
 from tools.decoding.frame import Frame
 
 
-def test_an_episode_ends_with_the_answer(task, chat, episode):
+def test_an_episode_ends_with_the_answer(task: Task, chat: ChatFormat, episode: EpisodeConfig) -> None:
     trajectory = asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode))
     assert (trajectory.answer, trajectory.stop, trajectory.rewards.accuracy) == ("red", "answer", 1.0)
     assert [call.name for call in trajectory.calls] == ["view_visual_prompt"]
@@ -21,14 +25,18 @@ def test_an_episode_ends_with_the_answer(task, chat, episode):
     assert len(trajectory.prompt_frames) == 4
 
 
-def test_exactly_the_sampled_ids_are_marked_and_none_is_changed(task, chat, episode):
+def test_exactly_the_sampled_ids_are_marked_and_none_is_changed(
+    task: Task, chat: ChatFormat, episode: EpisodeConfig
+) -> None:
     transcript = asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode)).transcript
     sampled = [i for i, mask in zip(transcript.ids, transcript.sampled, strict=True) if mask]
     assert sampled == [*chat.encode(VIEW), *chat.encode(ANSWER)]
     assert all(version == -1 for version, mask in zip(transcript.versions, transcript.sampled, strict=True) if not mask)
 
 
-def test_every_frame_has_its_placeholders_in_the_transcript(task, chat, episode):
+def test_every_frame_has_its_placeholders_in_the_transcript(
+    task: Task, chat: ChatFormat, episode: EpisodeConfig
+) -> None:
     transcript = asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode)).transcript
     assert len(transcript.media) == 5
     for media in transcript.media:
@@ -36,10 +44,10 @@ def test_every_frame_has_its_placeholders_in_the_transcript(task, chat, episode)
     assert transcript.ids.count(chat.image_token_id) == sum(media.tokens for media in transcript.media)
 
 
-def test_events_tell_the_episode_in_order(task, chat, episode):
+def test_events_tell_the_episode_in_order(task: Task, chat: ChatFormat, episode: EpisodeConfig) -> None:
     events = []
 
-    async def hear(event):
+    async def hear(event: Any) -> None:
         events.append(event)
 
     asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode, hear))
@@ -48,13 +56,15 @@ def test_events_tell_the_episode_in_order(task, chat, episode):
     assert events[-1].answer == "red"
 
 
-def test_without_an_answer_the_rounds_run_out(task, chat, episode):
+def test_without_an_answer_the_rounds_run_out(task: Task, chat: ChatFormat, episode: EpisodeConfig) -> None:
     trajectory = asyncio.run(play(task, Script(chat, [VIEW] * 3), chat, episode))
     assert (trajectory.answer, trajectory.stop, trajectory.rewards.accuracy) == (None, "no_answer", 0.0)
     assert len(trajectory.calls) == episode.max_tool_rounds
 
 
-def test_an_observation_that_does_not_fit_ends_the_episode_within_the_budget(task, chat, episode):
+def test_an_observation_that_does_not_fit_ends_the_episode_within_the_budget(
+    task: Task, chat: ChatFormat, episode: EpisodeConfig
+) -> None:
     prompt = asyncio.run(play(task, Script(chat, [ANSWER]), chat, episode)).transcript.sampled.index(True)
     episode.max_tokens = prompt + len(chat.encode(VIEW)) + 5
     trajectory = asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode))
@@ -62,9 +72,9 @@ def test_an_observation_that_does_not_fit_ends_the_episode_within_the_budget(tas
     assert len(trajectory.transcript.ids) <= episode.max_tokens
 
 
-def test_a_policy_that_never_answers_ends_in_a_timeout(task, chat, episode):
+def test_a_policy_that_never_answers_ends_in_a_timeout(task: Task, chat: ChatFormat, episode: EpisodeConfig) -> None:
     class Asleep:
-        async def act(self, transcript, env, max_tokens):
+        async def act(self, transcript: Any, env: Any, max_tokens: Any) -> None:
             await asyncio.sleep(60)
 
     episode.timeout_s = 2.0
@@ -73,7 +83,9 @@ def test_a_policy_that_never_answers_ends_in_a_timeout(task, chat, episode):
     assert not any(trajectory.transcript.sampled)
 
 
-def test_a_first_look_that_hangs_is_an_error_that_names_the_task(task, chat, episode, monkeypatch):
+def test_a_first_look_that_hangs_is_an_error_that_names_the_task(
+    task: Task, chat: ChatFormat, episode: EpisodeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(VideoEnv, "reset", lambda self, **_: time.sleep(1.0))
     episode.timeout_s = 0.2
     with pytest.raises(EpisodeError, match="task square"):

@@ -1,5 +1,9 @@
 """SAM 3 driven by words, with a tiny model of that very architecture and random weights."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +21,7 @@ LOOKS = [0.5 * i for i in range(7)]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread():
+def one_thread() -> Iterator[None]:
     """Threads cost such a small model more than they give."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -26,29 +30,29 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_sam3_video(tmp_path_factory.mktemp("sam3-video"))
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory):
+def video(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return open_video(walk.write(tmp_path_factory.mktemp("walked") / "walk.mp4"))
 
 
 @pytest.fixture(scope="module")
-def segmenter(weights):
+def segmenter(weights: Any) -> Any:
     return Sam3VideoSegmenter(weights, device="cpu")
 
 
 @pytest.fixture
-def sessions(segmenter, monkeypatch):
+def sessions(segmenter: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Sessions of the segmenter from now on."""
     made, init = [], segmenter._processor.init_video_session
     monkeypatch.setattr(segmenter._processor, "init_video_session", lambda **k: made.append(init(**k)) or made[-1])
     return made
 
 
-def same(first, second) -> bool:
+def same(first: Any, second: Any) -> bool:
     return all(
         np.array_equal(one, other) if one is not None else other is None
         for one, other in zip(first, second, strict=True)
@@ -56,7 +60,7 @@ def same(first, second) -> bool:
 
 
 @pytest.mark.slow
-def test_every_look_has_an_entry_at_the_video_s_size(segmenter, video):
+def test_every_look_has_an_entry_at_the_video_s_size(segmenter: Any, video: Any) -> None:
     found = segmenter.named(video, "a red box", TIMES, 60.0)
     assert found
     for masks, score in found:
@@ -74,7 +78,9 @@ def test_every_look_has_an_entry_at_the_video_s_size(segmenter, video):
 
 
 @pytest.mark.slow
-def test_a_mask_of_nothing_but_specks_is_out_of_sight(segmenter, video, monkeypatch):
+def test_a_mask_of_nothing_but_specks_is_out_of_sight(
+    segmenter: Any, video: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(segmenter._model.config, "fill_hole_area", 32 * 32)
     monkeypatch.setattr(segmenter._model, "det_nms_thresh", 1.0)
     for masks, _ in segmenter.named(video, "a red box", TIMES, 60.0):
@@ -84,7 +90,9 @@ def test_a_mask_of_nothing_but_specks_is_out_of_sight(segmenter, video, monkeypa
 
 
 @pytest.mark.slow
-def test_one_thing_is_one_instance_and_the_surest_come_first(segmenter, video, monkeypatch):
+def test_one_thing_is_one_instance_and_the_surest_come_first(
+    segmenter: Any, video: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = segmenter.named(video, "a red box", TIMES[:1], 60.0)
     monkeypatch.setattr(segmenter._model, "det_nms_thresh", 1.0)
     all_of_it = segmenter.named(video, "a red box", TIMES[:1], 60.0)
@@ -95,7 +103,9 @@ def test_one_thing_is_one_instance_and_the_surest_come_first(segmenter, video, m
 
 
 @pytest.mark.slow
-def test_the_model_is_given_the_text_and_the_frames_of_the_times(segmenter, video, sessions, monkeypatch):
+def test_the_model_is_given_the_text_and_the_frames_of_the_times(
+    segmenter: Any, video: Any, sessions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown, images = [], segmenter._processor.image_processor
     monkeypatch.setattr(
         segmenter._processor, "image_processor", lambda pixels, **k: shown.append(pixels) or images(pixels, **k)
@@ -108,7 +118,7 @@ def test_the_model_is_given_the_text_and_the_frames_of_the_times(segmenter, vide
 
 
 @pytest.mark.slow
-def test_no_more_is_kept_than_is_remembered(segmenter, video, sessions):
+def test_no_more_is_kept_than_is_remembered(segmenter: Any, video: Any, sessions: Any) -> None:
     segmenter.named(video, "a red box", LOOKS, 60.0)
     [session] = sessions
     assert session.num_frames == len(LOOKS)
@@ -120,7 +130,7 @@ def test_no_more_is_kept_than_is_remembered(segmenter, video, sessions):
 
 
 @pytest.mark.slow
-def test_what_is_forgotten_changes_nothing(segmenter, video, monkeypatch):
+def test_what_is_forgotten_changes_nothing(segmenter: Any, video: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     found = segmenter.named(video, "a red box", LOOKS, 60.0)
     monkeypatch.setattr(segmenter, "_forget", lambda session, look: None)
     whole = segmenter.named(video, "a red box", LOOKS, 60.0)
@@ -129,7 +139,7 @@ def test_what_is_forgotten_changes_nothing(segmenter, video, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_missed_deadline_is_an_error_and_leaves_the_segmenter_free(segmenter, video):
+def test_a_missed_deadline_is_an_error_and_leaves_the_segmenter_free(segmenter: Any, video: Any) -> None:
     with pytest.raises(DeadlineError, match="took longer than"):
         segmenter.named(video, "a red box", [0.25 * i for i in range(40)], 0.05)
     assert segmenter.named(video, "a red box", TIMES[:1], 60.0)
@@ -138,19 +148,19 @@ def test_a_missed_deadline_is_an_error_and_leaves_the_segmenter_free(segmenter, 
 
 
 @pytest.mark.slow
-def test_a_text_of_as_many_tokens_as_are_read_passes(segmenter, video):
+def test_a_text_of_as_many_tokens_as_are_read_passes(segmenter: Any, video: Any) -> None:
     longest = "a" * (MAX_TOKENS - 2)
     assert segmenter.named(video, longest, TIMES[:1], 60.0)
     with pytest.raises(TextError, match="33 tokens"):
         segmenter.named(video, longest + "a", TIMES[:1], 60.0)
 
 
-def test_a_folder_without_weights_is_one_sentence(tmp_path):
+def test_a_folder_without_weights_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(Sam3Error, match="holds no SAM 3 video model"):
         Sam3VideoSegmenter(str(tmp_path))
 
 
-def test_specks_and_pinholes_are_no_part_of_a_mask():
+def test_specks_and_pinholes_are_no_part_of_a_mask() -> None:
     mask = np.zeros((40, 60), bool)
     mask[10:30, 10:30] = True
     dirty = mask.copy()
@@ -161,7 +171,7 @@ def test_specks_and_pinholes_are_no_part_of_a_mask():
     assert not _clean(dirty, 2)[20, 20]
 
 
-def test_a_thing_as_small_as_a_speck_stays():
+def test_a_thing_as_small_as_a_speck_stays() -> None:
     mask = np.zeros((40, 60), bool)
     mask[5, 5:8] = True
     assert np.array_equal(_clean(mask, 10), mask)

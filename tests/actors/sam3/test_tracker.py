@@ -1,5 +1,8 @@
 """The SAM 3 tracker with a tiny model of that very architecture and random weights."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +22,7 @@ from tools.scene import Limits, Scene
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder as `save_pretrained` writes it."""
     from transformers import Sam3TrackerVideoConfig, Sam3TrackerVideoModel, Sam3TrackerVideoProcessor
 
@@ -35,7 +38,7 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory):
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("walked")
     marked, geometry = draw(walk.picture(2.0), "rectangle", box=(*walk.place(2.0), walk.SIDE, walk.SIDE))
     Image.fromarray(marked).save(folder / "mark.png")
@@ -44,7 +47,7 @@ def scene(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_every_look_has_its_time_and_a_box_inside_the_frame(weights, scene):
+def test_every_look_has_its_time_and_a_box_inside_the_frame(weights: Any, scene: Scene) -> None:
     tracker = Sam3Tracker(weights, device="cpu")
     looks = tracker.follow(open_video(scene.video_path), scene.visual_prompts[0], [2.5, 3.0, 3.5], 60.0)
     assert [look.time_s for look in looks] == [2.5, 3.0, 3.5]
@@ -61,7 +64,7 @@ def test_every_look_has_its_time_and_a_box_inside_the_frame(weights, scene):
 
 
 @pytest.mark.slow
-def test_every_look_is_a_frame_of_its_own(weights, scene):
+def test_every_look_is_a_frame_of_its_own(weights: Any, scene: Scene) -> None:
     tracker = Sam3Tracker(weights, device="cpu")
     sessions = []
     init = tracker._processor.init_video_session
@@ -74,7 +77,7 @@ def test_every_look_is_a_frame_of_its_own(weights, scene):
 
 
 @pytest.mark.slow
-def test_the_mark_s_box_is_what_the_model_is_given(weights, scene):
+def test_the_mark_s_box_is_what_the_model_is_given(weights: Any, scene: Scene) -> None:
     tracker = Sam3Tracker(weights, device="cpu")
     video = open_video(scene.video_path)
     given = []
@@ -86,7 +89,7 @@ def test_the_mark_s_box_is_what_the_model_is_given(weights, scene):
 
 
 @pytest.mark.slow
-def test_the_tool_uses_the_tracker_of_the_config(weights, scene):
+def test_the_tool_uses_the_tracker_of_the_config(weights: Any, scene: Scene) -> None:
     config = EpisodeConfig(tools=["track_instance"], tracker=weights)
     tracker = tracker_of(config)
     assert isinstance(tracker, Sam3Tracker)
@@ -98,13 +101,13 @@ def test_the_tool_uses_the_tracker_of_the_config(weights, scene):
 
 
 @pytest.mark.slow
-def test_a_missed_deadline_is_an_error(weights, scene):
+def test_a_missed_deadline_is_an_error(weights: Any, scene: Scene) -> None:
     with pytest.raises(DeadlineError):
         Sam3Tracker(weights, device="cpu").follow(
             open_video(scene.video_path), scene.visual_prompts[0], [2.5] * 40, 0.05
         )
 
 
-def test_a_folder_without_weights_is_one_sentence(tmp_path):
+def test_a_folder_without_weights_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(Sam3Error, match="holds no SAM 3 tracker"):
         Sam3Tracker(str(tmp_path))

@@ -11,25 +11,26 @@ from PIL import Image
 
 from actors.serving.mark import SYNTAX, MarkError, RequestedMark, draw_mark, parse_mark
 from configs.world import PROMPT_KINDS
-from tools.decoding.video import open_video
+from env.task import Task
+from tools.decoding.video import Video, open_video
 
 
 @pytest.fixture(scope="module")
-def video(task):
+def video(task: Task) -> Video:
     return open_video(task.video)
 
 
-def test_the_documented_syntax_is_read():
+def test_the_documented_syntax_is_read() -> None:
     assert parse_mark(SYNTAX) == RequestedMark("rectangle", 3.2, (40, 52, 30, 24))
 
 
-def test_text_and_json_say_the_same():
+def test_text_and_json_say_the_same() -> None:
     fields = {"kind": "ellipse", "t": 1.5, "x": 0.25, "y": 0.5, "w": 0.1, "h": 0.2}
     text = "ellipse:t=1.5,x=0.25,y=0.5,w=0.1,h=0.2"
     assert parse_mark(text) == parse_mark(fields) == parse_mark(json.dumps(fields))
 
 
-def test_a_point_and_an_outline_are_read():
+def test_a_point_and_an_outline_are_read() -> None:
     assert parse_mark("point: t=2, x=7, y=9").points == ((7, 9),)
     outline = ((1, 1), (9, 1), (5, 8))
     assert parse_mark("mask_contour:t=2,points=1:1;9:1;5:8").points == outline
@@ -42,13 +43,13 @@ numbers = st.floats(0, 1e4, allow_nan=False).filter(lambda value: value == 0 or 
 @given(
     kind=st.sampled_from([k for k in PROMPT_KINDS if k != "mask_contour"]), t=numbers, x=numbers, y=numbers, w=numbers
 )
-def test_what_is_written_is_what_is_read(kind, t, x, y, w):
+def test_what_is_written_is_what_is_read(kind: str, t: float, x: float, y: float, w: float) -> None:
     mark = parse_mark(f"{kind}:t={t!r},x={x!r},y={y!r},w={w + 1!r},h=2")
     assert mark == RequestedMark(kind, t, (x, y, w + 1, 2))
 
 
 @given(st.text(max_size=40) | st.dictionaries(st.text(max_size=6), st.none() | st.floats() | st.text(max_size=4)))
-def test_any_other_input_is_one_sentence(mark):
+def test_any_other_input_is_one_sentence(mark: dict[str, float | str | None] | str) -> None:
     with pytest.raises(MarkError, match=r"^mark: "):
         parse_mark(mark)
 
@@ -72,14 +73,14 @@ def test_any_other_input_is_one_sentence(mark):
         ("{not json", "not valid JSON"),
     ],
 )
-def test_a_wrong_mark_is_told_what_is_wrong(mark, said):
+def test_a_wrong_mark_is_told_what_is_wrong(mark: dict[str, int | list[int] | str] | str, said: str) -> None:
     with pytest.raises(MarkError) as raised:
         parse_mark(mark)
     assert said in str(raised.value)
 
 
 @pytest.mark.parametrize("kind", PROMPT_KINDS)
-def test_every_kind_is_drawn_on_the_frame_that_is_shown_then(kind, video, tmp_path):
+def test_every_kind_is_drawn_on_the_frame_that_is_shown_then(kind: str, video: Video, tmp_path: Path) -> None:
     place = "points=0.3:0.3;0.6:0.3;0.45:0.6" if kind == "mask_contour" else "x=0.3,y=0.3,w=0.3,h=0.3"
     time_s = float(video.times[5]) + 0.01
     prompt = draw_mark(parse_mark(f"{kind}:t={time_s},{place}"), video, tmp_path / "marked.png", 30)
@@ -92,7 +93,7 @@ def test_every_kind_is_drawn_on_the_frame_that_is_shown_then(kind, video, tmp_pa
     assert 0 < len(changed) < 0.7 * video.width * video.height
 
 
-def test_fractions_and_pixels_mean_the_same_place(video, tmp_path):
+def test_fractions_and_pixels_mean_the_same_place(video: Video, tmp_path: Path) -> None:
     def drawn(name: str, x: float, y: float, w: float, h: float) -> bytes:
         mark = parse_mark(f"rectangle:t=1,x={x!r},y={y!r},w={w!r},h={h!r}")
         return Path(draw_mark(mark, video, tmp_path / name, 30).image).read_bytes()
@@ -112,7 +113,7 @@ def test_fractions_and_pixels_mean_the_same_place(video, tmp_path):
         ("rectangle:t=1,x=-3,y=2,w=4,h=4", "outside of the frame"),
     ],
 )
-def test_a_mark_that_does_not_fit_the_video_is_told(mark, said, video, tmp_path):
+def test_a_mark_that_does_not_fit_the_video_is_told(mark: str, said: str, video: Video, tmp_path: Path) -> None:
     with pytest.raises(MarkError) as raised:
         draw_mark(parse_mark(mark), video, tmp_path / "marked.png", 30)
     assert said in str(raised.value)

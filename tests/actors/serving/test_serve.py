@@ -6,14 +6,17 @@ import signal
 import socket
 import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from actors.serving.serve import ServeError, require_free_port
 from configs.run import ServeConfig
+from env.task import Task
 from tests.servers.processes import Family, family, free_port, wait_for_line
 
 MARK = "rectangle:t=4.5,x=0.2,y=0.3,w=0.3,h=0.3"
@@ -24,7 +27,7 @@ engine: {max_model_len: 1024, max_num_seqs: 4, max_num_batched_tokens: 1024}
 """
 
 
-def test_a_port_in_use_is_one_sentence_before_anything_starts():
+def test_a_port_in_use_is_one_sentence_before_anything_starts() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -34,13 +37,13 @@ def test_a_port_in_use_is_one_sentence_before_anything_starts():
     require_free_port(ServeConfig(port=port))
 
 
-def test_an_address_that_is_not_ours_is_told():
+def test_an_address_that_is_not_ours_is_told() -> None:
     with pytest.raises(ServeError, match=r"of 192\.0\.2\.1 cannot be listened on"):
         require_free_port(ServeConfig(host="192.0.2.1", port=free_port()))
 
 
 @pytest.fixture(scope="module")
-def processes():
+def processes() -> Iterator[Family]:
     # Ray's socket paths must be short, shorter than pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="vs-"))
     with family(folder) as members:
@@ -49,7 +52,7 @@ def processes():
 
 
 @pytest.fixture(scope="module")
-def config(task, tmp_path_factory) -> Path:
+def config(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("serve") / "serve.yaml"
     limits = "max_ongoing_requests: 2, max_queued_requests: 1, max_upload_mib: 1"
     path.write_text(f"{ENGINE}serve: {{video_root: {Path(task.video).parent}, {limits}, port: {free_port()}}}\n")
@@ -57,7 +60,7 @@ def config(task, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def serving(processes: Family, model_dir, config):
+def serving(processes: Family, model_dir: Path, config: Any) -> Any:
     process = processes.start("videoseeker.py", "serve", str(model_dir), str(config))
     address = wait_for_line(process, "Ctrl-C").split(" at ")[1].split()[0]
     drain = threading.Thread(target=process.stdout.read, daemon=True)
@@ -66,16 +69,16 @@ def serving(processes: Family, model_dir, config):
 
 
 @pytest.fixture
-def address(serving) -> str:
+def address(serving: Any) -> str:
     return serving[1]
 
 
-def question(**changes) -> dict:
+def question(**changes: Any) -> dict:
     return {"video": "video.mp4", "mark": MARK, "question": "What colour is it?", **changes}
 
 
 @pytest.mark.slow
-def test_a_question_is_answered_by_the_engine(address):
+def test_a_question_is_answered_by_the_engine(address: Any) -> None:
     with httpx.stream("POST", f"{address}/v1/ask", json=question(), timeout=120) as response:
         assert response.status_code == 200
         kinds = [json.loads(line)["type"] for line in response.iter_lines()]
@@ -84,7 +87,7 @@ def test_a_question_is_answered_by_the_engine(address):
 
 
 @pytest.mark.slow
-def test_the_page_and_the_engines_health_are_served(address):
+def test_the_page_and_the_engines_health_are_served(address: Any) -> None:
     assert httpx.get(address, timeout=60).headers["content-type"].startswith("text/html")
     assert httpx.get(f"{address}/healthz", timeout=60).json()["status"] == "ok"
 
@@ -98,14 +101,14 @@ def test_the_page_and_the_engines_health_are_served(address):
         ({"files": {"video": ("big.mp4", b"\0" * 3_000_000)}}, 413),
     ],
 )
-def test_refusals_come_through_the_proxy_as_one_sentence(address, request_, status):
+def test_refusals_come_through_the_proxy_as_one_sentence(address: Any, request_: Any, status: int) -> None:
     response = httpx.post(f"{address}/v1/ask", timeout=60, **request_)
     assert response.status_code == status
     assert list(response.json()) == ["error"]
 
 
 @pytest.mark.slow
-def test_what_is_more_than_running_and_waiting_is_turned_away(address):
+def test_what_is_more_than_running_and_waiting_is_turned_away(address: Any) -> None:
     def ask(_: int) -> int:
         return httpx.post(f"{address}/v1/ask?stream=false", json=question(), timeout=120).status_code
 
@@ -116,7 +119,9 @@ def test_what_is_more_than_running_and_waiting_is_turned_away(address):
 
 
 @pytest.mark.slow
-def test_a_second_server_on_the_port_ends_at_once(processes, serving, model_dir, config):
+def test_a_second_server_on_the_port_ends_at_once(
+    processes: Family, serving: Any, model_dir: Path, config: Any
+) -> None:
     before = processes.members()
     done = processes.run("videoseeker.py", "serve", str(model_dir), str(config))
     assert done.returncode == 2
@@ -126,7 +131,7 @@ def test_a_second_server_on_the_port_ends_at_once(processes, serving, model_dir,
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_nothing_running(processes, serving):
+def test_ctrl_c_leaves_nothing_running(processes: Family, serving: Any) -> None:
     process, _ = serving
     assert len(processes.members()) > 3
     process.send_signal(signal.SIGINT)
@@ -135,7 +140,9 @@ def test_ctrl_c_leaves_nothing_running(processes, serving):
 
 
 @pytest.mark.process
-def test_a_model_that_does_not_fit_is_told_before_anything_starts(processes, model_dir, config):
+def test_a_model_that_does_not_fit_is_told_before_anything_starts(
+    processes: Family, model_dir: Path, config: Path
+) -> None:
     overrides = ("episode.pixel_multiple=28", f"serve.port={free_port()}")
     done = processes.run("videoseeker.py", "serve", str(model_dir), str(config), *overrides)
     assert done.returncode == 2, done.stderr

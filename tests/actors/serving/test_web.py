@@ -5,7 +5,9 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +19,8 @@ from actors.serving.events import episode_events
 from actors.serving.web import build_app
 from configs.episode import EpisodeConfig
 from configs.run import ServeConfig
+from env.chat import ChatFormat
+from env.task import Task
 from tests.actors.conftest import ANSWER, CROP, VIEW, Script
 
 MARK = "rectangle:t=1,x=0.3,y=0.3,w=0.3,h=0.3"
@@ -29,7 +33,7 @@ class Sleeper:
 
     cancelled = threading.Event()
 
-    async def act(self, transcript, env, max_tokens):
+    async def act(self, transcript: Any, env: Any, max_tokens: Any) -> None:
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -38,7 +42,7 @@ class Sleeper:
 
 
 @pytest.fixture(scope="module")
-def root(task, tmp_path_factory) -> Path:
+def root(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video root with a video, a file that is none, and links that lead out."""
     folder = tmp_path_factory.mktemp("root")
     (folder / "clips").mkdir()
@@ -52,24 +56,24 @@ def root(task, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def requests_folder(tmp_path_factory) -> Path:
+def requests_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the server lays down what its requests need."""
     return tmp_path_factory.mktemp("requests")
 
 
 @pytest.fixture(scope="module")
-def server(root, chat, requests_folder):
+def server(root: Path, chat: ChatFormat, requests_folder: Path) -> Iterator[str]:
     """Address of a server whose agent looks, crops and answers, or sleeps."""
     episode = EpisodeConfig(
         prompt_style="compact", prompt_max_frames=4, prompt_max_pixels=64 * 64, tool_max_pixels=96 * 96, max_tokens=2000
     )
 
-    def play_events(task, timeout_s, thumbnails):
+    def play_events(task: Task, timeout_s: Any, thumbnails: Any) -> Any:
         asleep = task.question in DEADLINES_S
         policy = Sleeper() if asleep else Script(chat, [VIEW, CROP, ANSWER])
         return episode_events(task, policy, chat, episode, DEADLINES_S.get(task.question, timeout_s), thumbnails)
 
-    async def health():
+    async def health() -> Any:
         return {"model": "scripted"}
 
     config = ServeConfig(video_root=str(root), max_upload_mib=1, request_timeout_s=30)
@@ -86,17 +90,17 @@ def server(root, chat, requests_folder):
 
 
 @pytest.fixture
-def client(server):
+def client(server: str) -> Iterator[Any]:
     with httpx.Client(base_url=server, timeout=30) as client:
         yield client
 
 
-def question(**changes) -> dict:
+def question(**changes: int | list[str] | str | None) -> dict:
     body = {"video": "clips/shapes.mp4", "mark": MARK, "question": "What colour is it?", **changes}
     return {name: value for name, value in body.items() if value is not None}
 
 
-def test_the_episode_streams_as_json_lines_to_its_answer(client):
+def test_the_episode_streams_as_json_lines_to_its_answer(client: Any) -> None:
     with client.stream("POST", "/v1/ask", json=question()) as response:
         assert response.status_code == 200
         events = [json.loads(line) for line in response.iter_lines()]
@@ -110,20 +114,20 @@ def test_the_episode_streams_as_json_lines_to_its_answer(client):
     assert all(2.0 <= time_s <= 4.5 for time_s in times)
 
 
-def test_thumbnails_are_small_pictures(client):
+def test_thumbnails_are_small_pictures(client: Any) -> None:
     body = client.post("/v1/ask?stream=false&thumbnails=true", json=question()).json()
     pictures = [body["events"][0]["image"], *(frame["image"] for frame in body["events"][1]["frames"])]
     assert all(picture.startswith("data:image/jpeg;base64,") for picture in pictures)
     assert max(map(len, pictures)) < 100_000
 
 
-def test_without_a_stream_the_answer_is_one_object(client):
+def test_without_a_stream_the_answer_is_one_object(client: Any) -> None:
     body = client.post("/v1/ask?stream=false", json=question()).json()
     assert (body["answer"], body["stop"]) == ("red", "answer")
     assert [event["type"] for event in body["events"]][-1] == "answer"
 
 
-def test_an_uploaded_video_is_answered_and_removed(client, task, requests_folder):
+def test_an_uploaded_video_is_answered_and_removed(client: Any, task: Task, requests_folder: Path) -> None:
     fields = {"mark": MARK, "question": "What colour is it?"}
     with open(task.video, "rb") as video:
         response = client.post("/v1/ask?stream=false", data=fields, files={"video": ("mine.mp4", video)})
@@ -131,7 +135,7 @@ def test_an_uploaded_video_is_answered_and_removed(client, task, requests_folder
     assert list(requests_folder.glob("videoseeker-*")) == []
 
 
-def test_a_choice_question_carries_its_options(client):
+def test_a_choice_question_carries_its_options(client: Any) -> None:
     response = client.post("/v1/ask?stream=false", json=question(options=["red", "blue"]))
     assert response.status_code == 200
 
@@ -159,7 +163,9 @@ def test_a_choice_question_carries_its_options(client):
         ({"temperature": 1}, 422, "unknown field 'temperature'"),
     ],
 )
-def test_a_bad_question_is_one_sentence(client, changes, status, said, requests_folder):
+def test_a_bad_question_is_one_sentence(
+    client: Any, changes: dict[str, int | list[str] | str | None], status: int, said: str, requests_folder: Path
+) -> None:
     response = client.post("/v1/ask", json=question(**changes))
     assert response.status_code == status
     assert list(response.json()) == ["error"]
@@ -181,19 +187,21 @@ def test_a_bad_question_is_one_sentence(client, changes, status, said, requests_
         ({"data": {"mark": MARK}, "files": {"question": ("a.txt", b"x")}}, 422, "video: missing"),
     ],
 )
-def test_a_bad_request_is_one_sentence(client, request_, status, said):
+def test_a_bad_request_is_one_sentence(
+    client: Any, request_: dict[str, bytes | dict[str, str | tuple[str, bytes]]], status: int, said: str
+) -> None:
     response = client.post("/v1/ask", **request_)
     assert response.status_code == status
     assert said in response.json()["error"]
 
 
-def test_the_other_ways_to_ask_wrongly(client):
+def test_the_other_ways_to_ask_wrongly(client: Any) -> None:
     assert client.get("/v1/ask").status_code == 405
     assert "error" in client.get("/nowhere").json()
     assert client.post("/v1/ask?stream=maybe", json=question()).json()["error"].startswith("stream: ")
 
 
-def test_a_missed_deadline_is_told_and_ends_the_episode(client):
+def test_a_missed_deadline_is_told_and_ends_the_episode(client: Any) -> None:
     Sleeper.cancelled.clear()
     body = question(question="slow?")
     assert client.post("/v1/ask?stream=false", json=body).status_code == 504
@@ -203,7 +211,7 @@ def test_a_missed_deadline_is_told_and_ends_the_episode(client):
     assert "deadline" in json.loads(last)["error"]
 
 
-def test_a_client_that_leaves_ends_its_episode(client, requests_folder):
+def test_a_client_that_leaves_ends_its_episode(client: Any, requests_folder: Path) -> None:
     Sleeper.cancelled.clear()
     with client.stream("POST", "/v1/ask", json=question(question="endless?")) as response:
         next(line for line in response.iter_lines() if json.loads(line)["type"] == "look")
@@ -215,7 +223,7 @@ def test_a_client_that_leaves_ends_its_episode(client, requests_folder):
     raise AssertionError("the request's folder was left behind")
 
 
-def test_videos_under_the_root_are_listed_and_played_in_ranges(client):
+def test_videos_under_the_root_are_listed_and_played_in_ranges(client: Any) -> None:
     listed = client.get("/v1/videos").json()["videos"]
     assert "clips/shapes.mp4" in listed
     response = client.get("/v1/videos/clips/shapes.mp4", headers={"range": "bytes=0-99"})
@@ -224,14 +232,14 @@ def test_videos_under_the_root_are_listed_and_played_in_ranges(client):
     assert client.get("/v1/videos/..%2f..%2fetc%2fpasswd").status_code in (403, 404)
 
 
-def test_the_page_is_self_contained(client):
+def test_the_page_is_self_contained(client: Any) -> None:
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "http://" not in page.text.replace("http://www.w3.org/", "")
     assert "https://" not in page.text
 
 
-def test_health_names_the_model(client):
+def test_health_names_the_model(client: Any) -> None:
     assert client.get("/healthz").json() == {"status": "ok", "model": "scripted"}
 
 
@@ -243,7 +251,7 @@ def printed(server: str, video: str, mark: str = MARK, text: str = "What colour 
 
 
 @pytest.mark.parametrize("upload", [True, False])
-def test_ask_prints_the_episode(server, task, upload):
+def test_ask_prints_the_episode(server: str, task: Task, upload: bool) -> None:
     answer, text = printed(server, task.video if upload else "clips/shapes.mp4")
     assert answer == "red"
     assert "view_visual_prompt(frame='frame_1')" in text
@@ -254,12 +262,12 @@ def test_ask_prints_the_episode(server, task, upload):
     ("video", "text", "said"),
     [("missing.mp4", "?", "no file 'missing.mp4'"), ("clips/shapes.mp4", "slow?", "deadline")],
 )
-def test_ask_says_why_there_is_no_answer(server, video, text, said):
+def test_ask_says_why_there_is_no_answer(server: str, video: str, text: str, said: str) -> None:
     with pytest.raises(AskError, match=said):
         printed(server, video, text=text)
 
 
-def test_ask_says_that_no_server_is_there():
+def test_ask_says_that_no_server_is_there() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         with pytest.raises(AskError, match="no server answers there"):

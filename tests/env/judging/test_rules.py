@@ -1,6 +1,7 @@
 """The judge: letters and texts of choice questions, closed vocabulary of open ones."""
 
 import string
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -75,7 +76,7 @@ def choice_task(answer: str, options: tuple[str, ...] = OPTIONS) -> Task:
         "It is the green car",
     ],
 )
-def test_is_read_as_b(said):
+def test_is_read_as_b(said: str) -> None:
     assert parse_choice(said, OPTIONS) == "B"
     assert judge(choice_task("B"), said) == 1.0
     assert judge(choice_task("A"), said) == 0.0
@@ -110,19 +111,19 @@ def test_is_read_as_b(said):
         "None",
     ],
 )
-def test_is_read_as_no_option(said):
+def test_is_read_as_no_option(said: str) -> None:
     assert parse_choice(said, OPTIONS) is None
     assert all(judge(choice_task(letter), said) == 0.0 for letter in "ABCDE")
 
 
-def test_an_article_is_not_the_letter_a():
+def test_an_article_is_not_the_letter_a() -> None:
     assert parse_choice("A red car", OPTIONS) == "C"
     assert parse_choice("A red car.", OPTIONS) == "C"
     assert parse_choice("The answer is a red car", OPTIONS) == "C"
 
 
 @given(st.integers(1, 26), st.data())
-def test_every_letter_of_every_number_of_options_is_read(count, data):
+def test_every_letter_of_every_number_of_options_is_read(count: Any, data: Any) -> None:
     options = tuple(f"option text {i}" for i in range(count))
     letter = data.draw(st.sampled_from(string.ascii_uppercase[:count]))
     for said in (
@@ -138,32 +139,32 @@ def test_every_letter_of_every_number_of_options_is_read(count, data):
     assert all(parse_choice(f"({other})", options) is None for other in beyond)
 
 
-def test_option_e_is_read():
+def test_option_e_is_read() -> None:
     assert (
         judge(choice_task("E"), "E") == judge(choice_task("E"), "(E)") == judge(choice_task("E"), "none of them") == 1.0
     )
 
 
-def test_options_that_are_letters_or_numbers():
+def test_options_that_are_letters_or_numbers() -> None:
     assert parse_choice("Z", ("X", "Y", "Z")) == "C"
     assert parse_choice("A", ("B", "A")) == "A"
     assert parse_choice("three", ("2", "3", "4")) == "B"
     assert parse_choice("U.S. team", ("UK team", "U.S. team")) == "B"
 
 
-def test_options_of_the_same_text_cannot_be_named_by_it():
+def test_options_of_the_same_text_cannot_be_named_by_it() -> None:
     assert parse_choice("left", ("left", "the left")) is None
     assert parse_choice("B", ("left", "the left")) == "B"
 
 
 @pytest.mark.parametrize("run", [".", " ", "_", "(", "\n", ".,", "answer is ", "option "])
-def test_a_degenerate_answer_is_read_without_running_away(run):
+def test_a_degenerate_answer_is_read_without_running_away(run: str) -> None:
     assert parse_choice(run * 50_000 + "?", OPTIONS) is None
     assert parse_choice("B" + "." * 100_000, OPTIONS) == "B"
 
 
 @given(st.text())
-def test_any_text_is_judged(said):
+def test_any_text_is_judged(said: str) -> None:
     assert judge(choice_task("B"), said) in (0.0, 1.0)
     assert judge(open_task("red"), said) in (0.0, 1.0)
 
@@ -197,7 +198,7 @@ def test_any_text_is_judged(said):
         ("caf\u00e9", "Cafe\u0301"),
     ],
 )
-def test_open_answers_that_are_the_same(expected, said):
+def test_open_answers_that_are_the_same(expected: str, said: str) -> None:
     assert judge(open_task(expected), said) == 1.0
 
 
@@ -220,20 +221,20 @@ def test_open_answers_that_are_the_same(expected, said):
         ("left", "right"),
     ],
 )
-def test_open_answers_that_differ(expected, said):
+def test_open_answers_that_differ(expected: str, said: str) -> None:
     assert judge(open_task(expected), said) == 0.0
 
 
-def test_no_answer_is_wrong_and_still_counts():
+def test_no_answer_is_wrong_and_still_counts() -> None:
     assert judge(open_task("red"), None) == 0.0
     assert judge(choice_task("A"), None) == 0.0
 
 
 @given(st.text())
-def test_normalizing_twice_changes_nothing(text):
+def test_normalizing_twice_changes_nothing(text: Any) -> None:
     assert normalize(normalize(text)) == normalize(text)
 
 
 @given(st.text(min_size=1).filter(str.strip))
-def test_the_expected_answer_is_right(answer):
+def test_the_expected_answer_is_right(answer: Any) -> None:
     assert judge(open_task(answer), answer) == 1.0

@@ -9,7 +9,7 @@ from evals.pages.curves import Curve, line_chart, number, smooth, ticks
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
-def test_ticks_cover_the_values_with_few_even_steps(one, other):
+def test_ticks_cover_the_values_with_few_even_steps(one: float, other: float) -> None:
     low, high = sorted((one, other))
     assume(max(abs(low), abs(high)) > 1e-12 and (low == high or high - low > 1e-6 * max(abs(low), abs(high))))
     marks = ticks(low, high)
@@ -33,17 +33,17 @@ def test_ticks_cover_the_values_with_few_even_steps(one, other):
         (-2.0, "-2"),
     ],
 )
-def test_figures_are_short(value, text):
+def test_figures_are_short(value: float, text: str) -> None:
     assert number(value) == text
 
 
-def test_a_running_mean_leaves_a_constant_alone_and_does_not_lag_behind_a_line():
+def test_a_running_mean_leaves_a_constant_alone_and_does_not_lag_behind_a_line() -> None:
     assert np.allclose(smooth([3.0] * 9, 4), 3.0)
     line = np.arange(21.0)
     assert np.allclose(smooth(line, 5)[2:-2], line[2:-2])
 
 
-def test_a_chart_is_well_formed_svg_whose_alternative_text_tells_its_ends():
+def test_a_chart_is_well_formed_svg_whose_alternative_text_tells_its_ends() -> None:
     curves = [Curve("accu<racy", range(30), np.linspace(0.25, 0.75, 30).tolist()), Curve("total", [0], [0.5])]
     svg = ET.fromstring(line_chart("Reward & parts", curves, (0.0, 1.0)))
     assert (
@@ -54,7 +54,7 @@ def test_a_chart_is_well_formed_svg_whose_alternative_text_tells_its_ends():
     assert sorted(names) == ["accu<racy", "total"]
 
 
-def test_a_point_lies_where_the_axes_say():
+def test_a_point_lies_where_the_axes_say() -> None:
     svg = ET.fromstring(line_chart("x", [Curve("x", [0, 10], [0.0, 1.0])], (0.0, 1.0)))
     first, last = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in svg.iter("circle")]
     heights = sorted(

@@ -1,18 +1,20 @@
 import io
+from pathlib import Path
 
 from rich.console import Console
 
+from env.transcript import Trajectory
 from evals.pages.replay import print_episode
 from tests.films.sample_episode import make_episode
 
 
-def printed(trajectory, color_system=None) -> str:
+def printed(trajectory: Trajectory, color_system: str | None = None) -> str:
     console = Console(file=io.StringIO(), force_terminal=color_system is not None, color_system=color_system, width=110)
     print_episode(trajectory, console)
     return console.file.getvalue()
 
 
-def test_the_whole_episode_is_told_in_order(media):
+def test_the_whole_episode_is_told_in_order(media: Path) -> None:
     text = printed(make_episode(media))
     told = [
         "What colour does the marked <shape> have at the end?",
@@ -30,7 +32,7 @@ def test_the_whole_episode_is_told_in_order(media):
     assert places == sorted(places)
 
 
-def test_thumbnails_only_where_the_terminal_has_the_colours(media):
+def test_thumbnails_only_where_the_terminal_has_the_colours(media: Path) -> None:
     episode = make_episode(media)
     assert "▀" not in printed(episode)
     assert "▀" not in printed(episode, "standard")
@@ -39,12 +41,12 @@ def test_thumbnails_only_where_the_terminal_has_the_colours(media):
     assert "38;2;" in text
 
 
-def test_an_episode_without_an_answer_shows_what_was_written(media):
+def test_an_episode_without_an_answer_shows_what_was_written(media: Path) -> None:
     text = printed(make_episode(media, answer=None, accuracy=0.0))
     assert "✗ no answer (length)" in text
     assert "malformed" in text
     assert "<think>It is" in text
 
 
-def test_frames_that_are_gone_do_not_stop_the_replay(tmp_path):
+def test_frames_that_are_gone_do_not_stop_the_replay(tmp_path: Path) -> None:
     assert "not readable" in printed(make_episode(tmp_path), "truecolor")

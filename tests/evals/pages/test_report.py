@@ -3,11 +3,13 @@ import dataclasses
 import io
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from env.transcript import Trajectory
 from evals.pages.filmstrip import choose, film
 from evals.pages.report import headline_arms, lead, write_report
 from evals.score import score
@@ -26,14 +28,14 @@ class Page(HTMLParser):
         self.words = ""
         self.feed(html)
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str]]) -> None:
         attributes = dict(attributes)
         self.tags.append(tag)
         self.loads += [attributes[key] for key in ("src", "href") if attributes.get(key)]
         if tag == "img":
             self.images.append(attributes)
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         self.words += data
 
 
@@ -47,12 +49,12 @@ METRICS = [
 
 
 @pytest.fixture(scope="module")
-def episodes(media):
+def episodes(media: Path) -> list[Trajectory]:
     return [make_episode(media), make_episode(media, "square-2", answer=None, accuracy=0.0)]
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory, episodes):
+def page(tmp_path_factory: pytest.TempPathFactory, episodes: list[Trajectory]) -> Page:
     run = tmp_path_factory.mktemp("run")
     (run / "config.yaml").write_text("name: trial\nseed: 7\n")
     arms = [("no_tools", score(episodes[1:])), ("grpo", score(episodes)), ("crop_only", score(episodes[:1]))]
@@ -62,12 +64,12 @@ def page(tmp_path_factory, episodes):
     return Page(path.read_text())
 
 
-def test_the_page_needs_nothing_but_itself(page):
+def test_the_page_needs_nothing_but_itself(page: Page) -> None:
     assert all(address.startswith("data:image/") for address in page.loads)
     assert not {"script", "link", "iframe"} & set(page.tags)
 
 
-def test_every_frame_of_both_episodes_is_embedded_with_its_true_time(page):
+def test_every_frame_of_both_episodes_is_embedded_with_its_true_time(page: Page) -> None:
     shown = [image["alt"] for image in page.images]
     # Of each episode: the mark on top and as returned, 8 frames of the first look, 3 of the crop.
     assert len(shown) == 2 * (2 + 8 + 3)
@@ -76,42 +78,42 @@ def test_every_frame_of_both_episodes_is_embedded_with_its_true_time(page):
     assert all(alt.strip() for alt in shown)
 
 
-def test_embedded_frames_are_the_pixels_that_the_agent_saw(page, episodes):
+def test_embedded_frames_are_the_pixels_that_the_agent_saw(page: Page, episodes: list[Trajectory]) -> None:
     image = next(image for image in page.images if image["alt"] == "Returned in turn 3, 20.12 s")
     png = base64.b64decode(image["src"].partition("base64,")[2])
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), read_frame(episodes[0].turns[2].frames[0]))
 
 
-def test_what_a_model_or_a_person_wrote_is_text_and_never_markup(page):
+def test_what_a_model_or_a_person_wrote_is_text_and_never_markup(page: Page) -> None:
     assert "What colour does the marked <shape> have at the end?" in page.words
     assert "shape" not in page.tags
 
 
-def test_both_endings_are_told(page):
+def test_both_endings_are_told(page: Page) -> None:
     assert "✓ red" in page.words
     assert "✗ none (length)" in page.words
     assert "start_time must lie before end_time" in page.words
     assert "the turn holds neither a tool call nor an answer" in page.words
 
 
-def test_metrics_without_a_chart_of_their_own_are_shown_too_and_nan_is_left_out(page):
+def test_metrics_without_a_chart_of_their_own_are_shown_too_and_nan_is_left_out(page: Page) -> None:
     words = re.sub(r"\s+", " ", page.words)
     assert "Reward and its parts" in words
     assert "odd GRPO · 10" in words
     assert "KL to the reference" not in words
 
 
-def test_the_config_and_the_figures_are_on_the_page(page):
+def test_the_config_and_the_figures_are_on_the_page(page: Page) -> None:
     assert "seed: 7" in page.words
     assert "machine.cpus" in page.words
 
 
-def test_a_run_with_nothing_yet_still_has_a_report(tmp_path):
+def test_a_run_with_nothing_yet_still_has_a_report(tmp_path: Path) -> None:
     page = Page(write_report(tmp_path, {}, [], [], []).read_text())
     assert tmp_path.name in page.words
 
 
-def test_a_frame_that_is_gone_is_shown_as_missing(media, tmp_path):
+def test_a_frame_that_is_gone_is_shown_as_missing(media: Path, tmp_path: Path) -> None:
     episode = make_episode(media)
     gone = dataclasses.replace(episode.prompt_frames[0], path=str(tmp_path / "gone.mp4"))
     first = film(dataclasses.replace(episode, prompt_frames=(gone, *episode.prompt_frames[1:]))).first_look[0]
@@ -119,7 +121,7 @@ def test_a_frame_that_is_gone_is_shown_as_missing(media, tmp_path):
     assert "cannot be read" in first.alt
 
 
-def test_the_headline_compares_the_methods_arms_in_its_order(episodes):
+def test_the_headline_compares_the_methods_arms_in_its_order(episodes: list[Trajectory]) -> None:
     right, wrong = score(episodes[:1]), score(episodes[1:])
     headline = headline_arms([("crop_only", right), ("grpo", right), ("no_tools", wrong)])
     assert [name for name, _ in headline] == ["no_tools", "grpo"]
@@ -127,14 +129,14 @@ def test_the_headline_compares_the_methods_arms_in_its_order(episodes):
     assert [name for name, _ in headline_arms([("other", right)])] == ["other"]
 
 
-def test_of_many_episodes_a_right_and_a_wrong_one_are_shown(media):
+def test_of_many_episodes_a_right_and_a_wrong_one_are_shown(media: Path) -> None:
     many = [make_episode(media, f"right-{i}") for i in range(3)]
     many.append(make_episode(media, "wrong", answer="blue", accuracy=0.0))
     assert [episode.task_id for episode in choose(many)] == ["right-0", "wrong"]
     assert [episode.task_id for episode in choose(many[:3])] == ["right-0", "right-1"]
 
 
-def test_the_timeline_places_mark_and_looks_in_the_video(episodes):
+def test_the_timeline_places_mark_and_looks_in_the_video(episodes: list[Trajectory]) -> None:
     timeline = film(episodes[0]).timeline
     assert (timeline.start_s, timeline.end_s) == (0.0, 24.0)
     assert timeline.mark == pytest.approx(100 * 4.5 / 24)

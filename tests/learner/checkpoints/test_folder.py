@@ -1,17 +1,19 @@
 """A checkpoint is whole or it is not there."""
 
+from pathlib import Path
+
 import pytest
 
 from learner.checkpoints.folder import CheckpointError, best, latest, prune, read_manifest, writing
 
 
-def write(directory, step, text="weights", **metrics):
+def write(directory: Path, step: int, text: str = "weights", **metrics: float) -> None:
     with writing(directory, step, {"version": step, "metrics": metrics}) as partial:
         (partial / "ranks").mkdir()
         (partial / "ranks" / "state.pt").write_text(text)
 
 
-def test_the_latest_is_the_highest_step(tmp_path):
+def test_the_latest_is_the_highest_step(tmp_path: Path) -> None:
     for step in (2, 10, 9):
         write(tmp_path, step)
     assert latest(tmp_path) == tmp_path / "step-000010"
@@ -19,10 +21,10 @@ def test_the_latest_is_the_highest_step(tmp_path):
     assert (manifest["step"], manifest["version"], manifest["files"]) == (10, 10, {"ranks/state.pt": 7})
 
 
-def test_a_write_that_fails_leaves_the_old_one(tmp_path):
+def test_a_write_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     write(tmp_path, 1)
 
-    def fails():
+    def fails() -> None:
         with writing(tmp_path, 2) as partial:
             (partial / "state.pt").write_text("half")
             raise OSError("disk full")
@@ -33,7 +35,7 @@ def test_a_write_that_fails_leaves_the_old_one(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "manifest"])
-def test_a_torn_checkpoint_is_passed_over(tmp_path, damage):
+def test_a_torn_checkpoint_is_passed_over(tmp_path: Path, damage: str) -> None:
     write(tmp_path, 1)
     write(tmp_path, 2)
     torn = tmp_path / "step-000002"
@@ -46,18 +48,18 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path, damage):
         read_manifest(torn)
 
 
-def test_no_checkpoint(tmp_path):
+def test_no_checkpoint(tmp_path: Path) -> None:
     assert latest(tmp_path) is None
     assert latest(tmp_path / "nowhere") is None
 
 
-def test_a_step_can_be_written_again(tmp_path):
+def test_a_step_can_be_written_again(tmp_path: Path) -> None:
     write(tmp_path, 3, "old")
     write(tmp_path, 3, "newer")
     assert (latest(tmp_path) / "ranks" / "state.pt").read_text() == "newer"
 
 
-def test_prune_keeps_the_newest_and_sweeps_up(tmp_path):
+def test_prune_keeps_the_newest_and_sweeps_up(tmp_path: Path) -> None:
     for step in range(1, 5):
         write(tmp_path, step)
     (tmp_path / "step-000005.partial").mkdir()
@@ -66,7 +68,7 @@ def test_prune_keeps_the_newest_and_sweeps_up(tmp_path):
 
 
 @pytest.mark.parametrize(("metric", "kept"), [("accuracy", 3), ("-loss", 1), ("", None), ("unheard", None)])
-def test_prune_keeps_the_best_besides_the_newest(tmp_path, metric, kept):
+def test_prune_keeps_the_best_besides_the_newest(tmp_path: Path, metric: str, kept: int | None) -> None:
     for step, accuracy, loss in ((1, 0.2, 0.1), (2, 0.7, 0.5), (3, 0.7, 0.4), (4, 0.5, 0.3), (5, 0.6, 0.2)):
         write(tmp_path, step, accuracy=accuracy, loss=loss)
     prune(tmp_path, keep=2, metric=metric)
@@ -75,7 +77,7 @@ def test_prune_keeps_the_best_besides_the_newest(tmp_path, metric, kept):
     assert latest(tmp_path) == tmp_path / "step-000005"
 
 
-def test_a_torn_checkpoint_is_never_the_best(tmp_path):
+def test_a_torn_checkpoint_is_never_the_best(tmp_path: Path) -> None:
     write(tmp_path, 1, accuracy=0.5)
     write(tmp_path, 2, accuracy=0.9)
     (tmp_path / "step-000002" / "ranks" / "state.pt").unlink()

@@ -1,10 +1,14 @@
 """Checkpoints of ranks that train a part of the model: an adapter, or one part of it; other layouts, and export."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from configs import load_config
+from env.transcript import Trajectory
 from learner.checkpoints.export import export_checkpoint
 from learner.checkpoints.folder import writing
 from learner.ranks.group import RankGroup
@@ -15,14 +19,16 @@ PARTS = {"adapter": ("ranks.lora.rank=4",), "projector": ("ranks.train=[projecto
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
+def cluster() -> None:
     shared_ray()
 
 
 @pytest.mark.parametrize(
     ("part", "saved", "loaded"), [("adapter", (2, 3), (1, 1)), ("projector", (1, 2), (2, 3))], ids=PARTS
 )
-def test_what_does_not_train_survives_another_layout(part, saved, loaded, model_dir, trajectories, tmp_path):
+def test_what_does_not_train_survives_another_layout(
+    part: Any, saved: Any, loaded: Any, model_dir: Path, trajectories: list[Trajectory], tmp_path: Path
+) -> None:
     source, target = (group(model_dir, *PARTS[part], *layout) for layout in (saved, loaded))
     try:
         source.sft_step(trajectories, 1e-3)
@@ -44,14 +50,14 @@ def test_what_does_not_train_survives_another_layout(part, saved, loaded, model_
         target.close()
 
 
-def group(model_dir, override, ranks, zero_stage):
+def group(model_dir: Path, override: Any, ranks: Any, zero_stage: Any) -> Any:
     base = [f"ranks.ranks={ranks}", f"ranks.zero_stage={zero_stage}", "ranks.step_timeout_s=240"]
     return RankGroup(load_config(None, [*base, override]), str(model_dir))
 
 
-def policy(ranks, folder):
+def policy(ranks: Any, folder: Any) -> Any:
     return load_file(ranks.export(folder) / "model.safetensors")
 
 
-def same(left, right):
+def same(left: Any, right: Any) -> Any:
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)

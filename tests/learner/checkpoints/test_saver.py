@@ -2,6 +2,9 @@
 
 import logging
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,28 +16,28 @@ from learner.ranks.host_snapshots import host_copy
 
 
 @pytest.fixture
-def saver(tmp_path):
+def saver(tmp_path: Path) -> Saver:
     return Saver(tmp_path, keep=2, metric="accuracy", timeout_s=20.0)
 
 
 class State:
     """What a run holds, and how long its disk takes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.value = 0
         self.disk = threading.Event()
 
-    def start(self, folder):
+    def start(self, folder: Path) -> Callable[..., Any]:
         value = self.value
 
-        def finish():
+        def finish() -> None:
             assert self.disk.wait(20)
             (folder / "state").write_text(str(value))
 
         return finish
 
 
-def test_what_is_written_is_of_the_moment_of_the_save_and_the_run_goes_on(saver, tmp_path):
+def test_what_is_written_is_of_the_moment_of_the_save_and_the_run_goes_on(saver: Saver, tmp_path: Path) -> None:
     state = State()
     state.value = 1
     saver.save(1, state.start, block=False)
@@ -45,10 +48,10 @@ def test_what_is_written_is_of_the_moment_of_the_save_and_the_run_goes_on(saver,
     assert (latest(tmp_path) / "state").read_text() == "1"
 
 
-def test_the_next_save_waits_for_the_one_before(saver, tmp_path):
+def test_the_next_save_waits_for_the_one_before(saver: Saver, tmp_path: Path) -> None:
     state, seen = State(), []
 
-    def start(folder):
+    def start(folder: Any) -> Any:
         seen.append(latest(tmp_path))
         return state.start(folder)
 
@@ -59,7 +62,9 @@ def test_the_next_save_waits_for_the_one_before(saver, tmp_path):
     assert latest(tmp_path) == tmp_path / "step-000002"
 
 
-def test_a_disk_that_never_answers_costs_later_checkpoints_but_not_the_run(tmp_path, caplog):
+def test_a_disk_that_never_answers_costs_later_checkpoints_but_not_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     saver, state = Saver(tmp_path, keep=2, metric="", timeout_s=0.1), State()
     saver.save(1, state.start, block=False)
     saver.save(2, state.start, block=False)
@@ -72,8 +77,10 @@ def test_a_disk_that_never_answers_costs_later_checkpoints_but_not_the_run(tmp_p
 
 
 @pytest.mark.parametrize("when", ["copy", "write"])
-def test_an_error_is_told_in_one_sentence_and_the_next_checkpoint_is_written(saver, tmp_path, caplog, when):
-    def fails(*_):
+def test_an_error_is_told_in_one_sentence_and_the_next_checkpoint_is_written(
+    saver: Saver, tmp_path: Path, caplog: pytest.LogCaptureFixture, when: str
+) -> None:
+    def fails(*_: Any) -> None:
         raise OSError("No space left\non device")
 
     saver.save(1, fails if when == "copy" else lambda folder: fails, block=False)
@@ -86,7 +93,7 @@ def test_an_error_is_told_in_one_sentence_and_the_next_checkpoint_is_written(sav
     assert [path.name for path in tmp_path.iterdir()] == ["step-000002"]
 
 
-def test_the_best_is_by_the_mean_since_the_checkpoint_before(saver, tmp_path):
+def test_the_best_is_by_the_mean_since_the_checkpoint_before(saver: Saver, tmp_path: Path) -> None:
     for step, accuracy in enumerate((0.2, 0.8, 0.9, 0.3, 0.1, 0.1, 0.0, 0.0), 1):
         saver.observe({"accuracy": accuracy, "loss": 1.0})
         if step % 2 == 0:
@@ -96,12 +103,12 @@ def test_the_best_is_by_the_mean_since_the_checkpoint_before(saver, tmp_path):
     assert read_manifest(tmp_path / "step-000004")["metrics"] == {"accuracy": pytest.approx(0.6)}
 
 
-def test_an_unknown_metric_is_refused_at_the_first_step(saver):
+def test_an_unknown_metric_is_refused_at_the_first_step(saver: Saver) -> None:
     with pytest.raises(CheckpointError, match=r"grpo.best_metric: no metric accuracy; there are loss, reward"):
         saver.observe({"reward": 1.0, "loss": 1.0})
 
 
-def test_a_host_copy_shares_nothing_with_the_state_but_what_was_shared_in_it():
+def test_a_host_copy_shares_nothing_with_the_state_but_what_was_shared_in_it() -> None:
     weight = torch.arange(6.0)
     state = {"embed": weight, "head": weight, "row": weight[:3], "steps": [(torch.ones(1), "adam")], "lr": 0.1}
     copied = host_copy(state)
@@ -114,7 +121,7 @@ def test_a_host_copy_shares_nothing_with_the_state_but_what_was_shared_in_it():
     assert (copied["steps"][0][1], copied["lr"]) == ("adam", 0.1)
 
 
-def test_who_watches_is_told_when_a_checkpoint_is_being_written(tmp_path):
+def test_who_watches_is_told_when_a_checkpoint_is_being_written(tmp_path: Path) -> None:
     activities: list[Activity] = []
     saver = Saver(tmp_path, keep=1, metric="", timeout_s=20.0, on_activity=activities.append)
     saver.save(1, lambda folder: lambda: activities.append("between"), block=True)

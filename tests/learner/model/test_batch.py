@@ -1,7 +1,10 @@
 """Batches against the model's own processor, and the cutting of a step."""
 
 import dataclasses
+from collections.abc import Callable
 from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import Qwen3VLForConditionalGeneration
 
-from env.transcript import Transcript
-from learner.model.batch import collate
+from env.chat import ChatFormat
+from env.transcript import Trajectory, Transcript
+from learner.model.batch import Batch, collate
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.micro_batches import micro_batches, mini_batches
 from learner.objective.losses import TOKEN_KINDS
@@ -19,14 +23,16 @@ from tests.learner.trajectories import make_trajectory, write_frame
 from tools.decoding.frame import FrameRef, VideoError
 
 
-def as_processor_gives(batch, normalise):
+def as_processor_gives(batch: Batch, normalise: Normalise) -> torch.Tensor:
     """pixel_values of every frame in reading order, from the batch's different frames."""
     values = normalise(batch.pixels).unsqueeze(2).expand(-1, -1, 2, -1, -1).flatten(1)
     merged = values.unflatten(0, (-1, 4))[batch.frame_tokens]
     return merged.flatten(0, 1)
 
 
-def test_a_batch_holds_what_the_processor_makes_of_the_same_episode(trajectories, chat, patches, processor):
+def test_a_batch_holds_what_the_processor_makes_of_the_same_episode(
+    trajectories: list[Trajectory], chat: ChatFormat, patches: FramePatches, processor: Any
+) -> None:
     batch = collate(trajectories, None, patches, chat)
     texts, images = [], []
     for trajectory in trajectories:
@@ -44,7 +50,9 @@ def test_a_batch_holds_what_the_processor_makes_of_the_same_episode(trajectories
         assert not batch.mm_token_type_ids[row, count:].any()
 
 
-def test_a_prompt_is_id_for_id_the_processors(chat, folder, patches, processor):
+def test_a_prompt_is_id_for_id_the_processors(
+    chat: ChatFormat, folder: Path, patches: FramePatches, processor: Any
+) -> None:
     trajectory = make_trajectory(chat, folder, seed=1, frames=(0, 1, 2), turns=(1,))
     batch = collate([trajectory], None, patches, chat)
     text = chat.decode(trajectory.transcript.unexpanded_ids()[:-1])
@@ -55,7 +63,9 @@ def test_a_prompt_is_id_for_id_the_processors(chat, folder, patches, processor):
     assert torch.equal(batch.grid_thw.sort(0).values, alone.image_grid_thw.sort(0).values)
 
 
-def test_positions_are_the_models_own(trajectories, chat, patches, model_dir):
+def test_positions_are_the_models_own(
+    trajectories: list[Trajectory], chat: ChatFormat, patches: FramePatches, model_dir: Path
+) -> None:
     batch = collate(trajectories, None, patches, chat)
     model = Qwen3VLForConditionalGeneration.from_pretrained(model_dir)
     grids = [(1, *patches.grid(frame)) for trajectory in trajectories for frame in trajectory.transcript.frames]
@@ -65,7 +75,9 @@ def test_positions_are_the_models_own(trajectories, chat, patches, model_dir):
     assert torch.equal(batch.position_ids, positions)
 
 
-def test_sampled_tokens_come_with_what_the_sampler_said(trajectories, chat, patches):
+def test_sampled_tokens_come_with_what_the_sampler_said(
+    trajectories: list[Trajectory], chat: ChatFormat, patches: FramePatches
+) -> None:
     batch = collate(trajectories, [float(i) for i in range(len(trajectories))], patches, chat)
     transcripts = [trajectory.transcript for trajectory in trajectories]
     flat = [(i, t) for i, transcript in enumerate(transcripts) for t, s in enumerate(transcript.sampled) if s]
@@ -77,7 +89,7 @@ def test_sampled_tokens_come_with_what_the_sampler_said(trajectories, chat, patc
     assert batch.advantages.tolist() == [i for i, _ in flat]
 
 
-def test_kinds_of_tokens(chat, folder, patches):
+def test_kinds_of_tokens(chat: ChatFormat, folder: Path, patches: FramePatches) -> None:
     transcript = Transcript()
     transcript.append_prompt(chat.prompt("look", ("<answer> what?", write_frame(folder, 0))))
     expected = []
@@ -97,14 +109,16 @@ def test_kinds_of_tokens(chat, folder, patches):
     assert TOKEN_KINDS == ("thought", "call", "answer")
 
 
-def test_each_different_frame_is_there_once(trajectories, chat, patches):
+def test_each_different_frame_is_there_once(
+    trajectories: list[Trajectory], chat: ChatFormat, patches: FramePatches
+) -> None:
     batch = collate([*trajectories, *trajectories], None, patches, chat)
     shown = [frame for trajectory in trajectories for frame in trajectory.transcript.frames]
     assert len(batch.grid_thw) == len(set(shown)) < len(shown)
     assert len(batch.frame_tokens) == int(batch.mm_token_type_ids.sum())
 
 
-def test_frames_leave_the_cache_once_it_is_full(processor, folder):
+def test_frames_leave_the_cache_once_it_is_full(processor: Any, folder: Path) -> None:
     refs = [write_frame(folder, number).ref for number in range(6)]
     size = 3 * sum(ref.width * ref.height for ref in refs[:2])
     small = FramePatches(processor.image_processor, size)
@@ -114,7 +128,7 @@ def test_frames_leave_the_cache_once_it_is_full(processor, folder):
     assert all((a == b).all() for a, b in zip(first, small.load(refs), strict=True))
 
 
-def test_a_frame_that_cannot_be_read_is_told_when_it_is_needed(processor, folder):
+def test_a_frame_that_cannot_be_read_is_told_when_it_is_needed(processor: Any, folder: Path) -> None:
     fresh = FramePatches(processor.image_processor, 2**20)
     good, gone = write_frame(folder, 0).ref, FrameRef(str(folder / "gone.png"), None, 64, 64)
     fresh.load_ahead([gone, good])
@@ -133,7 +147,9 @@ def test_a_frame_that_cannot_be_read_is_told_when_it_is_needed(processor, folder
         (lambda t: t.media.pop(), "placeholder"),
     ],
 )
-def test_a_broken_transcript_is_refused_by_name(chat, folder, patches, spoil, complaint):
+def test_a_broken_transcript_is_refused_by_name(
+    chat: ChatFormat, folder: Path, patches: FramePatches, spoil: Callable[..., Any], complaint: str
+) -> None:
     trajectory = make_trajectory(chat, folder, 3)
     assert 1 in chat.banned_ids
     spoil(trajectory.transcript)
@@ -141,14 +157,14 @@ def test_a_broken_transcript_is_refused_by_name(chat, folder, patches, spoil, co
         collate([trajectory], None, patches, chat)
 
 
-def test_a_frame_that_the_processor_would_resize_is_refused(patches):
+def test_a_frame_that_the_processor_would_resize_is_refused(patches: FramePatches) -> None:
     ref = FrameRef("x.png", None, 100, 64)
     with pytest.raises(ValueError, match="100x64 pixels would be resized"):
         patches.grid(ref)
 
 
 @given(st.lists(st.integers(1, 900), min_size=1, max_size=40), st.integers(100, 2000), st.integers(1, 5))
-def test_micro_batches_cover_each_trajectory_once_and_are_even(lengths, max_tokens, ranks):
+def test_micro_batches_cover_each_trajectory_once_and_are_even(lengths: Any, max_tokens: Any, ranks: Any) -> None:
     plan = micro_batches(lengths, max_tokens, ranks)
     assert len(plan) == ranks
     assert len({len(share) for share in plan}) == 1
@@ -161,7 +177,7 @@ def test_micro_batches_cover_each_trajectory_once_and_are_even(lengths, max_toke
 
 
 @given(st.lists(st.integers(1, 900), min_size=1, max_size=40), st.integers(100, 2000), st.integers(1, 5))
-def test_packs_cover_each_trajectory_once_and_balance_their_tokens(lengths, max_tokens, ranks):
+def test_packs_cover_each_trajectory_once_and_balance_their_tokens(lengths: Any, max_tokens: Any, ranks: Any) -> None:
     plan = micro_batches(lengths, max_tokens, ranks, packed=True)
     assert len(plan) == ranks
     assert len({len(share) for share in plan}) == 1
@@ -175,7 +191,7 @@ def test_packs_cover_each_trajectory_once_and_balance_their_tokens(lengths, max_
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=9), st.integers(1, 6))
-def test_mini_batches_keep_groups_whole_where_they_can(sizes, parts):
+def test_mini_batches_keep_groups_whole_where_they_can(sizes: Any, parts: Any) -> None:
     task_ids = [f"task-{group}" for group, size in enumerate(sizes) for _ in range(size)]
     cuts = mini_batches(task_ids, parts)
     assert [i for cut in cuts for i in cut] == list(range(len(task_ids)))

@@ -1,6 +1,7 @@
 """The sizes of models against models, and against counts by hand."""
 
 import json
+from pathlib import Path
 
 import pytest
 from transformers import Qwen3VLForConditionalGeneration
@@ -11,7 +12,7 @@ from learner.model.sizes import RELEASED, ShapeError, shape_of
 from learner.model.trainable import train_only
 
 
-def test_a_folders_parameters_are_those_of_its_weights(model_dir):
+def test_a_folders_parameters_are_those_of_its_weights(model_dir: Path) -> None:
     model = Qwen3VLForConditionalGeneration.from_pretrained(model_dir)
     shape = shape_of(ModelConfig(path=str(model_dir)))
     assert shape.parameters == sum(p.numel() for p in model.parameters())
@@ -30,20 +31,20 @@ def test_a_folders_parameters_are_those_of_its_weights(model_dir):
         RanksConfig(train=["language", "vision"], lora=LoraConfig(rank=2, targets=["q_proj", "proj"])),
     ],
 )
-def test_what_trains_is_what_the_learner_trains(model_dir, ranks):
+def test_what_trains_is_what_the_learner_trains(model_dir: Path, ranks: RanksConfig) -> None:
     model = Qwen3VLForConditionalGeneration.from_pretrained(model_dir)
     train_only(model, ranks.train, ranks.lora)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert shape_of(ModelConfig(path=str(model_dir))).trained(ranks) == trained
 
 
-def test_the_tiny_model_is_known_before_it_is_built():
+def test_the_tiny_model_is_known_before_it_is_built() -> None:
     narrow, wide = (shape_of(ModelConfig(tiny=TinyModelConfig(vocab_size=size))) for size in (768, 769))
     assert wide.parameters - narrow.parameters == narrow.hidden
 
 
 @pytest.mark.parametrize("size", RELEASED)
-def test_the_released_models_are_counted_as_by_hand(size):
+def test_the_released_models_are_counted_as_by_hand(size: str) -> None:
     shape = shape_of(ModelConfig(path=f"Qwen/Qwen3-VL-{size}-Instruct"))
     hidden, q, k = shape.hidden, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     layer = hidden * (2 * q + 2 * k) + 3 * hidden * shape.intermediate + 2 * hidden + 2 * shape.head_dim
@@ -57,7 +58,7 @@ def test_the_released_models_are_counted_as_by_hand(size):
     assert shape.parameters == text + shape.vision + shape.projector
 
 
-def test_what_is_no_qwen3_vl_is_refused_in_a_sentence(tmp_path):
+def test_what_is_no_qwen3_vl_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ShapeError, match=r"model\.path .*config\.json cannot be read"):
         shape_of(ModelConfig(path=str(tmp_path)))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))

@@ -1,13 +1,18 @@
 """What trains: parts of the model, adapters, and what leaves a model that has one."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from peft import PeftModel
 from transformers import Qwen3VLForConditionalGeneration
 
 from configs.training import LoraConfig
-from learner.model.batch import collate
-from learner.model.frame_patches import Normalise
+from env.chat import ChatFormat
+from env.transcript import Trajectory
+from learner.model.batch import Batch, collate
+from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.lora import merged, write_adapter
 from learner.model.scorer import Scorer
 from learner.model.trainable import part_of, train_only, without_adapter
@@ -17,17 +22,17 @@ LORA = LoraConfig(rank=4, alpha=8)
 
 
 @pytest.fixture
-def scorer(model_dir, processor, chat):
+def scorer(model_dir: Path, processor: Any, chat: ChatFormat) -> Scorer:
     normalise = Normalise(processor.image_processor)
     return Scorer.from_pretrained(str(model_dir), torch.float32, normalise, chat.banned_ids).train()
 
 
 @pytest.fixture
-def batch(trajectories, patches, chat):
+def batch(trajectories: list[Trajectory], patches: FramePatches, chat: ChatFormat) -> Batch:
     return collate(trajectories, None, patches, chat, packed=True)
 
 
-def stir(model):
+def stir(model: Qwen3VLForConditionalGeneration) -> None:
     """Gives an adapter something to say; a new one says nothing."""
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
@@ -35,19 +40,19 @@ def stir(model):
             parameter.data.normal_(std=0.2, generator=generator)
 
 
-def tensors_of(model):
+def tensors_of(model: Qwen3VLForConditionalGeneration) -> dict[str, torch.Tensor]:
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
 @pytest.mark.parametrize("parts", [["language"], ["projector"], ["vision"], ["language", "projector"], ALL])
-def test_the_parts_named_have_gradients_and_no_others(scorer, batch, parts):
+def test_the_parts_named_have_gradients_and_no_others(scorer: Scorer, batch: Batch, parts: list[str]) -> None:
     train_only(scorer.model, parts, LoraConfig())
     scorer(batch)[0].sum().backward()
     trained = {name for name, p in scorer.model.named_parameters() if p.grad is not None}
     assert trained == {name for name, _ in scorer.model.named_parameters() if part_of(name) in parts}
 
 
-def test_parts_are_the_models_own(scorer):
+def test_parts_are_the_models_own(scorer: Scorer) -> None:
     parts = {part: {n for n, _ in scorer.model.named_parameters() if part_of(n) == part} for part in ALL}
     visual = {f"model.visual.{name}" for name, _ in scorer.model.model.visual.named_parameters()}
     mergers = {name for name in visual if "merger" in name}
@@ -57,7 +62,7 @@ def test_parts_are_the_models_own(scorer):
     assert "model.language_model.embed_tokens.weight" in parts["language"]
 
 
-def test_an_adapter_alone_trains_and_without_it_the_model_is_the_old_one(scorer, batch):
+def test_an_adapter_alone_trains_and_without_it_the_model_is_the_old_one(scorer: Scorer, batch: Batch) -> None:
     base = tensors_of(scorer.model)
     with torch.no_grad():
         before, _ = scorer(batch)
@@ -80,13 +85,15 @@ def test_an_adapter_alone_trains_and_without_it_the_model_is_the_old_one(scorer,
     assert all(p.requires_grad for name, p in scorer.model.named_parameters() if ".lora_" in name)
 
 
-def test_an_adapter_on_a_head_that_is_the_embeddings_is_refused(scorer):
+def test_an_adapter_on_a_head_that_is_the_embeddings_is_refused(scorer: Scorer) -> None:
     with pytest.raises(ValueError, match=r"lm_head has the embeddings' own weight"):
         train_only(scorer.model, ALL, LoraConfig(rank=4, targets=["q_proj", "lm_head"]))
 
 
 @pytest.mark.parametrize("targets", [["q_proj", "down_proj"], ["o_proj", "qkv", "linear_fc1"]])
-def test_what_is_merged_or_saved_alone_computes_as_the_adapter_does(scorer, batch, model_dir, tmp_path, targets):
+def test_what_is_merged_or_saved_alone_computes_as_the_adapter_does(
+    scorer: Scorer, batch: Batch, model_dir: Path, tmp_path: Path, targets: list[str]
+) -> None:
     lora = LoraConfig(rank=4, alpha=8, targets=targets)
     train_only(scorer.model, ALL, lora)
     stir(scorer.model)
@@ -105,7 +112,7 @@ def test_what_is_merged_or_saved_alone_computes_as_the_adapter_does(scorer, batc
             torch.testing.assert_close(scorer(batch)[0], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_merging_keeps_the_type_and_rounds_once():
+def test_merging_keeps_the_type_and_rounds_once() -> None:
     torch.manual_seed(0)
     a, b, w = torch.randn(2, 6), torch.randn(5, 2), torch.randn(5, 6)
     names = ("x.base_layer.weight", "x.lora_A.default.weight", "x.lora_B.default.weight", "x.base_layer.bias")
@@ -129,6 +136,6 @@ def test_merging_keeps_the_type_and_rounds_once():
         (ALL, LoraConfig(rank=2, targets=[]), "none given"),
     ],
 )
-def test_what_cannot_train_is_refused(scorer, parts, lora, said):
+def test_what_cannot_train_is_refused(scorer: Scorer, parts: list[str], lora: LoraConfig, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         train_only(scorer.model, parts, lora)

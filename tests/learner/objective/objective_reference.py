@@ -4,6 +4,8 @@ Python's double precision. Nothing here is shared with the code under test."""
 import math
 from dataclasses import dataclass
 
+from configs.training import GrpoConfig
+
 BOUND = 20.0
 """Log-ratios are held within this; beyond it they have no slope."""
 
@@ -20,7 +22,7 @@ class Episode:
     advantage: float
 
 
-def held(log_ratio):
+def held(log_ratio: float) -> tuple[float, float]:
     """(log-ratio within the bound, its slope)."""
     if log_ratio > BOUND:
         return BOUND, 0.0
@@ -29,7 +31,7 @@ def held(log_ratio):
     return log_ratio, 1.0
 
 
-def clipped_term(r, a, config):
+def clipped_term(r: float, a: float, config: GrpoConfig) -> tuple[float, float]:
     """min(r A, clip(r) A), bounded below for A < 0 by a dual clip; (value, derivative by r)."""
     low = 1 - config.clip
     high = 1 + (config.clip_high if config.clip_high is not None else config.clip)
@@ -43,7 +45,7 @@ def clipped_term(r, a, config):
     return value, slope
 
 
-def token_term(logp, old, a, config):
+def token_term(logp: float, old: float, a: float, config: GrpoConfig) -> tuple[float, float]:
     """(surrogate, its derivative by log pi) of a token, for the objectives that are made of tokens."""
     log_r, inside = held(logp - old)
     r = math.exp(log_r)
@@ -57,7 +59,7 @@ def token_term(logp, old, a, config):
     return weight * a * logp, weight * a
 
 
-def kl_term(logp, ref, estimator):
+def kl_term(logp: float, ref: float, estimator: str) -> tuple[float, float]:
     """(estimate, its derivative by log pi)."""
     d, inside = held(logp - ref)
     return {
@@ -67,7 +69,7 @@ def kl_term(logp, ref, estimator):
     }[estimator]
 
 
-def weights_of(episode, config):
+def weights_of(episode: Episode, config: GrpoConfig) -> list[float]:
     """w = pi_old / pi_engine of each token within its bounds."""
     gaps = [old - engine for old, engine in zip(episode.old, episode.engine, strict=True)]
     if config.correction == "none":
@@ -83,7 +85,7 @@ def weights_of(episode, config):
     return weights
 
 
-def share_of(length, episodes, tokens, config):
+def share_of(length: int, episodes: int, tokens: int, config: GrpoConfig) -> float:
     """Weight of each token of a trajectory of this length in the loss of the whole batch."""
     if config.aggregation == "sequence_mean":
         return 1 / length / episodes
@@ -92,7 +94,9 @@ def share_of(length, episodes, tokens, config):
     return 1 / config.norm_tokens / episodes
 
 
-def objective(episodes, config, with_kl=True):
+def objective(
+    episodes: list[Episode], config: GrpoConfig, with_kl: bool = True
+) -> tuple[float, list[float], list[float]]:
     """(loss, [d loss / d log pi of each token], [d loss / d entropy of each token]), each episode's tokens in turn."""
     tokens = sum(len(episode.logp) for episode in episodes)
     total, slopes, entropy_slopes = 0.0, [], []

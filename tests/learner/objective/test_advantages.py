@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,12 +36,12 @@ def by_formula(rewards: list[float], kind: str, eps: float) -> list[float]:
     kind=st.sampled_from(KINDS),
     eps=st.sampled_from([1e-6, 0.01]),
 )
-def test_advantages_are_those_of_the_formula(rewards, kind, eps):
+def test_advantages_are_those_of_the_formula(rewards: Any, kind: str, eps: Any) -> None:
     found = group_advantages(torch.tensor([rewards], dtype=torch.float64), eps, kind)[0]
     np.testing.assert_allclose(found, by_formula(rewards, kind, eps), rtol=1e-6, atol=1e-9)
 
 
-def test_each_group_has_its_own_baseline_and_the_type_stays():
+def test_each_group_has_its_own_baseline_and_the_type_stays() -> None:
     rewards = torch.from_numpy(np.random.default_rng(0).random((5, 8)))
     for kind in KINDS:
         whole = group_advantages(rewards, kind=kind)
@@ -50,13 +51,13 @@ def test_each_group_has_its_own_baseline_and_the_type_stays():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [0.0, 0.95, 1 / 3])
-def test_a_group_of_equal_rewards_teaches_nothing(value, kind):
+def test_a_group_of_equal_rewards_teaches_nothing(value: float, kind: str) -> None:
     assert torch.equal(group_advantages(torch.full((2, 7), value), kind=kind), torch.zeros(2, 7))
     assert torch.equal(group_advantages(torch.full((3, 1), value), kind=kind), torch.zeros(3, 1))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_advantages_of_no_group(kind):
+def test_advantages_of_no_group(kind: str) -> None:
     assert group_advantages(torch.zeros(0, 8), kind=kind).shape == (0, 8)
 
 
@@ -67,7 +68,7 @@ def episode(shown: int, sampled: int, stop: str = "answer") -> Trajectory:
 
 @settings(max_examples=60, deadline=None)
 @given(shown=st.integers(0, 60), sampled=st.integers(0, 60), buffer=st.integers(1, 50), limit=st.integers(60, 120))
-def test_the_penalty_is_that_of_dapo(shown, sampled, buffer, limit):
+def test_the_penalty_is_that_of_dapo(shown: Any, sampled: Any, buffer: Any, limit: Any) -> None:
     l_max = limit - shown
     if sampled <= l_max - buffer:
         expected = Fraction(0)
@@ -78,7 +79,7 @@ def test_the_penalty_is_that_of_dapo(shown, sampled, buffer, limit):
     assert length_penalty(episode(shown, sampled), limit, buffer) == pytest.approx(float(expected), rel=1e-12)
 
 
-def test_an_episode_that_was_cut_off_pays_in_full_and_without_a_buffer_nothing_does():
+def test_an_episode_that_was_cut_off_pays_in_full_and_without_a_buffer_nothing_does() -> None:
     early = episode(10, 5, "length")
     assert length_penalty(early, 1000, 100) == -1.0
     assert length_penalty(replace(early, stop="answer"), 1000, 100) == 0.0

@@ -9,7 +9,7 @@ from learner.objective.logprobs import token_logprobs
 
 
 @pytest.mark.parametrize("rows_per_chunk", [2, 100])
-def test_logprobs_are_those_of_what_can_be_sampled(monkeypatch, rows_per_chunk):
+def test_logprobs_are_those_of_what_can_be_sampled(monkeypatch: pytest.MonkeyPatch, rows_per_chunk: int) -> None:
     monkeypatch.setattr(module, "LOGITS_PER_CHUNK", rows_per_chunk * 11)
     rng = np.random.default_rng(0)
     hidden, weight, targets = rng.normal(size=(7, 5)), rng.normal(size=(11, 5)), rng.integers(0, 8, 7)
@@ -30,7 +30,7 @@ def test_logprobs_are_those_of_what_can_be_sampled(monkeypatch, rows_per_chunk):
 
 
 @pytest.mark.parametrize("rows_per_chunk", [2, 100])
-def test_the_entropys_gradient_is_that_of_its_formula(monkeypatch, rows_per_chunk):
+def test_the_entropys_gradient_is_that_of_its_formula(monkeypatch: pytest.MonkeyPatch, rows_per_chunk: int) -> None:
     monkeypatch.setattr(module, "LOGITS_PER_CHUNK", rows_per_chunk * 11)
     rng = np.random.default_rng(1)
     hidden, weight, targets = rng.normal(size=(7, 5)), rng.normal(size=(11, 5)), rng.integers(0, 8, 7)
@@ -48,7 +48,7 @@ def test_the_entropys_gradient_is_that_of_its_formula(monkeypatch, rows_per_chun
     np.testing.assert_allclose(head.grad[8:], 0)
 
 
-def test_without_gradients_nothing_keeps_a_graph():
+def test_without_gradients_nothing_keeps_a_graph() -> None:
     weight = torch.randn(11, 5, requires_grad=True)
     banned, targets = torch.zeros(11, dtype=torch.bool), torch.arange(3)
     with torch.no_grad():

@@ -1,6 +1,7 @@
 """The default loss against Eq. 8 written out token by token in double precision."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ CLIP, BETA = 0.2, 0.05
 CONFIG = GrpoConfig(clip=CLIP, kl_coef=BETA)
 
 
-def tokens(seed: int = 0, reference: bool = True, dtype=torch.float64) -> LossInputs:
+def tokens(seed: int = 0, reference: bool = True, dtype: Any = torch.float64) -> LossInputs:
     """Three trajectories; the ratios spread well past the clip on both sides."""
     rng = torch.Generator().manual_seed(seed)
     count = sum(LENGTHS)
@@ -60,7 +61,7 @@ def equation_8(inputs: LossInputs, beta: float) -> float:
 
 
 @pytest.mark.parametrize("reference", [True, False])
-def test_the_default_loss_is_equation_8(reference):
+def test_the_default_loss_is_equation_8(reference: bool) -> None:
     for seed in range(5):
         inputs = tokens(seed, reference)
         loss, sums = policy_loss(inputs, CONFIG)
@@ -68,7 +69,7 @@ def test_the_default_loss_is_equation_8(reference):
         assert sums["loss"] == loss
 
 
-def test_its_gradient_is_that_of_equation_8():
+def test_its_gradient_is_that_of_equation_8() -> None:
     inputs = tokens(1)
     policy_loss(inputs, CONFIG)[0].backward()
     step = 1e-6
@@ -81,7 +82,7 @@ def test_its_gradient_is_that_of_equation_8():
         assert float(inputs.logprobs.grad[t]) == pytest.approx((values[0] - values[1]) / (2 * step), abs=1e-7)
 
 
-def test_parts_of_a_batch_add_up():
+def test_parts_of_a_batch_add_up() -> None:
     inputs = tokens(2)
     whole, sums = policy_loss(inputs, CONFIG)
     cuts = [part(inputs, slice(0, 3)), part(inputs, slice(3, 3)), part(inputs, slice(3, None))]
@@ -92,7 +93,7 @@ def test_parts_of_a_batch_add_up():
     assert merged == pytest.approx(metrics, rel=1e-12)
 
 
-def test_clip_fraction_counts_only_where_the_clip_stops_the_gradient():
+def test_clip_fraction_counts_only_where_the_clip_stops_the_gradient() -> None:
     inputs = tokens(3)
     loss, sums = policy_loss(inputs, GrpoConfig(clip=CLIP, kl_coef=0.0))
     loss.backward()
@@ -100,7 +101,7 @@ def test_clip_fraction_counts_only_where_the_clip_stops_the_gradient():
     assert float(sums["clip_fraction"]) == int(stopped.sum()) > 0
 
 
-def test_mismatch_is_measured_on_fresh_tokens_alone():
+def test_mismatch_is_measured_on_fresh_tokens_alone() -> None:
     inputs = tokens(4)
     _, sums = policy_loss(inputs, CONFIG)
     gaps = (inputs.logprobs - inputs.sampler_logprobs)[:5].detach().numpy()
@@ -111,7 +112,7 @@ def test_mismatch_is_measured_on_fresh_tokens_alone():
     assert means({key: float(value) for key, value in sums.items()})["mismatch_kl"] == 0.0
 
 
-def test_sft_loss_is_the_mean_over_the_whole_batch_and_by_kind():
+def test_sft_loss_is_the_mean_over_the_whole_batch_and_by_kind() -> None:
     logprobs = torch.tensor([-1.0, -2.0, -4.0, -8.0], requires_grad=True)
     loss, sums = sft_loss(logprobs, torch.ones(4), torch.tensor([0, 0, 2, 2]), tokens=10)
     loss.backward()

@@ -1,6 +1,7 @@
 """Every objective, loss and gradient, against the formulas written out in `objective_reference`; cuts; extremes."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from configs.training import GrpoConfig
 from learner.objective.losses import LossInputs, means, merge, policy_loss
+from learner.selection import TrainingBatch
 from tests.learner.objective.objective_reference import Episode, objective
 
 SURROGATES = ("clip", "gspo", "cispo", "reinforce")
@@ -49,7 +51,9 @@ def draw(seed: int, lengths: list[int], spread: float = 0.4) -> list[Episode]:
     ]
 
 
-def inputs_of(chosen: list[Episode], whole: list[Episode], with_kl: bool = True, dtype=torch.float64) -> LossInputs:
+def inputs_of(
+    chosen: list[Episode], whole: list[Episode], with_kl: bool = True, dtype: Any = torch.float64
+) -> LossInputs:
     """What a pass over some trajectories of a batch gives the loss."""
     counts = torch.tensor([len(episode.logp) for episode in chosen], dtype=torch.long)
     of_tokens = lambda values: torch.tensor([x for row in values for x in row], dtype=dtype)  # noqa: E731
@@ -87,13 +91,13 @@ def check(episodes: list[Episode], config: GrpoConfig, with_kl: bool = True) -> 
 
 @settings(max_examples=150, deadline=None)
 @given(config=CONFIGS, lengths=LENGTHS, seed=st.integers(0, 10**6), with_kl=st.booleans())
-def test_loss_and_gradient_are_those_of_the_formula(config, lengths, seed, with_kl):
+def test_loss_and_gradient_are_those_of_the_formula(config: Any, lengths: Any, seed: int, with_kl: Any) -> None:
     check(draw(seed, lengths), config, with_kl)
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_each_objective_alone_is_that_of_the_formula(surrogate, aggregation):
+def test_each_objective_alone_is_that_of_the_formula(surrogate: str, aggregation: str) -> None:
     config = GrpoConfig(surrogate=surrogate, aggregation=aggregation, clip_high=0.28)
     for seed in range(10):
         check(draw(seed, [4, 1, 0, 9, 30]), config)
@@ -101,7 +105,9 @@ def test_each_objective_alone_is_that_of_the_formula(surrogate, aggregation):
 
 @settings(max_examples=50, deadline=None)
 @given(config=CONFIGS, lengths=LENGTHS, seed=st.integers(0, 10**6), cut=st.lists(st.integers(0, 3), min_size=6))
-def test_any_cut_into_passes_gives_the_loss_and_the_gradients_of_the_whole(config, lengths, seed, cut):
+def test_any_cut_into_passes_gives_the_loss_and_the_gradients_of_the_whole(
+    config: Any, lengths: Any, seed: int, cut: TrainingBatch
+) -> None:
     episodes = draw(seed, lengths)
     whole = inputs_of(episodes, episodes)
     loss, slopes, entropy_slopes = gradients(whole, config)
@@ -122,7 +128,7 @@ def test_any_cut_into_passes_gives_the_loss_and_the_gradients_of_the_whole(confi
 
 
 @pytest.mark.parametrize("surrogate", ["clip", "gspo", "reinforce"])
-def test_where_nothing_is_held_fixed_the_gradient_is_the_losss_slope(surrogate):
+def test_where_nothing_is_held_fixed_the_gradient_is_the_losss_slope(surrogate: str) -> None:
     config = GrpoConfig(surrogate=surrogate, kl_coef=0.05)
     episodes = draw(3, [3, 5], spread=0.1)
     _, slopes, _ = gradients(inputs_of(episodes, episodes), config)
@@ -136,7 +142,7 @@ def test_where_nothing_is_held_fixed_the_gradient_is_the_losss_slope(surrogate):
         assert slopes[t] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5, abs=1e-9)
 
 
-def test_within_its_bounds_cispo_moves_the_policy_as_unclipped_importance_sampling_does():
+def test_within_its_bounds_cispo_moves_the_policy_as_unclipped_importance_sampling_does() -> None:
     episodes = draw(4, [3, 5])
     wide = GrpoConfig(surrogate="cispo", clip=1.0, clip_high=100.0, kl_coef=0.0)
     free = replace(wide, surrogate="reinforce")
@@ -146,7 +152,7 @@ def test_within_its_bounds_cispo_moves_the_policy_as_unclipped_importance_sampli
     )
 
 
-def test_on_policy_all_objectives_move_the_policy_alike():
+def test_on_policy_all_objectives_move_the_policy_alike() -> None:
     episodes = [replace(episode, old=episode.logp) for episode in draw(5, [3, 1, 6])]
     slopes = [gradients(inputs_of(episodes, episodes), GrpoConfig(surrogate=surrogate))[1] for surrogate in SURROGATES]
     for other in slopes[1:]:
@@ -154,7 +160,7 @@ def test_on_policy_all_objectives_move_the_policy_alike():
 
 
 @pytest.mark.parametrize("correction", ["token", "sequence"])
-def test_the_correction_carries_no_gradient(correction):
+def test_the_correction_carries_no_gradient(correction: str) -> None:
     config = GrpoConfig(correction=correction, max_sequence_gap=1.0, surrogate="reinforce")
     inputs = inputs_of(draw(6, [3, 4]), draw(6, [3, 4]))
     engine = inputs.sampler_logprobs.clone().requires_grad_()
@@ -166,7 +172,9 @@ def test_the_correction_carries_no_gradient(correction):
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
 @pytest.mark.parametrize("correction", ["token", "sequence"])
-def test_no_gap_however_wide_gives_a_loss_or_a_gradient_that_is_not_finite(surrogate, estimator, correction):
+def test_no_gap_however_wide_gives_a_loss_or_a_gradient_that_is_not_finite(
+    surrogate: str, estimator: str, correction: str
+) -> None:
     config = GrpoConfig(
         surrogate=surrogate, kl_estimator=estimator, kl_coef=0.1, correction=correction, correction_beyond="mask"
     )
@@ -178,7 +186,7 @@ def test_no_gap_however_wide_gives_a_loss_or_a_gradient_that_is_not_finite(surro
     assert np.isfinite(slopes).all()
 
 
-def test_metrics_say_what_the_correction_did():
+def test_metrics_say_what_the_correction_did() -> None:
     episodes = [
         Episode([-1.0] * 2, [-1.0] * 2, [-1.0, -3.0], [-1.0] * 2, [0.0] * 2, 1.0),
         Episode([-1.0] * 2, [-1.0] * 2, [-1.0, -1.0], [-1.0] * 2, [0.0] * 2, 1.0),

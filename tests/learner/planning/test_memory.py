@@ -2,6 +2,8 @@
 
 import gc
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from configs.policy import EngineConfig, ModelConfig, TinyModelConfig
 from configs.training import LoraConfig, RanksConfig
 from learner.model.batch import Batch
 from learner.model.scorer import Scorer
-from learner.model.sizes import shape_of
+from learner.model.sizes import ModelShape, shape_of
 from learner.model.tiny import build_tiny_model
 from learner.model.trainable import train_only
 from learner.planning.memory import activation_bytes, engine_bytes, state_bytes
@@ -25,16 +27,16 @@ LORA = LoraConfig(rank=8)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(SIZES, ["what is it? look at the frame"] * 20, tmp_path_factory.mktemp("sizes"), seed=0)
 
 
 @pytest.fixture(scope="module")
-def shape(folder):
+def shape(folder: Path) -> ModelShape:
     return shape_of(ModelConfig(path=str(folder)))
 
 
-def rank_model(folder, ranks: RanksConfig) -> Scorer:
+def rank_model(folder: Path, ranks: RanksConfig) -> Scorer:
     """As a rank sets it up."""
     dtype = getattr(torch, ranks.dtype)
     scorer = Scorer.from_pretrained(str(folder), dtype, lambda pixels: pixels.float(), (0,)).train()
@@ -103,7 +105,9 @@ def kept_for_backward(scorer: Scorer, batch: Batch) -> int:
         (RanksConfig(dtype="bfloat16", lora=LORA, gradient_checkpointing=True), 768),
     ],
 )
-def test_activations_are_those_that_torch_keeps(folder, shape, ranks, tokens):
+def test_activations_are_those_that_torch_keeps(
+    folder: Path, shape: ModelShape, ranks: RanksConfig, tokens: int
+) -> None:
     scorer = rank_model(folder, ranks)
     frames, sampled = tokens // 5, tokens // 16
     kept = kept_for_backward(scorer, a_batch(scorer, tokens, frames, sampled))
@@ -112,7 +116,9 @@ def test_activations_are_those_that_torch_keeps(folder, shape, ranks, tokens):
     assert told == pytest.approx(kept, rel=TOLERANCE)
 
 
-def test_a_recomputed_layer_is_what_one_layer_more_keeps(tmp_path_factory, folder, shape):
+def test_a_recomputed_layer_is_what_one_layer_more_keeps(
+    tmp_path_factory: pytest.TempPathFactory, folder: Path, shape: ModelShape
+) -> None:
     tokens, frames = 512, 100
     ranks = RanksConfig(train=FROZEN_TOWER)
     sizes = TinyModelConfig(**{**vars(SIZES), "layers": SIZES.layers + 1})
@@ -127,7 +133,7 @@ def test_a_recomputed_layer_is_what_one_layer_more_keeps(tmp_path_factory, folde
 
 
 @pytest.mark.parametrize("ranks", [RanksConfig(), RanksConfig(train=FROZEN_TOWER), RanksConfig(lora=LORA)])
-def test_the_state_is_what_torch_allocates(folder, shape, ranks):
+def test_the_state_is_what_torch_allocates(folder: Path, shape: ModelShape, ranks: RanksConfig) -> None:
     scorer = rank_model(folder, ranks)
     trained = [p for p in scorer.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-3)
@@ -142,8 +148,8 @@ def test_the_state_is_what_torch_allocates(folder, shape, ranks):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_each_stage_of_zero_shares_out_what_it_says(shape, dtype):
-    def state(stage, ranks):
+def test_each_stage_of_zero_shares_out_what_it_says(shape: ModelShape, dtype: str) -> None:
+    def state(stage: Any, ranks: Any) -> Any:
         return state_bytes(shape, RanksConfig(zero_stage=stage, ranks=ranks, dtype=dtype))
 
     shared = {0: (), 1: ("optimizer",), 2: ("optimizer", "gradients"), 3: ("optimizer", "gradients", "weights")}
@@ -155,8 +161,8 @@ def test_each_stage_of_zero_shares_out_what_it_says(shape, dtype):
     assert state(1, 1).optimizer == 12 * shape.parameters
 
 
-def test_offload_leaves_a_gpu_without_what_it_moves(shape):
-    def state(**values):
+def test_offload_leaves_a_gpu_without_what_it_moves(shape: ModelShape) -> None:
+    def state(**values: Any) -> Any:
         return state_bytes(shape, RanksConfig(ranks=4, dtype="bfloat16", **values))
 
     trained = shape.parameters
@@ -168,7 +174,7 @@ def test_offload_leaves_a_gpu_without_what_it_moves(shape):
     assert state(zero_stage=2, offload="optimizer").host == pytest.approx((12 + 8 + 2) * trained / 4, abs=8)
 
 
-def test_an_engine_spreads_weights_and_heads_over_its_gpus():
+def test_an_engine_spreads_weights_and_heads_over_its_gpus() -> None:
     shape = shape_of(ModelConfig(path="Qwen/Qwen3-VL-8B-Instruct"))
     one, two, sixteen = (
         engine_bytes(shape, EngineConfig(gpus_per_engine=n, dtype="bfloat16", max_model_len=1000)) for n in (1, 2, 16)

@@ -1,6 +1,7 @@
 """What a plan says, what it refuses, and that its advice is good."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 
 from configs import load_config
 from configs.policy import ModelConfig
+from configs.run import Config
 from configs.training import LEAST_STAGE
-from learner.model.sizes import shape_of
+from learner.model.sizes import ModelShape, shape_of
 from learner.planning.advice import PlanError, advise, require_fit, with_values
 from learner.planning.memory import GIB
 from learner.planning.plan import USABLE, Machine, make_plan
@@ -20,7 +22,7 @@ NODE = Machine(80 * GIB, 16 * GIB)
 PAPER = load_config("configs/paper_4b.yaml")
 
 
-def test_work_is_counted():
+def test_work_is_counted() -> None:
     plan = make_plan(PAPER, SHAPES["4B"], NODE, "grpo", tasks=4100, lessons=34_200)
     sft, grpo = plan.work
     assert (grpo.trajectories, grpo.tokens, grpo.updates) == (256, 256 * 36_864, 4)
@@ -29,7 +31,7 @@ def test_work_is_counted():
     assert make_plan(PAPER, SHAPES["4B"], NODE, "sft").work[0].epochs is None
 
 
-def test_parts_add_up_and_the_reference_belongs_to_grpo():
+def test_parts_add_up_and_the_reference_belongs_to_grpo() -> None:
     sft, grpo = (make_plan(PAPER, SHAPES["4B"], NODE, stage).roles for stage in ("sft", "grpo"))
     assert [role.count for role in grpo] == [4, 4]
     assert grpo[0].need - sft[0].need == 2 * SHAPES["4B"].parameters
@@ -38,7 +40,7 @@ def test_parts_add_up_and_the_reference_belongs_to_grpo():
     assert grpo[1].sequences == parts["KV cache"] // (36_864 * 36 * 4 * 8 * 128)
 
 
-def test_with_an_adapter_there_is_no_second_model():
+def test_with_an_adapter_there_is_no_second_model() -> None:
     adapted = with_values(PAPER, {"ranks.lora.rank": 16})
     plan = make_plan(adapted, SHAPES["4B"], NODE, "grpo")
     assert "reference" not in dict(plan.roles[0].parts)
@@ -46,7 +48,7 @@ def test_with_an_adapter_there_is_no_second_model():
     assert plan.trained == 16 * 36 * (2 * (2560 + 4096) + 2 * (2560 + 1024) + 3 * (2560 + 9728))
 
 
-def test_an_engine_beside_a_rank_shares_its_gpu():
+def test_an_engine_beside_a_rank_shares_its_gpu() -> None:
     together = with_values(PAPER, {"engine.colocate": True, "engine.gpu_memory_utilization": 0.2})
     plan = make_plan(together, SHAPES["4B"], NODE, "grpo")
     assert plan.gpus == 4
@@ -57,7 +59,7 @@ def test_an_engine_beside_a_rank_shares_its_gpu():
     }
 
 
-def test_what_is_offloaded_is_told_of_the_host():
+def test_what_is_offloaded_is_told_of_the_host() -> None:
     kept, moved = (
         make_plan(with_values(PAPER, {"ranks.offload": offload}), SHAPES["4B"], NODE, "sft").roles[0]
         for offload in ("none", "optimizer")
@@ -72,7 +74,7 @@ def test_what_is_offloaded_is_told_of_the_host():
 
 @pytest.mark.parametrize("name", ["demo", "smoke"])
 @pytest.mark.parametrize("stage", ["sft", "grpo"])
-def test_the_small_ones_fit_a_laptop(name, stage):
+def test_the_small_ones_fit_a_laptop(name: str, stage: str) -> None:
     assert make_plan(load_config(f"configs/{name}.yaml"), TINY, NODE, stage).problems == ()
 
 
@@ -89,7 +91,7 @@ def test_the_small_ones_fit_a_laptop(name, stage):
         ("32B", [], "it fits with ranks.zero_stage=3 engine.gpus_per_engine=2 ranks.lora.rank=16"),
     ],
 )
-def test_what_cannot_fit_is_refused_with_what_to_turn(size, overrides, said):
+def test_what_cannot_fit_is_refused_with_what_to_turn(size: str, overrides: list[str], said: str) -> None:
     config = load_config("configs/paper_4b.yaml", overrides)
     with pytest.raises(PlanError) as refused:
         require_fit(config, SHAPES[size], make_plan(config, SHAPES[size], NODE, "grpo"), "grpo")
@@ -97,7 +99,7 @@ def test_what_cannot_fit_is_refused_with_what_to_turn(size, overrides, said):
     assert "\n" not in str(refused.value)
 
 
-def test_a_small_machine_is_told_too():
+def test_a_small_machine_is_told_too() -> None:
     config = load_config("configs/demo.yaml")
     machine = replace(NODE, ram_bytes=9 * GIB // 2)
     with pytest.raises(PlanError, match=r"what runs on the CPU needs .* it fits with ranks\.frame_cache_mib="):
@@ -107,7 +109,7 @@ def test_a_small_machine_is_told_too():
         require_fit(config, TINY, make_plan(config, TINY, nothing, "grpo"), "grpo")
 
 
-def test_a_cache_without_room_for_one_sequence_is_refused():
+def test_a_cache_without_room_for_one_sequence_is_refused() -> None:
     config = load_config("configs/demo.yaml", ["model.path=x", "engine.max_model_len=65536"])
     large = replace(NODE, ram_bytes=10_000 * GIB)
     assert advise(config, SHAPES["2B"], large, "grpo") == {"engine.kv_cache_gib": 14}
@@ -135,7 +137,7 @@ def test_a_cache_without_room_for_one_sequence_is_refused():
         }
     ),
 )
-def test_following_the_advice_makes_it_fit(size, gpu_gib, values):
+def test_following_the_advice_makes_it_fit(size: Any, gpu_gib: Any, values: Any) -> None:
     assume(values["ranks.zero_stage"] >= LEAST_STAGE[values["ranks.offload"]])
     assume(not values["engine.colocate"] or values["engine.gpus_per_engine"] == 1)
     config = with_values(PAPER, values)
@@ -150,13 +152,13 @@ def test_following_the_advice_makes_it_fit(size, gpu_gib, values):
         assert not runs(with_values(config, fewer), SHAPES[size], machine), f"{key} is not needed"
 
 
-def runs(config, shape, machine):
+def runs(config: Config, shape: ModelShape, machine: Machine) -> bool:
     """Whether it fits, and its offload goes with its stage of ZeRO."""
     allowed = config.ranks.zero_stage >= LEAST_STAGE[config.ranks.offload]
     return allowed and not make_plan(config, shape, machine, "grpo").problems
 
 
-def test_frames_that_leave_no_room_to_answer_are_noted():
+def test_frames_that_leave_no_room_to_answer_are_noted() -> None:
     short = with_values(PAPER, {"episode.max_tokens": 20_480})
     [note] = make_plan(short, SHAPES["4B"], NODE, "grpo").notes
     assert "more than 172 frames" in note

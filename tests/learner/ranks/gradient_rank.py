@@ -17,7 +17,7 @@ LR = 64.0
 """Large, so that the gradient is not lost in the rounding of the weights that it moves."""
 
 
-def _sgd(groups, lr, **_):
+def _sgd(groups: Any, lr: Any, **_: Any) -> Any:
     return torch.optim.SGD(groups, lr=lr)
 
 

@@ -1,10 +1,16 @@
 """Ranks that compute in bfloat16, as on GPUs: every layout follows the gradient of float32, resumes, and converts."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from actors.rollout.groups import PlayedGroup
 from configs import load_config
+from env.transcript import Trajectory
 from learner.ranks.group import RankGroup
 from tests.learner.ranks.gradient_rank import LR, GradientRank
 from tests.servers.ray_session import shared_ray
@@ -24,16 +30,16 @@ LAYOUTS = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
+def cluster() -> None:
     shared_ray()
 
 
-def start(model_dir, ranks, *overrides):
+def start(model_dir: Path, ranks: Any, *overrides: Any) -> Any:
     base = ["ranks.micro_batch_tokens=500", "grpo.kl_coef=0.1", "grpo.max_grad_norm=1e9", "ranks.step_timeout_s=240"]
     return RankGroup(load_config(None, [f"ranks.ranks={ranks}", *base, *overrides]), str(model_dir), str(model_dir))
 
 
-def gradient(group, trajectories):
+def gradient(group: PlayedGroup, trajectories: list[Trajectory]) -> Any:
     """Metrics of a GRPO step, and what it took off the weights over the learning rate."""
     lr = 16 * LR  # the weights that come out have eight bits
     before = group._all(GradientRank.tensors)[0]
@@ -43,7 +49,7 @@ def gradient(group, trajectories):
 
 
 @pytest.fixture(scope="module")
-def pair(model_dir, cluster):
+def pair(model_dir: Path, cluster: None) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("learner.ranks.group.Rank", GradientRank)
         group = start(model_dir, 2)
@@ -52,13 +58,13 @@ def pair(model_dir, cluster):
 
 
 @pytest.fixture(scope="module")
-def exact(pair, trajectories):
+def exact(pair: Any, trajectories: list[Trajectory]) -> Any:
     """In float32."""
     return gradient(pair, trajectories)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: "-".join(map(str, layout.values())))
-def test_the_gradient_is_that_of_float32(pair, exact, layout, trajectories):
+def test_the_gradient_is_that_of_float32(pair: Any, exact: Any, layout: Any, trajectories: list[Trajectory]) -> None:
     pair._all(GradientRank.layout, {"dtype": "bfloat16", **layout})
     metrics, found = gradient(pair, trajectories)
     for key in ("loss", "entropy", "grad_norm"):
@@ -67,7 +73,9 @@ def test_the_gradient_is_that_of_float32(pair, exact, layout, trajectories):
 
 
 @pytest.fixture(scope="module")
-def saved(model_dir, cluster, trajectories, tmp_path_factory):
+def saved(
+    model_dir: Path, cluster: None, trajectories: list[Trajectory], tmp_path_factory: pytest.TempPathFactory
+) -> Any:
     """Two ranks of stage 2 with their optimizer on the host: their state after a step, and the weights two steps on."""
     group = start(model_dir, 2, "ranks.dtype=bfloat16", "ranks.zero_stage=2", "ranks.offload=optimizer")
     folder = tmp_path_factory.mktemp("saved")
@@ -83,19 +91,21 @@ def saved(model_dir, cluster, trajectories, tmp_path_factory):
     return folder / "ranks", after, resumed
 
 
-def two_steps(group, trajectories, folder):
+def two_steps(group: PlayedGroup, trajectories: list[Trajectory], folder: Any) -> Any:
     group.sft_step(trajectories, STEP)
     group.grpo_step(trajectories, ADVANTAGES, STEP)
     return load_file(group.export(folder) / "model.safetensors")
 
 
-def test_a_resumed_learner_goes_on_bit_for_bit(saved):
+def test_a_resumed_learner_goes_on_bit_for_bit(saved: Any) -> None:
     _, after, resumed = saved
     assert all(torch.equal(after[name], resumed[name]) for name in after)
 
 
 @pytest.mark.parametrize(("ranks", "stage", "offload"), [(1, 1, "none"), (2, 3, "all")])
-def test_its_state_fits_other_layouts(saved, ranks, stage, offload, model_dir, trajectories, tmp_path):
+def test_its_state_fits_other_layouts(
+    saved: Any, ranks: Any, stage: Any, offload: Any, model_dir: Path, trajectories: list[Trajectory], tmp_path: Path
+) -> None:
     folder, after, _ = saved
     group = start(model_dir, ranks, "ranks.dtype=bfloat16", f"ranks.zero_stage={stage}", f"ranks.offload={offload}")
     group.load(folder)

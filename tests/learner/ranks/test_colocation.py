@@ -1,5 +1,8 @@
 """Engines beside ranks: each on the GPU of one, no two of a kind on the same; Ray takes these GPUs on trust."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import ray
 
@@ -22,21 +25,21 @@ TOGETHER = [
 class Seat(Rank):
     """Stands where a rank would, and loads no model."""
 
-    def start(self, host, port):
+    def start(self, host: Any, port: Any) -> None:
         pass
 
-    def gpus(self):
+    def gpus(self) -> Any:
         return ray.get_gpu_ids()
 
 
 @pytest.fixture
-def two_gpus():
+def two_gpus() -> Iterator[Any]:
     with own_ray(num_cpus=4, num_gpus=2):
         yield
 
 
 @pytest.mark.slow
-def test_each_engine_has_the_gpu_of_another_rank(two_gpus, monkeypatch):
+def test_each_engine_has_the_gpu_of_another_rank(two_gpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("learner.ranks.group.Rank", Seat)
     config = load_config(None, [*TOGETHER, "ranks.step_timeout_s=60"])
     group = RankGroup(config, "model")
@@ -50,6 +53,6 @@ def test_each_engine_has_the_gpu_of_another_rank(two_gpus, monkeypatch):
 
 
 @pytest.mark.parametrize("other", ["engine.engines=3", "ranks.gpus_per_rank=0", "engine.gpus_per_engine=2"])
-def test_engines_that_cannot_be_beside_ranks_are_refused(other):
+def test_engines_that_cannot_be_beside_ranks_are_refused(other: str) -> None:
     with pytest.raises(ValueError, match=r"engine.colocate .*ranks.gpus_per_rank=1 engine.gpus_per_engine=1"):
         RankGroup(load_config(None, [*TOGETHER, other]), "model")

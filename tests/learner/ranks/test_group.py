@@ -4,7 +4,9 @@ import copy
 import json
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -13,11 +15,14 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 
 from actors.engine.handle import EngineHandle
+from actors.rollout.groups import PlayedGroup
 from configs import Config, load_config
+from env.chat import ChatFormat
+from env.transcript import Trajectory
 from learner.checkpoints.export import export_checkpoint
 from learner.checkpoints.folder import CheckpointError, writing
 from learner.model.batch import collate
-from learner.model.frame_patches import Normalise
+from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.scorer import Scorer
 from learner.ranks.group import RankGroup, RanksError
 from learner.sft import run_sft
@@ -31,7 +36,7 @@ ADVANTAGES = (1.0, -1.0, 0.5, -0.5, 0.0, 2.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
+def cluster() -> None:
     shared_ray()
 
 
@@ -41,33 +46,35 @@ def make_config(*overrides: str) -> Config:
 
 
 @pytest.fixture(scope="module")
-def single(model_dir, cluster):
+def single(model_dir: Path, cluster: None) -> Iterator[Any]:
     group = RankGroup(make_config(), str(model_dir), str(model_dir))
     yield group
     group.close()
 
 
 @pytest.fixture(scope="module", params=[0, 3], ids=["stage0", "stage3"])
-def pair(request, model_dir, cluster):
+def pair(request: pytest.FixtureRequest, model_dir: Path, cluster: None) -> Iterator[Any]:
     config = make_config("ranks.ranks=2", f"ranks.zero_stage={request.param}")
     group = RankGroup(config, str(model_dir), str(model_dir))
     yield group
     group.close()
 
 
-def two_steps(group, trajectories, folder):
+def two_steps(group: PlayedGroup, trajectories: list[Trajectory], folder: Any) -> Any:
     supervised = group.sft_step(trajectories, LR)
     reinforced = group.grpo_step(trajectories, ADVANTAGES, LR)
     return supervised, reinforced, load_file(group.export(folder) / "model.safetensors")
 
 
 @pytest.fixture(scope="module")
-def alone(single, trajectories, tmp_path_factory):
+def alone(single: Any, trajectories: list[Trajectory], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Two steps of a single rank from the initial weights: metrics, metrics, weights."""
     return two_steps(single, trajectories, tmp_path_factory.mktemp("single") / "policy")
 
 
-def test_metrics_are_those_of_the_losses(alone, trajectories, model_dir, processor, patches, chat):
+def test_metrics_are_those_of_the_losses(
+    alone: Any, trajectories: list[Trajectory], model_dir: Path, processor: Any, patches: FramePatches, chat: ChatFormat
+) -> None:
     supervised, reinforced, _ = alone
     scorer = Scorer.from_pretrained(
         str(model_dir), torch.float32, Normalise(processor.image_processor), chat.banned_ids
@@ -85,7 +92,7 @@ def test_metrics_are_those_of_the_losses(alone, trajectories, model_dir, process
     assert reinforced["seconds"] > 0
 
 
-def test_an_exported_policy_loads_as_any_checkpoint(alone, single, tmp_path, model_dir):
+def test_an_exported_policy_loads_as_any_checkpoint(alone: Any, single: Any, tmp_path: Path, model_dir: Path) -> None:
     folder = single.export(tmp_path / "policy")
     model = Qwen3VLForConditionalGeneration.from_pretrained(folder)
     weights = load_file(folder / "model.safetensors")
@@ -100,7 +107,9 @@ def test_an_exported_policy_loads_as_any_checkpoint(alone, single, tmp_path, mod
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_two_ranks_give_the_weights_of_one(pair, alone, trajectories, tmp_path):
+def test_two_ranks_give_the_weights_of_one(
+    pair: Any, alone: Any, trajectories: list[Trajectory], tmp_path: Path
+) -> None:
     supervised, reinforced, weights = two_steps(pair, trajectories, tmp_path / "policy")
     for ours, theirs in ((supervised, alone[0]), (reinforced, alone[1])):
         ours, theirs = ({k: v for k, v in metrics.items() if k != "seconds"} for metrics in (ours, theirs))
@@ -111,7 +120,9 @@ def test_two_ranks_give_the_weights_of_one(pair, alone, trajectories, tmp_path):
     assert float(moved.median()) < 1e-3 * LR
 
 
-def test_a_learner_resumed_from_what_was_written_beside_its_steps_goes_on_bit_for_bit(single, trajectories, tmp_path):
+def test_a_learner_resumed_from_what_was_written_beside_its_steps_goes_on_bit_for_bit(
+    single: Any, trajectories: list[Trajectory], tmp_path: Path
+) -> None:
     single.version = 7
     finish = single.start_save(tmp_path / "ranks")
     _, metrics, went_on = two_steps(single, trajectories, tmp_path / "went-on")
@@ -125,7 +136,7 @@ def test_a_learner_resumed_from_what_was_written_beside_its_steps_goes_on_bit_fo
     assert metrics["mismatch_tokens"] == 0, "no token was sampled by version 7"
 
 
-def test_a_sharded_learner_resumes_too(pair, trajectories, tmp_path):
+def test_a_sharded_learner_resumes_too(pair: Any, trajectories: list[Trajectory], tmp_path: Path) -> None:
     pair.save(tmp_path / "ranks")
     *_, went_on = two_steps(pair, trajectories, tmp_path / "went-on")
     pair.load(tmp_path / "ranks")
@@ -134,7 +145,7 @@ def test_a_sharded_learner_resumes_too(pair, trajectories, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def other(pair, single, cluster, model_dir):
+def other(pair: Any, single: Any, cluster: None, model_dir: Path) -> Iterator[Any]:
     """One rank: of stage 0 beside a pair of stage 0, of stage 1 beside a pair of stage 3."""
     if pair.config.ranks.zero_stage == 0:
         yield single
@@ -144,7 +155,9 @@ def other(pair, single, cluster, model_dir):
     group.close()
 
 
-def test_a_checkpoint_fits_another_number_of_ranks_and_another_zero_stage(pair, other, trajectories, tmp_path):
+def test_a_checkpoint_fits_another_number_of_ranks_and_another_zero_stage(
+    pair: Any, other: Any, trajectories: list[Trajectory], tmp_path: Path
+) -> None:
     pair.sft_step(trajectories, LR)
     other.sft_step(trajectories, LR / 2)
     for name, source, target in (("fewer", pair, other), ("more", other, pair)):
@@ -160,7 +173,7 @@ def test_a_checkpoint_fits_another_number_of_ranks_and_another_zero_stage(pair, 
         assert not list((tmp_path / name).glob("universal-*"))
 
 
-def test_a_checkpoint_that_does_not_fit_is_refused_with_what_to_do(single, pair, tmp_path):
+def test_a_checkpoint_that_does_not_fit_is_refused_with_what_to_do(single: Any, pair: Any, tmp_path: Path) -> None:
     pair.save(tmp_path / "ranks")
     dtype, stage = "float32", pair.config.ranks.zero_stage
     if stage == 0:
@@ -170,7 +183,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_what_to_do(single, pair,
         single.load(tmp_path / "ranks")
 
 
-def test_a_checkpoint_is_exported_from_its_files_alone(pair, model_dir, tmp_path):
+def test_a_checkpoint_is_exported_from_its_files_alone(pair: Any, model_dir: Path, tmp_path: Path) -> None:
     with writing(tmp_path, 1) as partial:
         pair.save(partial / "ranks")
     folder = export_checkpoint(tmp_path / "step-000001", tmp_path / "exported")
@@ -186,11 +199,11 @@ def test_a_checkpoint_is_exported_from_its_files_alone(pair, model_dir, tmp_path
     export_checkpoint(tmp_path / "step-000001", tmp_path / "again", str(model_dir))
 
 
-def write_into(rank, folder: str) -> None:
+def write_into(rank: Any, folder: str) -> None:
     tempfile.tempdir = folder
 
 
-def test_engines_get_the_weights(single, tmp_path):
+def test_engines_get_the_weights(single: Any, tmp_path: Path) -> None:
     engines = [EngineHandle(ray.remote(HoldingEngine).options(num_cpus=0).remote()) for _ in range(2)]
     ray.get(single._ranks[0].__ray_call__.remote(write_into, str(tmp_path)))
     report = single.publish(engines, 8)
@@ -204,7 +217,7 @@ def test_engines_get_the_weights(single, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["policy"], "what was written was to be removed"
 
 
-def test_an_engine_that_fails_is_named(single):
+def test_an_engine_that_fails_is_named(single: Any) -> None:
     engines = [EngineHandle(ray.remote(HoldingEngine).options(num_cpus=0).remote(fails)) for fails in (False, True)]
     with pytest.raises(PublishError, match=r"version 9.*engine 1.*out of memory") as error:
         single.publish(engines, 9)
@@ -212,7 +225,7 @@ def test_an_engine_that_fails_is_named(single):
     assert ray.get(engines[0].actor.held.remote())
 
 
-def test_a_rank_that_fails_ends_the_group(pair, trajectories):
+def test_a_rank_that_fails_ends_the_group(pair: Any, trajectories: list[Trajectory]) -> None:
     started = time.monotonic()
     if pair.config.ranks.zero_stage == 0:
         broken = copy.deepcopy(trajectories)
@@ -230,18 +243,22 @@ def test_a_rank_that_fails_ends_the_group(pair, trajectories):
         pair.sft_step(trajectories, LR)
 
 
-def test_a_deadline_ends_the_group(single, trajectories, monkeypatch):
+def test_a_deadline_ends_the_group(
+    single: Any, trajectories: list[Trajectory], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(single, "_timeout_s", 0.0)
     with pytest.raises(RanksError, match="sft_step: rank 0 missed the deadline"):
         single.sft_step(trajectories, LR)
 
 
-def test_supervised_training_that_was_stopped_goes_on_bit_for_bit(model_dir, trajectories, tmp_path):
+def test_supervised_training_that_was_stopped_goes_on_bit_for_bit(
+    model_dir: Path, trajectories: list[Trajectory], tmp_path: Path
+) -> None:
     config = make_config("sft.steps=4", "sft.batch=3", "sft.checkpoint_every=2")
     whole, parts = [], []
     expected = run_sft(config, trajectories, model_dir, tmp_path / "whole", lambda *row: whole.append(row))
 
-    def stops(step, metrics):
+    def stops(step: Any, metrics: Any) -> None:
         parts.append((step, metrics))
         if step == 3:
             raise KeyboardInterrupt
@@ -255,7 +272,9 @@ def test_supervised_training_that_was_stopped_goes_on_bit_for_bit(model_dir, tra
     assert (found / "model.safetensors").read_bytes() == (expected / "model.safetensors").read_bytes()
 
 
-def test_supervised_training_learns_and_exports(model_dir, trajectories, tmp_path):
+def test_supervised_training_learns_and_exports(
+    model_dir: Path, trajectories: list[Trajectory], tmp_path: Path
+) -> None:
     config = make_config("sft.steps=12", "sft.batch=4", "sft.lr=0.01")
     losses: list[float] = []
     out = run_sft(config, trajectories, model_dir, tmp_path / "sft", lambda step, m: losses.append(m["loss"]))

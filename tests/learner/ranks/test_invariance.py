@@ -1,8 +1,14 @@
 """One loss and one gradient, however the work is laid out: micro-batches, packing, ranks, ZeRO stages, offload."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from actors.rollout.groups import PlayedGroup
 from configs import load_config
+from env.transcript import Trajectory
 from learner.ranks.group import RankGroup
 from tests.learner.ranks.gradient_rank import LR, GradientRank
 from tests.servers.ray_session import shared_ray
@@ -22,11 +28,11 @@ KEYS = ("loss", "entropy", "tokens")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
+def cluster() -> None:
     shared_ray()
 
 
-def start(model_dir, ranks, *overrides):
+def start(model_dir: Path, ranks: Any, *overrides: Any) -> Any:
     base = [f"ranks.ranks={ranks}", "grpo.kl_coef=0.1", "grpo.max_grad_norm=1e9", "ranks.step_timeout_s=240"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("learner.ranks.group.Rank", GradientRank)
@@ -34,30 +40,30 @@ def start(model_dir, ranks, *overrides):
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one rank", "two ranks"])
-def group(request, model_dir, cluster):
+def group(request: pytest.FixtureRequest, model_dir: Path, cluster: None) -> Iterator[Any]:
     group = start(model_dir, request.param)
     yield group
     group.close()
 
 
-def gradients(group, step, before):
+def gradients(group: PlayedGroup, step: Any, before: Any) -> Any:
     """Metrics of a step and, by name, what it took off the weights, over the learning rate."""
     metrics = step()
     return metrics, {name: (before[name] - tensor) / LR for name, tensor in group._all(GradientRank.tensors)[0].items()}
 
 
-def supervised(group, trajectories):
+def supervised(group: PlayedGroup, trajectories: list[Trajectory]) -> Any:
     before = group._all(GradientRank.tensors)[0]
     return gradients(group, lambda: group.sft_step(trajectories, LR), before)
 
 
-def reinforced(group, trajectories):
+def reinforced(group: PlayedGroup, trajectories: list[Trajectory]) -> Any:
     before = group._all(GradientRank.tensors)[0]
     return gradients(group, lambda: group.grpo_step(trajectories, ADVANTAGES, LR), before)
 
 
 @pytest.fixture(scope="module")
-def expected(model_dir, cluster, trajectories):
+def expected(model_dir: Path, cluster: None, trajectories: list[Trajectory]) -> Any:
     """One rank, one padded micro-batch, no ZeRO."""
     single = start(model_dir, 1, f"ranks.micro_batch_tokens={WHOLE}")
     found = [supervised(single, trajectories)]
@@ -67,7 +73,7 @@ def expected(model_dir, cluster, trajectories):
     return found
 
 
-def require_same(ours, theirs, what):
+def require_same(ours: Any, theirs: Any, what: Any) -> None:
     for key in (key for key in KEYS if key in theirs[0]):
         assert ours[0][key] == pytest.approx(theirs[0][key], rel=1e-5, abs=1e-7), (what, key)
     assert ours[0]["grad_norm"] == pytest.approx(theirs[0]["grad_norm"], rel=1e-5), what
@@ -78,7 +84,9 @@ def require_same(ours, theirs, what):
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: "-".join(map(str, stage.values())))
-def test_the_layout_changes_neither_loss_nor_gradient(group, expected, trajectories, stage):
+def test_the_layout_changes_neither_loss_nor_gradient(
+    group: PlayedGroup, expected: Any, trajectories: list[Trajectory], stage: Any
+) -> None:
     for step, theirs, cuts in (
         (supervised, expected[0], [(True, WHOLE), (False, CUT)]),
         (reinforced, expected[1], [(True, CUT)]),

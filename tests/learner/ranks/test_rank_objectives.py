@@ -1,12 +1,19 @@
 """A GRPO step of two sharded ranks whose pi_old is the learner's own, against the same step in plain PyTorch."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from actors.rollout.groups import PlayedGroup
 from configs import load_config
+from env.chat import ChatFormat
+from env.transcript import Trajectory
 from learner.model.batch import collate
-from learner.model.frame_patches import Normalise
+from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.micro_batches import mini_batches
 from learner.model.scorer import Scorer
 from learner.objective.losses import LossInputs, means, merge, policy_loss
@@ -36,19 +43,21 @@ CONFIG = load_config(
 
 
 @pytest.fixture
-def scorer(model_dir, processor, chat):
+def scorer(model_dir: Path, processor: Any, chat: ChatFormat) -> Any:
     return Scorer.from_pretrained(str(model_dir), torch.float32, Normalise(processor.image_processor), chat.banned_ids)
 
 
 @pytest.fixture(scope="module")
-def group(model_dir):
+def group(model_dir: Path) -> Iterator[Any]:
     shared_ray()
     group = RankGroup(CONFIG, str(model_dir), str(model_dir))
     yield group
     group.close()
 
 
-def plain_step(scorer, trajectories, patches, chat) -> dict[str, float]:
+def plain_step(
+    scorer: Scorer, trajectories: list[Trajectory], patches: FramePatches, chat: ChatFormat
+) -> dict[str, float]:
     """Each mini-batch in one pass, with the logprobs of the weights at the start of the step."""
     cuts = mini_batches([trajectory.task_id for trajectory in trajectories], 2)
     optimizer = torch.optim.AdamW(scorer.parameters(), lr=LR, betas=(0.9, CONFIG.ranks.beta2), weight_decay=0.0)
@@ -81,7 +90,14 @@ def plain_step(scorer, trajectories, patches, chat) -> dict[str, float]:
     return {**metrics, "loss": metrics["loss"] / 2, "grad_norm": sum(norms) / 2}
 
 
-def test_a_step_of_the_ranks_is_the_step_of_plain_pytorch(group, scorer, trajectories, patches, chat, tmp_path):
+def test_a_step_of_the_ranks_is_the_step_of_plain_pytorch(
+    group: PlayedGroup,
+    scorer: Scorer,
+    trajectories: list[Trajectory],
+    patches: FramePatches,
+    chat: ChatFormat,
+    tmp_path: Path,
+) -> None:
     still = group.reference_kl(trajectories)
     found = group.grpo_step(trajectories, ADVANTAGES, LR)
     weights = load_file(group.export(tmp_path / "policy") / "model.safetensors")

@@ -1,10 +1,15 @@
 """The plan's bytes of model, gradients and optimizer against what DeepSpeed really has at once."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
+from actors.rollout.groups import PlayedGroup
 from configs import load_config
 from configs.policy import ModelConfig, TinyModelConfig
 from env.chat import ChatFormat
+from learner.model.batch import Batch
 from learner.model.sizes import shape_of
 from learner.model.tiny import build_tiny_model
 from learner.planning.memory import state_bytes
@@ -30,17 +35,17 @@ TOLERANCE = 0.13
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return build_tiny_model(SIZES, ["what is it? look at the frame: 12.0 s"] * 40, tmp_path_factory.mktemp("model"), 0)
 
 
 @pytest.fixture(scope="module")
-def batch(model, tmp_path_factory):
+def batch(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return make_batch(ChatFormat.from_pretrained(model), tmp_path_factory.mktemp("frames"))
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one rank", "two ranks"])
-def group(request, model):
+def group(request: pytest.FixtureRequest, model: Any) -> Iterator[Any]:
     shared_ray()
     one_each = ["ranks.micro_batch_tokens=1", "ranks.step_timeout_s=240"]
     with pytest.MonkeyPatch.context() as patch:
@@ -51,7 +56,9 @@ def group(request, model):
 
 
 @pytest.mark.parametrize(("stage", "offload"), LAYOUTS)
-def test_a_step_takes_what_the_plan_says(group, model, batch, stage, offload):
+def test_a_step_takes_what_the_plan_says(
+    group: PlayedGroup, model: Any, batch: Batch, stage: Any, offload: Any
+) -> None:
     """Every layout on one rank and on two, one of them in bfloat16 and the other in float32, by turns."""
     turn = LAYOUTS.index((stage, offload)) + group.config.ranks.ranks
     layout = {"zero_stage": stage, "offload": offload, "dtype": ("bfloat16", "float32")[turn % 2]}

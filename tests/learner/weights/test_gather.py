@@ -3,6 +3,7 @@
 import os
 import socket
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ WIDTHS = (32, 64, 200, 64, 64, 48, 32)
 
 
 @given(st.lists(st.integers(1, 100), max_size=30), st.integers(1, 150))
-def test_buckets_are_whole_in_order_and_bounded(sizes, limit):
+def test_buckets_are_whole_in_order_and_bounded(sizes: Any, limit: Any) -> None:
     cuts = buckets(sizes, limit)
     assert [i for run in cuts for i in run] == list(range(len(sizes)))
     assert all(len(run) == 1 or sum(sizes[i] for i in run) <= limit for run in cuts)
@@ -30,14 +31,14 @@ def build() -> torch.nn.Module:
     return torch.nn.Sequential(*(torch.nn.Linear(*widths) for widths in pairwise(WIDTHS)))
 
 
-def test_unsharded_parameters_are_handed_out_as_they_are():
+def test_unsharded_parameters_are_handed_out_as_they_are() -> None:
     model = build()
     walked = dict(walk(policy_parts(model), sharded=False, bucket_bytes=1))
     assert list(walked) == [part.entry.name for part in policy_parts(model)]
     assert all(walked[name].data_ptr() == value.data_ptr() for name, value in model.named_parameters())
 
 
-def shard_and_walk(rank: int, port: int, found) -> None:
+def shard_and_walk(rank: int, port: int, found: Any) -> None:
     """Run in a process of its own: what this rank saw on its way."""
     os.environ |= {
         "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_SIZE": "1", "MASTER_ADDR": "127.0.0.1",
@@ -68,7 +69,7 @@ def shard_and_walk(rank: int, port: int, found) -> None:
 
 
 @pytest.mark.slow
-def test_sharded_ranks_walk_in_one_order_with_one_bucket_in_memory():
+def test_sharded_ranks_walk_in_one_order_with_one_bucket_in_memory() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,5 +1,8 @@
 """A learner with an adapter and a real engine: merged weights and hot-loaded adapters give the learner's logprobs."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import ray
@@ -8,7 +11,10 @@ from safetensors.torch import load_file
 from transformers import Qwen3VLForConditionalGeneration
 
 from actors.engine.supervision import Engines
+from actors.rollout.groups import PlayedGroup
 from configs import load_config
+from env.chat import ChatFormat
+from env.transcript import Trajectory
 from learner.ranks.group import RankGroup
 from tests.actors.engine.test_engine import learner_logprobs, request_of
 from tests.servers.ray_session import shared_ray
@@ -18,11 +24,11 @@ ADVANTAGES = (1.0, -1.0, 0.5, -0.5, 0.0, 2.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
+def cluster() -> None:
     shared_ray()
 
 
-def started(model_dir, *overrides):
+def started(model_dir: Path, *overrides: Any) -> Any:
     base = ["ranks.lora.rank=4", "ranks.lora.alpha=8", "ranks.packing=true", "ranks.step_timeout_s=240"]
     rest = ["grpo.kl_coef=0.1", "grpo.mini_batches=2", "engine.max_model_len=512"]
     config = load_config(None, [*base, *rest, *overrides])
@@ -34,7 +40,9 @@ def started(model_dir, *overrides):
     [("engine.lora_rank=0",), ("engine.lora_rank=4", "ranks.zero_stage=3")],
     ids=["merged weights", "an adapter, sharded"],
 )
-def test_after_a_publish_the_engine_has_the_learners_logprobs(overrides, model_dir, chat, trajectories, tmp_path):
+def test_after_a_publish_the_engine_has_the_learners_logprobs(
+    overrides: Any, model_dir: Path, chat: ChatFormat, trajectories: list[Trajectory], tmp_path: Path
+) -> None:
     group, engines = started(model_dir, *overrides)
     try:
         engines.wait()
@@ -57,7 +65,7 @@ def test_after_a_publish_the_engine_has_the_learners_logprobs(overrides, model_d
         engines.close()
 
 
-def require_adapter_is_the_policy(adapter, folder, model_dir):
+def require_adapter_is_the_policy(adapter: Any, folder: Any, model_dir: Path) -> None:
     """Merged by PEFT itself, the adapter saved alone gives the exported weights."""
     model = PeftModel.from_pretrained(Qwen3VLForConditionalGeneration.from_pretrained(model_dir), adapter)
     merged = dict(model.merge_and_unload().named_parameters())
@@ -65,7 +73,7 @@ def require_adapter_is_the_policy(adapter, folder, model_dir):
         np.testing.assert_allclose(merged[name].detach(), tensor, atol=1e-6, err_msg=name)
 
 
-def require_exact_resume(group, trajectories, tmp_path):
+def require_exact_resume(group: PlayedGroup, trajectories: list[Trajectory], tmp_path: Path) -> None:
     """A step after a checkpoint gives the same weights again once the checkpoint is loaded."""
     group.save(tmp_path / "ranks")
     folders = []
@@ -92,6 +100,8 @@ def require_exact_resume(group, trajectories, tmp_path):
         (["sft.checkpoint_every=0"], "sft.checkpoint_every must be at least 1, not 0", None),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused_before_anything_starts(overrides, said, reference, model_dir):
+def test_settings_that_do_not_go_together_are_refused_before_anything_starts(
+    overrides: Any, said: str, reference: Any, model_dir: Path
+) -> None:
     with pytest.raises(ValueError, match=said):
         RankGroup(load_config(None, overrides), str(model_dir), reference)

@@ -1,6 +1,9 @@
 """From real DeepSpeed ranks to a real vLLM engine: the same weights, the same logprobs, and what differs is found."""
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +12,13 @@ import torch
 
 from actors.engine.request import GenerationRequest
 from actors.engine.supervision import Engines
+from actors.rollout.groups import PlayedGroup
 from configs import Config, load_config
+from env.chat import ChatFormat
 from env.trajectory import Rewards, Trajectory
 from env.transcript import Transcript
 from learner.model.batch import collate
-from learner.model.frame_patches import Normalise
+from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.scorer import Scorer
 from learner.ranks.group import RankGroup
 from learner.weights.engines import PublishError
@@ -32,26 +37,26 @@ def config() -> Config:
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster() -> None:
     shared_ray()
 
 
 @pytest.fixture(scope="module")
-def engines(cluster, config, model_dir):
+def engines(cluster: None, config: Any, model_dir: Path) -> Iterator[Any]:
     engines = Engines(config.engine, str(model_dir))
     yield engines
     engines.close()
 
 
 @pytest.fixture(scope="module")
-def group(cluster, config, model_dir, engines):
+def group(cluster: None, config: Any, model_dir: Path, engines: Any) -> Iterator[Any]:
     group = RankGroup(config, str(model_dir))
     engines.wait()
     yield group
     group.close()
 
 
-def sample(handle, chat, folder, seed: int) -> Trajectory:
+def sample(handle: Any, chat: ChatFormat, folder: Any, seed: int) -> Trajectory:
     """An episode of several turns, with several frames of different sizes before each."""
     transcript, pixels = Transcript(), []
     for turn in range(TURNS):
@@ -75,8 +80,15 @@ def sample(handle, chat, folder, seed: int) -> Trajectory:
 
 
 def test_the_engine_gives_the_learners_logprobs_after_each_publish(
-    group, engines, trajectories, chat, processor, patches, folder, tmp_path
-):
+    group: PlayedGroup,
+    engines: Any,
+    trajectories: list[Trajectory],
+    chat: ChatFormat,
+    processor: Any,
+    patches: FramePatches,
+    folder: Any,
+    tmp_path: Path,
+) -> None:
     (handle,) = engines.handles
     for version in (1, 2):
         group.sft_step(trajectories, 5e-3)
@@ -94,8 +106,10 @@ def test_the_engine_gives_the_learners_logprobs_after_each_publish(
         assert report["parameters"] > 20
 
 
-def test_an_engine_that_holds_other_weights_is_named_and_comes_back_with_the_right_ones(group, engines):
-    def lie(rank) -> None:
+def test_an_engine_that_holds_other_weights_is_named_and_comes_back_with_the_right_ones(
+    group: PlayedGroup, engines: Any
+) -> None:
+    def lie(rank: Any) -> None:
         from learner.weights.vllm_transfer import ParameterSource
 
         honest = ParameterSource.checksums
@@ -103,7 +117,7 @@ def test_an_engine_that_holds_other_weights_is_named_and_comes_back_with_the_rig
         ParameterSource.honest = honest
         ParameterSource.checksums = lambda source: {**honest(source), name: honest(source)[name] ^ 1}
 
-    def confess(rank) -> None:
+    def confess(rank: Any) -> None:
         from learner.weights.vllm_transfer import ParameterSource
 
         ParameterSource.checksums = ParameterSource.honest
@@ -121,5 +135,5 @@ def test_an_engine_that_holds_other_weights_is_named_and_comes_back_with_the_rig
     assert asyncio.run(_version(engines.handles[0])) == 3
 
 
-async def _version(handle) -> int:
+async def _version(handle: Any) -> int:
     return (await handle.ready()).version

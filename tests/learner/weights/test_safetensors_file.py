@@ -5,14 +5,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from learner.weights.gather import policy_parts, walk
+from learner.weights.gather import Entry, policy_parts, walk
 from learner.weights.safetensors_file import NAME, SharedFile, new_folder, write_file
 
 READ = "import sys; from safetensors.torch import load_file as f; print(float(sum(t.double().sum() for t in f(sys.argv[1]).values())))"  # noqa: E501
@@ -29,28 +31,28 @@ time.sleep(60)
 
 
 @pytest.fixture
-def model():
+def model() -> Any:
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Linear(33, 20), torch.nn.Linear(20, 7).bfloat16(), torch.nn.LayerNorm(5))
 
 
 @pytest.fixture
-def file():
+def file() -> Iterator[SharedFile]:
     file = SharedFile()
     yield file
     file.close()
 
 
-def tensors(model):
+def tensors(model: Any) -> Iterator[Any]:
     return walk(policy_parts(model), sharded=False, bucket_bytes=1)
 
 
-def entries(model):
+def entries(model: Any) -> list[Entry]:
     return [part.entry for part in policy_parts(model)]
 
 
 @pytest.mark.process
-def test_it_is_a_safetensors_file_for_every_process(model, file):
+def test_it_is_a_safetensors_file_for_every_process(model: Any, file: SharedFile) -> None:
     folder = file.write(entries(model), tensors(model))
     loaded = load_file(folder / NAME)
     assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())
@@ -63,7 +65,7 @@ def test_it_is_a_safetensors_file_for_every_process(model, file):
     shutil.rmtree(folder)
 
 
-def test_it_is_written_in_place(model, file):
+def test_it_is_written_in_place(model: Any, file: SharedFile) -> None:
     first = file.write(entries(model), tensors(model))
     inode = os.stat(first / NAME).st_ino
     shutil.rmtree(first)
@@ -76,7 +78,7 @@ def test_it_is_written_in_place(model, file):
     shutil.rmtree(second)
 
 
-def test_another_model_makes_another_file(model, file):
+def test_another_model_makes_another_file(model: Any, file: SharedFile) -> None:
     shutil.rmtree(file.write(entries(model), tensors(model)))
     other = torch.nn.Linear(4, 3)
     folder = file.write(entries(other), tensors(other))
@@ -84,12 +86,12 @@ def test_another_model_makes_another_file(model, file):
     shutil.rmtree(folder)
 
 
-def test_too_few_tensors_are_an_error(model, file):
+def test_too_few_tensors_are_an_error(model: Any, file: SharedFile) -> None:
     with pytest.raises(ValueError, match="shorter"):
         file.write(entries(model), list(tensors(model))[:-1])
 
 
-def test_on_disk_it_has_the_same_bytes(model, file, tmp_path):
+def test_on_disk_it_has_the_same_bytes(model: Any, file: SharedFile, tmp_path: Path) -> None:
     shared, disk = file.write(entries(model), tensors(model)), write_file(entries(model), tensors(model), str(tmp_path))
     assert (shared / NAME).read_bytes() == (disk / NAME).read_bytes()
     assert disk.parent == tmp_path
@@ -97,7 +99,7 @@ def test_on_disk_it_has_the_same_bytes(model, file, tmp_path):
 
 
 @pytest.mark.process
-def test_a_killed_process_leaves_no_memory_behind():
+def test_a_killed_process_leaves_no_memory_behind() -> None:
     script = HOLD.format(root=str(Path(__file__).parents[3]))
     holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     try:
@@ -111,7 +113,7 @@ def test_a_killed_process_leaves_no_memory_behind():
 
 
 @pytest.mark.process
-def test_folders_of_killed_processes_are_removed_and_no_others(tmp_path):
+def test_folders_of_killed_processes_are_removed_and_no_others(tmp_path: Path) -> None:
     program = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[3])!r})\n" + (
         f"from learner.weights.safetensors_file import new_folder; print(new_folder({str(tmp_path)!r}))"
     )

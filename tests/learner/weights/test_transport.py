@@ -24,7 +24,9 @@ TWO, FOUR = ("gpu-0", "gpu-1"), [("gpu-2", "gpu-3"), ("gpu-4", "gpu-5")]
         ("shared_memory", "/mnt/all", TWO, FOUR, "shared_memory"),
     ],
 )
-def test_the_way_follows_from_config_and_places(transport, weights_dir, ranks, engines, way):
+def test_the_way_follows_from_config_and_places(
+    transport: str, weights_dir: str | None, ranks: tuple[str, ...], engines: list[tuple[str, ...]], way: str
+) -> None:
     assert choose(RanksConfig(transport=transport, weights_dir=weights_dir), ranks, engines) == way
 
 
@@ -32,6 +34,8 @@ def test_the_way_follows_from_config_and_places(transport, weights_dir, ranks, e
     ("transport", "ranks", "engines", "reason"),
     [("nccl", (), [()], "on GPUs"), ("ipc", TWO, [()], "on GPUs"), ("ipc", TWO, FOUR, "own GPUs")],
 )
-def test_a_way_that_cannot_be_is_refused(transport, ranks, engines, reason):
+def test_a_way_that_cannot_be_is_refused(
+    transport: str, ranks: tuple[str, ...], engines: list[tuple[str, ...]], reason: str
+) -> None:
     with pytest.raises(ValueError, match=reason):
         choose(RanksConfig(transport=transport), ranks, engines)

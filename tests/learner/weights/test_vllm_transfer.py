@@ -17,12 +17,12 @@ BUCKET = 4000
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster() -> None:
     shared_ray()
 
 
 @pytest.fixture
-def source():
+def source() -> ParameterSource:
     torch.manual_seed(0)
     model = torch.nn.Sequential(*(torch.nn.Linear(20, 20) for _ in range(6)))
     source = ParameterSource(policy_parts(model), sharded=False, bucket_bytes=BUCKET, dtype=torch.float32)
@@ -30,7 +30,7 @@ def source():
     return source
 
 
-def test_vllms_packing_takes_the_source_as_declared_in_bounded_buckets(source):
+def test_vllms_packing_takes_the_source_as_declared_in_bounded_buckets(source: ParameterSource) -> None:
     from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerWeightTransferEngine
     from vllm.distributed.weight_transfer.packed_tensor import pack_tensors, unpack_tensor
 
@@ -45,7 +45,7 @@ def test_vllms_packing_takes_the_source_as_declared_in_bounded_buckets(source):
     assert source.checksums() == exact({name: checksum(value) for name, value in source.expected.items()})
 
 
-def test_a_walk_that_a_sender_left_is_walked_to_its_end(source):
+def test_a_walk_that_a_sender_left_is_walked_to_its_end(source: ParameterSource) -> None:
     source.renew()
     pairs = iter(source)
     first = [next(pairs)[0] for _ in range(3)]
@@ -56,7 +56,7 @@ def test_a_walk_that_a_sender_left_is_walked_to_its_end(source):
     assert [name for name, _ in source] == list(source.expected)
 
 
-def test_engines_of_several_gpus_get_ranks_of_their_own_behind_the_trainer():
+def test_engines_of_several_gpus_get_ranks_of_their_own_behind_the_trainer() -> None:
     infos = joining({"rank_offset": 1, "world_size": 8, "packed": True}, [2, 4, 1])
     assert [info["rank_offset"] for info in infos] == [1, 3, 7]
     assert all(info["world_size"] == 8 and info["packed"] for info in infos)
@@ -64,7 +64,7 @@ def test_engines_of_several_gpus_get_ranks_of_their_own_behind_the_trainer():
 
 
 @pytest.mark.slow
-def test_the_trainer_is_opened_as_vllm_expects(cluster):
+def test_the_trainer_is_opened_as_vllm_expects(cluster: None) -> None:
     from vllm.distributed.weight_transfer.nccl_common import NCCLWeightTransferInitInfo, worker_init_payload
 
     info = trainer_info("nccl", 0, 6, BUCKET)
@@ -87,7 +87,7 @@ def test_the_trainer_is_opened_as_vllm_expects(cluster):
 
 
 @pytest.mark.slow
-def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster, source):
+def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster: None, source: ParameterSource) -> None:
     from vllm.distributed.weight_transfer import VLLMWeightSyncClient
 
     engines = [EngineHandle(ray.remote(NotingEngine).options(num_cpus=0).remote()) for _ in range(2)]
@@ -109,7 +109,7 @@ def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster, sour
 
 
 @pytest.mark.slow
-def test_an_engine_that_fails_a_step_is_named(cluster, source):
+def test_an_engine_that_fails_a_step_is_named(cluster: None, source: ParameterSource) -> None:
     engines = [EngineHandle(ray.remote(NotingEngine).options(num_cpus=0).remote(fails)) for fails in ("", "start")]
     client = EngineClient(engines, [1, 1], "nccl", source, 60.0)
     with pytest.raises(EnginesFailed, match=r"engine 1 failed \(engine: died in start\)") as error:
@@ -117,12 +117,12 @@ def test_an_engine_that_fails_a_step_is_named(cluster, source):
     assert list(error.value.failed) == [1]
 
 
-def test_ranks_stay_together_when_engines_fail_before_anything_was_sent(source):
+def test_ranks_stay_together_when_engines_fail_before_anything_was_sent(source: ParameterSource) -> None:
     from learner.weights.vllm_transfer import EngineConnection
 
     walked = []
 
-    def send_weights():
+    def send_weights() -> None:
         raise EnginesFailed({0: "is gone"})
 
     connection = EngineConnection.__new__(EngineConnection)

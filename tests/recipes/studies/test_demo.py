@@ -30,7 +30,7 @@ FIGURES = {
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_demo_goes_from_nothing_to_a_report(tmp_path):
+def test_the_demo_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
     store = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
     config = load_config(ROOT / "configs" / "smoke.yaml", [f"runs_dir={tmp_path}", store])
     page = run_demo(config)

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from configs import load_config
+from configs.run import Config
 from env.judging.rules import judge
 from env.task import Task, load_tasks, save_tasks
 from env.trajectory import ToolCallRecord
@@ -22,13 +24,13 @@ from tools.marks.visual_prompt import VisualPrompt
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     runs_dir = tmp_path_factory.mktemp("runs")
     return load_config("configs/demo.yaml", [f"runs_dir={runs_dir}", f"data_dir={runs_dir}/data"])
 
 
 @pytest.fixture(scope="module")
-def tasks(config) -> list[Task]:
+def tasks(config: Config) -> list[Task]:
     """Questions of every kind about three worlds; nothing is drawn."""
     mark = (VisualPrompt("frame.png", 1.0, "rectangle"),)
     made = []
@@ -43,7 +45,7 @@ def tasks(config) -> list[Task]:
 
 
 @pytest.mark.parametrize("most", [4, 2])
-def test_the_same_questions_come_back_with_options_and_the_same_right_answer(tasks, most):
+def test_the_same_questions_come_back_with_options_and_the_same_right_answer(tasks: list[Task], most: int) -> None:
     asked = in_forms(tasks, seed=0, options=most)
     assert len({task.facts["kind"] for task in tasks}) == 8
     for plain, choice in zip(tasks, asked, strict=True):
@@ -56,7 +58,7 @@ def test_the_same_questions_come_back_with_options_and_the_same_right_answer(tas
     assert len({task.answer for task in asked}) == most
 
 
-def test_the_form_of_a_task_hangs_on_seed_and_task_alone(tasks):
+def test_the_form_of_a_task_hangs_on_seed_and_task_alone(tasks: list[Task]) -> None:
     mixed = in_forms(tasks, seed=0, options=4, choice_fraction=0.5)
     assert {task.form for task in mixed} == {"open", "choice"}
     assert in_forms(tasks[::-1], seed=0, options=4, choice_fraction=0.5) == mixed[::-1]
@@ -64,7 +66,7 @@ def test_the_form_of_a_task_hangs_on_seed_and_task_alone(tasks):
     assert in_forms(tasks, seed=0, options=4, choice_fraction=0.0) == tasks
 
 
-def test_an_arm_begins_with_all_that_the_start_has_and_tasks_of_its_own_form(config, tasks):
+def test_an_arm_begins_with_all_that_the_start_has_and_tasks_of_its_own_form(config: Config, tasks: list[Task]) -> None:
     start = RunFolder.of(dataclasses.replace(config, name="start"))
     save_tasks(start.train, tasks)
     start.sft.mkdir()
@@ -82,7 +84,7 @@ def test_an_arm_begins_with_all_that_the_start_has_and_tasks_of_its_own_form(con
         assert given[0].video == str(start.data / "film.mp4")
 
 
-def test_only_a_crop_that_worked_and_reached_into_the_stretch_counts_as_a_look(media):
+def test_only_a_crop_that_worked_and_reached_into_the_stretch_counts_as_a_look(media: Path) -> None:
     episode = make_episode(media)
     crop = episode.calls[-1]
     assert has_looked(episode, (21, 24))
@@ -93,7 +95,9 @@ def test_only_a_crop_that_worked_and_reached_into_the_stretch_counts_as_a_look(m
     assert not has_looked(dataclasses.replace(episode, calls=(nonsense,)), (21, 24))
 
 
-def test_right_answers_without_a_look_are_lucky_and_questions_without_a_stretch_do_not_count(media, tasks):
+def test_right_answers_without_a_look_are_lucky_and_questions_without_a_stretch_do_not_count(
+    media: Path, tasks: list[Task]
+) -> None:
     stretches = [task for task in tasks if task.facts["window"]][:4]
     mark_only = next(task for task in tasks if task.facts["window"] is None)
     right, wrong = make_episode(media), make_episode(media, accuracy=0.0)
@@ -106,7 +110,7 @@ def test_right_answers_without_a_look_are_lucky_and_questions_without_a_stretch_
     assert found.lucky == pytest.approx(1 / 3)
 
 
-def test_shares_of_nothing_are_none(media, tasks):
+def test_shares_of_nothing_are_none(media: Path, tasks: list[Task]) -> None:
     mark_only = next(task for task in tasks if task.facts["window"] is None)
     found = examine([mark_only], [make_episode(media)])
     assert (found.looked, found.right_if_looked, found.right_if_not, found.lucky) == (None,) * 4
@@ -116,13 +120,13 @@ def _about(task: Task, window: tuple[int, int]) -> Task:
     return dataclasses.replace(task, facts={**task.facts, "window": list(window)})
 
 
-def test_the_ends_of_a_curve_are_means_of_its_first_and_last_grpo_steps():
+def test_the_ends_of_a_curve_are_means_of_its_first_and_last_grpo_steps() -> None:
     rows = [{"stage": "grpo", "reward": float(i), "accuracy": 0.5, "tool_calls": 2.0} for i in range(10)]
     ends = curve_ends([{"stage": "sft", "loss": 1.0}, *rows])
     assert ends == {"reward": [1.5, 7.5], "accuracy": [0.5, 0.5], "tool_calls": [2.0, 2.0]}
 
 
-def test_the_page_tells_means_over_seeds_and_the_difference_of_each(config):
+def test_the_page_tells_means_over_seeds_and_the_difference_of_each(config: Config) -> None:
     config = dataclasses.replace(config, guessing=dataclasses.replace(config.guessing, seeds=[3, 5]))
     text = page(config, [_report(3, 0.5, 0.4), _report(5, 0.7, 0.4)])
     assert "`videoseeker guessing configs/demo.yaml guessing.seeds=[3,5]`" in text
@@ -145,7 +149,7 @@ def _report(seed: int, after_open: float, after_choice: float) -> dict:
     return {"seed": seed, "start": forms(0.5), **arms}
 
 
-def test_a_choice_of_one_option_is_refused_before_anything_is_made(config):
+def test_a_choice_of_one_option_is_refused_before_anything_is_made(config: Config) -> None:
     guessing = dataclasses.replace(config.guessing, options=[4, 1])
     with pytest.raises(ValueError, match=r"guessing\.options: .* at least 2"):
         run_guessing(dataclasses.replace(config, name="never", guessing=guessing))

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from configs import Config
-from evals.score import score
+from evals.score import Scores, score
 from recipes.folder import ARMS
 from recipes.studies.demo import summary
 from recipes.studies.tool_ablation import page
@@ -12,7 +12,7 @@ from tests.films.sample_episode import make_episode
 
 
 @pytest.fixture(scope="module")
-def scores(tmp_path_factory):
+def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scores]:
     episode = make_episode(tmp_path_factory.mktemp("episode"))
     wrong = dataclasses.replace(episode, rewards=dataclasses.replace(episode.rewards, accuracy=0.0))
     return {"right": score([episode]), "wrong": score([wrong])}
@@ -27,7 +27,7 @@ STEP = {
 }
 
 
-def test_the_page_has_a_row_for_every_arm_and_means_over_seeds(scores):
+def test_the_page_has_a_row_for_every_arm_and_means_over_seeds(scores: dict[str, Scores]) -> None:
     stages = {"sft": [scores["wrong"]] * 3, "grpo": [scores["right"], scores["right"], scores["wrong"]]}
     text = page(Config(name="demo"), dict.fromkeys(ARMS, stages), [STEP])
     assert text.count("| 0.0 ± 0.0 | 66.7 ± 57.7 |") == len(ARMS)
@@ -38,7 +38,7 @@ def test_the_page_has_a_row_for_every_arm_and_means_over_seeds(scores):
     assert "What one run costs" not in text
 
 
-def test_the_page_tells_the_demo_s_cost_where_it_was_run(scores):
+def test_the_page_tells_the_demo_s_cost_where_it_was_run(scores: dict[str, Scores]) -> None:
     stages = {stage: [scores["right"]] for stage in ("sft", "grpo")}
     demo = {"seed": 3, "wall_s": 90, "peak_rss_gib": 6.41, "tokens_per_s": {"rollout": 1445.2, "learner": 5000.0}}
     text = page(Config(name="demo"), dict.fromkeys(ARMS, stages), [STEP], demo)
@@ -47,7 +47,7 @@ def test_the_page_tells_the_demo_s_cost_where_it_was_run(scores):
     assert "1,445 tokens a second sampled" in text
 
 
-def test_the_report_s_figures_come_from_scores_and_steps(scores):
+def test_the_report_s_figures_come_from_scores_and_steps(scores: dict[str, Scores]) -> None:
     found = {"no_tools": scores["wrong"], "sft": scores["wrong"], "grpo": scores["right"]}
     skipped = {"stage": "grpo", "mismatch_kl": 1.0, "updates": 0.0}
     report = summary(found, [STEP, skipped, {"stage": "sft", "loss": 1.0}])

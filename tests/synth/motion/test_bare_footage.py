@@ -2,7 +2,9 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -15,7 +17,7 @@ from synth.rle import decode
 from synth.world.questions import TARGETS
 from tests.films.clips import real_clips
 from tests.films.moving_shapes import random_film
-from tests.servers.processes import family
+from tests.servers.processes import Family, family
 from tests.synth.motion.test_track_questions import wrong_answers
 from tools.decoding.video import open_video
 
@@ -47,7 +49,7 @@ def write_bad_files(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def members():
+def members() -> Iterator[Any]:
     # Ray's socket paths must be short, shorter than pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="vs-"))
     with family(folder) as made:
@@ -56,7 +58,7 @@ def members():
 
 
 @pytest.fixture(scope="module")
-def data(members, tmp_path_factory) -> Path:
+def data(members: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bare")
     clips = folder / "clips"
     clips.mkdir()
@@ -72,7 +74,7 @@ def data(members, tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_tasks_come_of_the_films_alone_and_each_is_right(data):
+def test_tasks_come_of_the_films_alone_and_each_is_right(data: Any) -> None:
     tasks = load_tasks(data / "train.jsonl")
     assert len(tasks) >= 4
     assert {Path(task.video).name for task in tasks} == set(FILMS)
@@ -90,7 +92,7 @@ def test_tasks_come_of_the_films_alone_and_each_is_right(data):
 
 
 @pytest.mark.slow
-def test_every_other_file_is_set_aside_with_a_reason_that_can_be_counted(data):
+def test_every_other_file_is_set_aside_with_a_reason_that_can_be_counted(data: Any) -> None:
     rejected = {Path(record.video).name: record for record in read_records(data / "rejected.jsonl")}
     moving = set(real_clips())
     assert set(rejected) == moving | UNREADABLE
@@ -105,7 +107,7 @@ def test_every_other_file_is_set_aside_with_a_reason_that_can_be_counted(data):
 
 
 @pytest.mark.slow
-def test_the_page_shows_them(members, data):
+def test_the_page_shows_them(members: Family, data: Any) -> None:
     shown = members.run("videoseeker.py", "synth", "inspect", str(data))
     assert shown.returncode == 0, shown.stderr
     page = (data / "gallery.html").read_text()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from env.task import Task
 from synth.motion.questions import DIMENSIONS, questions_of
 from synth.motion.segmenter import measure_tracks
+from synth.motion.track import Track
 from synth.record import PLACE, Record
 from synth.stages.leaks import named
 from tests.films.moving_shapes import PALETTE, SIZE, Film, Shape, owner_of, random_film
@@ -71,7 +73,7 @@ def presence(film: Film, shape: Shape) -> tuple[float, float]:
     return seen[0], seen[-1]
 
 
-def wrong_answers(film: Film, records, tracks) -> list[str]:
+def wrong_answers(film: Film, records: list[Record], tracks: tuple[Track, ...]) -> list[str]:
     """Of questions about a shape; a track that is on no one shape all the while counts as wrong."""
     wrong = []
     for record in records:
@@ -91,7 +93,7 @@ def wrong_answers(film: Film, records, tracks) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory):
+def asked(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Film, str, tuple[Track, ...], list[Record]]]:
     """(film, path, tracks, records) of each film, with every question that can be made of it."""
     folder = tmp_path_factory.mktemp("films")
     found = []
@@ -103,19 +105,19 @@ def asked(tmp_path_factory):
     return found
 
 
-def test_no_answer_is_wrong(asked):
+def test_no_answer_is_wrong(asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]]) -> None:
     wrong = [line for film, _, tracks, records in asked for line in wrong_answers(film, records, tracks)]
     assert wrong == []
 
 
-def test_every_kind_is_asked_often_enough(asked):
+def test_every_kind_is_asked_often_enough(asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]]) -> None:
     counts = Counter(record.facts["kind"] for *_, records in asked for record in records)
     assert set(counts) == set(DIMENSIONS)
     assert sum(counts.values()) >= 20 * len(asked)
     assert min(counts.values()) >= 5
 
 
-def test_masks_have_the_things_they_are_of(asked):
+def test_masks_have_the_things_they_are_of(asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]]) -> None:
     found = []
     for film, _, tracks, _ in asked:
         for track in tracks:
@@ -128,14 +130,18 @@ def test_masks_have_the_things_they_are_of(asked):
     assert np.mean(found) >= 0.8
 
 
-def test_a_track_that_is_of_several_things_is_flagged(asked):
+def test_a_track_that_is_of_several_things_is_flagged(
+    asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]],
+) -> None:
     for film, _, tracks, _ in asked:
         for track in tracks:
             if owner_of(film, track.times, track.boxes) is None:
                 assert track.starts == "split"
 
 
-def test_a_named_thing_is_the_only_one_of_its_colour(asked):
+def test_a_named_thing_is_the_only_one_of_its_colour(
+    asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]],
+) -> None:
     for film, _, tracks, records in asked:
         colours = Counter(shape.colour for shape in film.shapes)
         for record in records:
@@ -147,7 +153,7 @@ def test_a_named_thing_is_the_only_one_of_its_colour(asked):
                 assert colours[name.split()[1]] == 1
 
 
-def test_records_are_whole(asked):
+def test_records_are_whole(asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]]) -> None:
     for _, path, tracks, records in asked:
         assert len({record.id for record in records}) == len(records)
         for record in records:
@@ -171,14 +177,18 @@ def test_records_are_whole(asked):
             Task(record.id, path, record.question, record.answer, record.dimension, (mark,), form, record.options)
 
 
-def test_a_question_on_the_colour_does_not_tell_it(asked):
+def test_a_question_on_the_colour_does_not_tell_it(
+    asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]],
+) -> None:
     for *_, records in asked:
         for record in records:
             if record.facts["kind"] == "colour":
                 assert record.answer not in record.target.description.split()
 
 
-def test_few_questions_are_of_many_kinds_and_always_the_same(asked):
+def test_few_questions_are_of_many_kinds_and_always_the_same(
+    asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]],
+) -> None:
     for _, path, tracks, records in asked:
         few = questions_of(path, "film", tracks, 0, 6)
         assert few == questions_of(path, "film", tracks, 0, 6)
@@ -190,11 +200,11 @@ def test_few_questions_are_of_many_kinds_and_always_the_same(asked):
     )
 
 
-def test_no_tracks_make_no_questions():
+def test_no_tracks_make_no_questions() -> None:
     assert questions_of("still.mp4", "still", (), 0, 10) == []
 
 
-def test_what_is_near_a_boundary_is_not_asked(tmp_path):
+def test_what_is_near_a_boundary_is_not_asked(tmp_path: Path) -> None:
     """A thing that moves aslant, along the edge of a third, that only touches the middle line."""
     shape = Shape("red", "disc", 14.0, ((0.5, 60.0, 20.0), (2.5, 128.0, 88.0), (4.5, 60.0, 20.0)))
     film = Film((shape,), 6.0, seed=3)
@@ -203,7 +213,7 @@ def test_what_is_near_a_boundary_is_not_asked(tmp_path):
     assert not kinds & {"direction", "crossings", "enters", "leaves", "duration", "order"}
 
 
-def test_a_thing_that_came_back_is_asked_nothing_about_its_whole_stay(tmp_path):
+def test_a_thing_that_came_back_is_asked_nothing_about_its_whole_stay(tmp_path: Path) -> None:
     there = Shape("red", "disc", 14.0, ((0.5, -20.0, 60.0), (4.0, 276.0, 60.0)))
     back = dataclasses.replace(there, knots=((6.0, 276.0, 100.0), (9.5, -20.0, 100.0)))
     film = Film((there, back), 10.5, seed=4)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,7 +176,7 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(members, tmp_path_factory) -> Made:
+def undisturbed(members: Family, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A run that nobody disturbed."""
     with chat_server() as server:
         made = Made(tmp_path_factory.mktemp("runs"), server)
@@ -189,7 +190,9 @@ def undisturbed(members, tmp_path_factory) -> Made:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_kill_of_the_driver_and_of_a_worker_shows_nowhere(stage, members, undisturbed, tmp_path):
+def test_a_kill_of_the_driver_and_of_a_worker_shows_nowhere(
+    stage: Any, members: Family, undisturbed: Any, tmp_path: Path
+) -> None:
     with chat_server() as server:
         made = Made(tmp_path, server)
         answered = []
@@ -216,7 +219,7 @@ def test_a_kill_of_the_driver_and_of_a_worker_shows_nowhere(stage, members, undi
 
 
 @pytest.mark.slow
-def test_the_datasheet_says_what_the_models_took(undisturbed):
+def test_the_datasheet_says_what_the_models_took(undisturbed: Any) -> None:
     asked = Counter(map(stage_of, undisturbed.server.answered))
     sheet = undisturbed.outputs()["dataset/README.md"].decode()
     read, written = 100 * asked["text"], 10 * asked["text"]

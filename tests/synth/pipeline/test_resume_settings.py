@@ -16,7 +16,7 @@ def config(*changes: str) -> Config:
 
 
 @pytest.fixture
-def work(tmp_path) -> Path:
+def work(tmp_path: Path) -> Path:
     keep_settings(config(), tmp_path)
     return tmp_path
 
@@ -41,7 +41,7 @@ def work(tmp_path) -> Path:
         "seed=1",
     ],
 )
-def test_what_changes_records_is_refused_by_its_key(change, work):
+def test_what_changes_records_is_refused_by_its_key(change: str, work: Path) -> None:
     key, _, value = change.partition("=")
     with pytest.raises(SynthError, match=rf"was begun with other settings \({key} was .* and is .*{value[-3:-1]}"):
         keep_settings(config(change), work)
@@ -64,24 +64,24 @@ def test_what_changes_records_is_refused_by_its_key(change, work):
         "grpo.steps=3",
     ],
 )
-def test_what_changes_no_record_is_not(change, work):
+def test_what_changes_no_record_is_not(change: str, work: Path) -> None:
     keep_settings(config(change), work)
 
 
-def test_a_world_is_told_by_its_settings(tmp_path):
+def test_a_world_is_told_by_its_settings(tmp_path: Path) -> None:
     keep_settings(config("synth.source=world"), tmp_path)
     keep_settings(config("synth.source=world", "world.test_videos=3"), tmp_path)
     with pytest.raises(SynthError, match=r"world\.size_px was 128 and is 64"):
         keep_settings(config("synth.source=world", "world.size_px=64"), tmp_path)
 
 
-def test_data_that_is_ended_may_be_trained_on_with_another_seed(work):
+def test_data_that_is_ended_may_be_trained_on_with_another_seed(work: Path) -> None:
     require_same(config("seed=1"), work, ended=True)
     with pytest.raises(SynthError, match=r"synth\.source was"):
         require_same(config("synth.source=/data/b.jsonl"), work, ended=True)
 
 
-def test_a_source_that_was_edited_is_noticed_until_the_work_has_ended(tmp_path):
+def test_a_source_that_was_edited_is_noticed_until_the_work_has_ended(tmp_path: Path) -> None:
     source, work = tmp_path / "a.jsonl", tmp_path / "work"
     source.write_text("{}")
     work.mkdir()
@@ -95,7 +95,7 @@ def test_a_source_that_was_edited_is_noticed_until_the_work_has_ended(tmp_path):
     require_same(edited, work, ended=True)
 
 
-def test_a_folder_is_as_it_was_while_its_files_are(tmp_path):
+def test_a_folder_is_as_it_was_while_its_files_are(tmp_path: Path) -> None:
     (tmp_path / "day").mkdir()
     (tmp_path / "day" / "a.mp4").write_bytes(b"1234")
     before = content(tmp_path)

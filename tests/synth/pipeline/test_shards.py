@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +14,7 @@ from synth.record import Marked, Mask, Record, Target
 RECORDS = [Record(f"r{i}", "test", "v.mp4", f"What {i}?", "yes") for i in range(4)]
 
 
-def test_a_record_and_its_json_are_the_same_thing():
+def test_a_record_and_its_json_are_the_same_thing() -> None:
     full = dataclasses.replace(
         RECORDS[0],
         options=("a", "b"),
@@ -23,7 +26,7 @@ def test_a_record_and_its_json_are_the_same_thing():
         assert Record.from_dict(json.loads(json.dumps(record.to_dict()))) == record
 
 
-def test_the_shard_s_file_has_the_input_s_order_whatever_ended_first(tmp_path):
+def test_the_shard_s_file_has_the_input_s_order_whatever_ended_first(tmp_path: Path) -> None:
     journal = Journal(tmp_path, 3, "run")
     for record in reversed(RECORDS):
         journal.begin(record)
@@ -35,7 +38,7 @@ def test_the_shard_s_file_has_the_input_s_order_whatever_ended_first(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 7, 40])
-def test_a_line_that_a_kill_cut_short_is_as_if_it_had_not_been_written(tmp_path, cut):
+def test_a_line_that_a_kill_cut_short_is_as_if_it_had_not_been_written(tmp_path: Path, cut: int) -> None:
     journal = Journal(tmp_path, 0, "run")
     for record in RECORDS[:2]:
         journal.begin(record)
@@ -50,7 +53,7 @@ def test_a_line_that_a_kill_cut_short_is_as_if_it_had_not_been_written(tmp_path,
     assert "r2" in Journal(tmp_path, 0, "run").done
 
 
-def test_who_was_there_at_deaths_is_tried_alone_and_given_up_when_it_alone_was(tmp_path):
+def test_who_was_there_at_deaths_is_tried_alone_and_given_up_when_it_alone_was(tmp_path: Path) -> None:
     guilty, bystander = RECORDS[:2]
     for death in range(2):
         journal = Journal(tmp_path, 0, "run")
@@ -70,7 +73,7 @@ def test_who_was_there_at_deaths_is_tried_alone_and_given_up_when_it_alone_was(t
     assert bystander.id in journal.done
 
 
-def test_a_run_that_is_stopped_again_and_again_blames_no_record(tmp_path):
+def test_a_run_that_is_stopped_again_and_again_blames_no_record(tmp_path: Path) -> None:
     for run in range(9):
         journal = Journal(tmp_path, 0, f"run {run}")
         assert not journal.suspected(RECORDS[0])
@@ -78,8 +81,8 @@ def test_a_run_that_is_stopped_again_and_again_blames_no_record(tmp_path):
         journal.begin(RECORDS[0], alone=run % 2 == 0)
 
 
-def test_records_are_written_whole_or_not_at_all(tmp_path):
-    def broken():
+def test_records_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    def broken() -> Iterator[Any]:
         yield RECORDS[0]
         raise RuntimeError("gone")
 

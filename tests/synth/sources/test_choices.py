@@ -1,4 +1,5 @@
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,9 @@ def letter(i: int) -> str:
 
 
 @given(TEXTS, st.lists(TEXTS, min_size=2, max_size=26), st.sampled_from(STYLES), st.booleans())
-def test_what_is_written_as_a_choice_is_read_as_one(question, options, style, instructed):
+def test_what_is_written_as_a_choice_is_read_as_one(
+    question: str, options: list[str], style: str, instructed: bool
+) -> None:
     text = question + "".join(f"\n{style.format(letter(i))}{option}" for i, option in enumerate(options))
     if instructed:
         text += "\nPlease respond with only the letter of the correct answer."
@@ -29,25 +32,25 @@ def test_what_is_written_as_a_choice_is_read_as_one(question, options, style, in
 
 
 @given(TEXTS, st.lists(TEXTS, min_size=2, max_size=6), st.sampled_from(STYLES))
-def test_options_on_one_line_are_read_too(question, options, style):
+def test_options_on_one_line_are_read_too(question: str, options: list[str], style: str) -> None:
     text = " ".join([question, *(style.format(letter(i)) + option for i, option in enumerate(options))])
     assert split_options(text) == (question, tuple(options))
 
 
 @given(TEXTS)
-def test_a_text_without_letters_is_an_open_question(question):
+def test_a_text_without_letters_is_an_open_question(question: str) -> None:
     assert split_options(question) == (question, None)
 
 
 @given(st.lists(TEXTS, min_size=2, max_size=26), st.sampled_from(STYLES))
-def test_letters_come_off_only_if_all_have_theirs(options, style):
+def test_letters_come_off_only_if_all_have_theirs(options: list[str], style: str) -> None:
     lettered = [style.format(letter(i)) + option for i, option in enumerate(options)]
     assert tuple(text.strip() for text in without_letters(lettered)) == tuple(options)
     assert without_letters([*lettered, "no letter"]) == (*lettered, "no letter")
 
 
 @given(st.data(), st.lists(TEXTS.map(lambda text: f"cup {text}"), min_size=2, max_size=8, unique_by=normalize))
-def test_an_answer_is_read_in_each_form_that_data_sets_use(data, options):
+def test_an_answer_is_read_in_each_form_that_data_sets_use(data: Any, options: list[str]) -> None:
     i = data.draw(st.integers(0, len(options) - 1))
     for form in ("{0}", "{0}.", "({0})", "{0}. {1}", "({0}) {1}", "{1}"):
         assert answer_letter(form.format(letter(i), options[i]), options) == letter(i)
@@ -78,7 +81,7 @@ def test_an_answer_is_read_in_each_form_that_data_sets_use(data, options):
         ("Select the best option.", ("Select the best option.", None)),
     ],
 )
-def test_texts_as_they_occur(text, expected):
+def test_texts_as_they_occur(text: str, expected: tuple[str, tuple[str, str] | None]) -> None:
     assert split_options(text) == expected
 
 
@@ -87,11 +90,11 @@ def test_texts_as_they_occur(text, expected):
     ["Who?\nA. x\nB. y\nD. z", "Who?\nB. x\nC. y", "Who?\nA. x\nC. z\nB. y", "Who?\nA. x\nB) y"],
     ids=["gap", "no A", "wrong order", "two styles"],
 )
-def test_lettered_lines_that_are_no_options_are_not_guessed_at(text):
+def test_lettered_lines_that_are_no_options_are_not_guessed_at(text: str) -> None:
     with pytest.raises(ValueError, match="not lettered"):
         split_options(text)
 
 
 @pytest.mark.parametrize("answer", ["C", "C.", "Because he left", "A or B", "A. blue", ""])
-def test_an_answer_that_names_no_option_is_none(answer):
+def test_an_answer_that_names_no_option_is_none(answer: str) -> None:
     assert answer_letter(answer, ("red", "blue")) is None

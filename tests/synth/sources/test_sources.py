@@ -4,11 +4,13 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pytest
 from pyarrow import parquet
 
+from env.task import Task
 from synth.record import Record
 from synth.sources.reading import read_source
 from synth.sources.rows import SourceError
@@ -64,7 +66,7 @@ NEXTQA = (
 def read() -> Callable[..., tuple[list[Record], list[tuple[str, str]]]]:
     """Reads a source; gives its records, and its bad rows with the place as it stands behind the file's name."""
 
-    def read(path: Path, **kwargs):
+    def read(path: Path, **kwargs: Any) -> Any:
         bad: list[tuple[str, str]] = []
         records = list(read_source(path, on_bad=lambda *row: bad.append(row), **kwargs))
         return records, [(where.removeprefix(str(path)), reason) for where, reason in bad]
@@ -82,11 +84,11 @@ def write(path: Path, content: object) -> Path:
     return path
 
 
-def plain(**changes) -> dict:
+def plain(**changes: int | list[int | str] | str) -> dict:
     return {"video": "a.mp4", "question": "Who waves?", "answer": "Ann", **changes}
 
 
-def test_llava_video_gives_a_record_for_each_pair_of_turns(tmp_path, read):
+def test_llava_video_gives_a_record_for_each_pair_of_turns(tmp_path: Path, read: Callable[..., Any]) -> None:
     records, bad = read(write(tmp_path / "mc.json", LLAVA), licence="Apache-2.0")
     assert not bad
     assert [(r.question, r.options, r.answer) for r in records] == [
@@ -103,7 +105,7 @@ def test_llava_video_gives_a_record_for_each_pair_of_turns(tmp_path, read):
 
 
 @pytest.mark.parametrize("form", ["parquet", "json", "jsonl"])
-def test_video_mme_is_read_from_each_of_its_forms(form, tmp_path, read):
+def test_video_mme_is_read_from_each_of_its_forms(form: str, tmp_path: Path, read: Callable[..., Any]) -> None:
     path = tmp_path / f"test.{form}"
     if form == "parquet":
         parquet.write_table(pyarrow.Table.from_pylist([MME]), path)
@@ -118,7 +120,7 @@ def test_video_mme_is_read_from_each_of_its_forms(form, tmp_path, read):
     assert record.id.startswith("001-1-")
 
 
-def test_nextqa_s_index_becomes_a_letter_and_its_map_a_path(tmp_path, read):
+def test_nextqa_s_index_becomes_a_letter_and_its_map_a_path(tmp_path: Path, read: Callable[..., Any]) -> None:
     path = write(tmp_path / "train.csv", NEXTQA.encode("utf-8-sig"))
     records, bad = read(path)
     assert not bad
@@ -132,14 +134,14 @@ def test_nextqa_s_index_becomes_a_letter_and_its_map_a_path(tmp_path, read):
     assert {r.video for r in read(path)[0]} == {"1164/4010069381.mp4"}
 
 
-def test_the_open_nextqa_has_its_answer_as_text(tmp_path, read):
+def test_the_open_nextqa_has_its_answer_as_text(tmp_path: Path, read: Callable[..., Any]) -> None:
     content = "video,frame_count,width,height,question,answer,qid,type\n1,9,6,4,what is 2 plus 2,four,0,DO\n"
     ((record,), _) = read(write(tmp_path / "val.csv", content))
     assert (record.answer, record.options, record.source) == ("four", None, "NExT-QA/OE")
 
 
 @pytest.mark.parametrize("as_list", [True, False])
-def test_own_rows_may_answer_with_a_letter_or_a_text(as_list, tmp_path, read):
+def test_own_rows_may_answer_with_a_letter_or_a_text(as_list: bool, tmp_path: Path, read: Callable[..., Any]) -> None:
     rows = [
         plain(options=["Bob", "Ann"], dimension="OA", source="mine", id="été/1"),
         plain(question="Which?", options=["A) red", "B) blue"], answer="b"),
@@ -158,7 +160,9 @@ def test_own_rows_may_answer_with_a_letter_or_a_text(as_list, tmp_path, read):
     assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", r.id.lstrip("_")) for r in records)
 
 
-def test_a_folder_gives_its_videos_in_order_and_tells_of_broken_ones(tmp_path, read, small_data):
+def test_a_folder_gives_its_videos_in_order_and_tells_of_broken_ones(
+    tmp_path: Path, read: Callable[..., Any], small_data: tuple[Path, list[Task]]
+) -> None:
     film = next((small_data[0] / "videos").iterdir()).read_bytes()
     (tmp_path / "b").mkdir()
     (tmp_path / ".cache").mkdir()
@@ -173,7 +177,7 @@ def test_a_folder_gives_its_videos_in_order_and_tells_of_broken_ones(tmp_path, r
     assert [where for where, _ in bad] == ["/empty.mp4", "/gone.mp4"]
 
 
-def test_ids_hang_on_what_is_asked_alone(tmp_path, read):
+def test_ids_hang_on_what_is_asked_alone(tmp_path: Path, read: Callable[..., Any]) -> None:
     rows = [plain(id="1"), plain(id="1", question="Who sits?"), plain(video="b.mp4"), plain(id="1", video="c.mp4")]
     ids = {r.video + r.question: r.id for r in read(write(tmp_path / "a.json", rows))[0]}
     assert len(set(ids.values())) == 4
@@ -184,7 +188,9 @@ def test_ids_hang_on_what_is_asked_alone(tmp_path, read):
     assert moved.id == ids["b.mp4Who waves?"]
 
 
-def test_a_question_asked_twice_comes_once_and_a_contradiction_is_told(tmp_path, read):
+def test_a_question_asked_twice_comes_once_and_a_contradiction_is_told(
+    tmp_path: Path, read: Callable[..., Any]
+) -> None:
     rows = [plain(id="1"), plain(id="2", question=" Who  waves? "), plain(id="3", answer="Bob"), plain(video="./a.mp4")]
     records, bad = read(write(tmp_path / "a.json", rows))
     assert [r.id.split("-")[0] for r in records] == ["1"]
@@ -221,7 +227,12 @@ def test_a_question_asked_twice_comes_once_and_a_contradiction_is_told(tmp_path,
         ({**LLAVA[0], "conversations": []}, "has no 'conversations'"),
     ],
 )
-def test_a_bad_row_is_told_with_its_place_and_costs_no_other(row, reason, tmp_path, read):
+def test_a_bad_row_is_told_with_its_place_and_costs_no_other(
+    row: dict[str, bool | float | list[str] | str | None] | list[str],
+    reason: str,
+    tmp_path: Path,
+    read: Callable[..., Any],
+) -> None:
     (tmp_path / "a.mp4").touch()
     kind = "llava_video" if "conversations" in row else "jsonl"
     good = {"jsonl": plain(), "llava_video": {**LLAVA[1], "video": "a.mp4"}}[kind]
@@ -241,7 +252,9 @@ def test_a_bad_row_is_told_with_its_place_and_costs_no_other(row, reason, tmp_pa
         ("Who?", "", "has no 'value'"),
     ],
 )
-def test_a_bad_pair_of_turns_costs_no_other_pair(asked, said, reason, tmp_path, read):
+def test_a_bad_pair_of_turns_costs_no_other_pair(
+    asked: str, said: str, reason: str, tmp_path: Path, read: Callable[..., Any]
+) -> None:
     turns = [{"from": "human", "value": asked}, {"from": "gpt", "value": said}, *LLAVA[0]["conversations"][2:]]
     turns += [{"from": "human", "value": "And then?"}]
     records, bad = read(write(tmp_path / "mc.json", [{**LLAVA[0], "conversations": turns}]))
@@ -249,7 +262,9 @@ def test_a_bad_pair_of_turns_costs_no_other_pair(asked, said, reason, tmp_path, 
     assert bad == [("[0]", reason), ("[0]", "has a question without an answer")]
 
 
-def test_json_lines_survive_a_byte_order_mark_bad_bytes_and_a_torn_end(tmp_path, read):
+def test_json_lines_survive_a_byte_order_mark_bad_bytes_and_a_torn_end(
+    tmp_path: Path, read: Callable[..., Any]
+) -> None:
     row = json.dumps(plain()).encode()
     latin = json.dumps(plain(question="Qui a été là ?"), ensure_ascii=False).encode("latin-1")
     other = json.dumps(plain(question="Who sits?\u2028"), ensure_ascii=False).encode()
@@ -260,7 +275,7 @@ def test_json_lines_survive_a_byte_order_mark_bad_bytes_and_a_torn_end(tmp_path,
     assert bad == [(":1", "is not JSON"), (":4", unicode), (":5", "is not JSON"), (":7", "is not JSON")]
 
 
-def test_a_quote_that_is_never_closed_costs_one_row_of_a_csv(tmp_path, read):
+def test_a_quote_that_is_never_closed_costs_one_row_of_a_csv(tmp_path: Path, read: Callable[..., Any]) -> None:
     good = [f"{i},9,6,4,what happens,{i % 2},0,DO,x,y" for i in range(2000)]
     broken = '5,9,6,4,"what happens,0,1,DO,x,y'
     lines = ["video,frame_count,width,height,question,answer,qid,type,a0,a1", *good[:10], broken, "1,2", *good[10:]]
@@ -272,7 +287,7 @@ def test_a_quote_that_is_never_closed_costs_one_row_of_a_csv(tmp_path, read):
     assert bad[2][1] == bad[3][1] == "has an answer that is no index of its 2 options"
 
 
-def test_a_video_that_the_map_does_not_know_is_a_bad_row(tmp_path, read):
+def test_a_video_that_the_map_does_not_know_is_a_bad_row(tmp_path: Path, read: Callable[..., Any]) -> None:
     write(tmp_path / "map_vid_vidorID.json", json.dumps({"1": "x/1"}))
     content = "video,question,answer,qid\n1,who,Ann,0\n2,who,Ann,0\n"
     records, bad = read(write(tmp_path / "val.csv", content))
@@ -303,7 +318,13 @@ def test_a_video_that_the_map_does_not_know_is_a_bad_row(tmp_path, read):
         ("a.json", [plain(options=["x", "y"])], r"none of its 1 questions can be used; .*a.json\[0\] has an answer"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_in_one_sentence(name, content, sentence, tmp_path, read):
+def test_a_file_that_cannot_be_used_is_told_in_one_sentence(
+    name: str,
+    content: bytes | list[dict[str, list[str] | str]] | str,
+    sentence: str,
+    tmp_path: Path,
+    read: Callable[..., Any],
+) -> None:
     path = write(tmp_path / name, content)
     with pytest.raises(SourceError, match=sentence) as caught:
         read(path)
@@ -311,7 +332,7 @@ def test_a_file_that_cannot_be_used_is_told_in_one_sentence(name, content, sente
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_not_there_is_told_at_the_call(tmp_path):
+def test_what_is_not_there_is_told_at_the_call(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", [plain()])
     for wrong, arguments in (
         ("no such file", {"path": tmp_path / "b.json"}),
@@ -326,7 +347,7 @@ def test_what_is_not_there_is_told_at_the_call(tmp_path):
             read_source(**arguments)
 
 
-def test_a_map_that_cannot_be_read_is_told(tmp_path):
+def test_a_map_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "train.csv", NEXTQA)
     for content, wrong in (("{", "cannot be read as JSON"), ('["1"]', "should map each video id")):
         write(tmp_path / "map_vid_vidorID.json", content)
@@ -334,7 +355,7 @@ def test_a_map_that_cannot_be_read_is_told(tmp_path):
             read_source(path)
 
 
-def test_lines_are_read_as_they_are_needed(tmp_path):
+def test_lines_are_read_as_they_are_needed(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", tuple(plain(video=f"{i}.mp4") for i in range(5000)))
     records = read_source(path)
     assert next(records).video == "0.mp4"
@@ -342,7 +363,7 @@ def test_lines_are_read_as_they_are_needed(tmp_path):
     assert sum(1 for _ in records) < 4000
 
 
-def test_bad_rows_are_logged_where_nobody_asks_for_them(tmp_path, caplog):
+def test_bad_rows_are_logged_where_nobody_asks_for_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path / "rows.json", [plain(), {"video": "b.mp4"}])
     assert len(list(read_source(path))) == 1
     assert [record.message for record in caplog.records] == [f"{path}[1]: has no 'question'"]

@@ -34,7 +34,7 @@ PHRASE = "the target in the box"
         "Is the m\u200ban there?",
     ],
 )
-def test_words_of_the_identity_are_found(text):
+def test_words_of_the_identity_are_found(text: str) -> None:
     assert leaked_words([text], "the man in the red shirt", TARGETS["the man in the red shirt"], PHRASE)
 
 
@@ -47,16 +47,16 @@ def test_words_of_the_identity_are_found(text):
         "Which of these is nearest to it?",
     ],
 )
-def test_other_words_are_not(text):
+def test_other_words_are_not(text: str) -> None:
     assert leaked_words([text], "the man in the red shirt", TARGETS["the man in the red shirt"], PHRASE) == []
 
 
-def test_the_phrase_s_own_words_may_stand():
+def test_the_phrase_s_own_words_may_stand() -> None:
     assert leaked_words(["Where is the outlined target?"], "the outlined sign", "white outlined sign") == ["outlined"]
     assert leaked_words(["Where is the outlined target?"], "the sign", "white sign", "the outlined target") == []
 
 
-def test_no_leaky_rewrite_of_a_seeded_set_passes():
+def test_no_leaky_rewrite_of_a_seeded_set_passes() -> None:
     rng = np.random.default_rng(0)
     for description, tag in TARGETS.items():
         words = [word for word in f"{description} {tag}".split() if word not in ("the", "in", "on", "two", "four")]
@@ -84,7 +84,7 @@ def _disguised(word: str, rng: np.random.Generator) -> str:
     return str(rng.choice(forms))
 
 
-def test_options_may_hold_what_is_asked_for_but_not_the_target():
+def test_options_may_hold_what_is_asked_for_but_not_the_target() -> None:
     target = Target("the man", "man red shirt black cap", 0.0, 1.0, "What colour is the shirt of <vp>?")
     assert not named(target, "What colour does it wear?", ("red", "blue"))
     assert named(target, "Who leaves first?", ("the man", "the dog"))
@@ -102,11 +102,13 @@ def test_options_may_hold_what_is_asked_for_but_not_the_target():
         (("a (dog)",), ("a (dog)",), None),
     ],
 )
-def test_options_stay_the_same_options(before, after, wrong):
+def test_options_stay_the_same_options(
+    before: tuple[str, ...] | None, after: tuple[str, ...] | None, wrong: str | None
+) -> None:
     assert changed_options(before, after) == wrong
 
 
-def test_lost_words_are_those_that_carry_meaning():
+def test_lost_words_are_those_that_carry_meaning() -> None:
     assert lost_words("What does <vp> throw at 3.5 s?", "What is the target in the box throwing at 3.5 s?") == []
     assert lost_words("What does <vp> throw at 3.5 s?", "What does it throw?") == ["3", "5", "s"]
     assert lost_words("Which ball does <vp> throw?", "Which one does it throw?") == ["ball"]

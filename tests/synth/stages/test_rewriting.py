@@ -16,7 +16,7 @@ PHRASE = "the circled target"
 
 
 @pytest.mark.parametrize("kind", PROMPT_KINDS)
-def test_rules_write_a_question_for_every_kind_that_is_accepted(kind):
+def test_rules_write_a_question_for_every_kind_that_is_accepted(kind: str) -> None:
     phrase = phrase_of(kind)
     words = asyncio.run(RuleRewriter().words(CHOICE, phrase))
     assert accepted(CHOICE, words, phrase) == (
@@ -25,7 +25,7 @@ def test_rules_write_a_question_for_every_kind_that_is_accepted(kind):
     )
 
 
-def test_the_phrase_gets_a_capital_where_a_sentence_begins():
+def test_the_phrase_gets_a_capital_where_a_sentence_begins() -> None:
     assert (
         filled("<vp> sits. <vp> stands. Does <vp>?", "the target")
         == "The target sits. The target stands. Does the target?"
@@ -43,7 +43,7 @@ def test_the_phrase_gets_a_capital_where_a_sentence_begins():
         ("What does the circled target <vp> pick up after 3 s?", "the mark's place was left open"),
     ],
 )
-def test_what_asks_something_else_or_gives_the_target_away_is_rejected(question, reason):
+def test_what_asks_something_else_or_gives_the_target_away_is_rejected(question: str, reason: str) -> None:
     with pytest.raises(Rejected, match=f"rewriting: {reason}"):
         accepted(RECORD, (question, None), PHRASE)
 
@@ -57,11 +57,11 @@ def test_what_asks_something_else_or_gives_the_target_away_is_rejected(question,
         ("A cup!", "the hat of the circled target"),
     ],
 )
-def test_options_are_the_same_options_in_their_order(options):
+def test_options_are_the_same_options_in_their_order(options: tuple[str, ...]) -> None:
     with pytest.raises(Rejected, match="rewriting: an option changed"):
         accepted(CHOICE, ("What does the circled target pick up after 3 s?", options), PHRASE)
 
 
-def test_mended_grammar_is_accepted():
+def test_mended_grammar_is_accepted() -> None:
     words = ("After 3 s, what is the circled target picking up?", None)
     assert accepted(RECORD, words, PHRASE) == words

@@ -1,6 +1,7 @@
 """A folder of SAM 3's weights as the segmenter of stage 3."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -15,17 +16,17 @@ TIMES = [1.0, 2.5, 4.0]
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_sam3_video(tmp_path_factory.mktemp("sam3-video"))
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory):
+def video(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return open_video(walk.write(tmp_path_factory.mktemp("walked") / "walk.mp4"))
 
 
 @pytest.mark.slow
-def test_a_folder_is_a_segmenter_of_the_synthesis(weights, video):
+def test_a_folder_is_a_segmenter_of_the_synthesis(weights: Any, video: Any) -> None:
     target = Target("it", "a red box", 1.0, 5.0, "What is <vp>?")
     record = Record("r", "test", video.path, "What is it?", "red", target=target)
     segmenter = segmenter_of(weights, WorldConfig())

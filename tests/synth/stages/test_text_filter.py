@@ -46,22 +46,22 @@ ABOUT_SOMETHING_ELSE = {
 
 
 @pytest.mark.parametrize("question", ABOUT_AN_INSTANCE)
-def test_questions_about_an_instance_stay(question):
+def test_questions_about_an_instance_stay(question: str) -> None:
     assert unfit(question) is None
 
 
 @pytest.mark.parametrize(("question", "reason"), ABOUT_SOMETHING_ELSE.items())
-def test_other_questions_go_with_their_reason(question, reason):
+def test_other_questions_go_with_their_reason(question: str, reason: str) -> None:
     assert unfit(question) == reason
     assert unfit(question.upper()) == reason
 
 
-def test_the_filter_passes_the_record_on_or_rejects_it():
+def test_the_filter_passes_the_record_on_or_rejects_it() -> None:
     record = Record("a", "test", "a.mp4", ABOUT_AN_INSTANCE[0], "stands")
     assert asyncio.run(RuleTextFilter()(record)) is record
     with pytest.raises(Rejected, match="scene"):
         asyncio.run(RuleTextFilter()(Record("b", "test", "a.mp4", "Where does the video take place?", "home")))
 
 
-def test_the_model_is_told_every_reason_that_it_may_give():
+def test_the_model_is_told_every_reason_that_it_may_give() -> None:
     assert all(reason in PROMPT and covers in PROMPT for reason, covers in UNFIT.items())

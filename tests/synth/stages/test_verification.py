@@ -21,7 +21,7 @@ SAID = {
 }
 
 
-def test_a_good_reply_becomes_the_target():
+def test_a_good_reply_becomes_the_target() -> None:
     target = checked(RECORD, SAID, 10.0)
     assert (target.description, target.tag, target.prompt_kind) == ("the man in red", "man red shirt", "arrow")
     assert (target.start_s, target.end_s) == (2.0, 6.5)
@@ -30,7 +30,7 @@ def test_a_good_reply_becomes_the_target():
     assert set(SAID) == set(SCHEMA["required"]) == set(SCHEMA["properties"])
 
 
-def test_a_window_may_end_a_tenth_after_the_video_and_is_cut():
+def test_a_window_may_end_a_tenth_after_the_video_and_is_cut() -> None:
     said = {**SAID, "timestamp": {"start": 2.0, "end": 10.05}}
     assert checked(RECORD, said, 10.0).end_s == 10.0
 
@@ -57,17 +57,19 @@ def test_a_window_may_end_a_tenth_after_the_video_and_is_cut():
         ({"rewritten_answer": "a key"}, "answer: changed"),
     ],
 )
-def test_a_reply_that_cannot_be_used_rejects_the_record(changes, reason):
+def test_a_reply_that_cannot_be_used_rejects_the_record(
+    changes: dict[str, bool | dict[str, float] | list[str] | str], reason: str
+) -> None:
     with pytest.raises(Rejected) as rejected:
         checked(RECORD, {**SAID, **changes}, 10.0)
     assert str(rejected.value) == reason
 
 
 @pytest.mark.parametrize("answer", ["B", "B.", "(B)", "", "the hat of <vp>", "the hat of the man in red"])
-def test_the_right_option_may_be_named_in_any_form(answer):
+def test_the_right_option_may_be_named_in_any_form(answer: str) -> None:
     assert checked(RECORD, {**SAID, "rewritten_answer": answer}, 10.0).options == tuple(SAID["rewritten_options"])
 
 
-def test_an_open_question_keeps_no_options():
+def test_an_open_question_keeps_no_options() -> None:
     record = Record("a", "test", "a.mp4", "What does the man in red pick up?", "a hat")
     assert checked(record, {**SAID, "rewritten_answer": "a hat"}, 10.0).options is None

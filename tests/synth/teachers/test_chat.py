@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.responses import JSONResponse
 
 from actors.rollout.loop import play
 from configs.endpoint import EndpointConfig
+from configs.run import Config
 from endpoint.endpoint import Endpoint
 from env.chat import ChatFormat
+from env.task import Task
 from env.turn import parse_turn
 from synth.teachers.chat import ChatTeacher, turn_text
 from synth.teachers.scripted import corpus
@@ -17,7 +21,7 @@ from tests.models.tiny import build_tiny_model
 from tests.servers.chat_server import chat_server
 
 
-def said(content="", reasoning="", *calls) -> dict:
+def said(content: str = "", reasoning: str = "", *calls: tuple[str, str]) -> dict:
     return {
         "content": content,
         "reasoning": reasoning,
@@ -37,7 +41,12 @@ def said(content="", reasoning="", *calls) -> dict:
         (said("blue", "I saw it."), "I saw it.", None, "blue"),
     ],
 )
-def test_a_message_becomes_a_turn_in_the_student_s_form(message, thought, call, answer):
+def test_a_message_becomes_a_turn_in_the_student_s_form(
+    message: dict[str, list[dict[str, str]] | str],
+    thought: str,
+    call: tuple[str, dict[str, int]] | None,
+    answer: str | None,
+) -> None:
     parsed = parse_turn(turn_text(message))
     assert parsed.well_formed
     assert parsed.thought == thought
@@ -45,13 +54,13 @@ def test_a_message_becomes_a_turn_in_the_student_s_form(message, thought, call, 
     assert [(made.name, made.arguments) for made in parsed.calls] == ([call] if call else [])
 
 
-def test_what_a_limit_cut_off_is_no_answer():
+def test_what_a_limit_cut_off_is_no_answer() -> None:
     for text, answer in (("It flashes blue and", None), ("<answer>blue</answer> and so", "blue")):
         assert parse_turn(turn_text({**said(text), "cut": True})).answer == answer
 
 
 @pytest.mark.parametrize("arguments", ["{", "[1]", '{"a": NaN}'])
-def test_arguments_that_cannot_be_read_are_left_for_the_environment_to_refuse(arguments):
+def test_arguments_that_cannot_be_read_are_left_for_the_environment_to_refuse(arguments: str) -> None:
     parsed = parse_turn(turn_text(said("I look.", "", ("crop_video", arguments))))
     assert not parsed.calls
     assert parsed.error
@@ -70,7 +79,9 @@ def completion(content: str, *calls: tuple[str, str]) -> JSONResponse:
     )
 
 
-def test_it_plays_the_one_loop_and_is_not_paid_twice(small_data, config, tmp_path):
+def test_it_plays_the_one_loop_and_is_not_paid_twice(
+    small_data: tuple[Path, list[Task]], config: Config, tmp_path: Path
+) -> None:
     _, tasks = small_data
     task = next(task for task in tasks if task.facts["window"])
     chat = ChatFormat.from_pretrained(
@@ -85,7 +96,7 @@ def test_it_plays_the_one_loop_and_is_not_paid_twice(small_data, config, tmp_pat
     with chat_server() as server:
         server.script = lambda _: turns[sum(m["role"] == "assistant" for m in server.bodies[-1]["messages"])]
 
-        def episode():
+        def episode() -> Any:
             config_of_teacher = EndpointConfig(base_url=server.url, model="m")
             teacher = ChatTeacher(chat, Endpoint(config_of_teacher, tmp_path / "answers", "teacher.model"))
             return asyncio.run(play(task, teacher, chat, config.episode))

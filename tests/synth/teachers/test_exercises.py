@@ -2,10 +2,13 @@
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from configs.run import Config
 from env.chat import ChatFormat
+from env.task import Task
 from env.turn import parse_turn
 from synth.teachers.exercises import EACH, exercises
 from synth.teachers.scripted import corpus, question_of
@@ -14,7 +17,9 @@ from tests.models.tiny import build_tiny_model
 
 
 @pytest.fixture(scope="module")
-def made(small_data, config, tmp_path_factory):
+def made(
+    small_data: tuple[Path, list[Task]], config: Config, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ChatFormat, list[tuple[Task, list]]]:
     """(chat, task, exercises) of every task."""
     _, tasks = small_data
     folder = tmp_path_factory.mktemp("model")
@@ -22,12 +27,14 @@ def made(small_data, config, tmp_path_factory):
     return chat, [(task, list(exercises(task, chat, config))) for task in tasks]
 
 
-def test_questions_about_a_stretch_have_exercises_and_others_none(made):
+def test_questions_about_a_stretch_have_exercises_and_others_none(
+    made: tuple[ChatFormat, list[tuple[Task, list]]],
+) -> None:
     for task, lessons in made[1]:
         assert len(lessons) == (EACH if task.facts["window"] else 0)
 
 
-def test_only_what_follows_from_the_readings_is_trained_on(made):
+def test_only_what_follows_from_the_readings_is_trained_on(made: tuple[ChatFormat, list[tuple[Task, list]]]) -> None:
     chat, all_lessons = made
     for task, lessons in all_lessons:
         for lesson in lessons:
@@ -44,7 +51,7 @@ def test_only_what_follows_from_the_readings_is_trained_on(made):
             assert not any(reading.split()[0] in trained for reading in text[7 : text.rindex(". ")].split(", "))
 
 
-def test_the_conclusion_takes_up_what_the_readings_say(made):
+def test_the_conclusion_takes_up_what_the_readings_say(made: tuple[ChatFormat, list[tuple[Task, list]]]) -> None:
     taken = Counter()
     for _, lessons in made[1]:
         for lesson in lessons:
@@ -55,7 +62,7 @@ def test_the_conclusion_takes_up_what_the_readings_say(made):
     assert set(taken) == {"flash", "first", "then", "aside", "gone"}
 
 
-def test_things_happen_at_any_time(made):
+def test_things_happen_at_any_time(made: tuple[ChatFormat, list[tuple[Task, list]]]) -> None:
     when = Counter()
     for _, lessons in made[1]:
         for lesson in lessons:
@@ -64,6 +71,6 @@ def test_things_happen_at_any_time(made):
     assert all(when[i] for i in range(1, 5))
 
 
-def test_no_two_are_alike(made):
+def test_no_two_are_alike(made: tuple[ChatFormat, list[tuple[Task, list]]]) -> None:
     texts = [lesson.turns[0].text for _, lessons in made[1] for lesson in lessons]
     assert len(set(texts)) > 0.95 * len(texts)

@@ -1,13 +1,18 @@
 import asyncio
 import dataclasses
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from actors.rollout.loop import play
+from configs.run import Config
 from configs.world import TeacherConfig
 from env.chat import ChatFormat
+from env.task import Task
+from env.transcript import Trajectory
 from env.turn import parse_turn
 from synth.teachers.captions import captions
 from synth.teachers.scripted import TeacherPolicy, corpus, question_of
@@ -18,23 +23,31 @@ FAULTLESS = TeacherConfig(hasty={}, wander=0.0, recheck=0.0)
 
 
 @pytest.fixture(scope="module")
-def chat(small_data, config, tmp_path_factory) -> ChatFormat:
+def chat(small_data: tuple[Path, list[Task]], config: Config, tmp_path_factory: pytest.TempPathFactory) -> ChatFormat:
     _, tasks = small_data
     folder = tmp_path_factory.mktemp("model")
     return ChatFormat.from_pretrained(build_tiny_model(config.model.tiny, corpus(tasks, config.world), folder, 0))
 
 
-def played(tasks, chat, config, teacher, tools=("view_visual_prompt", "crop_video")):
+def played(
+    tasks: list[Task],
+    chat: ChatFormat,
+    config: Config,
+    teacher: TeacherConfig,
+    tools: tuple[str, ...] = ("view_visual_prompt", "crop_video"),
+) -> list[Trajectory]:
     episode = dataclasses.replace(config.episode, tools=list(tools))
     policy = TeacherPolicy(chat, teacher, config.world, seed=0)
 
-    async def all_of_them():
+    async def all_of_them() -> Any:
         return await asyncio.gather(*(play(task, policy, chat, episode) for task in tasks))
 
     return asyncio.run(all_of_them())
 
 
-def test_a_faultless_teacher_is_always_right_and_never_misuses_a_tool(small_data, chat, config):
+def test_a_faultless_teacher_is_always_right_and_never_misuses_a_tool(
+    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
+) -> None:
     _, tasks = small_data
     for task, trajectory in zip(tasks, played(tasks, chat, config, FAULTLESS), strict=True):
         assert trajectory.rewards.accuracy == 1.0, (task.question, [turn.text for turn in trajectory.turns])
@@ -43,7 +56,9 @@ def test_a_faultless_teacher_is_always_right_and_never_misuses_a_tool(small_data
         assert len(trajectory.calls) == (2 if task.facts["window"] else 1)
 
 
-def test_of_options_it_names_the_right_one_by_its_text_and_guesses_among_them(small_data, chat, config):
+def test_of_options_it_names_the_right_one_by_its_text_and_guesses_among_them(
+    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
+) -> None:
     _, tasks = small_data
     rng = np.random.default_rng(0)
     asked = [as_choice(task, question_of(task)[1], rng) for task in tasks]
@@ -53,7 +68,9 @@ def test_of_options_it_names_the_right_one_by_its_text_and_guesses_among_them(sm
         assert trajectory.answer in (task.options or ())
 
 
-def test_its_thoughts_say_what_is_in_every_frame_it_fetched(small_data, chat, config):
+def test_its_thoughts_say_what_is_in_every_frame_it_fetched(
+    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
+) -> None:
     _, tasks = small_data
     for task, trajectory in zip(tasks, played(tasks, chat, config, FAULTLESS), strict=True):
         if task.facts["window"] and task.facts["kind"] != "spatial":
@@ -63,7 +80,9 @@ def test_its_thoughts_say_what_is_in_every_frame_it_fetched(small_data, chat, co
             assert len(readings.split(",")) == len(trajectory.turns[-2].frames)
 
 
-def test_its_habits_show_hasty_guesses_and_needless_calls(small_data, chat, config):
+def test_its_habits_show_hasty_guesses_and_needless_calls(
+    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
+) -> None:
     _, tasks = small_data
     hasty = TeacherConfig(hasty=dict.fromkeys(config.world.prompt_kinds, 1.0), wander=0.0, recheck=0.0)
     guesses = played(tasks, chat, config, hasty)
@@ -76,20 +95,26 @@ def test_its_habits_show_hasty_guesses_and_needless_calls(small_data, chat, conf
 
 
 @pytest.mark.parametrize("tools", [(), ("crop_video",), ("view_visual_prompt",)])
-def test_it_plays_every_arm_with_the_tools_on_offer_only(tools, small_data, chat, config):
+def test_it_plays_every_arm_with_the_tools_on_offer_only(
+    tools: tuple[str, ...], small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
+) -> None:
     _, tasks = small_data
     for trajectory in played(tasks, chat, config, FAULTLESS, tools):
         assert trajectory.answer is not None
         assert {call.name for call in trajectory.calls} <= set(tools)
 
 
-def test_an_episode_is_a_function_of_seed_and_task(small_data, chat, config):
+def test_an_episode_is_a_function_of_seed_and_task(
+    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
+) -> None:
     _, tasks = small_data
     first, second = (played(tasks, chat, config, config.teacher) for _ in range(2))
     assert [t.transcript.ids for t in first] == [t.transcript.ids for t in second]
 
 
-def test_captions_teach_the_words_of_the_thoughts(small_data, chat, config):
+def test_captions_teach_the_words_of_the_thoughts(
+    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
+) -> None:
     _, tasks = small_data
     made = [trajectory for task in tasks for trajectory in captions(task, chat, config)]
     marked = [t for t in made if t.turns[0].text.startswith("<think>The mark is on ")]

@@ -5,15 +5,16 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from synth.world.questions import DIMENSIONS, TARGETS, answer, vocabulary
+from configs.run import Config
+from synth.world.questions import DIMENSIONS, TARGETS, Question, answer, vocabulary
 from synth.world.tasks import choose_questions, coarse_times
-from synth.world.world import CELLS, COLOURS, SHAPES, SLOT_S, make_world
+from synth.world.world import CELLS, COLOURS, SHAPES, SLOT_S, World, make_world
 
 SEEDS = range(60)
 
 
 @pytest.fixture(scope="module")
-def asked(config):
+def asked(config: Config) -> list[tuple[World, Question]]:
     """(world, question) of every question chosen for 60 videos."""
     found = []
     for index in SEEDS:
@@ -25,17 +26,17 @@ def asked(config):
     return found
 
 
-def test_every_kind_is_asked(asked):
+def test_every_kind_is_asked(asked: list[tuple[World, Question]]) -> None:
     counts = Counter(question.kind for _, question in asked)
     assert set(counts) == set(DIMENSIONS)
     assert min(counts.values()) >= len(asked) / 40
 
 
-def test_the_answer_is_of_the_closed_vocabulary(asked):
+def test_the_answer_is_of_the_closed_vocabulary(asked: list[tuple[World, Question]]) -> None:
     assert all(answer(world, question) in vocabulary(question) for world, question in asked)
 
 
-def test_another_instance_has_another_answer_in_most_cases(asked):
+def test_another_instance_has_another_answer_in_most_cases(asked: list[tuple[World, Question]]) -> None:
     changed = asked_again = 0
     for world, question in asked:
         right = answer(world, question)
@@ -45,7 +46,7 @@ def test_another_instance_has_another_answer_in_most_cases(asked):
     assert changed / asked_again > 0.7
 
 
-def test_a_question_never_tells_which_instance_it_is_about(asked):
+def test_a_question_never_tells_which_instance_it_is_about(asked: list[tuple[World, Question]]) -> None:
     for world, question in asked:
         words = question.text(world, "rectangle").lower().replace("?", "").split()
         target = world.instances[question.target]
@@ -54,7 +55,9 @@ def test_a_question_never_tells_which_instance_it_is_about(asked):
     assert all(not set(COLOURS) & set(text.split()) for text in TARGETS.values())
 
 
-def test_most_questions_need_a_crop_and_an_oracle_of_the_first_look_cannot_answer_them(asked, config):
+def test_most_questions_need_a_crop_and_an_oracle_of_the_first_look_cannot_answer_them(
+    asked: list[tuple[World, Question]], config: Config
+) -> None:
     """The oracle knows exactly what is in each coarse frame, and the most common answer of each kind."""
     closer = [(world, question) for world, question in asked if question.window]
     assert len(closer) / len(asked) > 0.6
@@ -70,7 +73,7 @@ def test_most_questions_need_a_crop_and_an_oracle_of_the_first_look_cannot_answe
     assert right / len(closer) < 0.5
 
 
-def _oracle(world, question, times, common):
+def _oracle(world: World, question: Question, times: list[float], common: defaultdict) -> str:
     """Takes any coarse frame in which the asked event, or the asked place, can be seen for the right answer."""
     start, end = question.window
     slot = start // SLOT_S
@@ -86,7 +89,7 @@ def _oracle(world, question, times, common):
     return common[question.kind].most_common(1)[0][0]
 
 
-def test_marks_of_before_and_after_questions_lie_beside_the_event(asked):
+def test_marks_of_before_and_after_questions_lie_beside_the_event(asked: list[tuple[World, Question]]) -> None:
     for world, question in asked:
         if question.kind not in ("forward", "reverse"):
             continue
@@ -98,6 +101,6 @@ def test_marks_of_before_and_after_questions_lie_beside_the_event(asked):
             assert begin + 1.0 <= question.mark_time_s < begin + 3.0
 
 
-def test_the_target_is_in_sight_in_its_own_colour_on_the_marked_frame(asked):
+def test_the_target_is_in_sight_in_its_own_colour_on_the_marked_frame(asked: list[tuple[World, Question]]) -> None:
     for world, question in asked:
         assert world.colour(question.target, question.mark_time_s) == world.instances[question.target].colour

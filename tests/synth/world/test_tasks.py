@@ -1,11 +1,14 @@
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from configs.run import Config
 from env.judging.rules import judge
-from env.task import load_tasks
+from env.task import Task, load_tasks
 from synth.errors import SynthError
 from synth.teachers.scripted import question_of
 from synth.world.tasks import _make_video, make_tasks
@@ -14,7 +17,7 @@ from tests.servers.ray_session import shared_ray
 from tools.decoding.video import open_video
 
 
-def test_marked_frames_are_the_video_s_own_frames_with_a_mark(small_data):
+def test_marked_frames_are_the_video_s_own_frames_with_a_mark(small_data: tuple[Path, list[Task]]) -> None:
     _, tasks = small_data
     for task in tasks:
         mark = task.visual_prompts[0]
@@ -25,7 +28,7 @@ def test_marked_frames_are_the_video_s_own_frames_with_a_mark(small_data):
         assert 0 < differs.mean() < 0.25
 
 
-def test_choice_questions_have_the_right_letter(config, tmp_path):
+def test_choice_questions_have_the_right_letter(config: Config, tmp_path: Path) -> None:
     for name in ("videos", "frames"):
         (tmp_path / name).mkdir()
     world = dataclasses.replace(config.world, choice_fraction=1.0)
@@ -36,7 +39,7 @@ def test_choice_questions_have_the_right_letter(config, tmp_path):
         assert len(set(task.options)) == len(task.options) >= 2
 
 
-def test_facts_bring_the_question_back(small_data, config):
+def test_facts_bring_the_question_back(small_data: tuple[Path, list[Task]], config: Config) -> None:
     _, tasks = small_data
     for task in tasks:
         seed, question = question_of(task)
@@ -44,7 +47,7 @@ def test_facts_bring_the_question_back(small_data, config):
 
 
 @pytest.mark.slow
-def test_the_pipeline_makes_the_same_folder_twice_with_disjoint_worlds(config, tmp_path):
+def test_the_pipeline_makes_the_same_folder_twice_with_disjoint_worlds(config: Any, tmp_path: Path) -> None:
     world = dataclasses.replace(config.world, train_videos=3, test_videos=2, min_duration_s=8, max_duration_s=12)
     small = dataclasses.replace(config, world=world)
     shared_ray()

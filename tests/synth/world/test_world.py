@@ -1,18 +1,22 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from configs.run import Config
+from env.task import Task
 from synth.world.render import instance_mask, render_frame
 from synth.world.world import CELLS, COLOURS, SLOT_S, make_world
 from tools.decoding.video import open_video
 
 
-def test_a_world_is_a_function_of_its_seed(config):
+def test_a_world_is_a_function_of_its_seed(config: Config) -> None:
     assert make_world(5, config.world) == make_world(5, config.world)
     assert make_world(5, config.world) != make_world(6, config.world)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_mask_covers_what_the_frame_shows_of_the_instance(seed, config):
+def test_the_mask_covers_what_the_frame_shows_of_the_instance(seed: int, config: Config) -> None:
     world = make_world(seed, config.world)
     for t in np.arange(0.5, world.duration_s, 1.7):
         frame = render_frame(world, t, 128).astype(int)
@@ -25,7 +29,7 @@ def test_the_mask_covers_what_the_frame_shows_of_the_instance(seed, config):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_centre_of_the_mask_lies_in_the_named_cell(seed, config):
+def test_the_centre_of_the_mask_lies_in_the_named_cell(seed: int, config: Config) -> None:
     world = make_world(seed, config.world)
     checked = 0
     for t in np.arange(0.25, world.duration_s, SLOT_S):
@@ -40,7 +44,7 @@ def test_the_centre_of_the_mask_lies_in_the_named_cell(seed, config):
     assert checked > 5
 
 
-def test_instances_at_rest_do_not_hide_each_other(config):
+def test_instances_at_rest_do_not_hide_each_other(config: Config) -> None:
     for seed in range(20):
         world = make_world(seed, config.world)
         for slot in range(world.slots):
@@ -48,7 +52,7 @@ def test_instances_at_rest_do_not_hide_each_other(config):
             assert np.sum(masks, axis=0).max() <= 1
 
 
-def test_the_file_shows_the_world_at_true_times(small_data, config):
+def test_the_file_shows_the_world_at_true_times(small_data: tuple[Path, list[Task]], config: Config) -> None:
     _, tasks = small_data
     task = tasks[0]
     world = make_world(task.facts["seed"], config.world)

@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.process
 ROOT = str(Path(__file__).resolve().parents[3])
 
 
-def stamp(path) -> list[int]:
+def stamp(path: Path | str) -> list[int]:
     status = os.stat(path)
     return [status.st_size, status.st_mtime_ns]
 
@@ -40,7 +41,7 @@ def gone(pid: int, within_s: float) -> bool:
     return False
 
 
-def test_it_starts_light():
+def test_it_starts_light() -> None:
     code = "import sys, tools.decoding.decoder; print(*sys.modules)"
     environment = {**os.environ, "PYTHONPATH": ROOT}
     done = subprocess.run(
@@ -51,7 +52,7 @@ def test_it_starts_light():
     assert not loaded & {"torch", "ray", "vllm", "transformers", "omegaconf", "configs", "decord", "cv2"}
 
 
-def test_a_missed_deadline_costs_the_process_and_one_sentence(films, fresh):
+def test_a_missed_deadline_costs_the_process_and_one_sentence(films: dict[str, str], fresh: None) -> None:
     video = open_video(films["even"])
     stopped = decode_process().pid
     os.kill(stopped, signal.SIGSTOP)
@@ -63,7 +64,7 @@ def test_a_missed_deadline_costs_the_process_and_one_sentence(films, fresh):
     assert decode_process().pid != stopped
 
 
-def test_a_file_that_blocks_is_given_up(tmp_path):
+def test_a_file_that_blocks_is_given_up(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.mp4"
     os.mkfifo(pipe)
     process = DecodeProcess()
@@ -72,7 +73,7 @@ def test_a_file_that_blocks_is_given_up(tmp_path):
     assert process.pid is None
 
 
-def test_a_crash_while_reading_is_told_and_survived(films, fresh):
+def test_a_crash_while_reading_is_told_and_survived(films: dict[str, str], fresh: None) -> None:
     video = open_video(films["even"])
     victim = decode_process().pid
     os.kill(victim, signal.SIGSTOP)
@@ -83,7 +84,7 @@ def test_a_crash_while_reading_is_told_and_survived(films, fresh):
     assert movies.number(video.frames_at([4.0], 96 * 96, 32)[0].pixels) == 32
 
 
-def test_a_file_that_kills_twice_is_set_aside(films, tmp_path):
+def test_a_file_that_kills_twice_is_set_aside(films: dict[str, str], tmp_path: Path) -> None:
     pipe = str(tmp_path / "pipe.mp4")
     os.mkfifo(pipe)
     process = DecodeProcess()
@@ -102,7 +103,7 @@ def test_a_file_that_kills_twice_is_set_aside(films, tmp_path):
     process.close()
 
 
-def test_a_death_while_idle_goes_unnoticed(films, fresh):
+def test_a_death_while_idle_goes_unnoticed(films: dict[str, str], fresh: None) -> None:
     video = open_video(films["even"])
     first = decode_process().pid
     os.kill(first, signal.SIGKILL)
@@ -110,7 +111,7 @@ def test_a_death_while_idle_goes_unnoticed(films, fresh):
     assert movies.number(video.frames_at([4.0], 96 * 96, 32)[0].pixels) == 32
 
 
-def test_its_memory_is_limited(films, fresh):
+def test_its_memory_is_limited(films: dict[str, str], fresh: None) -> None:
     open_video(films["even"])
     limits = Path(f"/proc/{decode_process().pid}/limits").read_text()
     [line] = [line for line in limits.splitlines() if line.startswith("Max address space")]
@@ -124,7 +125,9 @@ def starve(process: DecodeProcess) -> None:
     resource.prlimit(process.pid, resource.RLIMIT_AS, (limit, MEMORY_BYTES))
 
 
-def test_a_request_that_starves_in_a_process_grown_old_is_answered_by_a_fresh_one(films, fresh):
+def test_a_request_that_starves_in_a_process_grown_old_is_answered_by_a_fresh_one(
+    films: dict[str, str], fresh: None
+) -> None:
     video = open_video(films["even"])
     first = decode_process().pid
     starve(decode_process())
@@ -132,7 +135,9 @@ def test_a_request_that_starves_in_a_process_grown_old_is_answered_by_a_fresh_on
     assert decode_process().pid != first
 
 
-def test_a_request_that_starves_in_a_fresh_process_too_is_told(films, fresh, monkeypatch):
+def test_a_request_that_starves_in_a_fresh_process_too_is_told(
+    films: dict[str, str], fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     video = open_video(films["even"])
     started = []
     start = DecodeProcess._start
@@ -143,13 +148,13 @@ def test_a_request_that_starves_in_a_fresh_process_too_is_told(films, fresh, mon
     assert len(started) == 1
 
 
-def test_a_busy_process_is_not_waited_for_for_ever(films, fresh):
+def test_a_busy_process_is_not_waited_for_for_ever(films: dict[str, str], fresh: None) -> None:
     video = open_video(films["even"])
     with decode_process().turn(1), pytest.raises(VideoError, match=r"busy for 0\.2 s"):
         video.frames_at([4.0], 96 * 96, 32, timeout_s=0.2)
 
 
-def test_many_threads_share_one_process(films, fresh):
+def test_many_threads_share_one_process(films: dict[str, str], fresh: None) -> None:
     def work(i: int) -> list[tuple[int, int]]:
         video = open_video(films["even" if i % 2 else "late"])
         start_s = video.times[0] + i % 10
@@ -161,12 +166,12 @@ def test_many_threads_share_one_process(films, fresh):
     assert all(len(pairs) == 4 and all(shown == true for shown, true in pairs) for pairs in results)
 
 
-def in_fork(path: str, results) -> None:
+def in_fork(path: str, results: Any) -> None:
     frame = open_video(path).frames_at([4.0], 128 * 128, 32)[0]
     results.put((movies.number(frame.pixels), decode_process().pid))
 
 
-def test_a_forked_daemon_has_its_own(films, fresh):
+def test_a_forked_daemon_has_its_own(films: dict[str, str], fresh: None) -> None:
     video = open_video(films["even"])
     ours = decode_process().pid
     context = multiprocessing.get_context("fork")
@@ -200,7 +205,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("hung", [False, True])
-def test_it_dies_with_its_parent(films, tmp_path, hung):
+def test_it_dies_with_its_parent(films: dict[str, str], tmp_path: Path, hung: bool) -> None:
     pipe = tmp_path / "pipe.mp4"
     os.mkfifo(pipe)
     arguments = [films["even"], str(pipe)] if hung else [films["even"]]
@@ -216,7 +221,7 @@ def test_it_dies_with_its_parent(films, tmp_path, hung):
 
 
 @pytest.mark.slow
-def test_it_works_in_a_ray_actor(films):
+def test_it_works_in_a_ray_actor(films: dict[str, str]) -> None:
     import ray
 
     with own_ray(num_cpus=1, runtime_env={"env_vars": {"PYTHONPATH": ROOT}}):

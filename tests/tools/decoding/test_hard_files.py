@@ -29,14 +29,14 @@ NAMES = [
 
 
 @pytest.fixture(scope="module")
-def hard(tmp_path_factory):
+def hard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     films = numbered(tmp_path_factory.mktemp("hard"), 80)
     assert list(films) == NAMES
     return films
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_frames_in_any_order_are_those_that_a_player_shows(hard, name):
+def test_any_frames_in_any_order_are_those_that_a_player_shows(hard: dict[str, str], name: str) -> None:
     with av.open(hard[name]) as container:
         shown = [(f.time, movies.number(f.to_ndarray(format="rgb24"))) for f in container.decode(video=0)]
     reader = PyavReader(hard[name])
@@ -50,7 +50,7 @@ def test_any_frames_in_any_order_are_those_that_a_player_shows(hard, name):
 
 
 @pytest.mark.parametrize("name", ["bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4"])
-def test_real_clips_are_read_frame_by_frame(name):
+def test_real_clips_are_read_frame_by_frame(name: str) -> None:
     path = real_clips()[name]
     with av.open(path) as container:
         shown = {i: f.to_ndarray(format="rgb24") for i, f in enumerate(container.decode(video=0)) if i % 17 == 3}
@@ -60,14 +60,14 @@ def test_real_clips_are_read_frame_by_frame(name):
             assert np.array_equal(pixels, shown[i])
 
 
-def test_a_video_of_one_frame(tmp_path):
+def test_a_video_of_one_frame(tmp_path: Path) -> None:
     video = open_video(movies.write(tmp_path / "one.mp4", [0]))
     assert [movies.number(f.pixels) for f in video.clip(0.0, 9.0, 2.0, 8, BIG, 32)] == [0]
     assert video.rate is None
     assert video.frame_before(5.0, BIG, 32) is None
 
 
-def test_ten_hours_at_a_frame_a_second(tmp_path):
+def test_ten_hours_at_a_frame_a_second(tmp_path: Path) -> None:
     path = movies.write(tmp_path / "long.mp4", range(36_000), Fraction(1, 1), size=(48, 48), gop=60, b_frames=0)
     video = open_video(path)
     assert video.duration_s == pytest.approx(36_000, abs=2)
@@ -77,7 +77,7 @@ def test_ten_hours_at_a_frame_a_second(tmp_path):
     assert [movies.number(frame.pixels) for frame in frames] == [35_999 % 512, 7, 20_000 % 512]
 
 
-def test_a_header_that_promises_more_than_there_is(tmp_path):
+def test_a_header_that_promises_more_than_there_is(tmp_path: Path) -> None:
     path = Path(movies.write(tmp_path / "whole.mp4", range(160), options={"movflags": "faststart"}))
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"mdat") + (len(data) - data.index(b"mdat")) // 2])
@@ -92,14 +92,14 @@ def test_a_header_that_promises_more_than_there_is(tmp_path):
         assert movies.number(frame.pixels) == round(frame.time_s * 8)
 
 
-def test_a_codec_that_nobody_knows(tmp_path):
+def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
     path = Path(movies.write(tmp_path / "film.mp4", range(16)))
     path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz9").replace(b"avcC", b"zzzC"))
     with pytest.raises(VideoError, match=r"film\.mp4: .*(cannot be decoded|no frame|codec)"):
         open_video(path)
 
 
-def test_a_picture_is_no_video(tmp_path):
+def test_a_picture_is_no_video(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.fromarray(movies.picture(3)).save(tmp_path / "still.png")

@@ -1,5 +1,7 @@
 """High dynamic range videos, 10 bits and odd sizes."""
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ def grey(signal: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
-def test_reference_white_is_a_light_grey_and_black_is_black(transfer):
+def test_reference_white_is_a_light_grey_and_black_is_black(transfer: int) -> None:
     [[white]] = to_srgb(grey(WHITE[transfer]), transfer)
     assert np.ptp(white) <= 1
     assert 180 <= white[0] <= 200
@@ -27,20 +29,20 @@ def test_reference_white_is_a_light_grey_and_black_is_black(transfer):
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
-def test_brighter_is_never_darker(transfer):
+def test_brighter_is_never_darker(transfer: int) -> None:
     ramp = np.linspace(0, 65535, 300).astype(np.uint16)
     shown = to_srgb(np.stack([ramp] * 3, -1)[None], transfer)[0, :, 1].astype(int)
     assert (np.diff(shown) >= 0).all()
     assert len(set(shown.tolist())) > 100
 
 
-def test_a_saturated_colour_stays_the_strongest():
+def test_a_saturated_colour_stays_the_strongest() -> None:
     [[red]] = to_srgb(np.array([[[38000, 9000, 9000]]], np.uint16), PQ)
     assert red[0] > 2 * red[1]
 
 
 @pytest.fixture
-def hdr_film(tmp_path):
+def hdr_film(tmp_path: Path) -> str:
     path = str(tmp_path / "hdr.mp4")
     with av.open(path, "w") as output:
         stream = output.add_stream("libx265", rate=8)
@@ -60,7 +62,7 @@ def hdr_film(tmp_path):
     return path
 
 
-def test_a_ten_bit_hdr_file_is_shown_as_it_should_look(hdr_film):
+def test_a_ten_bit_hdr_file_is_shown_as_it_should_look(hdr_film: str) -> None:
     [frame] = open_video(hdr_film).frames_at([0.5], 10**6, 1)
     assert frame.pixels.shape == (48, 64, 3)
     assert np.abs(frame.pixels.astype(int) - 190).max() <= 8
@@ -69,7 +71,7 @@ def test_a_ten_bit_hdr_file_is_shown_as_it_should_look(hdr_film):
 @pytest.mark.parametrize(
     ("codec", "pixels"), [("libx264", "yuv444p"), ("libvpx-vp9", "yuv420p"), ("libx264", "yuv420p10le")]
 )
-def test_odd_sizes_and_ten_bits_are_read(tmp_path, codec, pixels):
+def test_odd_sizes_and_ten_bits_are_read(tmp_path: Path, codec: str, pixels: str) -> None:
     size = (66, 48) if "10" in pixels else (67, 45)
     path = str(tmp_path / "film.mkv")
     with av.open(path, "w") as output:

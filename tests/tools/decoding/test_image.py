@@ -15,7 +15,7 @@ sides = st.integers(1, 5000)
 
 
 @given(width=sides, height=sides, max_pixels=st.integers(1, 10**6), multiple=st.sampled_from([1, 14, 28, 32]))
-def test_fit_gives_multiples_within_the_budget(width, height, max_pixels, multiple):
+def test_fit_gives_multiples_within_the_budget(width: int, height: int, max_pixels: int, multiple: int) -> None:
     w, h = fit(width, height, max_pixels, multiple)
     assert w % multiple == h % multiple == 0
     assert min(w, h) >= multiple
@@ -25,7 +25,7 @@ def test_fit_gives_multiples_within_the_budget(width, height, max_pixels, multip
 
 
 @given(width=st.integers(64, 4000), height=st.integers(64, 4000), max_pixels=st.integers(50_000, 10**6))
-def test_fit_keeps_the_aspect_and_uses_the_budget(width, height, max_pixels):
+def test_fit_keeps_the_aspect_and_uses_the_budget(width: int, height: int, max_pixels: int) -> None:
     if max(width, height) > 3 * min(width, height):
         return
     w, h = fit(width, height, max_pixels, 16)
@@ -48,16 +48,16 @@ def test_fit_keeps_the_aspect_and_uses_the_budget(width, height, max_pixels):
         ((10, 10), 100, 32, (32, 32)),
     ],
 )
-def test_fit_by_example(source, budget, multiple, expected):
+def test_fit_by_example(source: tuple[int, int], budget: int, multiple: int, expected: tuple[int, int]) -> None:
     assert fit(*source, budget, multiple) == expected
 
 
-def test_fit_refuses_sizes_that_are_none():
+def test_fit_refuses_sizes_that_are_none() -> None:
     with pytest.raises(ValueError, match="must be positive"):
         fit(0, 10, 100, 32)
 
 
-def test_resize_is_repeatable_and_leaves_the_right_size_alone():
+def test_resize_is_repeatable_and_leaves_the_right_size_alone() -> None:
     pixels = movies.picture(181)
     assert resize(pixels, 192, 192) is pixels
     small = resize(pixels, 96, 64)
@@ -67,7 +67,7 @@ def test_resize_is_repeatable_and_leaves_the_right_size_alone():
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
-def test_an_image_file_is_a_frame_and_can_be_read_again(tmp_path, mode):
+def test_an_image_file_is_a_frame_and_can_be_read_again(tmp_path: Path, mode: str) -> None:
     path = str(tmp_path / "mark.png")
     Image.fromarray(movies.picture(77)).convert(mode).save(path)
     frame = open_image(path, 12.25, 96 * 96, 32)
@@ -77,7 +77,7 @@ def test_an_image_file_is_a_frame_and_can_be_read_again(tmp_path, mode):
     assert np.array_equal(read_frame(frame.ref), frame.pixels)
 
 
-def test_an_image_that_cannot_be_read_is_refused(tmp_path):
+def test_an_image_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     for name, content in {"text.png": b"no image", "empty.png": b"", "torn.png": torn(tmp_path)}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(VideoError, match="not a readable image"):

@@ -3,6 +3,7 @@
 import os
 import shutil
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,20 +13,20 @@ from hypothesis import strategies as st
 from tests.films import movies
 from tools.decoding import index_cache
 from tools.decoding.index_cache import IndexCache
-from tools.decoding.pyav_reader import PyavReader
+from tools.decoding.pyav_reader import Index, PyavReader
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> IndexCache:
     monkeypatch.setattr(index_cache, "MIN_FRAMES", 1)
     return IndexCache(tmp_path / "cache")
 
 
-def keep(cache: IndexCache, path: str, index, decord: bool | None = None) -> None:
+def keep(cache: IndexCache, path: str, index: Index, decord: bool | None = None) -> None:
     cache.save(cache.entry(path), path, index, decord)
 
 
-def test_a_reader_with_a_kept_index_reads_the_same(films, cache):
+def test_a_reader_with_a_kept_index_reads_the_same(films: dict[str, str], cache: IndexCache) -> None:
     made = PyavReader(films["mkv"])
     keep(cache, films["mkv"], made.index, decord=True)
     index, decord = cache.load(cache.entry(films["mkv"]))
@@ -39,7 +40,7 @@ def test_a_reader_with_a_kept_index_reads_the_same(films, cache):
         assert movies.number(kept.read(i)[1]) == movies.number(made.read(i)[1]) == i
 
 
-def test_a_file_that_changed_has_no_index(films, cache, tmp_path):
+def test_a_file_that_changed_has_no_index(films: dict[str, str], cache: IndexCache, tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     shutil.copy(films["even"], film)
     keep(cache, str(film), PyavReader(str(film)).index)
@@ -53,7 +54,9 @@ def test_a_file_that_changed_has_no_index(films, cache, tmp_path):
     assert cache.load(cache.entry(str(film))) == (None, None)
 
 
-def test_an_index_of_a_file_that_grew_meanwhile_is_not_kept(films, cache, tmp_path):
+def test_an_index_of_a_file_that_grew_meanwhile_is_not_kept(
+    films: dict[str, str], cache: IndexCache, tmp_path: Path
+) -> None:
     film = tmp_path / "film.mp4"
     shutil.copy(films["ts"], film)
     entry = cache.entry(str(film))
@@ -66,7 +69,7 @@ def test_an_index_of_a_file_that_grew_meanwhile_is_not_kept(films, cache, tmp_pa
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_flipped_bit_never_raises(films, cache, place, bit):
+def test_a_flipped_bit_never_raises(films: dict[str, str], cache: IndexCache, place: float, bit: int) -> None:
     keep(cache, films["even"], PyavReader(films["even"]).index)
     entry = cache.entry(films["even"])
     data = bytearray(entry.read_bytes())
@@ -75,7 +78,7 @@ def test_a_flipped_bit_never_raises(films, cache, place, bit):
     cache.load(entry)
 
 
-def test_a_torn_index_is_as_good_as_none(films, cache):
+def test_a_torn_index_is_as_good_as_none(films: dict[str, str], cache: IndexCache) -> None:
     keep(cache, films["even"], PyavReader(films["even"]).index)
     [file] = cache._folder.iterdir()
     file.write_bytes(file.read_bytes()[:200])
@@ -84,13 +87,15 @@ def test_a_torn_index_is_as_good_as_none(films, cache):
     assert cache.load(cache.entry(films["even"])) == (None, None)
 
 
-def test_a_short_video_s_index_is_not_worth_keeping(films, tmp_path):
+def test_a_short_video_s_index_is_not_worth_keeping(films: dict[str, str], tmp_path: Path) -> None:
     cache = IndexCache(tmp_path / "cache")
     keep(cache, films["even"], PyavReader(films["even"]).index)
     assert cache.load(cache.entry(films["even"])) == (None, None)
 
 
-def test_the_longest_unused_go_when_there_are_too_many(films, cache, monkeypatch):
+def test_the_longest_unused_go_when_there_are_too_many(
+    films: dict[str, str], cache: IndexCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(index_cache, "MAX_FILES", 2)
     for i, name in enumerate(["even", "late", "mkv"]):
         keep(cache, films[name], PyavReader(films[name]).index)
@@ -104,11 +109,11 @@ def test_the_longest_unused_go_when_there_are_too_many(films, cache, monkeypatch
 @pytest.mark.parametrize(
     ("name", "rate"), [("even", 8), ("uneven", None), ("late", 8), ("mkv", None), ("ts", 8), ("fragmented", 8)]
 )
-def test_the_rate_is_exact_or_variable(films, name, rate):
+def test_the_rate_is_exact_or_variable(films: dict[str, str], name: str, rate: int | None) -> None:
     assert PyavReader(films[name]).index.rate == rate
 
 
-def test_rounding_to_milliseconds_is_not_a_variable_rate(tmp_path):
+def test_rounding_to_milliseconds_is_not_a_variable_rate(tmp_path: Path) -> None:
     ticks = [round(i * 1000 * 1001 / 30000) for i in range(200)]
     path = movies.write(tmp_path / "ntsc.mkv", ticks, Fraction(1, 1000))
     assert float(PyavReader(path).index.rate) == pytest.approx(30000 / 1001, abs=0.01)

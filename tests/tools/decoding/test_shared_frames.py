@@ -18,7 +18,7 @@ from tools.decoding.video import _State, open_video
 ROOT = str(Path(__file__).resolve().parents[3])
 
 
-def key(i: int, side: int = 10):
+def key(i: int, side: int = 10) -> tuple[FrameRef, tuple[int, int]]:
     return FrameRef("film.mp4", float(i), side, side), (1, 1)
 
 
@@ -26,7 +26,7 @@ def picture(i: int, side: int = 10) -> np.ndarray:
     return np.full((side, side, 3), i, np.uint8)
 
 
-def test_a_frame_that_one_process_puts_another_gets(tmp_path):
+def test_a_frame_that_one_process_puts_another_gets(tmp_path: Path) -> None:
     SharedFrames(10**6, tmp_path).put(key(1), picture(1))
     other = SharedFrames(10**6, tmp_path)
     found = other.get(key(1))
@@ -37,7 +37,7 @@ def test_a_frame_that_one_process_puts_another_gets(tmp_path):
     assert other.get((FrameRef("film.mp4", 1.0, 10, 10, (0, 0, 5, 5)), (1, 1))) is None
 
 
-def test_the_longest_unused_go_first(tmp_path):
+def test_the_longest_unused_go_first(tmp_path: Path) -> None:
     shared = SharedFrames(8 * 300, tmp_path)
     for i in range(40):
         shared.put(key(i), picture(i))
@@ -49,7 +49,7 @@ def test_the_longest_unused_go_first(tmp_path):
     assert len(kept) <= 8
 
 
-def test_without_a_folder_in_memory_nothing_is_shared(tmp_path):
+def test_without_a_folder_in_memory_nothing_is_shared(tmp_path: Path) -> None:
     shared = SharedFrames(10**6, tmp_path / "gone")
     shared.put(key(1), picture(1))
     assert shared.get(key(1)) is None
@@ -57,7 +57,7 @@ def test_without_a_folder_in_memory_nothing_is_shared(tmp_path):
         pass
 
 
-def test_a_torn_frame_is_not_there(tmp_path):
+def test_a_torn_frame_is_not_there(tmp_path: Path) -> None:
     shared = SharedFrames(10**6, tmp_path)
     shared.put(key(1), picture(1))
     file = shared._file(key(1))
@@ -65,10 +65,10 @@ def test_a_torn_frame_is_not_there(tmp_path):
     assert shared.get(key(1)) is None
 
 
-def test_two_never_decode_one_video_at_once_unless_one_waits_too_long(tmp_path):
+def test_two_never_decode_one_video_at_once_unless_one_waits_too_long(tmp_path: Path) -> None:
     inside, most = 0, 0
 
-    def work(shared: SharedFrames):
+    def work(shared: SharedFrames) -> None:
         nonlocal inside, most
         with shared.decoding("film.mp4", 10):
             inside += 1
@@ -89,7 +89,9 @@ def test_two_never_decode_one_video_at_once_unless_one_waits_too_long(tmp_path):
         pass
 
 
-def test_a_stretch_is_decoded_once_between_two_states(films, tmp_path, monkeypatch):
+def test_a_stretch_is_decoded_once_between_two_states(
+    films: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import tools.decoding.video
 
     crops = []
@@ -108,7 +110,7 @@ def test_a_stretch_is_decoded_once_between_two_states(films, tmp_path, monkeypat
 
 
 @pytest.mark.process
-def test_the_last_process_takes_the_frames_with_it(tmp_path):
+def test_the_last_process_takes_the_frames_with_it(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
@@ -133,7 +135,7 @@ sys.stdin.read()
 
 
 @pytest.mark.process
-def test_a_fork_that_ends_leaves_the_frames_to_its_parent(tmp_path):
+def test_a_fork_that_ends_leaves_the_frames_to_its_parent(tmp_path: Path) -> None:
     code = """
 import os, sys
 from pathlib import Path

@@ -16,7 +16,7 @@ BIG = 10**6
 
 
 @pytest.mark.parametrize("name", ["even", "uneven", "late", "mkv", "ts", "fragmented"])
-def test_every_frame_is_found_by_its_time_in_any_order(films, name):
+def test_every_frame_is_found_by_its_time_in_any_order(films: dict[str, str], name: str) -> None:
     video = open_video(films[name])
     order = np.random.default_rng(0).permutation(len(video.times))
     frames = [video.frames_at([video.times[i]], BIG, 32)[0] for i in order[:60]]
@@ -34,11 +34,11 @@ def test_every_frame_is_found_by_its_time_in_any_order(films, name):
         ("ts", [i / 8 for i in range(40, 140)]),
     ],
 )
-def test_times_are_those_of_the_container(films, name, times):
+def test_times_are_those_of_the_container(films: dict[str, str], name: str, times: list[float]) -> None:
     assert open_video(films[name]).times.tolist() == times
 
 
-def test_what_a_video_tells_of_itself(films):
+def test_what_a_video_tells_of_itself(films: dict[str, str]) -> None:
     video = open_video(films["late"])
     assert (video.width, video.height, video.duration_s) == (192, 192, 17.5)
     assert repr(video).endswith("100 frames from 5.000 s to 17.500 s, 192x192, 8 frames a second, read by pyav)")
@@ -46,7 +46,7 @@ def test_what_a_video_tells_of_itself(films):
 
 @settings(max_examples=60, deadline=None)
 @given(time_s=st.floats(-5, 30))
-def test_the_frame_shown_is_the_last_that_has_begun(films, time_s):
+def test_the_frame_shown_is_the_last_that_has_begun(films: dict[str, str], time_s: float) -> None:
     video = open_video(films["uneven"])
     frame = video.frames_at([time_s], BIG, 32)[0]
     begun = [i for i, start_s in enumerate(video.times) if start_s <= time_s + 1e-6]
@@ -55,7 +55,7 @@ def test_the_frame_shown_is_the_last_that_has_begun(films, time_s):
     assert frame.time_s == frame.ref.time_s == video.times[shown]
 
 
-def test_frames_come_in_the_order_asked_with_repeats(films):
+def test_frames_come_in_the_order_asked_with_repeats(films: dict[str, str]) -> None:
     frames = open_video(films["even"]).frames_at([10.0, 2.0, 10.0], BIG, 32)
     assert [movies.number(frame.pixels) for frame in frames] == [80, 16, 80]
 
@@ -66,7 +66,9 @@ def test_frames_come_in_the_order_asked_with_repeats(films):
     fps=st.floats(0.1, 30),
     most=st.integers(1, 12),
 )
-def test_a_clip_is_spread_evenly_without_repeats(films, ends, fps, most):
+def test_a_clip_is_spread_evenly_without_repeats(
+    films: dict[str, str], ends: list[float], fps: float, most: int
+) -> None:
     video = open_video(films["late"])
     frames = video.clip(*ends, fps, most, 96 * 96, 32)
     times = [frame.time_s for frame in frames]
@@ -79,18 +81,18 @@ def test_a_clip_is_spread_evenly_without_repeats(films, ends, fps, most):
         assert np.ptp(np.diff(times)) <= 0.1251
 
 
-def test_a_clip_shows_the_middle_of_each_slice(films):
+def test_a_clip_shows_the_middle_of_each_slice(films: dict[str, str]) -> None:
     frames = open_video(films["even"]).clip(4.0, 8.0, 1.0, 32, BIG, 32)
     assert [frame.time_s for frame in frames] == [4.5, 5.5, 6.5, 7.5]
 
 
 @pytest.mark.parametrize("stretch", [(3.0, 2.0), (float("nan"), 2.0)])
-def test_a_clip_that_makes_no_sense_is_refused(films, stretch):
+def test_a_clip_that_makes_no_sense_is_refused(films: dict[str, str], stretch: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="no clip from"):
         open_video(films["even"]).clip(*stretch, 1.0, 4, BIG, 32)
 
 
-def test_read_frame_gives_the_same_bytes_in_a_new_process(films, fresh):
+def test_read_frame_gives_the_same_bytes_in_a_new_process(films: dict[str, str], fresh: None) -> None:
     video = open_video(films["uneven"])
     frames = video.clip(2.0, 9.0, 2.0, 8, 100 * 80, 16)
     forget()
@@ -107,7 +109,7 @@ def forget() -> None:
     video._state = video._State()
 
 
-def test_a_stretch_is_decoded_once(films, fresh):
+def test_a_stretch_is_decoded_once(films: dict[str, str], fresh: None) -> None:
     video = open_video(films["even"])
     first = video.clip(2.0, 5.0, 2.0, 8, BIG, 32)
     decode_process().close()
@@ -116,13 +118,13 @@ def test_a_stretch_is_decoded_once(films, fresh):
     assert all(a.pixels is b.pixels for a, b in zip(first, again, strict=True))
 
 
-def test_pixels_are_read_only(films):
+def test_pixels_are_read_only(films: dict[str, str]) -> None:
     frame = open_video(films["even"]).frames_at([0.0], 96 * 96, 32)[0]
     with pytest.raises(ValueError, match="read-only"):
         frame.pixels[0, 0] = 0
 
 
-def test_a_rotated_video_is_set_upright(tmp_path):
+def test_a_rotated_video_is_set_upright(tmp_path: Path) -> None:
     path = movies.write(tmp_path / "wide.mp4", range(20), size=(192, 128))
     video = open_video(movies.rotate(path, tmp_path / "tall.mp4"))
     assert (video.width, video.height) == (128, 192)
@@ -130,7 +132,7 @@ def test_a_rotated_video_is_set_upright(tmp_path):
     assert movies.number(np.rot90(pixels)) == 8
 
 
-def test_a_changed_file_is_read_anew(films, tmp_path):
+def test_a_changed_file_is_read_anew(films: dict[str, str], tmp_path: Path) -> None:
     path = str(tmp_path / "film.mp4")
     shutil.copy(films["even"], path)
     frame = open_video(path).frames_at([19.0], BIG, 32)[0]
@@ -140,7 +142,7 @@ def test_a_changed_file_is_read_anew(films, tmp_path):
         read_frame(frame.ref)
 
 
-def test_a_torn_file_gives_what_is_left_with_true_times(films, tmp_path):
+def test_a_torn_file_gives_what_is_left_with_true_times(films: dict[str, str], tmp_path: Path) -> None:
     data = Path(films["mkv"]).read_bytes()
     path = tmp_path / "torn.mkv"
     path.write_bytes(data[: len(data) * 2 // 3])
@@ -150,7 +152,7 @@ def test_a_torn_file_gives_what_is_left_with_true_times(films, tmp_path):
     assert all(frame.time_s == UNEVEN[movies.number(frame.pixels)] / 1000 for frame in frames)
 
 
-def test_damage_in_the_middle_never_mislabels_a_frame(films, tmp_path):
+def test_damage_in_the_middle_never_mislabels_a_frame(films: dict[str, str], tmp_path: Path) -> None:
     data = bytearray(Path(films["even"]).read_bytes())
     start = data.index(b"mdat")
     third = (len(data) - start) // 3
@@ -191,7 +193,9 @@ def bad_files(folder: Path, films: dict[str, str]) -> dict[str, Path]:
         ("sound.m4a", "has no video stream"),
     ],
 )
-def test_what_is_no_video_is_refused_in_one_sentence(films, tmp_path, name, reason):
+def test_what_is_no_video_is_refused_in_one_sentence(
+    films: dict[str, str], tmp_path: Path, name: str, reason: str
+) -> None:
     path = bad_files(tmp_path, films)[name]
     with pytest.raises(VideoError, match=reason) as caught:
         open_video(path)
@@ -199,20 +203,20 @@ def test_what_is_no_video_is_refused_in_one_sentence(films, tmp_path, name, reas
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_and_a_reference_to_nothing_are_refused(tmp_path):
+def test_a_folder_and_a_reference_to_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="is not a file"):
         open_video(tmp_path)
     with pytest.raises(VideoError, match="no such file"):
         read_frame(FrameRef(str(tmp_path / "gone.mp4"), 1.0, 32, 32))
 
 
-def test_frames_without_true_times_are_refused(tmp_path):
+def test_frames_without_true_times_are_refused(tmp_path: Path) -> None:
     path = movies.write(tmp_path / "guessed.avi", range(40))
     with pytest.raises(VideoError, match="no true presentation times"):
         open_video(path)
 
 
-def test_the_frames_beside_a_time(films):
+def test_the_frames_beside_a_time(films: dict[str, str]) -> None:
     video = open_video(films["uneven"])
     between = (video.times[7] + video.times[8]) / 2
     shown = [video.frame_before(between, BIG, 32), video.frame_after(between, BIG, 32)]
@@ -222,7 +226,7 @@ def test_the_frames_beside_a_time(films):
     assert movies.number(video.frame_after(-5.0, BIG, 32).pixels) == 0
 
 
-def test_a_region_is_cut_out_before_it_is_resized(films):
+def test_a_region_is_cut_out_before_it_is_resized(films: dict[str, str]) -> None:
     video = open_video(films["even"])
     [whole] = video.frames_at([5.0], BIG, 1)
     [part] = video.frames_at([5.0], BIG, 1, region=(64, 0, 192, 96))
@@ -232,7 +236,7 @@ def test_a_region_is_cut_out_before_it_is_resized(films):
         video.frames_at([5.0], BIG, 1, region=(64, 0, 193, 96))
 
 
-def test_a_scan_gives_the_frames_in_the_order_asked(films):
+def test_a_scan_gives_the_frames_in_the_order_asked(films: dict[str, str]) -> None:
     video = open_video(films["even"])
     times = [10.0, 9.5, 9.5, 0.1, 12.0] * 5
     looks = list(video.scan(times, 64 * 64))
@@ -242,7 +246,7 @@ def test_a_scan_gives_the_frames_in_the_order_asked(films):
         list(video.scan(times, 64 * 64, timeout_s=0))
 
 
-def test_a_file_that_is_replaced_while_open_is_told(films, tmp_path, fresh):
+def test_a_file_that_is_replaced_while_open_is_told(films: dict[str, str], tmp_path: Path, fresh: None) -> None:
     film = tmp_path / "film.mp4"
     shutil.copy(films["even"], film)
     video = open_video(film)
@@ -256,7 +260,7 @@ def test_a_file_that_is_replaced_while_open_is_told(films, tmp_path, fresh):
     assert movies.number(open_video(film).frames_at([6.0], BIG, 32)[0].pixels) == 8
 
 
-def test_times_that_jump_back_are_refused(films, tmp_path):
+def test_times_that_jump_back_are_refused(films: dict[str, str], tmp_path: Path) -> None:
     joined = tmp_path / "joined.ts"
     joined.write_bytes(Path(films["ts"]).read_bytes() * 2)
     with pytest.raises(VideoError, match="for they jump back or repeat; convert it"):

@@ -1,5 +1,9 @@
 """Following and finding a target whose every position is known."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,12 +23,12 @@ BOX = (*CORNER, walk.SIDE, walk.SIDE)
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory):
+def film(tmp_path_factory: pytest.TempPathFactory) -> str:
     return walk.write(tmp_path_factory.mktemp("walk") / "walk.mp4")
 
 
 @pytest.fixture
-def mark(tmp_path):
+def mark(tmp_path: Path) -> Callable[..., Any]:
     def make(kind: str = "rectangle", known: bool = True) -> VisualPrompt:
         mask = np.zeros((walk.HEIGHT, walk.WIDTH), bool)
         x, y = round(CORNER[0]), round(CORNER[1])
@@ -38,25 +42,25 @@ def mark(tmp_path):
 
 
 @pytest.mark.parametrize("kind", PROMPT_KINDS)
-def test_the_target_s_box_is_read_off_every_kind_of_mark(mark, kind):
+def test_the_target_s_box_is_read_off_every_kind_of_mark(mark: Callable[..., Any], kind: str) -> None:
     box = target_box(mark(kind), walk.picture(MARK_S))
     # An arrow or a point tells where, not how large.
     assert walk.overlap(box, MARK_S) > (0.15 if kind in ("arrow", "point") else 0.4)
 
 
 @pytest.mark.parametrize("kind", ["rectangle", "mask_contour", "ellipse", "scribble", "set_of_mark", "point"])
-def test_a_mark_of_unknown_geometry_is_found_by_its_ink(mark, kind):
+def test_a_mark_of_unknown_geometry_is_found_by_its_ink(mark: Callable[..., Any], kind: str) -> None:
     box = target_box(mark(kind, known=False), walk.picture(MARK_S))
     assert walk.overlap(box, MARK_S) > (0.03 if kind == "point" else 0.25)
 
 
-def test_an_image_without_a_mark_is_told(tmp_path):
+def test_an_image_without_a_mark_is_told(tmp_path: Path) -> None:
     Image.fromarray(walk.picture(MARK_S)).save(tmp_path / "bare.png")
     with pytest.raises(ToolError, match="nothing is marked"):
         target_box(VisualPrompt(str(tmp_path / "bare.png"), MARK_S), walk.picture(MARK_S))
 
 
-def test_a_mask_is_cut_out_of_a_loose_box():
+def test_a_mask_is_cut_out_of_a_loose_box() -> None:
     x, y, w, h = BOX
     mask = target_mask(walk.picture(MARK_S), (x - 6, y - 6, w + 12, h + 12))
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -67,7 +71,7 @@ def test_a_mask_is_cut_out_of_a_loose_box():
 
 
 @pytest.mark.parametrize("kind", ["rectangle", "ellipse", "point", "arrow", "set_of_mark"])
-def test_a_target_is_followed_lost_and_found_again(film, mark, kind):
+def test_a_target_is_followed_lost_and_found_again(film: str, mark: Callable[..., Any], kind: str) -> None:
     looks = AppearanceTracker().follow(open_video(film), mark(kind), [2 + i / 6 for i in range(60)], 30.0)
     for look in looks:
         away = walk.place(look.time_s) is None
@@ -77,18 +81,18 @@ def test_a_target_is_followed_lost_and_found_again(film, mark, kind):
     assert all(look.likeness >= KEEP for look in looks if look.box)
 
 
-def test_a_target_is_followed_backwards(film, mark):
+def test_a_target_is_followed_backwards(film: str, mark: Callable[..., Any]) -> None:
     looks = AppearanceTracker().follow(open_video(film), mark(), [2 - i / 6 for i in range(1, 12)], 30.0)
     assert all(look.box and walk.overlap(look.box, look.time_s) > 0.5 for look in looks)
 
 
-def test_every_look_anywhere_stands_for_itself(film, mark):
+def test_every_look_anywhere_stands_for_itself(film: str, mark: Callable[..., Any]) -> None:
     looks = AppearanceTracker().find(open_video(film), mark(), [0.5, 6.0, 9.0, 1.0], 30.0)
     assert [look.box is not None for look in looks] == [True, False, True, True]
     assert looks[1].likeness < FIND
 
 
-def test_stretches_in_sight_bridge_short_gaps():
+def test_stretches_in_sight_bridge_short_gaps() -> None:
     box = (0.0, 0.0, 1.0, 1.0)
     looks = [Sighting(t, box if seen else None, 0.75) for t, seen in [(0, 1), (1, 1), (2, 0), (3, 1), (6, 1), (7, 0)]]
     assert presences(looks, 2.0) == [Presence(0, 3, 0.75), Presence(6, 6, 0.75)]

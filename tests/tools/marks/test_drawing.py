@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def halved(image: np.ndarray) -> np.ndarray:
     "ground", ["white", "black", "grey", "red", "green", "blue", "yellow", "cyan", "noise", "gradient"]
 )
 @pytest.mark.parametrize("kind", PROMPT_KINDS)
-def test_a_mark_stands_out_and_leaves_its_target_alone(kind, ground, place):
+def test_a_mark_stands_out_and_leaves_its_target_alone(kind: str, ground: str, place: tuple[int, int]) -> None:
     mask = disc(*place, 15)
     image = scene(ground, mask)
     before = image.copy()
@@ -64,7 +65,7 @@ def test_a_mark_stands_out_and_leaves_its_target_alone(kind, ground, place):
 
 
 @pytest.mark.parametrize("kind", sorted(set(PROMPT_KINDS) - {"mask_contour", "point"}))
-def test_a_target_in_the_open_is_not_touched(kind):
+def test_a_target_in_the_open_is_not_touched(kind: str) -> None:
     mask = disc(96, 100, 15)
     image = scene("noise", mask)
     marked, _ = draw(image, kind, mask=mask)
@@ -78,7 +79,9 @@ def test_a_target_in_the_open_is_not_touched(kind):
     box=st.tuples(st.floats(-20, 200), st.floats(-20, 200), st.floats(1, 120), st.floats(1, 120)),
     seed=st.integers(0, 2**31),
 )
-def test_any_box_gives_a_mark_or_a_clear_refusal(kind, size, box, seed):
+def test_any_box_gives_a_mark_or_a_clear_refusal(
+    kind: str, size: tuple[int, int], box: tuple[float, ...], seed: int
+) -> None:
     image = np.full((size[1], size[0], 3), 90, np.uint8)
     if box[0] >= size[0] or box[1] >= size[1] or box[0] + box[2] <= 0 or box[1] + box[3] <= 0:
         with pytest.raises(ValueError, match="outside the image"):
@@ -91,7 +94,7 @@ def test_any_box_gives_a_mark_or_a_clear_refusal(kind, size, box, seed):
 
 
 @pytest.mark.parametrize("kind", PROMPT_KINDS)
-def test_geometry_tells_where_the_mark_is(kind):
+def test_geometry_tells_where_the_mark_is(kind: str) -> None:
     mask = disc(96, 100, 15)
     _, geometry = draw(scene("noise", mask), kind, mask=mask)
     if "box" in geometry:
@@ -107,7 +110,7 @@ def test_geometry_tells_where_the_mark_is(kind):
         assert np.hypot(*(centre - (96, 100))) < 30
 
 
-def test_the_same_seed_draws_the_same_and_another_another():
+def test_the_same_seed_draws_the_same_and_another_another() -> None:
     mask = disc(96, 100, 15)
     image = scene("noise", mask)
     for kind in ("scribble", "arrow"):
@@ -116,7 +119,7 @@ def test_the_same_seed_draws_the_same_and_another_another():
         assert not np.array_equal(first, other)
 
 
-def test_a_contour_follows_the_shape():
+def test_a_contour_follows_the_shape() -> None:
     mask = disc(70, 90, 14) | disc(110, 90, 14) | ((abs(ROWS - 90) < 3) & (abs(COLUMNS - 90) < 20))
     marked, _ = draw(scene("grey", mask), "mask_contour", mask=mask)
     changed = (marked != scene("grey", mask)).any(-1)
@@ -125,7 +128,7 @@ def test_a_contour_follows_the_shape():
     assert not changed[mask].any()
 
 
-def test_a_point_lies_on_its_target():
+def test_a_point_lies_on_its_target() -> None:
     mask = disc(96, 100, 25) & ~disc(96, 100, 15)
     _, geometry = draw(scene("grey", mask), "point", mask=mask)
     ((x, y),) = geometry["points"]
@@ -143,13 +146,15 @@ def test_a_point_lies_on_its_target():
         ({"kind": "point", "mask": np.zeros((SIZE, SIZE), bool)}, "not empty"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(arguments, message):
+def test_what_cannot_be_drawn_is_refused(
+    arguments: dict[str, np.ndarray | str | tuple[int, ...]], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         draw(background("grey"), **arguments)
 
 
 @pytest.mark.parametrize("places", [[(40, 40), (60, 60), (150, 100)], [(96, 96), (100, 100), (104, 96), (98, 104)]])
-def test_numbers_of_several_targets_do_not_cover_each_other(places):
+def test_numbers_of_several_targets_do_not_cover_each_other(places: list[tuple[int, int]]) -> None:
     masks = [disc(x, y, 12) for x, y in places]
     image = background("noise")
     marked, geometries = draw_set(image, masks=masks)
@@ -163,7 +168,7 @@ def test_numbers_of_several_targets_do_not_cover_each_other(places):
     assert json.loads(json.dumps(geometries)) == geometries
 
 
-def test_a_set_of_one_is_the_single_mark():
+def test_a_set_of_one_is_the_single_mark() -> None:
     image = background("gradient")
     several, [geometry] = draw_set(image, boxes=[(50, 60, 30, 20)])
     single, same = draw(image, "set_of_mark", box=(50, 60, 30, 20))
@@ -171,7 +176,7 @@ def test_a_set_of_one_is_the_single_mark():
     assert geometry == same
 
 
-def test_a_full_frame_still_gets_all_its_numbers():
+def test_a_full_frame_still_gets_all_its_numbers() -> None:
     boxes = [(x, y, 20, 20) for x in range(0, 180, 24) for y in range(0, 180, 24)]
     _, geometries = draw_set(background("grey"), boxes=boxes)
     assert len(geometries) == len(boxes)
@@ -185,6 +190,8 @@ def test_a_full_frame_still_gets_all_its_numbers():
         ([(500, 1, 5, 5)], (), "outside the image"),
     ],
 )
-def test_a_set_that_cannot_be_drawn_is_refused(boxes, masks, message):
+def test_a_set_that_cannot_be_drawn_is_refused(
+    boxes: list[tuple[int, ...]] | tuple[Any, ...], masks: list[np.ndarray] | tuple[Any, ...], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         draw_set(background("grey"), boxes, masks)

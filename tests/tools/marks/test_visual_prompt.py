@@ -1,5 +1,7 @@
 """A visual prompt that exists is well formed."""
 
+from typing import Any
+
 import pytest
 
 from tools.marks.visual_prompt import VisualPrompt, VisualPromptError
@@ -17,10 +19,10 @@ from tools.marks.visual_prompt import VisualPrompt, VisualPromptError
         ({"geometry": {"points": [[1, "2"]]}}, "geometry must hold"),
     ],
 )
-def test_what_is_wrong_with_a_visual_prompt_is_said(changes, cause):
+def test_what_is_wrong_with_a_visual_prompt_is_said(changes: Any, cause: Any) -> None:
     with pytest.raises(VisualPromptError, match=f"^mark.png: {cause}"):
         VisualPrompt(**{"image": "mark.png", "time_s": 1.0, "kind": "point", **changes})
 
 
-def test_kind_and_geometry_may_be_unknown():
+def test_kind_and_geometry_may_be_unknown() -> None:
     assert VisualPrompt("mark.png", 1.0) == VisualPrompt("mark.png", 1.0, "", None)
