@@ -46,11 +46,11 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         _refuse([given] if isinstance(given, str) else [str(word) for word in given])
 
 
-def _audited_spawn(path: Any, arguments: list[Any], handles: Any) -> int:
+def _audited_spawn(path: Any, args: Any, passfds: Any) -> int:
     """Python has no audit event for the children of `multiprocessing`'s spawn."""
-    if not any("resource_tracker" in str(word) for word in arguments):
-        _refuse(["multiprocessing", *map(str, arguments)])
-    return _spawn(path, arguments, handles)
+    if not any("resource_tracker" in str(word) for word in args):
+        _refuse(["multiprocessing", *map(str, args)])
+    return _spawn(path, args, passfds)
 
 
 sys.addaudithook(_audit)

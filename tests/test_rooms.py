@@ -8,7 +8,6 @@ import graphlib
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -85,7 +84,7 @@ def show(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", FILES, ids=show)
-def test_a_file_imports_only_from_rooms_before_its_own(path: Any) -> None:
+def test_a_file_imports_only_from_rooms_before_its_own(path: Path) -> None:
     mine = rank(module_of(path))
     if path.relative_to(ROOT).parts[0] == "tests" and path.relative_to(ROOT).parts[1] in ROOMS:
         # The tests of a room know no later room either.
@@ -126,12 +125,12 @@ def arrows_between(*, folders: bool) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("folders", [False, True], ids=["files", "folders"])
-def test_nothing_imports_itself_by_way_of_others(folders: Any) -> None:
+def test_nothing_imports_itself_by_way_of_others(folders: bool) -> None:
     assert not circle(arrows_between(folders=folders))
 
 
 @pytest.mark.parametrize("path", FILES, ids=show)
-def test_no_import_is_for_the_type_checker_alone(path: Any) -> None:
+def test_no_import_is_for_the_type_checker_alone(path: Path) -> None:
     names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
     assert "TYPE_CHECKING" not in names
 
@@ -145,7 +144,7 @@ def test_a_folder_holds_few_files() -> None:
 
 
 @pytest.mark.parametrize("folder", STRANGERS)
-def test_a_folder_knows_nothing_of_some_packages(folder: Any) -> None:
+def test_a_folder_knows_nothing_of_some_packages(folder: str) -> None:
     strangers = STRANGERS[folder]
     wrong = [
         f"{show(path)}:{line} imports {module}"
@@ -158,7 +157,7 @@ def test_a_folder_knows_nothing_of_some_packages(folder: Any) -> None:
 
 
 @pytest.mark.parametrize("path", PURE)
-def test_what_computes_does_nothing_else(path: Any) -> None:
+def test_what_computes_does_nothing_else(path: str) -> None:
     strangers = {"ray", "vllm", "deepspeed", "os", "pathlib", "subprocess", "socket", "httpx", "torch.distributed"}
     assert not {module for _, module in imports(ROOT / path)} & strangers
 

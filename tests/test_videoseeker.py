@@ -21,9 +21,10 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Stands in for the recipes' functions; keeps what they were called with, or raises what it is given."""
-    calls = []
+    calls: list[tuple[Any, ...]] = []
 
     class Study:
+        calls: list[tuple[Any, ...]]
         error: BaseException | None = None
 
         def __getattr__(self, name: Any) -> Any:
@@ -110,7 +111,9 @@ def test_a_folder_without_one_model_is_told(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("kind", [ConfigError, TaskError, VideoError])
-def test_an_error_of_a_room_is_one_sentence(served: Any, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+def test_an_error_of_a_room_is_one_sentence(
+    served: Any, capsys: pytest.CaptureFixture[str], kind: type[Exception]
+) -> None:
     served.error = kind("the file\nis not there")
     assert videoseeker.main(["train"]) == 2
     assert capsys.readouterr().err == "videoseeker: the file is not there\n"

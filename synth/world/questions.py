@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synth.world.world import COLOURS, DIRECTIONS, EVENT_S, SLOT_S, World
+from synth.world.world import COLOURS, DIRECTIONS, EVENT_S, SLOT_S, Event, World
 
 DIMENSIONS = {
     "attribute": "OA",
@@ -190,7 +190,7 @@ def _spatial_questions(
                 yield question
 
 
-def _calm(event) -> bool:
+def _calm(event: Event | None) -> bool:
     return event is None or event.kind == "blink"
 
 

@@ -190,16 +190,19 @@ def _events(rng: np.random.Generator, homes: list[list[int | None]], colours: li
         kind = deck.pop()
         taken = {homes[i][slot] for i in range(count)}
         for i in range(count):
-            if homes[i][slot] is None or rng.random() < 0.15:
+            home = homes[i][slot]
+            if home is None or rng.random() < 0.15:
                 continue
-            value = _event_value(rng, kind, homes[i][slot], taken, colours[i])
+            value = _event_value(rng, kind, home, taken, colours[i])
             if value is not None:
                 offset = 0.5 if kind in ("double", "blink") else float(rng.choice([0.5, 1.0]))
                 events[i][slot] = Event(kind, slot, value, offset)
     return events
 
 
-def _event_value(rng, kind: EventKind, home, taken: set, colour: str) -> tuple[str, ...] | None:
+def _event_value(
+    rng: np.random.Generator, kind: EventKind, home: int, taken: set[int | None], colour: str
+) -> tuple[str, ...] | None:
     if kind in ("flash", "double"):
         others = [name for name in COLOURS if name != colour]
         return tuple(rng.permutation(others)[: 1 if kind == "flash" else 2].tolist())

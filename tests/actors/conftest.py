@@ -76,7 +76,7 @@ def engine_config() -> EngineConfig:
 
 
 @pytest.fixture(scope="session")
-def engine(engine_config: Any, model_dir: Path) -> Iterator[Any]:
+def engine(engine_config: EngineConfig, model_dir: Path) -> Iterator[PolicyEngine]:
     engine = PolicyEngine(engine_config, str(model_dir))
     asyncio.run(engine.ready())
     yield engine

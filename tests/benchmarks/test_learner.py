@@ -17,7 +17,6 @@ from configs import Config, load_config
 from env.chat import ChatFormat
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.tiny import build_tiny_model
-from learner.objective.losses import LossInputs
 from learner.ranks.group import RankGroup
 from tests.servers.ray_session import shared_ray
 from tools.decoding.video import Video, read_frame
@@ -31,7 +30,7 @@ def config() -> Config:
 
 
 @pytest.fixture(scope="module")
-def model_dir(config: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_dir(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(config.model.tiny, VOCABULARY, tmp_path_factory.mktemp("bench") / "model", 0)
 
 
@@ -45,7 +44,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Video:
     return film(tmp_path_factory.mktemp("film") / "film.mp4", 6)
 
 
-def test_no_two_steps_share_a_frame(chat: ChatFormat, video: Any, config: Any) -> None:
+def test_no_two_steps_share_a_frame(chat: ChatFormat, video: Video, config: Config) -> None:
     steps = make_steps(chat, video, config, 3, tasks=2)
     frames = [{frame for t in step.trajectories for frame in t.transcript.frames} for step in steps]
     assert all(frames)
@@ -54,18 +53,20 @@ def test_no_two_steps_share_a_frame(chat: ChatFormat, video: Any, config: Any) -
 
 
 @pytest.mark.parametrize("tokens", [256, 1000])
-def test_a_long_episode_has_exactly_its_tokens(chat: ChatFormat, video: Any, config: Any, tokens: LossInputs) -> None:
+def test_a_long_episode_has_exactly_its_tokens(chat: ChatFormat, video: Video, config: Config, tokens: int) -> None:
     transcript = long_episode(chat, video, config, tokens, 0.2).transcript
     assert len(transcript.ids) == tokens
     assert 0.2 * tokens <= transcript.sampled_tokens < 0.2 * tokens + 20
     assert transcript.media
 
 
-def test_trl_is_given_the_same_tokens_and_pictures(chat: ChatFormat, video: Any, config: Any, model_dir: Path) -> None:
+def test_trl_is_given_the_same_tokens_and_pictures(
+    chat: ChatFormat, video: Video, config: Config, model_dir: Path
+) -> None:
     processor = AutoProcessor.from_pretrained(model_dir)
     patches, normalise = FramePatches(processor.image_processor, 2**24), Normalise(processor.image_processor)
     (step,) = make_steps(chat, video, config, 1, tasks=2)
-    given = prepared(step.trajectories, step.advantages, patches, normalise, chat)
+    given: dict[str, Any] = prepared(step.trajectories, step.advantages, patches, normalise, chat)
     for i, trajectory in enumerate(step.trajectories):
         prompt, completion = (
             given[f"{part}_ids"][i][given[f"{part}_mask"][i] == 1] for part in ("prompt", "completion")
@@ -83,7 +84,7 @@ def test_trl_is_given_the_same_tokens_and_pictures(chat: ChatFormat, video: Any,
 
 
 @pytest.mark.slow
-def test_bare_pytorch_makes_the_ranks_update(chat: ChatFormat, video: Any, config: Any, model_dir: Path) -> None:
+def test_bare_pytorch_makes_the_ranks_update(chat: ChatFormat, video: Video, config: Config, model_dir: Path) -> None:
     """Loss and gradient of two steps, so that the first update has left both with the same weights."""
     steps = make_steps(chat, video, config, 2, tasks=2)
     shared_ray()

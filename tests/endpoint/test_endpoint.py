@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from PIL import Image as Picture
 from configs.endpoint import EndpointConfig
 from endpoint import server as server_module
 from endpoint.endpoint import TRIES, AnswerError, BudgetError, Endpoint, EndpointError
-from endpoint.parts import Clip, Image, PartError
+from endpoint.parts import Clip, Image, Part, PartError
 from endpoint.server import PLAIN
 from endpoint.spending import Usage, requests, spent
 from tests.servers.chat_server import ChatServer, chat_server
@@ -98,8 +98,8 @@ def ask(endpoint: Endpoint, *texts: str, what: str = "text") -> list[str]:
 
 def ask_parts(
     endpoint: Endpoint,
-    *content: Image | str,
-    schema: dict[str, bool | dict[str, dict[str, int | str]] | list[str] | str] = SCHEMA,
+    *content: Part,
+    schema: dict[str, Any] = SCHEMA,
     system: str = "You repeat.",
 ) -> dict[str, str]:
     return asyncio.run(endpoint.ask("text", system, content, schema))
@@ -179,7 +179,7 @@ def test_a_server_that_only_drips_does_too(
 ) -> None:
     monkeypatch.setattr(server_module, "MAX_BACKOFF_S", 0.1)
 
-    async def drops() -> Iterator[Any]:
+    async def drops() -> AsyncIterator[Any]:
         while True:
             yield b" "
             await asyncio.sleep(0.05)
@@ -297,6 +297,7 @@ def test_a_killed_process_leaves_its_answers_and_its_bill(
     server.script = lambda text: None if text == "never" else json.dumps({"echo": text})
     command = [sys.executable, "-c", PROCESS, server.url, str(tmp_path), json.dumps(SCHEMA), "a", "b", "never"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(2)] == ["a\n", "b\n"]
         process.send_signal(signal.SIGKILL)
     server.bodies.clear()
@@ -311,7 +312,7 @@ def test_a_request_whose_answer_was_lost_is_spent_twice_and_counts_once(
 ) -> None:
     for _ in range(2):
         replies = iter(["Sure!"])
-        server.script = lambda text, replies=replies: next(replies, '{"echo": "a"}')
+        server.script = lambda text, replies=replies: next(replies, '{"echo": "a"}')  # type: ignore[misc]
         ask(endpoint(**PRICES), "a")
         shutil.rmtree(tmp_path / "answers")
     assert requests(tmp_path / "spending") == {("text", "m"): Usage(paid=2, prompt_tokens=200, completion_tokens=20)}
@@ -333,6 +334,7 @@ def test_processes_share_one_bill(server: ChatServer, endpoint: Callable[..., An
     processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) for command in commands]
     assert [process.wait(300) for process in processes] == [0, 0]
     for process in processes:
+        assert process.stdout is not None
         process.stdout.close()
     total = watching.usage()["text"]
     assert (total.paid, total.prompt_tokens, total.usd) == (12, 1200, pytest.approx(1.2))
@@ -464,7 +466,7 @@ def test_a_clip_that_is_gone_is_the_video_s_fault(
     ],
 )
 def test_settings_that_make_no_sense_are_told_by_name(
-    changes: dict[str, float | str], said: str, endpoint: Callable[..., Any]
+    changes: dict[str, Any], said: str, endpoint: Callable[..., Any]
 ) -> None:
     with pytest.raises(ValueError, match=f"^{said}"):
         endpoint(**changes)

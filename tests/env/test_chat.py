@@ -104,7 +104,7 @@ def test_spelled_out_special_tokens_stay_text(chat: ChatFormat, segment: str) ->
 
 
 @given(st.text())
-def test_text_goes_round_and_never_holds_a_special_token(chat: ChatFormat, text: Any) -> None:
+def test_text_goes_round_and_never_holds_a_special_token(chat: ChatFormat, text: str) -> None:
     ids = chat.encode(text)
     assert not {*chat.banned_ids, chat.eos_id} & set(ids)
     assert chat.decode(ids) == text

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -23,9 +24,9 @@ RIGHT = write_turn("it is red", "red")
 WRONG = write_turn("it is blue", "blue")
 
 
-def config(**changes: float | list[str]) -> EpisodeConfig:
+def config(**changes: Any) -> EpisodeConfig:
     """Frames of one token row, four coarse ones."""
-    small = {
+    small: dict[str, Any] = {
         "prompt_style": "compact",
         "prompt_max_frames": 4,
         "prompt_max_pixels": 32 * 32,
@@ -34,10 +35,15 @@ def config(**changes: float | list[str]) -> EpisodeConfig:
     return EpisodeConfig(**{**small, **changes})
 
 
-def started(task: Task, **changes: float | list[str]) -> VideoEnv:
+def started(task: Task, **changes: Any) -> VideoEnv:
     env = VideoEnv(config(**changes))
     env.reset(options={"task": task})
     return env
+
+
+def words(part: str | Frame) -> str:
+    assert isinstance(part, str)
+    return part
 
 
 def test_the_first_look_is_spread_evenly_with_true_times(task: Task) -> None:
@@ -52,7 +58,7 @@ def test_the_first_look_is_spread_evenly_with_true_times(task: Task) -> None:
 
 
 @pytest.mark.parametrize(("changes", "frames"), [({"prompt_max_frames": 2}, 2), ({"prompt_fps": 0.01}, 1), ({}, 4)])
-def test_the_first_look_is_bounded(task: Task, changes: dict[str, float], frames: int) -> None:
+def test_the_first_look_is_bounded(task: Task, changes: dict[str, Any], frames: int) -> None:
     assert len(started(task, **changes).frames) == frames
 
 
@@ -71,6 +77,7 @@ def test_an_episode_with_both_tools(task: Task) -> None:
     content, reward, terminated, truncated, info = env.step(LOOK)
     assert (reward, terminated, truncated, info) == (0.0, False, False, {})
     assert content[0] == "marked frame at 1.5 s: "
+    assert isinstance(content[1], Frame)
     assert content[1].pixels.shape == (64, 64, 3)
     content, *_ = env.step(CROP)
     crop = [part for part in content if isinstance(part, Frame)]
@@ -111,7 +118,7 @@ def test_turns_are_recorded_for_people(task: Task) -> None:
 def test_a_refused_call_is_an_observation_and_the_episode_goes_on(task: Task, call: ParsedCall) -> None:
     env = started(task)
     content, reward, terminated, *_ = env.step(write_turn("try", call))
-    assert content[0].startswith("error: ")
+    assert words(content[0]).startswith("error: ")
     assert (reward, terminated, env.rounds_left) == (0.0, False, 4)
     assert (env.calls[0].ok, env.calls[0].frames) == (False, 0)
     assert content[0] == f"error: {env.calls[0].error}"
@@ -123,7 +130,7 @@ def test_a_refused_call_is_an_observation_and_the_episode_goes_on(task: Task, ca
 def test_a_tool_that_is_not_on_offer_is_refused(task: Task) -> None:
     env = started(task, tools=["view_visual_prompt"])
     content, *_ = env.step(CROP)
-    assert content[0].startswith("error: ")
+    assert words(content[0]).startswith("error: ")
     assert not env.calls[0].ok
 
 
@@ -131,8 +138,8 @@ def test_a_turn_that_cannot_be_read_is_told_the_form_and_costs_the_format_reward
     env = started(task)
     content, _, terminated, *_ = env.step("red, I guess")
     assert not terminated
-    assert content[0].startswith("error: ")
-    assert all(tag in content[0] for tag in ("<think>", "<tool_call>", "<answer>"))
+    assert words(content[0]).startswith("error: ")
+    assert all(tag in words(content[0]) for tag in ("<think>", "<tool_call>", "<answer>"))
     assert (env.rounds_left, env.calls) == (4, [])
     env.step(RIGHT)
     rewards, *_ = env.result()
@@ -142,8 +149,8 @@ def test_a_turn_that_cannot_be_read_is_told_the_form_and_costs_the_format_reward
 def test_without_tools_the_form_leaves_tools_out(task: Task) -> None:
     env = started(task, tools=[])
     content, *_ = env.step("red")
-    assert "<answer>" in content[0]
-    assert "tool" not in content[0]
+    assert "<answer>" in words(content[0])
+    assert "tool" not in words(content[0])
 
 
 def test_an_answer_out_of_form_is_taken_without_the_format_reward(task: Task) -> None:
@@ -158,8 +165,8 @@ def test_after_the_last_round_the_agent_is_told_to_answer_and_may(task: Task) ->
     content, *_ = env.step(LOOK)
     assert "Answer now" not in env.turns[-1].observation
     content, *_ = env.step(LOOK)
-    assert content[-1].startswith("\nAnswer now")
-    assert env.turns[-1].observation.endswith(content[-1])
+    assert words(content[-1]).startswith("\nAnswer now")
+    assert env.turns[-1].observation.endswith(words(content[-1]))
     assert env.rounds_left == 0
     assert env.step(RIGHT)[2]
     assert env.result()[2] == "answer"
@@ -192,7 +199,7 @@ def test_calls_past_the_limit_of_a_turn_are_refused(task: Task) -> None:
 
 
 @pytest.mark.parametrize("stop", ["length", "timeout"])
-def test_the_loop_may_end_an_episode(task: Task, stop: str) -> None:
+def test_the_loop_may_end_an_episode(task: Task, stop: Any) -> None:
     env = started(task)
     env.step(LOOK)
     rewards = env.truncate(stop, text="<think>so lo")
@@ -259,6 +266,7 @@ def test_spaces_tell_contents_from_other_things() -> None:
     sample = space.sample()
     assert space.contains(sample)
     frame = sample[1]
+    assert isinstance(frame, Frame)
     assert not space.contains(["a"])
     assert not space.contains((1,))
     assert not space.contains((dataclasses.replace(frame, pixels=np.zeros((8, 8, 3), np.uint8)),))

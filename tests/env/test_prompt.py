@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def frame(time_s: float) -> Frame:
 COARSE = (frame(1.04), frame(3.0))
 
 
-def config(style: str, tools: list[str]) -> EpisodeConfig:
+def config(style: Any, tools: list[str]) -> EpisodeConfig:
     return EpisodeConfig(prompt_style=style, tools=tools)
 
 

@@ -1,7 +1,5 @@
 """The reward's parts and their sum."""
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +30,7 @@ def test_the_paper_s_weights(answer: str | None, format_ok: bool, calls: int, to
 
 
 @given(st.sampled_from(["red", "blue", None]), st.booleans(), st.integers(0, 100))
-def test_parts_and_total_lie_between_0_and_1(answer: Any, format_ok: Any, calls: Any) -> None:
+def test_parts_and_total_lie_between_0_and_1(answer: str | None, format_ok: bool, calls: int) -> None:
     rewards = score(RewardConfig(), TASK, answer, format_ok, calls)
     parts = (rewards.accuracy, rewards.format, rewards.parsimony, rewards.total)
     assert all(0.0 <= part <= 1.0 + 1e-9 for part in parts)

@@ -101,6 +101,7 @@ def test_several_calls_are_all_given_but_are_out_of_form() -> None:
 def test_a_call_that_cannot_be_read_says_why(payload: str, cause: str) -> None:
     turn = parse_turn(f"<think>a</think><tool_call>{payload}</tool_call>")
     assert (turn.calls, turn.answer, turn.well_formed) == ((), None, False)
+    assert turn.error is not None
     assert cause in turn.error
 
 
@@ -117,7 +118,7 @@ def test_a_degenerate_turn_is_read_without_running_away(run: str) -> None:
 
 
 @given(st.text() | st.lists(st.sampled_from(PIECES) | st.text(max_size=5)).map("".join))
-def test_any_text_parses_and_never_to_two_kinds_of_action(text: Any) -> None:
+def test_any_text_parses_and_never_to_two_kinds_of_action(text: str) -> None:
     turn = parse_turn(text)
     assert not (turn.calls and turn.answer is not None)
     assert turn.well_formed == (turn.error is None)
@@ -128,13 +129,13 @@ def test_any_text_parses_and_never_to_two_kinds_of_action(text: Any) -> None:
 
 
 @given(PLAIN, PLAIN.filter(bool))
-def test_answers_go_round(thought: Any, answer: Any) -> None:
+def test_answers_go_round(thought: str, answer: str) -> None:
     turn = parse_turn(write_turn(thought, answer))
     assert (turn.thought, turn.answer, turn.well_formed) == (thought, answer, True)
 
 
 @given(PLAIN, NAMES, st.dictionaries(st.text(), JSON_VALUES, max_size=3))
-def test_calls_go_round_whatever_their_arguments_spell(thought: Any, name: Any, arguments: Any) -> None:
+def test_calls_go_round_whatever_their_arguments_spell(thought: str, name: str, arguments: dict[str, Any]) -> None:
     arguments = json.loads(json.dumps(arguments))
     turn = parse_turn(write_turn(thought, ParsedCall(name, arguments)))
     assert turn.calls == (ParsedCall(name, arguments),)

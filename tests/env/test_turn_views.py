@@ -10,6 +10,9 @@ EPISODE = make_episode(Path("anywhere"))
 
 def test_calls_are_matched_with_what_became_of_them() -> None:
     view, bad, good = [call for turn in turn_views(EPISODE) for call in turn.calls]
+    assert view.record is not None
+    assert bad.record is not None
+    assert good.record is not None
     assert view.record.ok
     assert good.record.ok
     assert bad.record.error == "start_time must lie before end_time"
@@ -17,7 +20,9 @@ def test_calls_are_matched_with_what_became_of_them() -> None:
 
 
 def test_a_marked_frame_takes_its_time_from_its_label() -> None:
-    assert marked_frame(EPISODE).time_s == 4.5
+    shown = marked_frame(EPISODE)
+    assert shown is not None
+    assert shown.time_s == 4.5
     assert marked_frame(dataclasses.replace(EPISODE, turns=())) is None
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def episode(
     task_id: str = "a",
     accuracy: float = 1.0,
     answer: str | None = "x",
-    calls: list[ToolCallRecord] = (),
+    calls: Sequence[ToolCallRecord] = (),
     dimension: str = "OA",
     tokens: int = 3,
 ) -> Trajectory:

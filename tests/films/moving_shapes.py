@@ -3,7 +3,6 @@
 What is said of a film is worked out from the paths of its shapes alone, never from its pixels.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -92,7 +91,9 @@ class Film:
                 mask = shape.mask(t)
                 picture[mask] = PALETTE[shape.colour]
                 if shape.striped and mask.any():
-                    rows = np.arange(SIZE[1])[:, None] - shape.centre(t)[1]
+                    centre = shape.centre(t)
+                    assert centre is not None
+                    rows = np.arange(SIZE[1])[:, None] - centre[1]
                     picture[mask & (rows // 4 % 2 == 0)] *= 0.8
             picture *= 1.0 + 0.12 * np.sin(2 * np.pi * t / self.duration_s + self.seed)
             picture += rng.normal(0, 4.0, picture.shape)
@@ -165,7 +166,7 @@ def _ground(rng: np.random.Generator, extra: float) -> np.ndarray:
     return np.clip(layers[0] + layers[1], 0, 255)
 
 
-def owner_of(film: Film, times: Sequence[float], boxes: np.ndarray) -> int | None:
+def owner_of(film: Film, times: np.ndarray, boxes: np.ndarray) -> int | None:
     """The one shape that boxes, [T, 4], are on all the while; None if there is no such."""
     fitting = []
     for i in range(len(film.shapes)):

@@ -7,7 +7,7 @@ import pytest
 
 from configs.policy import TinyModelConfig
 from env.chat import ChatFormat
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.model.frame_patches import FramePatches
 from learner.model.tiny import build_tiny_model
 from tests.learner.trajectories import make_batch

@@ -43,11 +43,11 @@ def cluster() -> None:
 
 
 @pytest.fixture(scope="module")
-def model_dir(cluster: None, config: Any, tasks_file: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_dir(cluster: None, config: Config, tasks_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return teach(config, tasks_file, tmp_path_factory.mktemp("model"))
 
 
-def build(config: Any, model_dir: Path, tasks_file: Any) -> GRPO:
+def build(config: Config, model_dir: Path, tasks_file: Path) -> GRPO:
     settings = GRPOConfig().grpo(
         run=config, model_dir=str(model_dir), tasks_file=str(tasks_file), reference_dir=str(model_dir)
     )
@@ -68,7 +68,7 @@ def learned(figures: Any) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def run(config: Any, model_dir: Path, tasks_file: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def run(config: Config, model_dir: Path, tasks_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Two steps, a checkpoint, and one step more while it is written."""
     algorithm = build(config, model_dir, tasks_file)
     first = [algorithm.train()["grpo"] for _ in range(2)]
@@ -172,7 +172,7 @@ def test_the_mismatch_gate_stops_the_run_with_a_sentence(run: Any) -> None:
 
 
 def test_with_a_staleness_bound_the_next_groups_play_while_the_learner_updates(
-    config: Any, model_dir: Path, tasks_file: Any
+    config: Config, model_dir: Path, tasks_file: Path
 ) -> None:
     ahead = replace(config, grpo=replace(config.grpo, max_staleness=1))
     algorithm = build(ahead, model_dir, tasks_file)
@@ -187,8 +187,8 @@ def test_with_a_staleness_bound_the_next_groups_play_while_the_learner_updates(
         algorithm.stop()
 
 
-def test_a_step_with_everything_beside_the_papers_objective(config: Any, model_dir: Path, tasks_file: Any) -> None:
-    settings = {
+def test_a_step_with_everything_beside_the_papers_objective(config: Config, model_dir: Path, tasks_file: Path) -> None:
+    settings: dict[str, Any] = {
         "surrogate": "gspo",
         "aggregation": "token_mean",
         "advantage": "leave_one_out",

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +11,6 @@ from env.task import Task
 from env.trajectory import Rewards, Trajectory
 from env.transcript import Transcript
 from learner.ledger import MAX_ATTEMPTS, GroupLedger
-from learner.selection import TrainingBatch
 from tools.marks.visual_prompt import VisualPrompt
 
 TASKS = [Task(f"t{i}", "v.mp4", "?", "red", "OA", (VisualPrompt("m.png", 1.0, "point"),)) for i in range(5)]
@@ -89,9 +87,11 @@ ACTIONS = st.lists(st.sampled_from(["issue", "whole", "failed", "lose", "take"])
 @settings(max_examples=100, deadline=None)
 @given(actions=ACTIONS, cut=st.integers(0, 60))
 def test_no_order_is_lost_or_trained_twice_whatever_happens_and_a_restore_changes_nothing(
-    actions: Any, cut: TrainingBatch
+    actions: list[str], cut: int
 ) -> None:
-    ledger, playing, taken = GroupLedger(TASKS, 3, 2), [], []
+    ledger = GroupLedger(TASKS, 3, 2)
+    playing: list[GroupOrder] = []
+    taken: list[int] = []
     for step, action in enumerate(actions):
         if step == cut:
             saved = json.loads(json.dumps(ledger.state()))

@@ -23,8 +23,9 @@ TASKS = [Task(f"t{i}", "v.mp4", "?", "red", "OA", (VisualPrompt("m.png", 1.0, "p
 class Runner:
     """One env runner, as RLlib's group shows it, that plays what it is given in the order it was given."""
 
-    def __init__(self, teaches: Callable[..., Any]) -> None:
-        self._teaches, self._orders, self._asked = teaches, deque(), False
+    def __init__(self, teaches: Callable[[int], bool]) -> None:
+        self._teaches, self._asked = teaches, False
+        self._orders: deque[GroupOrder] = deque()
         self.most_open = 0
 
     def healthy_env_runner_ids(self) -> list[int]:
@@ -65,12 +66,13 @@ def is_mixed(group: PlayedGroup) -> bool:
 
 
 def gatherer(
-    teaches: Callable[..., Any], ledger: GroupLedger | None = None, **settings: bool | float
+    teaches: Callable[[int], bool], ledger: GroupLedger | None = None, **settings: Any
 ) -> tuple[Rollouts, Runner]:
     runner = Runner(teaches)
     ledger = ledger or GroupLedger(TASKS, seed=0, group_size=2)
     config = GrpoConfig(group_size=2, **settings)
-    return Rollouts(config, ledger, runner, Engines(), lambda engines: None, is_mixed), runner
+    engines: Any = Engines()
+    return Rollouts(config, ledger, runner, engines, lambda engines: None, is_mixed), runner
 
 
 def test_without_dynamic_sampling_a_step_is_what_was_asked_for() -> None:
@@ -108,7 +110,8 @@ def test_a_step_is_filled_with_groups_that_teach_and_every_prompt_is_taken_once(
 
 
 def test_a_run_resumed_between_steps_takes_the_groups_that_the_saved_one_took() -> None:
-    dull, fields = {0, 2, 3, 7}, {"prompts_per_step": 2, "dynamic_sampling": True, "max_staleness": 1}
+    dull = {0, 2, 3, 7}
+    fields: dict[str, Any] = {"prompts_per_step": 2, "dynamic_sampling": True, "max_staleness": 1}
     rollouts, _ = gatherer(lambda number: number not in dull, **fields)
     rollouts.gather(0)
     ledger = GroupLedger(TASKS, seed=0, group_size=2)

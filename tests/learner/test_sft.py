@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import Config
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.sft import batches, identity, learning_rate, run_sft
 
 

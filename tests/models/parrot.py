@@ -39,7 +39,7 @@ def build_parrot(folder: Path, sentences: Sequence[str], prompts: Sequence[str])
         return tokenizer(text, add_special_tokens=False).input_ids
 
     start, read = ids_of("<|im_end|>\n<|im_start|>assistant\n"), torch.tensor(ids_of(" ".join(prompts)))
-    learned = [ids_of(text + "<|im_end|>") for text in [*sentences[:1] * FIRST, *sentences[1:]]]
+    learned = [ids_of(text + "<|im_end|>") for text in [*list(sentences[:1]) * FIRST, *sentences[1:]]]
     longest = max(map(len, learned))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -9,7 +9,7 @@ from configs import load_config
 from configs.run import Config
 from learner.model.sizes import shape_of
 from learner.planning.memory import GIB
-from learner.planning.plan import Machine, make_plan
+from learner.planning.plan import Machine, Phase, make_plan
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ("paper_4b", "paper_8b")
@@ -56,7 +56,7 @@ def test_a_prompt_has_room_for_all_the_papers_frames_and_a_response(config: Conf
 
 
 @pytest.mark.parametrize("stage", ["sft", "grpo"])
-def test_they_fit_eight_gpus_of_80_gb(config: Config, stage: str) -> None:
+def test_they_fit_eight_gpus_of_80_gb(config: Config, stage: Phase) -> None:
     plan = make_plan(config, shape_of(config.model), MACHINE, stage)
     assert plan.problems == ()
     assert plan.gpus <= 8

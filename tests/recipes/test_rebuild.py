@@ -21,10 +21,11 @@ class Algorithm:
 
     def __init__(self, deaths: list[int], refused: bool = False) -> None:
         self.deaths, self.refused = list(deaths), refused
-        self.groups, self.rebuilt_ranks = [], 0
+        self.groups: list[Any] = []
+        self.rebuilt_ranks = 0
         self.on_activity = unwatched
         self.training_iteration = self.weights = 0
-        self.went_back_to = []
+        self.went_back_to: list[str | None] = []
 
     def train(self) -> dict[str, dict[str, float]]:
         step = self.training_iteration + 1
@@ -40,16 +41,16 @@ class Algorithm:
 
     def rebuild_ranks(self, checkpoint: Path | None) -> None:
         self.rebuilt_ranks += 1
-        self.went_back_to.append(checkpoint and checkpoint.name)
+        self.went_back_to.append(checkpoint.name if checkpoint else None)
         state = json.loads((checkpoint / "state").read_text()) if checkpoint else (0, 0)
         self.training_iteration, self.weights = state
 
 
 @pytest.fixture
 def train(tmp_path: Path) -> Callable[..., Any]:
-    run_log = SimpleNamespace(log=lambda *_: None, episodes=lambda *_: None)
+    run_log: Any = SimpleNamespace(log=lambda *_: None, episodes=lambda *_: None)
 
-    def run(algorithm: Any, *overrides: Any) -> Any:
+    def run(algorithm: Any, *overrides: str) -> RunFolder:
         config = load_config(
             None, [f"runs_dir={tmp_path}", "grpo.steps=8", "grpo.checkpoint_every=2", "grpo.max_rebuilds=3", *overrides]
         )

@@ -32,7 +32,8 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     }
     with RunLog(config, "first", params) as run_log:
         for step in range(3):
-            run_log.log(step, {"reward": step / 2, "count": np.float32(step), "bad": float("nan"), "text": "no"})
+            metrics: dict[str, Any] = {"reward": step / 2, "count": np.float32(step), "bad": float("nan"), "text": "no"}
+            run_log.log(step, metrics)
         run_log.episodes(2, [episode, make_episode(media, "square-2", answer=None, accuracy=0.0), episode])
         run_log.artifact(folder / "report.html")
     client = MlflowClient(config.uri)

@@ -14,6 +14,7 @@ def test_a_line_is_found_and_the_rest_is_still_to_be_read(tmp_path: Path) -> Non
     with family(tmp_path) as members:
         process = members.start("-c", r"print('one\ntwo at 3\nfour')")
         assert wait_for_line(process, "two") == "two at 3"
+        assert process.stdout is not None
         assert process.stdout.read() == "four\n"
 
 

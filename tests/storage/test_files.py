@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_a_killed_writer_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_rows_come_back_and_a_line_that_is_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    rows = [{"a": 1}, {"b": "é\n"}]
+    rows: list[dict[str, Any]] = [{"a": 1}, {"b": "é\n"}]
     write_rows(path, rows)
     assert list(read_rows(path)) == rows
     path.write_text('{"a": 1}\n{"b"')

@@ -4,13 +4,14 @@ import base64
 import dataclasses
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as Picture
 
 from configs.endpoint import EndpointConfig
-from endpoint.parts import Clip, Image, wire
+from endpoint.parts import Clip, Image, Part, wire
 from synth.footage import footage
 from tests.films import movies
 from tests.tools.conftest import UNEVEN
@@ -26,11 +27,11 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> str:
     return movies.write(tmp_path_factory.mktemp("film") / "uneven.mp4", UNEVEN, movies.Fraction(1, 1000))
 
 
-def pictures(parts: list[Image | str]) -> list[np.ndarray]:
+def pictures(parts: list[Part]) -> list[np.ndarray]:
     return [np.asarray(Picture.open(BytesIO(part.data))) for part in parts if isinstance(part, Image)]
 
 
-def labels(parts: list[Image | str]) -> list[str]:
+def labels(parts: list[Part]) -> list[str]:
     return [part for part in parts if isinstance(part, str)]
 
 
@@ -76,7 +77,7 @@ def test_the_file_goes_as_it_is_and_a_part_of_it_is_named(uneven: str) -> None:
 
 
 @pytest.mark.parametrize("video_as", ["frames", "video"])
-def test_a_file_that_is_no_video_is_told(video_as: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_video_is_told(video_as: Any, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no pictures here")
     with pytest.raises(VideoError, match=r"text\.mp4: "):
         footage(dataclasses.replace(CONFIG, video_as=video_as), str(tmp_path / "text.mp4"), 0.0, 1.0)

@@ -31,14 +31,22 @@ def test_by_default_all_are_kept_but_the_always_right_and_the_always_wrong(outco
 
 
 def test_the_table_tells_what_became_of_the_tasks() -> None:
-    outcomes = {"a": [1, 1], "b": [0, 0], "c": [1, 0.5], "d": [0, 0.5], "e": [1, 0], "f": [0.5, 0.5], "g": [0]}
+    outcomes: dict[str, list[float]] = {
+        "a": [1, 1],
+        "b": [0, 0],
+        "c": [1, 0.5],
+        "d": [0, 0.5],
+        "e": [1, 0],
+        "f": [0.5, 0.5],
+        "g": [0],
+    }
     found = by_difficulty(outcomes, low=0.25, high=0.75)
     assert found.kept == ("e", "f")
     assert found.table() == {"always right": 1, "always wrong": 2, "too easy": 1, "too hard": 1, "kept": 2}
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=8), st.data())
-def test_pass_at_k_is_the_share_of_all_draws_of_k_with_a_right_one(attempts: list[bool], data: Any) -> None:
+def test_pass_at_k_is_the_share_of_all_draws_of_k_with_a_right_one(attempts: list[bool], data: st.DataObject) -> None:
     k = data.draw(st.integers(1, len(attempts)))
     draws = list(itertools.combinations(attempts, k))
     expected = Fraction(sum(any(draw) for draw in draws), len(draws))
@@ -46,7 +54,7 @@ def test_pass_at_k_is_the_share_of_all_draws_of_k_with_a_right_one(attempts: lis
 
 
 @given(st.integers(1, 500), st.data())
-def test_pass_at_k_grows_with_k_and_with_the_number_right(attempts: int, data: Any) -> None:
+def test_pass_at_k_grows_with_k_and_with_the_number_right(attempts: int, data: st.DataObject) -> None:
     right, k = data.draw(st.integers(0, attempts)), data.draw(st.integers(1, attempts))
     value = pass_at_k(right, attempts, k)
     assert 0.0 <= value <= 1.0
@@ -71,8 +79,6 @@ def test_pass_at_k_of_impossible_numbers_is_an_error(right: int, attempts: int, 
         (({}, -0.1), "a band of difficulty needs"),
     ],
 )
-def test_what_is_no_outcome_or_no_band_is_an_error(
-    arguments: tuple[dict[str, list[float]] | float, ...], sentence: str
-) -> None:
+def test_what_is_no_outcome_or_no_band_is_an_error(arguments: tuple[Any, ...], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         by_difficulty(*arguments)

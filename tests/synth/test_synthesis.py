@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +32,7 @@ synth: {source: world, verifier: world, segmenter: world, test_fraction: 0.5, re
 
 
 @pytest.fixture(scope="module")
-def members() -> Iterator[Any]:
+def members() -> Iterator[Family]:
     # Ray's socket paths must be short, shorter than pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="vs-"))
     with family(folder) as made:
@@ -53,7 +52,7 @@ def command(config: Path, runs: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def data(members: Family, config: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(members: Family, config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data of a run that nobody disturbed."""
     runs = tmp_path_factory.mktemp("runs")
     done = members.run(*command(config, runs))
@@ -62,7 +61,7 @@ def data(members: Family, config: Any, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.mark.slow
-def test_every_task_asks_about_the_instance_that_its_mark_is_on(data: Any, config: Any) -> None:
+def test_every_task_asks_about_the_instance_that_its_mark_is_on(data: Path, config: Path) -> None:
     world_config = load_config(config).world
     records = {r.id: r for path in sorted((data / "stages" / STAGES[-1]).glob("*.jsonl")) for r in read_records(path)}
     tasks = load_tasks(data / "train.jsonl") + load_tasks(data / "test.jsonl")
@@ -80,7 +79,7 @@ def test_every_task_asks_about_the_instance_that_its_mark_is_on(data: Any, confi
 
 
 @pytest.mark.slow
-def test_videos_lie_on_one_side_of_the_split_and_rejected_records_say_why(data: Any) -> None:
+def test_videos_lie_on_one_side_of_the_split_and_rejected_records_say_why(data: Path) -> None:
     sides = [{Path(task.video).name for task in load_tasks(data / f"{side}.jsonl")} for side in ("train", "test")]
     assert not sides[0] & sides[1]
     rejected = read_records(data / "rejected.jsonl")
@@ -89,7 +88,7 @@ def test_videos_lie_on_one_side_of_the_split_and_rejected_records_say_why(data: 
 
 
 @pytest.mark.slow
-def test_hugging_face_datasets_loads_it(data: Any, tmp_path: Path) -> None:
+def test_hugging_face_datasets_loads_it(data: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     loaded = datasets.load_dataset(str(data / "dataset"), cache_dir=str(tmp_path))
     tasks = {task.id: task for task in load_tasks(data / "train.jsonl")}

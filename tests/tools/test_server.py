@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,18 @@ def members(tmp_path: Path) -> Iterator[Family]:
         yield started
 
 
+def mark() -> str:
+    """The walker's, as the command line takes it."""
+    corner = walk.place(2.0)
+    assert corner is not None
+    return MARK.format(*corner)
+
+
 def arguments(film: str, *more: str) -> tuple[str, ...]:
     return "videoseeker.py", "tools", "serve", "--video", film, *more
 
 
-def talk(transport: Any, asks: Callable[..., Any]) -> list[str] | tuple[list[Any], Any, Any, Any]:
+def talk(transport: Any, asks: Callable[[Client], Awaitable[Any]]) -> Any:
     """What `asks(client)` gives, asked over a connection that is closed afterwards."""
 
     async def session() -> Any:
@@ -55,7 +62,7 @@ def talk(transport: Any, asks: Callable[..., Any]) -> list[str] | tuple[list[Any
     return asyncio.run(session())
 
 
-async def look_around(client: Client) -> Any:
+async def look_around(client: Client) -> tuple[list[Any], Any, Any, Any]:
     tools = (await client.list_tools()).tools
     view = await client.call_tool("view_visual_prompt", {})
     crop = await client.call_tool("crop_video", {"start_time": 1, "end_time": 2})
@@ -76,21 +83,21 @@ def check(seen: tuple[list[Any], Any, Any, Any]) -> None:
 
 
 def test_a_client_over_stdio(film: str) -> None:
-    command = [*arguments(film, "--mark", MARK.format(*walk.place(2.0)))]
+    command = [*arguments(film, "--mark", mark())]
     check(talk(stdio_client(StdioServerParameters(command=sys.executable, args=command, cwd=str(ROOT))), look_around))
 
 
 def test_a_client_over_http(film: str, members: Family) -> None:
-    mark = MARK.format(*walk.place(2.0))
-    server = members.start(*arguments(film, "--mark", mark, "--http", str(free_port())))
-    url = re.search(r"http://\S+", wait_for_line(server, "tools at")).group()
-    check(talk(url, look_around))
+    server = members.start(*arguments(film, "--mark", mark(), "--http", str(free_port())))
+    url = re.search(r"http://\S+", wait_for_line(server, "tools at"))
+    assert url is not None
+    check(talk(url.group(), look_around))
     server.send_signal(signal.SIGINT)
     assert server.wait(DEADLINE_S) in (0, 130)
 
 
 def test_without_a_mark_the_tools_that_need_one_are_not_offered(film: str) -> None:
-    async def names(client: Client) -> Any:
+    async def names(client: Client) -> list[str]:
         return [tool.name for tool in (await client.list_tools()).tools]
 
     parameters = StdioServerParameters(command=sys.executable, args=[*arguments(film)], cwd=str(ROOT))
@@ -136,8 +143,10 @@ def test_an_address_that_is_none_is_one_sentence(
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_stdio_server_ends_when_it_is_told_to_though_its_client_stays(film: str, members: Family, how: Any) -> None:
-    command = [sys.executable, *arguments(film, "--mark", MARK.format(*walk.place(2.0)))]
+def test_a_stdio_server_ends_when_it_is_told_to_though_its_client_stays(
+    film: str, members: Family, how: signal.Signals
+) -> None:
+    command = [sys.executable, *arguments(film, "--mark", mark())]
     server = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -153,5 +162,6 @@ def test_a_stdio_server_ends_when_it_is_told_to_though_its_client_stays(film: st
     time.sleep(1.0)
     server.send_signal(how)
     assert server.wait(20) == 130
+    assert server.stderr is not None
     assert "interrupted" in server.stderr.read()
     assert not members.gone(10)

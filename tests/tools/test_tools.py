@@ -28,12 +28,14 @@ def numbered(films: dict[str, str]) -> Scene:
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     folder = tmp_path_factory.mktemp("walked")
-    marked, geometry = draw(walk.picture(2.0), "ellipse", box=(*walk.place(2.0), walk.SIDE, walk.SIDE))
+    corner = walk.place(2.0)
+    assert corner is not None
+    marked, geometry = draw(walk.picture(2.0), "ellipse", box=(*corner, walk.SIDE, walk.SIDE))
     Image.fromarray(marked).save(folder / "mark.png")
     return Scene(walk.write(folder / "walk.mp4"), (VisualPrompt(str(folder / "mark.png"), 2.0, "ellipse", geometry),))
 
 
-def run(scene: Scene, name: str, **arguments: float | list[Any]) -> tuple[str | Frame, ...]:
+def run(scene: Scene, name: str, **arguments: Any) -> tuple[str | Frame, ...]:
     return call(name, arguments, list(TOOLS), scene, LIMITS)
 
 
@@ -51,7 +53,9 @@ def test_too_many_times_and_times_past_the_end_are_said(numbered: Scene) -> None
 
 
 def test_a_part_of_a_frame_is_shown_at_native_resolution(walked: Scene) -> None:
-    x, y = walk.place(3.0)
+    corner = walk.place(3.0)
+    assert corner is not None
+    x, y = corner
     left, top = x / walk.WIDTH * 1000, y / walk.HEIGHT * 1000
     right, bottom = (x + walk.SIDE) / walk.WIDTH * 1000, (y + walk.SIDE) / walk.HEIGHT * 1000
     content = run(walked, "zoom_region", time=3, box=[left, top, right, bottom])
@@ -78,7 +82,9 @@ def test_following_tells_when_the_target_is_in_sight_and_where(walked: Scene) ->
     assert np.allclose([stretches[1], ends[1], stretches[2], ends[2]], [1.0, *walk.AWAY, 9.0], atol=0.35)
     assert len(lines) == 6
     for line in lines:
-        time_s, box = re.fullmatch(r"([\d.]+) s \[(.*)\]", line).groups()
+        read = re.fullmatch(r"([\d.]+) s \[(.*)\]", line)
+        assert read is not None
+        time_s, box = read.groups()
         left, top, right, bottom = (float(v) / 1000 * s for v, s in zip(box.split(","), [320, 200] * 2, strict=True))
         assert walk.overlap((left, top, right - left, bottom - top), float(time_s)) > 0.4
 
@@ -120,7 +126,7 @@ def test_finding_tells_the_stretches_with_their_likeness(walked: Scene) -> None:
     ],
 )
 def test_a_call_that_makes_no_sense_is_told_what_would(
-    walked: Scene, name: str, arguments: dict[str, int | list[int | str] | str], message: str
+    walked: Scene, name: str, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ToolError, match=re.escape(message)):
         run(walked, name, **arguments)

@@ -14,7 +14,7 @@ from tests.servers.processes import Family, family, wait_for_line
 
 
 @pytest.fixture
-def members() -> Iterator[Any]:
+def members() -> Iterator[Family]:
     # Ray's socket paths must be short, shorter than pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="vs-"))
     with family(folder) as made:
@@ -34,7 +34,7 @@ def _end(members: Family, process: Any, how: signal.Signals) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_an_interrupted_run_ends_cleanly_and_goes_on(members: Family, tmp_path: Path) -> None:
-    train = ("videoseeker.py", "train", "configs/smoke.yaml", f"runs_dir={tmp_path}", "--resume")
+    train: tuple[str, ...] = ("videoseeker.py", "train", "configs/smoke.yaml", f"runs_dir={tmp_path}", "--resume")
     train += (f"tracking.uri=sqlite:///{tmp_path}/mlflow.db",)
     world = members.start(*train, "world.train_videos=60")
     deadline = time.monotonic() + 120

@@ -43,7 +43,7 @@ def cluster() -> Iterator[tuple[Family, str]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_training_run_succeeds_as_a_job(cluster: None, tmp_path: Path) -> None:
+def test_a_training_run_succeeds_as_a_job(cluster: tuple[Family, str], tmp_path: Path) -> None:
     members, address = cluster
     train = ["python", "videoseeker.py", "train", "configs/smoke.yaml", f"runs_dir={tmp_path}"]
     train += [f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"]
@@ -60,7 +60,7 @@ def test_a_training_run_succeeds_as_a_job(cluster: None, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_the_upload_leaves_the_environment_and_the_runs_behind(cluster: None) -> None:
+def test_the_upload_leaves_the_environment_and_the_runs_behind(cluster: tuple[Family, str]) -> None:
     members, _ = cluster
     [package] = Path(members.environment["RAY_TMPDIR"]).glob(
         "session_2*/runtime_resources/working_dir_files/_ray_pkg_*/"

@@ -17,8 +17,8 @@ def test_a_killed_run_does_its_lost_steps_again_bit_for_bit(tmp_path: Path) -> N
     config.grpo.checkpoint_every = 3
     first = Run(config, tmp_path / "runs")
     for _ in range(5):
-        assert first.wait_for("phase update")
-    assert first.kill().phase == "update"
+        assert first.wait_for("update")
+    assert first.kill().activity == "update"
     lost = first.rows()
     assert sorted(lost) == [1, 2, 3, 4]
     again = Run(config, tmp_path / "runs")

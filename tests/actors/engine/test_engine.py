@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def prompt_of(chat: ChatFormat, frames: int = 3, salt: int = 0) -> tuple[Transcr
 def request_of(
     chat: ChatFormat,
     seed: int = 0,
-    max_tokens: Any = 24,
+    max_tokens: int = 24,
     temperature: Any = 1.0,
     frames: Any = 3,
     salt: Any = 0,
@@ -72,15 +73,16 @@ def generate(engine: PolicyEngine, *requests: Any) -> Any:
     return asyncio.run(all_at_once())
 
 
-def learner_logprobs(model_dir: Path, chat: ChatFormat, request: pytest.FixtureRequest, ids: Any) -> np.ndarray:
+def learner_logprobs(model_dir: Path, chat: ChatFormat, request: GenerationRequest, ids: Sequence[int]) -> np.ndarray:
     """Log-softmax of transformers' forward pass with the banned ids at minus infinity, at the sampled tokens."""
     import torch
     from PIL import Image
     from transformers import AutoImageProcessor, Qwen3VLForConditionalGeneration
 
     model = Qwen3VLForConditionalGeneration.from_pretrained(model_dir, dtype=torch.float32).eval()
+    frames: Any = request.frames
     images = AutoImageProcessor.from_pretrained(model_dir)(
-        [Image.fromarray(frame) for frame in request.frames], return_tensors="pt"
+        [Image.fromarray(frame) for frame in frames], return_tensors="pt"
     )
     tokens = torch.tensor([[*request.ids.tolist(), *ids]])
     with torch.no_grad():
@@ -128,13 +130,15 @@ def test_no_banned_id_is_ever_sampled(engine: PolicyEngine, chat: ChatFormat) ->
     assert not set(chat.banned_ids) & {i for turn in turns for i in turn.ids}
 
 
-def test_a_request_without_room_ends_with_length(engine: PolicyEngine, chat: ChatFormat, engine_config: Any) -> None:
+def test_a_request_without_room_ends_with_length(
+    engine: PolicyEngine, chat: ChatFormat, engine_config: EngineConfig
+) -> None:
     (turn,) = generate(engine, text_request(np.zeros(engine_config.max_model_len, np.int32)))
     assert (turn.ids, turn.stop) == ((), "length")
 
 
 def test_a_request_that_runs_into_the_limit_ends_with_length(
-    engine: PolicyEngine, chat: ChatFormat, engine_config: Any
+    engine: PolicyEngine, chat: ChatFormat, engine_config: EngineConfig
 ) -> None:
     ids = np.full(engine_config.max_model_len - 3, chat.encode("a")[0], np.int32)
     (turn,) = generate(engine, text_request(ids))
@@ -297,7 +301,7 @@ def test_a_missed_deadline_is_an_error_and_the_request_is_dropped(
 
 
 def test_a_dead_engine_tells_every_waiter_why(
-    engine_config: Any, model_dir: Path, chat: ChatFormat, monkeypatch: pytest.MonkeyPatch
+    engine_config: EngineConfig, model_dir: Path, chat: ChatFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = PolicyEngine(engine_config, str(model_dir))
     asyncio.run(engine.ready())

@@ -15,7 +15,8 @@ from actors.engine.supervision import Engines
 from actors.errors import EngineError, sentence
 from actors.rollout.engine_policy import EnginePolicy
 from actors.rollout.loop import play
-from configs.policy import SamplingConfig
+from configs.episode import EpisodeConfig
+from configs.policy import EngineConfig, SamplingConfig
 from env.chat import ChatFormat
 from env.task import Task
 from tests.servers.ray_session import shared_ray
@@ -24,14 +25,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def engines(engine_config: Any, model_dir: Path) -> Iterator[Any]:
+def engines(engine_config: EngineConfig, model_dir: Path) -> Iterator[Engines]:
     shared_ray()
     engines = Engines(engine_config, str(model_dir))
     yield engines
     engines.close()
 
 
-def episode_of(engines: Any, task: Task, chat: ChatFormat, episode: Any, **options: Any) -> Any:
+def episode_of(engines: Engines, task: Task, chat: ChatFormat, episode: EpisodeConfig, **options: Any) -> Any:
     policy = EnginePolicy(engines.handles[0], SamplingConfig(), seed=3, **options)
     return asyncio.run(play(task, policy, chat, episode))
 
@@ -41,7 +42,7 @@ def engine_pid(handle: Any) -> int:
 
 
 def test_a_killed_engine_comes_back_behind_its_handle(
-    engines: Any, model_dir: Path, task: Task, chat: ChatFormat, episode: Any
+    engines: Engines, model_dir: Path, task: Task, chat: ChatFormat, episode: EpisodeConfig
 ) -> None:
     (info,) = engines.wait()
     assert info.version == 0
@@ -62,12 +63,12 @@ def test_a_killed_engine_comes_back_behind_its_handle(
     assert {version for version in again.transcript.versions if version >= 0} == {4}
 
 
-def test_a_handle_that_travelled_is_the_same_engine(engines: Any) -> None:
+def test_a_handle_that_travelled_is_the_same_engine(engines: Engines) -> None:
     (handle,) = engines.handles
     assert {handle, ray.get(ray.put(handle))} == {handle}
 
 
-def test_an_engine_whose_thread_died_is_restarted(engines: Any) -> None:
+def test_an_engine_whose_thread_died_is_restarted(engines: Engines) -> None:
     def break_step(engine: PolicyEngine) -> None:
         engine._vllm._engine.step = None
 

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from actors.engine.engine import PolicyEngine
 from actors.rollout.groups import FailedEpisode, GroupOrder, GroupPlayer, play_tasks
 from configs import Config
-from configs.policy import SamplingConfig
+from configs.episode import EpisodeConfig
+from configs.policy import EngineConfig, SamplingConfig
 from env.chat import ChatFormat
 from env.task import Task
 from env.trajectory import Trajectory
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def config(episode: Any, engine_config: Any) -> Config:
+def config(episode: EpisodeConfig, engine_config: EngineConfig) -> Config:
     return Config(episode=episode, engine=engine_config)
 
 
 @pytest.fixture
-def player(config: Any, chat: ChatFormat) -> Iterator[Any]:
+def player(config: Config, chat: ChatFormat) -> Iterator[GroupPlayer]:
     player = GroupPlayer(config, chat, SamplingConfig(), in_flight=6)
     yield player
     player.close()
@@ -37,7 +37,7 @@ def sampled_ids(trajectory: Trajectory) -> list[int]:
 
 
 def test_every_order_comes_back_once_with_an_episode_for_each_seed(
-    player: Any, engine: PolicyEngine, task: Task
+    player: GroupPlayer, engine: PolicyEngine, task: Task
 ) -> None:
     player.submit([GroupOrder(i, task, (10 * i, 10 * i + 1, 10 * i + 2)) for i in range(5)], [engine])
     played = player.collect(at_least=1, timeout_s=120)
@@ -49,7 +49,7 @@ def test_every_order_comes_back_once_with_an_episode_for_each_seed(
     assert player.collect(at_least=1, timeout_s=120) == []
 
 
-def test_an_order_played_again_samples_the_same(player: Any, engine: PolicyEngine, task: Task) -> None:
+def test_an_order_played_again_samples_the_same(player: GroupPlayer, engine: PolicyEngine, task: Task) -> None:
     for number in (0, 1):
         player.submit([GroupOrder(number, task, (5,))], [engine])
     first, again = player.collect(at_least=2, timeout_s=120)
@@ -57,7 +57,7 @@ def test_an_order_played_again_samples_the_same(player: Any, engine: PolicyEngin
 
 
 def test_a_broken_video_fails_its_task_and_no_other(
-    player: Any, engine: PolicyEngine, task: Task, tmp_path: Path
+    player: GroupPlayer, engine: PolicyEngine, task: Task, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     broken = replace(task, id="broken", video=str(tmp_path / "broken.mp4"))
@@ -69,13 +69,17 @@ def test_a_broken_video_fails_its_task_and_no_other(
     assert len(played[1].trajectories) == 2
 
 
-def test_a_newer_policy_than_the_engine_holds_fails_and_says_so(player: Any, engine: PolicyEngine, task: Task) -> None:
+def test_a_newer_policy_than_the_engine_holds_fails_and_says_so(
+    player: GroupPlayer, engine: PolicyEngine, task: Task
+) -> None:
     player.submit([GroupOrder(0, task, (1,), min_version=3)], [engine])
     (group,) = player.collect(at_least=1, timeout_s=120)
     assert "policy version" in group.failures[0].error
 
 
-def test_collect_keeps_its_deadline_and_the_rest_plays_on(player: Any, engine: PolicyEngine, task: Task) -> None:
+def test_collect_keeps_its_deadline_and_the_rest_plays_on(
+    player: GroupPlayer, engine: PolicyEngine, task: Task
+) -> None:
     player.submit([GroupOrder(0, task, (1,))], [engine])
     early = player.collect(at_least=1, timeout_s=0.0)
     late = player.collect(at_least=1, timeout_s=120)
@@ -83,7 +87,7 @@ def test_collect_keeps_its_deadline_and_the_rest_plays_on(player: Any, engine: P
 
 
 def test_frames_that_the_engine_forgot_are_sent_again(
-    player: Any, engine: PolicyEngine, model_dir: Path, task: Task
+    player: GroupPlayer, engine: PolicyEngine, model_dir: Path, task: Task
 ) -> None:
     player.submit([GroupOrder(0, task, (1,))], [engine])
     assert player.collect(at_least=1, timeout_s=120)[0].trajectories
@@ -93,7 +97,7 @@ def test_frames_that_the_engine_forgot_are_sent_again(
 
 
 def test_tasks_are_played_in_their_order(
-    config: Any, chat: ChatFormat, engine: PolicyEngine, task: Task, tmp_path: Path
+    config: Config, chat: ChatFormat, engine: PolicyEngine, task: Task, tmp_path: Path
 ) -> None:
     tasks = [replace(task, id=f"t{i}") for i in range(4)]
     tasks[2] = replace(tasks[2], video=str(tmp_path / "none.mp4"))
@@ -101,4 +105,6 @@ def test_tasks_are_played_in_their_order(
     results = play_tasks(tasks, config, chat, [engine], greedy, in_flight=2)
     assert [result.task_id for result in results] == ["t0", "t1", "t2", "t3"]
     assert isinstance(results[2], FailedEpisode)
+    assert isinstance(results[0], Trajectory)
+    assert isinstance(results[3], Trajectory)
     assert sampled_ids(results[0]) == sampled_ids(results[3])

@@ -74,7 +74,7 @@ def test_an_observation_that_does_not_fit_ends_the_episode_within_the_budget(
 
 def test_a_policy_that_never_answers_ends_in_a_timeout(task: Task, chat: ChatFormat, episode: EpisodeConfig) -> None:
     class Asleep:
-        async def act(self, transcript: Any, env: Any, max_tokens: Any) -> None:
+        async def act(self, transcript: Any, env: Any, max_tokens: Any) -> Any:
             await asyncio.sleep(60)
 
     episode.timeout_s = 2.0

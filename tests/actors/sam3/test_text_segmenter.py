@@ -13,7 +13,7 @@ from actors.sam3.text_segmenter import MAX_TOKENS, MOST_INSTANCES, Sam3VideoSegm
 from tests.films import walk
 from tests.models.sam3_parts import REMEMBERED, write_sam3_video
 from tools.decoding.frame import DeadlineError
-from tools.decoding.video import open_video
+from tools.decoding.video import Video, open_video
 
 TIMES = [1.0, 2.5, 4.0]
 LOOKS = [0.5 * i for i in range(7)]
@@ -35,20 +35,21 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def video(tmp_path_factory: pytest.TempPathFactory) -> Video:
     return open_video(walk.write(tmp_path_factory.mktemp("walked") / "walk.mp4"))
 
 
 @pytest.fixture(scope="module")
-def segmenter(weights: Any) -> Any:
+def segmenter(weights: Any) -> Sam3VideoSegmenter:
     return Sam3VideoSegmenter(weights, device="cpu")
 
 
 @pytest.fixture
-def sessions(segmenter: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def sessions(segmenter: Sam3VideoSegmenter, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Sessions of the segmenter from now on."""
-    made, init = [], segmenter._processor.init_video_session
-    monkeypatch.setattr(segmenter._processor, "init_video_session", lambda **k: made.append(init(**k)) or made[-1])
+    made: list[Any] = []
+    init = segmenter._processor.init_video_session
+    monkeypatch.setattr(segmenter._processor, "init_video_session", lambda **k: made.append(init(**k)) or made[-1])  # type: ignore[func-returns-value]
     return made
 
 
@@ -60,7 +61,7 @@ def same(first: Any, second: Any) -> bool:
 
 
 @pytest.mark.slow
-def test_every_look_has_an_entry_at_the_video_s_size(segmenter: Any, video: Any) -> None:
+def test_every_look_has_an_entry_at_the_video_s_size(segmenter: Sam3VideoSegmenter, video: Video) -> None:
     found = segmenter.named(video, "a red box", TIMES, 60.0)
     assert found
     for masks, score in found:
@@ -79,7 +80,7 @@ def test_every_look_has_an_entry_at_the_video_s_size(segmenter: Any, video: Any)
 
 @pytest.mark.slow
 def test_a_mask_of_nothing_but_specks_is_out_of_sight(
-    segmenter: Any, video: Any, monkeypatch: pytest.MonkeyPatch
+    segmenter: Sam3VideoSegmenter, video: Video, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segmenter._model.config, "fill_hole_area", 32 * 32)
     monkeypatch.setattr(segmenter._model, "det_nms_thresh", 1.0)
@@ -91,7 +92,7 @@ def test_a_mask_of_nothing_but_specks_is_out_of_sight(
 
 @pytest.mark.slow
 def test_one_thing_is_one_instance_and_the_surest_come_first(
-    segmenter: Any, video: Any, monkeypatch: pytest.MonkeyPatch
+    segmenter: Sam3VideoSegmenter, video: Video, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = segmenter.named(video, "a red box", TIMES[:1], 60.0)
     monkeypatch.setattr(segmenter._model, "det_nms_thresh", 1.0)
@@ -104,11 +105,14 @@ def test_one_thing_is_one_instance_and_the_surest_come_first(
 
 @pytest.mark.slow
 def test_the_model_is_given_the_text_and_the_frames_of_the_times(
-    segmenter: Any, video: Any, sessions: Any, monkeypatch: pytest.MonkeyPatch
+    segmenter: Sam3VideoSegmenter, video: Video, sessions: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown, images = [], segmenter._processor.image_processor
+    shown: list[Any] = []
+    images = segmenter._processor.image_processor
     monkeypatch.setattr(
-        segmenter._processor, "image_processor", lambda pixels, **k: shown.append(pixels) or images(pixels, **k)
+        segmenter._processor,
+        "image_processor",
+        lambda pixels, **k: shown.append(pixels) or images(pixels, **k),  # type: ignore[func-returns-value]
     )
     segmenter.named(video, "a red box", TIMES, 60.0)
     assert sessions[0].prompts == {0: "a red box"}
@@ -118,7 +122,7 @@ def test_the_model_is_given_the_text_and_the_frames_of_the_times(
 
 
 @pytest.mark.slow
-def test_no_more_is_kept_than_is_remembered(segmenter: Any, video: Any, sessions: Any) -> None:
+def test_no_more_is_kept_than_is_remembered(segmenter: Sam3VideoSegmenter, video: Video, sessions: Any) -> None:
     segmenter.named(video, "a red box", LOOKS, 60.0)
     [session] = sessions
     assert session.num_frames == len(LOOKS)
@@ -130,7 +134,9 @@ def test_no_more_is_kept_than_is_remembered(segmenter: Any, video: Any, sessions
 
 
 @pytest.mark.slow
-def test_what_is_forgotten_changes_nothing(segmenter: Any, video: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_forgotten_changes_nothing(
+    segmenter: Sam3VideoSegmenter, video: Video, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = segmenter.named(video, "a red box", LOOKS, 60.0)
     monkeypatch.setattr(segmenter, "_forget", lambda session, look: None)
     whole = segmenter.named(video, "a red box", LOOKS, 60.0)
@@ -139,7 +145,9 @@ def test_what_is_forgotten_changes_nothing(segmenter: Any, video: Any, monkeypat
 
 
 @pytest.mark.slow
-def test_a_missed_deadline_is_an_error_and_leaves_the_segmenter_free(segmenter: Any, video: Any) -> None:
+def test_a_missed_deadline_is_an_error_and_leaves_the_segmenter_free(
+    segmenter: Sam3VideoSegmenter, video: Video
+) -> None:
     with pytest.raises(DeadlineError, match="took longer than"):
         segmenter.named(video, "a red box", [0.25 * i for i in range(40)], 0.05)
     assert segmenter.named(video, "a red box", TIMES[:1], 60.0)
@@ -148,7 +156,7 @@ def test_a_missed_deadline_is_an_error_and_leaves_the_segmenter_free(segmenter: 
 
 
 @pytest.mark.slow
-def test_a_text_of_as_many_tokens_as_are_read_passes(segmenter: Any, video: Any) -> None:
+def test_a_text_of_as_many_tokens_as_are_read_passes(segmenter: Sam3VideoSegmenter, video: Video) -> None:
     longest = "a" * (MAX_TOKENS - 2)
     assert segmenter.named(video, longest, TIMES[:1], 60.0)
     with pytest.raises(TextError, match="33 tokens"):

@@ -22,7 +22,7 @@ from tools.scene import Limits, Scene
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder as `save_pretrained` writes it."""
     from transformers import Sam3TrackerVideoConfig, Sam3TrackerVideoModel, Sam3TrackerVideoProcessor
 
@@ -38,16 +38,18 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     folder = tmp_path_factory.mktemp("walked")
-    marked, geometry = draw(walk.picture(2.0), "rectangle", box=(*walk.place(2.0), walk.SIDE, walk.SIDE))
+    corner = walk.place(2.0)
+    assert corner is not None
+    marked, geometry = draw(walk.picture(2.0), "rectangle", box=(*corner, walk.SIDE, walk.SIDE))
     Image.fromarray(marked).save(folder / "mark.png")
     mark = VisualPrompt(str(folder / "mark.png"), 2.0, "rectangle", geometry)
     return Scene(walk.write(folder / "walk.mp4"), (mark,))
 
 
 @pytest.mark.slow
-def test_every_look_has_its_time_and_a_box_inside_the_frame(weights: Any, scene: Scene) -> None:
+def test_every_look_has_its_time_and_a_box_inside_the_frame(weights: str, scene: Scene) -> None:
     tracker = Sam3Tracker(weights, device="cpu")
     looks = tracker.follow(open_video(scene.video_path), scene.visual_prompts[0], [2.5, 3.0, 3.5], 60.0)
     assert [look.time_s for look in looks] == [2.5, 3.0, 3.5]
@@ -64,11 +66,11 @@ def test_every_look_has_its_time_and_a_box_inside_the_frame(weights: Any, scene:
 
 
 @pytest.mark.slow
-def test_every_look_is_a_frame_of_its_own(weights: Any, scene: Scene) -> None:
+def test_every_look_is_a_frame_of_its_own(weights: str, scene: Scene) -> None:
     tracker = Sam3Tracker(weights, device="cpu")
-    sessions = []
+    sessions: list[Any] = []
     init = tracker._processor.init_video_session
-    tracker._processor.init_video_session = lambda *a, **k: sessions.append(init(*a, **k)) or sessions[-1]
+    tracker._processor.init_video_session = lambda *a, **k: sessions.append(init(*a, **k)) or sessions[-1]  # type: ignore[func-returns-value]
     tracker.follow(open_video(scene.video_path), scene.visual_prompts[0], [2.5, 3.0, 3.5], 60.0)
     [session] = sessions
     assert list(session.output_dict_per_obj[0]["cond_frame_outputs"]) == [0], "the mark's"
@@ -77,19 +79,23 @@ def test_every_look_is_a_frame_of_its_own(weights: Any, scene: Scene) -> None:
 
 
 @pytest.mark.slow
-def test_the_mark_s_box_is_what_the_model_is_given(weights: Any, scene: Scene) -> None:
+def test_the_mark_s_box_is_what_the_model_is_given(weights: str, scene: Scene) -> None:
     tracker = Sam3Tracker(weights, device="cpu")
     video = open_video(scene.video_path)
-    given = []
+    given: list[Any] = []
     add = tracker._processor.add_inputs_to_inference_session
-    tracker._processor.add_inputs_to_inference_session = lambda *a, **k: given.append(k["input_boxes"]) or add(*a, **k)
+    tracker._processor.add_inputs_to_inference_session = lambda *a, **k: (
+        given.append(k["input_boxes"]) or add(*a, **k)  # type: ignore[func-returns-value]
+    )
     tracker.follow(video, scene.visual_prompts[0], [2.5], 60.0)
     [[[box]]] = given
-    assert np.allclose(box, [*walk.place(2.0), *(v + walk.SIDE for v in walk.place(2.0))], atol=6)
+    corner = walk.place(2.0)
+    assert corner is not None
+    assert np.allclose(box, [*corner, *(v + walk.SIDE for v in corner)], atol=6)
 
 
 @pytest.mark.slow
-def test_the_tool_uses_the_tracker_of_the_config(weights: Any, scene: Scene) -> None:
+def test_the_tool_uses_the_tracker_of_the_config(weights: str, scene: Scene) -> None:
     config = EpisodeConfig(tools=["track_instance"], tracker=weights)
     tracker = tracker_of(config)
     assert isinstance(tracker, Sam3Tracker)
@@ -97,11 +103,12 @@ def test_the_tool_uses_the_tracker_of_the_config(weights: Any, scene: Scene) -> 
     assert tracker_of(EpisodeConfig(tools=["crop_video"], tracker=weights)) is None
     tracked = Scene(scene.video_path, scene.visual_prompts, tracker=tracker)
     [text] = call("track_instance", {"start_time": 2, "end_time": 3}, config.tools, tracked, Limits.of(config))
+    assert isinstance(text, str)
     assert text.startswith("the target ")
 
 
 @pytest.mark.slow
-def test_a_missed_deadline_is_an_error(weights: Any, scene: Scene) -> None:
+def test_a_missed_deadline_is_an_error(weights: str, scene: Scene) -> None:
     with pytest.raises(DeadlineError):
         Sam3Tracker(weights, device="cpu").follow(
             open_video(scene.video_path), scene.visual_prompts[0], [2.5] * 40, 0.05

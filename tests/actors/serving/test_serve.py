@@ -60,9 +60,10 @@ def config(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def serving(processes: Family, model_dir: Path, config: Any) -> Any:
+def serving(processes: Family, model_dir: Path, config: Path) -> Any:
     process = processes.start("videoseeker.py", "serve", str(model_dir), str(config))
     address = wait_for_line(process, "Ctrl-C").split(" at ")[1].split()[0]
+    assert process.stdout is not None
     drain = threading.Thread(target=process.stdout.read, daemon=True)
     drain.start()
     return process, address
@@ -73,12 +74,12 @@ def address(serving: Any) -> str:
     return serving[1]
 
 
-def question(**changes: Any) -> dict:
+def question(**changes: Any) -> dict[str, Any]:
     return {"video": "video.mp4", "mark": MARK, "question": "What colour is it?", **changes}
 
 
 @pytest.mark.slow
-def test_a_question_is_answered_by_the_engine(address: Any) -> None:
+def test_a_question_is_answered_by_the_engine(address: str) -> None:
     with httpx.stream("POST", f"{address}/v1/ask", json=question(), timeout=120) as response:
         assert response.status_code == 200
         kinds = [json.loads(line)["type"] for line in response.iter_lines()]
@@ -87,7 +88,7 @@ def test_a_question_is_answered_by_the_engine(address: Any) -> None:
 
 
 @pytest.mark.slow
-def test_the_page_and_the_engines_health_are_served(address: Any) -> None:
+def test_the_page_and_the_engines_health_are_served(address: str) -> None:
     assert httpx.get(address, timeout=60).headers["content-type"].startswith("text/html")
     assert httpx.get(f"{address}/healthz", timeout=60).json()["status"] == "ok"
 
@@ -101,14 +102,14 @@ def test_the_page_and_the_engines_health_are_served(address: Any) -> None:
         ({"files": {"video": ("big.mp4", b"\0" * 3_000_000)}}, 413),
     ],
 )
-def test_refusals_come_through_the_proxy_as_one_sentence(address: Any, request_: Any, status: int) -> None:
+def test_refusals_come_through_the_proxy_as_one_sentence(address: str, request_: Any, status: int) -> None:
     response = httpx.post(f"{address}/v1/ask", timeout=60, **request_)
     assert response.status_code == status
     assert list(response.json()) == ["error"]
 
 
 @pytest.mark.slow
-def test_what_is_more_than_running_and_waiting_is_turned_away(address: Any) -> None:
+def test_what_is_more_than_running_and_waiting_is_turned_away(address: str) -> None:
     def ask(_: int) -> int:
         return httpx.post(f"{address}/v1/ask?stream=false", json=question(), timeout=120).status_code
 
@@ -120,7 +121,7 @@ def test_what_is_more_than_running_and_waiting_is_turned_away(address: Any) -> N
 
 @pytest.mark.slow
 def test_a_second_server_on_the_port_ends_at_once(
-    processes: Family, serving: Any, model_dir: Path, config: Any
+    processes: Family, serving: Any, model_dir: Path, config: Path
 ) -> None:
     before = processes.members()
     done = processes.run("videoseeker.py", "serve", str(model_dir), str(config))

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 from rich.console import Console
 
+from actors.rollout.policy import Policy
 from actors.serving.ask import AskError, ask
 from actors.serving.events import episode_events
 from actors.serving.web import build_app
@@ -33,7 +34,7 @@ class Sleeper:
 
     cancelled = threading.Event()
 
-    async def act(self, transcript: Any, env: Any, max_tokens: Any) -> None:
+    async def act(self, transcript: Any, env: Any, max_tokens: int) -> Any:
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -70,7 +71,7 @@ def server(root: Path, chat: ChatFormat, requests_folder: Path) -> Iterator[str]
 
     def play_events(task: Task, timeout_s: Any, thumbnails: Any) -> Any:
         asleep = task.question in DEADLINES_S
-        policy = Sleeper() if asleep else Script(chat, [VIEW, CROP, ANSWER])
+        policy: Policy = Sleeper() if asleep else Script(chat, [VIEW, CROP, ANSWER])
         return episode_events(task, policy, chat, episode, DEADLINES_S.get(task.question, timeout_s), thumbnails)
 
     async def health() -> Any:
@@ -90,17 +91,17 @@ def server(root: Path, chat: ChatFormat, requests_folder: Path) -> Iterator[str]
 
 
 @pytest.fixture
-def client(server: str) -> Iterator[Any]:
+def client(server: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server, timeout=30) as client:
         yield client
 
 
-def question(**changes: int | list[str] | str | None) -> dict:
+def question(**changes: Any) -> dict[str, Any]:
     body = {"video": "clips/shapes.mp4", "mark": MARK, "question": "What colour is it?", **changes}
     return {name: value for name, value in body.items() if value is not None}
 
 
-def test_the_episode_streams_as_json_lines_to_its_answer(client: Any) -> None:
+def test_the_episode_streams_as_json_lines_to_its_answer(client: httpx.Client) -> None:
     with client.stream("POST", "/v1/ask", json=question()) as response:
         assert response.status_code == 200
         events = [json.loads(line) for line in response.iter_lines()]
@@ -114,20 +115,20 @@ def test_the_episode_streams_as_json_lines_to_its_answer(client: Any) -> None:
     assert all(2.0 <= time_s <= 4.5 for time_s in times)
 
 
-def test_thumbnails_are_small_pictures(client: Any) -> None:
+def test_thumbnails_are_small_pictures(client: httpx.Client) -> None:
     body = client.post("/v1/ask?stream=false&thumbnails=true", json=question()).json()
     pictures = [body["events"][0]["image"], *(frame["image"] for frame in body["events"][1]["frames"])]
     assert all(picture.startswith("data:image/jpeg;base64,") for picture in pictures)
     assert max(map(len, pictures)) < 100_000
 
 
-def test_without_a_stream_the_answer_is_one_object(client: Any) -> None:
+def test_without_a_stream_the_answer_is_one_object(client: httpx.Client) -> None:
     body = client.post("/v1/ask?stream=false", json=question()).json()
     assert (body["answer"], body["stop"]) == ("red", "answer")
     assert [event["type"] for event in body["events"]][-1] == "answer"
 
 
-def test_an_uploaded_video_is_answered_and_removed(client: Any, task: Task, requests_folder: Path) -> None:
+def test_an_uploaded_video_is_answered_and_removed(client: httpx.Client, task: Task, requests_folder: Path) -> None:
     fields = {"mark": MARK, "question": "What colour is it?"}
     with open(task.video, "rb") as video:
         response = client.post("/v1/ask?stream=false", data=fields, files={"video": ("mine.mp4", video)})
@@ -135,7 +136,7 @@ def test_an_uploaded_video_is_answered_and_removed(client: Any, task: Task, requ
     assert list(requests_folder.glob("videoseeker-*")) == []
 
 
-def test_a_choice_question_carries_its_options(client: Any) -> None:
+def test_a_choice_question_carries_its_options(client: httpx.Client) -> None:
     response = client.post("/v1/ask?stream=false", json=question(options=["red", "blue"]))
     assert response.status_code == 200
 
@@ -164,7 +165,7 @@ def test_a_choice_question_carries_its_options(client: Any) -> None:
     ],
 )
 def test_a_bad_question_is_one_sentence(
-    client: Any, changes: dict[str, int | list[str] | str | None], status: int, said: str, requests_folder: Path
+    client: httpx.Client, changes: dict[str, Any], status: int, said: str, requests_folder: Path
 ) -> None:
     response = client.post("/v1/ask", json=question(**changes))
     assert response.status_code == status
@@ -187,21 +188,19 @@ def test_a_bad_question_is_one_sentence(
         ({"data": {"mark": MARK}, "files": {"question": ("a.txt", b"x")}}, 422, "video: missing"),
     ],
 )
-def test_a_bad_request_is_one_sentence(
-    client: Any, request_: dict[str, bytes | dict[str, str | tuple[str, bytes]]], status: int, said: str
-) -> None:
+def test_a_bad_request_is_one_sentence(client: httpx.Client, request_: dict[str, Any], status: int, said: str) -> None:
     response = client.post("/v1/ask", **request_)
     assert response.status_code == status
     assert said in response.json()["error"]
 
 
-def test_the_other_ways_to_ask_wrongly(client: Any) -> None:
+def test_the_other_ways_to_ask_wrongly(client: httpx.Client) -> None:
     assert client.get("/v1/ask").status_code == 405
     assert "error" in client.get("/nowhere").json()
     assert client.post("/v1/ask?stream=maybe", json=question()).json()["error"].startswith("stream: ")
 
 
-def test_a_missed_deadline_is_told_and_ends_the_episode(client: Any) -> None:
+def test_a_missed_deadline_is_told_and_ends_the_episode(client: httpx.Client) -> None:
     Sleeper.cancelled.clear()
     body = question(question="slow?")
     assert client.post("/v1/ask?stream=false", json=body).status_code == 504
@@ -211,7 +210,7 @@ def test_a_missed_deadline_is_told_and_ends_the_episode(client: Any) -> None:
     assert "deadline" in json.loads(last)["error"]
 
 
-def test_a_client_that_leaves_ends_its_episode(client: Any, requests_folder: Path) -> None:
+def test_a_client_that_leaves_ends_its_episode(client: httpx.Client, requests_folder: Path) -> None:
     Sleeper.cancelled.clear()
     with client.stream("POST", "/v1/ask", json=question(question="endless?")) as response:
         next(line for line in response.iter_lines() if json.loads(line)["type"] == "look")
@@ -223,7 +222,7 @@ def test_a_client_that_leaves_ends_its_episode(client: Any, requests_folder: Pat
     raise AssertionError("the request's folder was left behind")
 
 
-def test_videos_under_the_root_are_listed_and_played_in_ranges(client: Any) -> None:
+def test_videos_under_the_root_are_listed_and_played_in_ranges(client: httpx.Client) -> None:
     listed = client.get("/v1/videos").json()["videos"]
     assert "clips/shapes.mp4" in listed
     response = client.get("/v1/videos/clips/shapes.mp4", headers={"range": "bytes=0-99"})
@@ -232,14 +231,14 @@ def test_videos_under_the_root_are_listed_and_played_in_ranges(client: Any) -> N
     assert client.get("/v1/videos/..%2f..%2fetc%2fpasswd").status_code in (403, 404)
 
 
-def test_the_page_is_self_contained(client: Any) -> None:
+def test_the_page_is_self_contained(client: httpx.Client) -> None:
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "http://" not in page.text.replace("http://www.w3.org/", "")
     assert "https://" not in page.text
 
 
-def test_health_names_the_model(client: Any) -> None:
+def test_health_names_the_model(client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok", "model": "scripted"}
 
 

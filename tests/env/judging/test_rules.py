@@ -1,7 +1,6 @@
 """The judge: letters and texts of choice questions, closed vocabulary of open ones."""
 
 import string
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -123,7 +122,7 @@ def test_an_article_is_not_the_letter_a() -> None:
 
 
 @given(st.integers(1, 26), st.data())
-def test_every_letter_of_every_number_of_options_is_read(count: Any, data: Any) -> None:
+def test_every_letter_of_every_number_of_options_is_read(count: int, data: st.DataObject) -> None:
     options = tuple(f"option text {i}" for i in range(count))
     letter = data.draw(st.sampled_from(string.ascii_uppercase[:count]))
     for said in (
@@ -231,10 +230,10 @@ def test_no_answer_is_wrong_and_still_counts() -> None:
 
 
 @given(st.text())
-def test_normalizing_twice_changes_nothing(text: Any) -> None:
+def test_normalizing_twice_changes_nothing(text: str) -> None:
     assert normalize(normalize(text)) == normalize(text)
 
 
 @given(st.text(min_size=1).filter(str.strip))
-def test_the_expected_answer_is_right(answer: Any) -> None:
+def test_the_expected_answer_is_right(answer: str) -> None:
     assert judge(open_task(answer), answer) == 1.0

@@ -1,4 +1,5 @@
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_figures_are_short(value: float, text: str) -> None:
 
 def test_a_running_mean_leaves_a_constant_alone_and_does_not_lag_behind_a_line() -> None:
     assert np.allclose(smooth([3.0] * 9, 4), 3.0)
-    line = np.arange(21.0)
+    line: Any = np.arange(21.0)
     assert np.allclose(smooth(line, 5)[2:-2], line[2:-2])
 
 
@@ -50,15 +51,15 @@ def test_a_chart_is_well_formed_svg_whose_alternative_text_tells_its_ends() -> N
         svg.get("aria-label")
         == "Reward & parts over steps 0 to 29: accu<racy from 0.25 to 0.75; total from 0.5 to 0.5."
     )
-    names = [text.text for text in svg.iter("text") if "name" in (text.get("class") or "")]
+    names = [text.text or "" for text in svg.iter("text") if "name" in (text.get("class") or "")]
     assert sorted(names) == ["accu<racy", "total"]
 
 
 def test_a_point_lies_where_the_axes_say() -> None:
     svg = ET.fromstring(line_chart("x", [Curve("x", [0, 10], [0.0, 1.0])], (0.0, 1.0)))
-    first, last = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in svg.iter("circle")]
+    first, last = [(float(dot.attrib["cx"]), float(dot.attrib["cy"])) for dot in svg.iter("circle")]
     heights = sorted(
-        float(path.get("d").split()[1].split("H")[0]) for path in svg.iter("path") if path.get("class") == "grid"
+        float(path.attrib["d"].split()[1].split("H")[0]) for path in svg.iter("path") if path.get("class") == "grid"
     )
     assert first[0] < last[0]
     assert (first[1], last[1]) == (heights[-1], heights[0])

@@ -1,17 +1,19 @@
 import io
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from evals.pages.replay import print_episode
 from tests.films.sample_episode import make_episode
 
 
-def printed(trajectory: Trajectory, color_system: str | None = None) -> str:
-    console = Console(file=io.StringIO(), force_terminal=color_system is not None, color_system=color_system, width=110)
+def printed(trajectory: Trajectory, color_system: Any = None) -> str:
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=color_system is not None, color_system=color_system, width=110)
     print_episode(trajectory, console)
-    return console.file.getvalue()
+    return written.getvalue()
 
 
 def test_the_whole_episode_is_told_in_order(media: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from evals.pages.filmstrip import choose, film
 from evals.pages.report import headline_arms, lead, write_report
 from evals.score import score
@@ -28,10 +28,10 @@ class Page(HTMLParser):
         self.words = ""
         self.feed(html)
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str]]) -> None:
-        attributes = dict(attributes)
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
         self.tags.append(tag)
-        self.loads += [attributes[key] for key in ("src", "href") if attributes.get(key)]
+        self.loads += [url for key in ("src", "href") if (url := attributes.get(key))]
         if tag == "img":
             self.images.append(attributes)
 
@@ -138,6 +138,7 @@ def test_of_many_episodes_a_right_and_a_wrong_one_are_shown(media: Path) -> None
 
 def test_the_timeline_places_mark_and_looks_in_the_video(episodes: list[Trajectory]) -> None:
     timeline = film(episodes[0]).timeline
+    assert timeline is not None
     assert (timeline.start_s, timeline.end_s) == (0.0, 24.0)
     assert timeline.mark == pytest.approx(100 * 4.5 / 24)
     (look,) = timeline.looks

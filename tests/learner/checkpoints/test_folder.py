@@ -56,7 +56,9 @@ def test_no_checkpoint(tmp_path: Path) -> None:
 def test_a_step_can_be_written_again(tmp_path: Path) -> None:
     write(tmp_path, 3, "old")
     write(tmp_path, 3, "newer")
-    assert (latest(tmp_path) / "ranks" / "state.pt").read_text() == "newer"
+    newest = latest(tmp_path)
+    assert newest is not None
+    assert (newest / "ranks" / "state.pt").read_text() == "newer"
 
 
 def test_prune_keeps_the_newest_and_sweeps_up(tmp_path: Path) -> None:

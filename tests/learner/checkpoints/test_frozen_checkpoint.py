@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from configs import load_config
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.checkpoints.export import export_checkpoint
 from learner.checkpoints.folder import writing
 from learner.ranks.group import RankGroup

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,9 +37,7 @@ def test_the_same_layout_loads_as_it_is_and_another_is_converted() -> None:
         ({"lora_rank": 8}, "ranks.lora.rank=0, or start"),
     ],
 )
-def test_ranks_that_cannot_take_it_are_refused_with_the_settings_that_would(
-    change: dict[str, int | list[str] | str], told: str
-) -> None:
+def test_ranks_that_cannot_take_it_are_refused_with_the_settings_that_would(change: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=f"was saved with 2 rank.*{told}"):
         SAVED.loads_as_it_is(dataclasses.replace(SAVED, **change))
 

@@ -45,7 +45,9 @@ def test_what_is_written_is_of_the_moment_of_the_save_and_the_run_goes_on(saver:
     assert latest(tmp_path) is None
     state.disk.set()
     saver.wait()
-    assert (latest(tmp_path) / "state").read_text() == "1"
+    newest = latest(tmp_path)
+    assert newest is not None
+    assert (newest / "state").read_text() == "1"
 
 
 def test_the_next_save_waits_for_the_one_before(saver: Saver, tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ def test_a_disk_that_never_answers_costs_later_checkpoints_but_not_the_run(
 def test_an_error_is_told_in_one_sentence_and_the_next_checkpoint_is_written(
     saver: Saver, tmp_path: Path, caplog: pytest.LogCaptureFixture, when: str
 ) -> None:
-    def fails(*_: Any) -> None:
+    def fails(*_: Any) -> Any:
         raise OSError("No space left\non device")
 
     saver.save(1, fails if when == "copy" else lambda folder: fails, block=False)

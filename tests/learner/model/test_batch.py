@@ -14,7 +14,8 @@ from PIL import Image
 from transformers import Qwen3VLForConditionalGeneration
 
 from env.chat import ChatFormat
-from env.transcript import Trajectory, Transcript
+from env.trajectory import Trajectory
+from env.transcript import Transcript
 from learner.model.batch import Batch, collate
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.micro_batches import micro_batches, mini_batches
@@ -164,7 +165,7 @@ def test_a_frame_that_the_processor_would_resize_is_refused(patches: FramePatche
 
 
 @given(st.lists(st.integers(1, 900), min_size=1, max_size=40), st.integers(100, 2000), st.integers(1, 5))
-def test_micro_batches_cover_each_trajectory_once_and_are_even(lengths: Any, max_tokens: Any, ranks: Any) -> None:
+def test_micro_batches_cover_each_trajectory_once_and_are_even(lengths: list[int], max_tokens: int, ranks: int) -> None:
     plan = micro_batches(lengths, max_tokens, ranks)
     assert len(plan) == ranks
     assert len({len(share) for share in plan}) == 1
@@ -177,7 +178,9 @@ def test_micro_batches_cover_each_trajectory_once_and_are_even(lengths: Any, max
 
 
 @given(st.lists(st.integers(1, 900), min_size=1, max_size=40), st.integers(100, 2000), st.integers(1, 5))
-def test_packs_cover_each_trajectory_once_and_balance_their_tokens(lengths: Any, max_tokens: Any, ranks: Any) -> None:
+def test_packs_cover_each_trajectory_once_and_balance_their_tokens(
+    lengths: list[int], max_tokens: int, ranks: int
+) -> None:
     plan = micro_batches(lengths, max_tokens, ranks, packed=True)
     assert len(plan) == ranks
     assert len({len(share) for share in plan}) == 1

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from env.chat import ChatFormat
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.model.batch import Batch, collate
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.scorer import Scorer
@@ -134,8 +134,11 @@ def test_checkpointing_keeps_less_and_changes_nothing_of_a_pack(
     scorer: Scorer, trajectories: list[Trajectory], patches: FramePatches, chat: ChatFormat
 ) -> None:
     batch = collate(trajectories, None, patches, chat, packed=True)
-    kept = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.nbytes) or t, lambda t: t):
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: kept.append(t.nbytes) or t,  # type: ignore[func-returns-value]
+        lambda t: t,
+    ):
         plain = scores_and_gradients(scorer, batch)
         whole = sum(kept)
         kept.clear()

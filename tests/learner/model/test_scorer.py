@@ -10,13 +10,13 @@ from transformers import Qwen3VLForConditionalGeneration
 
 from configs.training import LoraConfig
 from env.chat import ChatFormat
-from env.transcript import Trajectory, Transcript, Turn
+from env.trajectory import Trajectory
+from env.transcript import Transcript, Turn
 from learner.model.batch import collate
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.micro_batches import micro_batches
 from learner.model.scorer import Scorer
 from learner.model.trainable import train_only
-from learner.objective.losses import LossInputs
 from tools.decoding.video import read_frame
 
 
@@ -69,7 +69,7 @@ def test_scores_and_gradients_are_the_plain_models(
 def test_gradients_do_not_depend_on_the_cut(
     scorer: Scorer, trajectories: list[Trajectory], patches: FramePatches, chat: ChatFormat, max_tokens: int
 ) -> None:
-    def gradients(tokens: LossInputs, ranks: Any) -> Any:
+    def gradients(tokens: int, ranks: int) -> dict[str, torch.Tensor]:
         scorer.zero_grad()
         for share in micro_batches([len(t.transcript.ids) for t in trajectories], tokens, ranks):
             for indices in share:

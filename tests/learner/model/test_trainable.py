@@ -10,7 +10,7 @@ from transformers import Qwen3VLForConditionalGeneration
 
 from configs.training import LoraConfig
 from env.chat import ChatFormat
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.model.batch import Batch, collate
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.lora import merged, write_adapter

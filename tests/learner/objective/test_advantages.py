@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from env.trajectory import Rewards, Trajectory
 from env.transcript import Transcript
-from learner.objective.advantages import group_advantages, length_penalty
+from learner.objective.advantages import Advantage, group_advantages, length_penalty
 
-KINDS = ("standardized", "centred", "leave_one_out")
+KINDS: tuple[Advantage, ...] = ("standardized", "centred", "leave_one_out")
 
 
-def by_formula(rewards: list[float], kind: str, eps: float) -> list[float]:
+def by_formula(rewards: list[float], kind: Advantage, eps: float) -> list[float]:
     exact = [Fraction(reward) for reward in rewards]
     if len(set(exact)) == 1:
         return [0.0] * len(exact)
@@ -36,7 +36,7 @@ def by_formula(rewards: list[float], kind: str, eps: float) -> list[float]:
     kind=st.sampled_from(KINDS),
     eps=st.sampled_from([1e-6, 0.01]),
 )
-def test_advantages_are_those_of_the_formula(rewards: Any, kind: str, eps: Any) -> None:
+def test_advantages_are_those_of_the_formula(rewards: list[float], kind: Advantage, eps: float) -> None:
     found = group_advantages(torch.tensor([rewards], dtype=torch.float64), eps, kind)[0]
     np.testing.assert_allclose(found, by_formula(rewards, kind, eps), rtol=1e-6, atol=1e-9)
 
@@ -51,13 +51,13 @@ def test_each_group_has_its_own_baseline_and_the_type_stays() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [0.0, 0.95, 1 / 3])
-def test_a_group_of_equal_rewards_teaches_nothing(value: float, kind: str) -> None:
+def test_a_group_of_equal_rewards_teaches_nothing(value: float, kind: Advantage) -> None:
     assert torch.equal(group_advantages(torch.full((2, 7), value), kind=kind), torch.zeros(2, 7))
     assert torch.equal(group_advantages(torch.full((3, 1), value), kind=kind), torch.zeros(3, 1))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_advantages_of_no_group(kind: str) -> None:
+def test_advantages_of_no_group(kind: Advantage) -> None:
     assert group_advantages(torch.zeros(0, 8), kind=kind).shape == (0, 8)
 
 

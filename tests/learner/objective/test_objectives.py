@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from configs.training import GrpoConfig
 from learner.objective.losses import LossInputs, means, merge, policy_loss
-from learner.selection import TrainingBatch
 from tests.learner.objective.objective_reference import Episode, objective
 
-SURROGATES = ("clip", "gspo", "cispo", "reinforce")
+SURROGATES: tuple[Any, ...] = ("clip", "gspo", "cispo", "reinforce")
 AGGREGATIONS = ("sequence_mean", "token_mean", "token_sum_norm")
 CONFIGS = st.builds(
     GrpoConfig,
@@ -42,7 +41,7 @@ def draw(seed: int, lengths: list[int], spread: float = 0.4) -> list[Episode]:
     """Trajectories whose ratios spread past every bound on both sides; one in four has advantage 0."""
     rng = np.random.default_rng(seed)
     return [
-        Episode(
+        Episode(  # type: ignore[misc]
             *((-2 + spread * rng.standard_normal((4, n))).tolist()),
             entropy=rng.random(n).tolist(),
             advantage=float(rng.standard_normal() * (rng.random() > 0.25)),
@@ -91,13 +90,15 @@ def check(episodes: list[Episode], config: GrpoConfig, with_kl: bool = True) -> 
 
 @settings(max_examples=150, deadline=None)
 @given(config=CONFIGS, lengths=LENGTHS, seed=st.integers(0, 10**6), with_kl=st.booleans())
-def test_loss_and_gradient_are_those_of_the_formula(config: Any, lengths: Any, seed: int, with_kl: Any) -> None:
+def test_loss_and_gradient_are_those_of_the_formula(
+    config: GrpoConfig, lengths: list[int], seed: int, with_kl: bool
+) -> None:
     check(draw(seed, lengths), config, with_kl)
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES)
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_each_objective_alone_is_that_of_the_formula(surrogate: str, aggregation: str) -> None:
+def test_each_objective_alone_is_that_of_the_formula(surrogate: Any, aggregation: Any) -> None:
     config = GrpoConfig(surrogate=surrogate, aggregation=aggregation, clip_high=0.28)
     for seed in range(10):
         check(draw(seed, [4, 1, 0, 9, 30]), config)
@@ -106,7 +107,7 @@ def test_each_objective_alone_is_that_of_the_formula(surrogate: str, aggregation
 @settings(max_examples=50, deadline=None)
 @given(config=CONFIGS, lengths=LENGTHS, seed=st.integers(0, 10**6), cut=st.lists(st.integers(0, 3), min_size=6))
 def test_any_cut_into_passes_gives_the_loss_and_the_gradients_of_the_whole(
-    config: Any, lengths: Any, seed: int, cut: TrainingBatch
+    config: GrpoConfig, lengths: list[int], seed: int, cut: list[int]
 ) -> None:
     episodes = draw(seed, lengths)
     whole = inputs_of(episodes, episodes)
@@ -128,7 +129,7 @@ def test_any_cut_into_passes_gives_the_loss_and_the_gradients_of_the_whole(
 
 
 @pytest.mark.parametrize("surrogate", ["clip", "gspo", "reinforce"])
-def test_where_nothing_is_held_fixed_the_gradient_is_the_losss_slope(surrogate: str) -> None:
+def test_where_nothing_is_held_fixed_the_gradient_is_the_losss_slope(surrogate: Any) -> None:
     config = GrpoConfig(surrogate=surrogate, kl_coef=0.05)
     episodes = draw(3, [3, 5], spread=0.1)
     _, slopes, _ = gradients(inputs_of(episodes, episodes), config)
@@ -160,7 +161,7 @@ def test_on_policy_all_objectives_move_the_policy_alike() -> None:
 
 
 @pytest.mark.parametrize("correction", ["token", "sequence"])
-def test_the_correction_carries_no_gradient(correction: str) -> None:
+def test_the_correction_carries_no_gradient(correction: Any) -> None:
     config = GrpoConfig(correction=correction, max_sequence_gap=1.0, surrogate="reinforce")
     inputs = inputs_of(draw(6, [3, 4]), draw(6, [3, 4]))
     engine = inputs.sampler_logprobs.clone().requires_grad_()
@@ -173,7 +174,7 @@ def test_the_correction_carries_no_gradient(correction: str) -> None:
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
 @pytest.mark.parametrize("correction", ["token", "sequence"])
 def test_no_gap_however_wide_gives_a_loss_or_a_gradient_that_is_not_finite(
-    surrogate: str, estimator: str, correction: str
+    surrogate: Any, estimator: Any, correction: Any
 ) -> None:
     config = GrpoConfig(
         surrogate=surrogate, kl_estimator=estimator, kl_coef=0.1, correction=correction, correction_beyond="mask"

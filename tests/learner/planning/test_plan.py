@@ -14,7 +14,7 @@ from configs.training import LEAST_STAGE
 from learner.model.sizes import ModelShape, shape_of
 from learner.planning.advice import PlanError, advise, require_fit, with_values
 from learner.planning.memory import GIB
-from learner.planning.plan import USABLE, Machine, make_plan
+from learner.planning.plan import USABLE, Machine, Phase, make_plan
 
 SHAPES = {size: shape_of(ModelConfig(path=f"Qwen/Qwen3-VL-{size}-Instruct")) for size in ("2B", "4B", "8B", "32B")}
 TINY = shape_of(ModelConfig())
@@ -74,7 +74,7 @@ def test_what_is_offloaded_is_told_of_the_host() -> None:
 
 @pytest.mark.parametrize("name", ["demo", "smoke"])
 @pytest.mark.parametrize("stage", ["sft", "grpo"])
-def test_the_small_ones_fit_a_laptop(name: str, stage: str) -> None:
+def test_the_small_ones_fit_a_laptop(name: str, stage: Phase) -> None:
     assert make_plan(load_config(f"configs/{name}.yaml"), TINY, NODE, stage).problems == ()
 
 
@@ -146,6 +146,7 @@ def test_following_the_advice_makes_it_fit(size: Any, gpu_gib: Any, values: Any)
     changes = advise(config, SHAPES[size], machine, "grpo")
     assert (changes == {}) == (not before.problems)
     assume(changes)
+    assert changes is not None
     assert runs(with_values(config, changes), SHAPES[size], machine)
     for key in changes:
         fewer = {other: value for other, value in changes.items() if other != key}

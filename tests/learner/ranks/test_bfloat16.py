@@ -8,9 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from actors.rollout.groups import PlayedGroup
 from configs import load_config
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.ranks.group import RankGroup
 from tests.learner.ranks.gradient_rank import LR, GradientRank
 from tests.servers.ray_session import shared_ray
@@ -34,17 +33,19 @@ def cluster() -> None:
     shared_ray()
 
 
-def start(model_dir: Path, ranks: Any, *overrides: Any) -> Any:
+def start(model_dir: Path, ranks: Any, *overrides: str) -> RankGroup:
     base = ["ranks.micro_batch_tokens=500", "grpo.kl_coef=0.1", "grpo.max_grad_norm=1e9", "ranks.step_timeout_s=240"]
     return RankGroup(load_config(None, [f"ranks.ranks={ranks}", *base, *overrides]), str(model_dir), str(model_dir))
 
 
-def gradient(group: PlayedGroup, trajectories: list[Trajectory]) -> Any:
+def gradient(group: RankGroup, trajectories: list[Trajectory]) -> Any:
     """Metrics of a GRPO step, and what it took off the weights over the learning rate."""
     lr = 16 * LR  # the weights that come out have eight bits
     before = group._all(GradientRank.tensors)[0]
     metrics = group.grpo_step(trajectories, ADVANTAGES, lr)
     after = group._all(GradientRank.tensors)[0]
+    assert before is not None
+    assert after is not None
     return metrics, torch.cat([((before[name].float() - after[name].float()) / lr).flatten() for name in before])
 
 
@@ -91,7 +92,7 @@ def saved(
     return folder / "ranks", after, resumed
 
 
-def two_steps(group: PlayedGroup, trajectories: list[Trajectory], folder: Any) -> Any:
+def two_steps(group: RankGroup, trajectories: list[Trajectory], folder: Path) -> Any:
     group.sft_step(trajectories, STEP)
     group.grpo_step(trajectories, ADVANTAGES, STEP)
     return load_file(group.export(folder) / "model.safetensors")

@@ -15,10 +15,9 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
 
 from actors.engine.handle import EngineHandle
-from actors.rollout.groups import PlayedGroup
 from configs import Config, load_config
 from env.chat import ChatFormat
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.checkpoints.export import export_checkpoint
 from learner.checkpoints.folder import CheckpointError, writing
 from learner.model.batch import collate
@@ -46,28 +45,28 @@ def make_config(*overrides: str) -> Config:
 
 
 @pytest.fixture(scope="module")
-def single(model_dir: Path, cluster: None) -> Iterator[Any]:
+def single(model_dir: Path, cluster: None) -> Iterator[RankGroup]:
     group = RankGroup(make_config(), str(model_dir), str(model_dir))
     yield group
     group.close()
 
 
 @pytest.fixture(scope="module", params=[0, 3], ids=["stage0", "stage3"])
-def pair(request: pytest.FixtureRequest, model_dir: Path, cluster: None) -> Iterator[Any]:
+def pair(request: pytest.FixtureRequest, model_dir: Path, cluster: None) -> Iterator[RankGroup]:
     config = make_config("ranks.ranks=2", f"ranks.zero_stage={request.param}")
     group = RankGroup(config, str(model_dir), str(model_dir))
     yield group
     group.close()
 
 
-def two_steps(group: PlayedGroup, trajectories: list[Trajectory], folder: Any) -> Any:
+def two_steps(group: RankGroup, trajectories: list[Trajectory], folder: Path) -> Any:
     supervised = group.sft_step(trajectories, LR)
     reinforced = group.grpo_step(trajectories, ADVANTAGES, LR)
     return supervised, reinforced, load_file(group.export(folder) / "model.safetensors")
 
 
 @pytest.fixture(scope="module")
-def alone(single: Any, trajectories: list[Trajectory], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def alone(single: RankGroup, trajectories: list[Trajectory], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Two steps of a single rank from the initial weights: metrics, metrics, weights."""
     return two_steps(single, trajectories, tmp_path_factory.mktemp("single") / "policy")
 
@@ -92,7 +91,9 @@ def test_metrics_are_those_of_the_losses(
     assert reinforced["seconds"] > 0
 
 
-def test_an_exported_policy_loads_as_any_checkpoint(alone: Any, single: Any, tmp_path: Path, model_dir: Path) -> None:
+def test_an_exported_policy_loads_as_any_checkpoint(
+    alone: Any, single: RankGroup, tmp_path: Path, model_dir: Path
+) -> None:
     folder = single.export(tmp_path / "policy")
     model = Qwen3VLForConditionalGeneration.from_pretrained(folder)
     weights = load_file(folder / "model.safetensors")
@@ -108,7 +109,7 @@ def test_an_exported_policy_loads_as_any_checkpoint(alone: Any, single: Any, tmp
 
 
 def test_two_ranks_give_the_weights_of_one(
-    pair: Any, alone: Any, trajectories: list[Trajectory], tmp_path: Path
+    pair: RankGroup, alone: Any, trajectories: list[Trajectory], tmp_path: Path
 ) -> None:
     supervised, reinforced, weights = two_steps(pair, trajectories, tmp_path / "policy")
     for ours, theirs in ((supervised, alone[0]), (reinforced, alone[1])):
@@ -121,7 +122,7 @@ def test_two_ranks_give_the_weights_of_one(
 
 
 def test_a_learner_resumed_from_what_was_written_beside_its_steps_goes_on_bit_for_bit(
-    single: Any, trajectories: list[Trajectory], tmp_path: Path
+    single: RankGroup, trajectories: list[Trajectory], tmp_path: Path
 ) -> None:
     single.version = 7
     finish = single.start_save(tmp_path / "ranks")
@@ -136,7 +137,7 @@ def test_a_learner_resumed_from_what_was_written_beside_its_steps_goes_on_bit_fo
     assert metrics["mismatch_tokens"] == 0, "no token was sampled by version 7"
 
 
-def test_a_sharded_learner_resumes_too(pair: Any, trajectories: list[Trajectory], tmp_path: Path) -> None:
+def test_a_sharded_learner_resumes_too(pair: RankGroup, trajectories: list[Trajectory], tmp_path: Path) -> None:
     pair.save(tmp_path / "ranks")
     *_, went_on = two_steps(pair, trajectories, tmp_path / "went-on")
     pair.load(tmp_path / "ranks")
@@ -145,7 +146,7 @@ def test_a_sharded_learner_resumes_too(pair: Any, trajectories: list[Trajectory]
 
 
 @pytest.fixture(scope="module")
-def other(pair: Any, single: Any, cluster: None, model_dir: Path) -> Iterator[Any]:
+def other(pair: RankGroup, single: RankGroup, cluster: None, model_dir: Path) -> Iterator[RankGroup]:
     """One rank: of stage 0 beside a pair of stage 0, of stage 1 beside a pair of stage 3."""
     if pair.config.ranks.zero_stage == 0:
         yield single
@@ -156,7 +157,7 @@ def other(pair: Any, single: Any, cluster: None, model_dir: Path) -> Iterator[An
 
 
 def test_a_checkpoint_fits_another_number_of_ranks_and_another_zero_stage(
-    pair: Any, other: Any, trajectories: list[Trajectory], tmp_path: Path
+    pair: RankGroup, other: RankGroup, trajectories: list[Trajectory], tmp_path: Path
 ) -> None:
     pair.sft_step(trajectories, LR)
     other.sft_step(trajectories, LR / 2)
@@ -173,7 +174,9 @@ def test_a_checkpoint_fits_another_number_of_ranks_and_another_zero_stage(
         assert not list((tmp_path / name).glob("universal-*"))
 
 
-def test_a_checkpoint_that_does_not_fit_is_refused_with_what_to_do(single: Any, pair: Any, tmp_path: Path) -> None:
+def test_a_checkpoint_that_does_not_fit_is_refused_with_what_to_do(
+    single: RankGroup, pair: RankGroup, tmp_path: Path
+) -> None:
     pair.save(tmp_path / "ranks")
     dtype, stage = "float32", pair.config.ranks.zero_stage
     if stage == 0:
@@ -183,7 +186,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_what_to_do(single: Any, 
         single.load(tmp_path / "ranks")
 
 
-def test_a_checkpoint_is_exported_from_its_files_alone(pair: Any, model_dir: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_exported_from_its_files_alone(pair: RankGroup, model_dir: Path, tmp_path: Path) -> None:
     with writing(tmp_path, 1) as partial:
         pair.save(partial / "ranks")
     folder = export_checkpoint(tmp_path / "step-000001", tmp_path / "exported")
@@ -203,7 +206,7 @@ def write_into(rank: Any, folder: str) -> None:
     tempfile.tempdir = folder
 
 
-def test_engines_get_the_weights(single: Any, tmp_path: Path) -> None:
+def test_engines_get_the_weights(single: RankGroup, tmp_path: Path) -> None:
     engines = [EngineHandle(ray.remote(HoldingEngine).options(num_cpus=0).remote()) for _ in range(2)]
     ray.get(single._ranks[0].__ray_call__.remote(write_into, str(tmp_path)))
     report = single.publish(engines, 8)
@@ -217,7 +220,7 @@ def test_engines_get_the_weights(single: Any, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["policy"], "what was written was to be removed"
 
 
-def test_an_engine_that_fails_is_named(single: Any) -> None:
+def test_an_engine_that_fails_is_named(single: RankGroup) -> None:
     engines = [EngineHandle(ray.remote(HoldingEngine).options(num_cpus=0).remote(fails)) for fails in (False, True)]
     with pytest.raises(PublishError, match=r"version 9.*engine 1.*out of memory") as error:
         single.publish(engines, 9)
@@ -225,7 +228,7 @@ def test_an_engine_that_fails_is_named(single: Any) -> None:
     assert ray.get(engines[0].actor.held.remote())
 
 
-def test_a_rank_that_fails_ends_the_group(pair: Any, trajectories: list[Trajectory]) -> None:
+def test_a_rank_that_fails_ends_the_group(pair: RankGroup, trajectories: list[Trajectory]) -> None:
     started = time.monotonic()
     if pair.config.ranks.zero_stage == 0:
         broken = copy.deepcopy(trajectories)
@@ -244,7 +247,7 @@ def test_a_rank_that_fails_ends_the_group(pair: Any, trajectories: list[Trajecto
 
 
 def test_a_deadline_ends_the_group(
-    single: Any, trajectories: list[Trajectory], monkeypatch: pytest.MonkeyPatch
+    single: RankGroup, trajectories: list[Trajectory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(single, "_timeout_s", 0.0)
     with pytest.raises(RanksError, match="sft_step: rank 0 missed the deadline"):

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from actors.rollout.groups import PlayedGroup
 from configs import load_config
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.ranks.group import RankGroup
 from tests.learner.ranks.gradient_rank import LR, GradientRank
 from tests.servers.ray_session import shared_ray
@@ -32,7 +31,7 @@ def cluster() -> None:
     shared_ray()
 
 
-def start(model_dir: Path, ranks: Any, *overrides: Any) -> Any:
+def start(model_dir: Path, ranks: int, *overrides: str) -> RankGroup:
     base = [f"ranks.ranks={ranks}", "grpo.kl_coef=0.1", "grpo.max_grad_norm=1e9", "ranks.step_timeout_s=240"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("learner.ranks.group.Rank", GradientRank)
@@ -40,24 +39,26 @@ def start(model_dir: Path, ranks: Any, *overrides: Any) -> Any:
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one rank", "two ranks"])
-def group(request: pytest.FixtureRequest, model_dir: Path, cluster: None) -> Iterator[Any]:
+def group(request: pytest.FixtureRequest, model_dir: Path, cluster: None) -> Iterator[RankGroup]:
     group = start(model_dir, request.param)
     yield group
     group.close()
 
 
-def gradients(group: PlayedGroup, step: Any, before: Any) -> Any:
+def gradients(group: RankGroup, step: Any, before: Any) -> Any:
     """Metrics of a step and, by name, what it took off the weights, over the learning rate."""
     metrics = step()
-    return metrics, {name: (before[name] - tensor) / LR for name, tensor in group._all(GradientRank.tensors)[0].items()}
+    after = group._all(GradientRank.tensors)[0]
+    assert after is not None
+    return metrics, {name: (before[name] - tensor) / LR for name, tensor in after.items()}
 
 
-def supervised(group: PlayedGroup, trajectories: list[Trajectory]) -> Any:
+def supervised(group: RankGroup, trajectories: list[Trajectory]) -> Any:
     before = group._all(GradientRank.tensors)[0]
     return gradients(group, lambda: group.sft_step(trajectories, LR), before)
 
 
-def reinforced(group: PlayedGroup, trajectories: list[Trajectory]) -> Any:
+def reinforced(group: RankGroup, trajectories: list[Trajectory]) -> Any:
     before = group._all(GradientRank.tensors)[0]
     return gradients(group, lambda: group.grpo_step(trajectories, ADVANTAGES, LR), before)
 
@@ -85,7 +86,7 @@ def require_same(ours: Any, theirs: Any, what: Any) -> None:
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: "-".join(map(str, stage.values())))
 def test_the_layout_changes_neither_loss_nor_gradient(
-    group: PlayedGroup, expected: Any, trajectories: list[Trajectory], stage: Any
+    group: RankGroup, expected: Any, trajectories: list[Trajectory], stage: Any
 ) -> None:
     for step, theirs, cuts in (
         (supervised, expected[0], [(True, WHOLE), (False, CUT)]),

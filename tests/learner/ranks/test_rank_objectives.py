@@ -8,10 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from actors.rollout.groups import PlayedGroup
 from configs import load_config
 from env.chat import ChatFormat
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.model.batch import collate
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.micro_batches import mini_batches
@@ -43,12 +42,12 @@ CONFIG = load_config(
 
 
 @pytest.fixture
-def scorer(model_dir: Path, processor: Any, chat: ChatFormat) -> Any:
+def scorer(model_dir: Path, processor: Any, chat: ChatFormat) -> Scorer:
     return Scorer.from_pretrained(str(model_dir), torch.float32, Normalise(processor.image_processor), chat.banned_ids)
 
 
 @pytest.fixture(scope="module")
-def group(model_dir: Path) -> Iterator[Any]:
+def group(model_dir: Path) -> Iterator[RankGroup]:
     shared_ray()
     group = RankGroup(CONFIG, str(model_dir), str(model_dir))
     yield group
@@ -64,7 +63,8 @@ def plain_step(
     batches = [collate([trajectories[i] for i in cut], [ADVANTAGES[i] for i in cut], patches, chat) for cut in cuts]
     with torch.no_grad():
         old = [scorer(batch)[0] for batch in batches]
-    parts, norms = [], []
+    parts: list[dict[str, float]] = []
+    norms: list[float] = []
     for cut, batch, pi_old in zip(cuts, batches, old, strict=True):
         logprobs, entropy = scorer(batch, 1.0, True)
         inputs = LossInputs(
@@ -91,7 +91,7 @@ def plain_step(
 
 
 def test_a_step_of_the_ranks_is_the_step_of_plain_pytorch(
-    group: PlayedGroup,
+    group: RankGroup,
     scorer: Scorer,
     trajectories: list[Trajectory],
     patches: FramePatches,

@@ -1,15 +1,14 @@
 """The plan's bytes of model, gradients and optimizer against what DeepSpeed really has at once."""
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from actors.rollout.groups import PlayedGroup
 from configs import load_config
 from configs.policy import ModelConfig, TinyModelConfig
 from env.chat import ChatFormat
-from learner.model.batch import Batch
+from env.trajectory import Trajectory
 from learner.model.sizes import shape_of
 from learner.model.tiny import build_tiny_model
 from learner.planning.memory import state_bytes
@@ -35,17 +34,17 @@ TOLERANCE = 0.13
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(SIZES, ["what is it? look at the frame: 12.0 s"] * 40, tmp_path_factory.mktemp("model"), 0)
 
 
 @pytest.fixture(scope="module")
-def batch(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def batch(model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Trajectory]:
     return make_batch(ChatFormat.from_pretrained(model), tmp_path_factory.mktemp("frames"))
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one rank", "two ranks"])
-def group(request: pytest.FixtureRequest, model: Any) -> Iterator[Any]:
+def group(request: pytest.FixtureRequest, model: Path) -> Iterator[RankGroup]:
     shared_ray()
     one_each = ["ranks.micro_batch_tokens=1", "ranks.step_timeout_s=240"]
     with pytest.MonkeyPatch.context() as patch:
@@ -57,7 +56,7 @@ def group(request: pytest.FixtureRequest, model: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize(("stage", "offload"), LAYOUTS)
 def test_a_step_takes_what_the_plan_says(
-    group: PlayedGroup, model: Any, batch: Batch, stage: Any, offload: Any
+    group: RankGroup, model: Path, batch: list[Trajectory], stage: int, offload: str
 ) -> None:
     """Every layout on one rank and on two, one of them in bfloat16 and the other in float32, by turns."""
     turn = LAYOUTS.index((stage, offload)) + group.config.ranks.ranks

@@ -11,10 +11,9 @@ from safetensors.torch import load_file
 from transformers import Qwen3VLForConditionalGeneration
 
 from actors.engine.supervision import Engines
-from actors.rollout.groups import PlayedGroup
 from configs import load_config
 from env.chat import ChatFormat
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from learner.ranks.group import RankGroup
 from tests.actors.engine.test_engine import learner_logprobs, request_of
 from tests.servers.ray_session import shared_ray
@@ -28,7 +27,7 @@ def cluster() -> None:
     shared_ray()
 
 
-def started(model_dir: Path, *overrides: Any) -> Any:
+def started(model_dir: Path, *overrides: Any) -> tuple[RankGroup, Engines]:
     base = ["ranks.lora.rank=4", "ranks.lora.alpha=8", "ranks.packing=true", "ranks.step_timeout_s=240"]
     rest = ["grpo.kl_coef=0.1", "grpo.mini_batches=2", "engine.max_model_len=512"]
     config = load_config(None, [*base, *rest, *overrides])
@@ -65,7 +64,7 @@ def test_after_a_publish_the_engine_has_the_learners_logprobs(
         engines.close()
 
 
-def require_adapter_is_the_policy(adapter: Any, folder: Any, model_dir: Path) -> None:
+def require_adapter_is_the_policy(adapter: Any, folder: Path, model_dir: Path) -> None:
     """Merged by PEFT itself, the adapter saved alone gives the exported weights."""
     model = PeftModel.from_pretrained(Qwen3VLForConditionalGeneration.from_pretrained(model_dir), adapter)
     merged = dict(model.merge_and_unload().named_parameters())
@@ -73,7 +72,7 @@ def require_adapter_is_the_policy(adapter: Any, folder: Any, model_dir: Path) ->
         np.testing.assert_allclose(merged[name].detach(), tensor, atol=1e-6, err_msg=name)
 
 
-def require_exact_resume(group: PlayedGroup, trajectories: list[Trajectory], tmp_path: Path) -> None:
+def require_exact_resume(group: RankGroup, trajectories: list[Trajectory], tmp_path: Path) -> None:
     """A step after a checkpoint gives the same weights again once the checkpoint is loaded."""
     group.save(tmp_path / "ranks")
     folders = []

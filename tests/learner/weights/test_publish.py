@@ -12,7 +12,6 @@ import torch
 
 from actors.engine.request import GenerationRequest
 from actors.engine.supervision import Engines
-from actors.rollout.groups import PlayedGroup
 from configs import Config, load_config
 from env.chat import ChatFormat
 from env.trajectory import Rewards, Trajectory
@@ -42,21 +41,21 @@ def cluster() -> None:
 
 
 @pytest.fixture(scope="module")
-def engines(cluster: None, config: Any, model_dir: Path) -> Iterator[Any]:
+def engines(cluster: None, config: Config, model_dir: Path) -> Iterator[Engines]:
     engines = Engines(config.engine, str(model_dir))
     yield engines
     engines.close()
 
 
 @pytest.fixture(scope="module")
-def group(cluster: None, config: Any, model_dir: Path, engines: Any) -> Iterator[Any]:
+def group(cluster: None, config: Config, model_dir: Path, engines: Engines) -> Iterator[RankGroup]:
     group = RankGroup(config, str(model_dir))
     engines.wait()
     yield group
     group.close()
 
 
-def sample(handle: Any, chat: ChatFormat, folder: Any, seed: int) -> Trajectory:
+def sample(handle: Any, chat: ChatFormat, folder: Path, seed: int) -> Trajectory:
     """An episode of several turns, with several frames of different sizes before each."""
     transcript, pixels = Transcript(), []
     for turn in range(TURNS):
@@ -80,13 +79,13 @@ def sample(handle: Any, chat: ChatFormat, folder: Any, seed: int) -> Trajectory:
 
 
 def test_the_engine_gives_the_learners_logprobs_after_each_publish(
-    group: PlayedGroup,
-    engines: Any,
+    group: RankGroup,
+    engines: Engines,
     trajectories: list[Trajectory],
     chat: ChatFormat,
     processor: Any,
     patches: FramePatches,
-    folder: Any,
+    folder: Path,
     tmp_path: Path,
 ) -> None:
     (handle,) = engines.handles
@@ -107,20 +106,22 @@ def test_the_engine_gives_the_learners_logprobs_after_each_publish(
 
 
 def test_an_engine_that_holds_other_weights_is_named_and_comes_back_with_the_right_ones(
-    group: PlayedGroup, engines: Any
+    group: RankGroup, engines: Engines
 ) -> None:
     def lie(rank: Any) -> None:
         from learner.weights.vllm_transfer import ParameterSource
 
-        honest = ParameterSource.checksums
+        source_class: Any = ParameterSource
+        honest = source_class.checksums
         name = "model.visual.merger.linear_fc1.weight"
-        ParameterSource.honest = honest
-        ParameterSource.checksums = lambda source: {**honest(source), name: honest(source)[name] ^ 1}
+        source_class.honest = honest
+        source_class.checksums = lambda source: {**honest(source), name: honest(source)[name] ^ 1}
 
     def confess(rank: Any) -> None:
         from learner.weights.vllm_transfer import ParameterSource
 
-        ParameterSource.checksums = ParameterSource.honest
+        source_class: Any = ParameterSource
+        source_class.checksums = source_class.honest
 
     (rank,) = group._ranks
     ray.get(rank.__ray_call__.remote(lie))

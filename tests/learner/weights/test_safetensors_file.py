@@ -31,7 +31,7 @@ time.sleep(60)
 
 
 @pytest.fixture
-def model() -> Any:
+def model() -> torch.nn.Module:
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Linear(33, 20), torch.nn.Linear(20, 7).bfloat16(), torch.nn.LayerNorm(5))
 
@@ -43,16 +43,16 @@ def file() -> Iterator[SharedFile]:
     file.close()
 
 
-def tensors(model: Any) -> Iterator[Any]:
+def tensors(model: torch.nn.Module) -> Iterator[Any]:
     return walk(policy_parts(model), sharded=False, bucket_bytes=1)
 
 
-def entries(model: Any) -> list[Entry]:
+def entries(model: torch.nn.Module) -> list[Entry]:
     return [part.entry for part in policy_parts(model)]
 
 
 @pytest.mark.process
-def test_it_is_a_safetensors_file_for_every_process(model: Any, file: SharedFile) -> None:
+def test_it_is_a_safetensors_file_for_every_process(model: torch.nn.Module, file: SharedFile) -> None:
     folder = file.write(entries(model), tensors(model))
     loaded = load_file(folder / NAME)
     assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())
@@ -65,7 +65,7 @@ def test_it_is_a_safetensors_file_for_every_process(model: Any, file: SharedFile
     shutil.rmtree(folder)
 
 
-def test_it_is_written_in_place(model: Any, file: SharedFile) -> None:
+def test_it_is_written_in_place(model: torch.nn.Module, file: SharedFile) -> None:
     first = file.write(entries(model), tensors(model))
     inode = os.stat(first / NAME).st_ino
     shutil.rmtree(first)
@@ -78,7 +78,7 @@ def test_it_is_written_in_place(model: Any, file: SharedFile) -> None:
     shutil.rmtree(second)
 
 
-def test_another_model_makes_another_file(model: Any, file: SharedFile) -> None:
+def test_another_model_makes_another_file(model: torch.nn.Module, file: SharedFile) -> None:
     shutil.rmtree(file.write(entries(model), tensors(model)))
     other = torch.nn.Linear(4, 3)
     folder = file.write(entries(other), tensors(other))
@@ -86,12 +86,12 @@ def test_another_model_makes_another_file(model: Any, file: SharedFile) -> None:
     shutil.rmtree(folder)
 
 
-def test_too_few_tensors_are_an_error(model: Any, file: SharedFile) -> None:
+def test_too_few_tensors_are_an_error(model: torch.nn.Module, file: SharedFile) -> None:
     with pytest.raises(ValueError, match="shorter"):
         file.write(entries(model), list(tensors(model))[:-1])
 
 
-def test_on_disk_it_has_the_same_bytes(model: Any, file: SharedFile, tmp_path: Path) -> None:
+def test_on_disk_it_has_the_same_bytes(model: torch.nn.Module, file: SharedFile, tmp_path: Path) -> None:
     shared, disk = file.write(entries(model), tensors(model)), write_file(entries(model), tensors(model), str(tmp_path))
     assert (shared / NAME).read_bytes() == (disk / NAME).read_bytes()
     assert disk.parent == tmp_path
@@ -103,6 +103,7 @@ def test_a_killed_process_leaves_no_memory_behind() -> None:
     script = HOLD.format(root=str(Path(__file__).parents[3]))
     holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     try:
+        assert holder.stdout is not None
         folder = Path(holder.stdout.readline().strip())
         assert load_file(folder / NAME)["weight"].shape == (200, 300)
     finally:

@@ -1,5 +1,7 @@
 """Which way the weights go."""
 
+from typing import Any
+
 import pytest
 
 from configs.training import RanksConfig
@@ -25,7 +27,7 @@ TWO, FOUR = ("gpu-0", "gpu-1"), [("gpu-2", "gpu-3"), ("gpu-4", "gpu-5")]
     ],
 )
 def test_the_way_follows_from_config_and_places(
-    transport: str, weights_dir: str | None, ranks: tuple[str, ...], engines: list[tuple[str, ...]], way: str
+    transport: Any, weights_dir: str | None, ranks: tuple[str, ...], engines: list[tuple[str, ...]], way: str
 ) -> None:
     assert choose(RanksConfig(transport=transport, weights_dir=weights_dir), ranks, engines) == way
 
@@ -35,7 +37,7 @@ def test_the_way_follows_from_config_and_places(
     [("nccl", (), [()], "on GPUs"), ("ipc", TWO, [()], "on GPUs"), ("ipc", TWO, FOUR, "own GPUs")],
 )
 def test_a_way_that_cannot_be_is_refused(
-    transport: str, ranks: tuple[str, ...], engines: list[tuple[str, ...]], reason: str
+    transport: Any, ranks: tuple[str, ...], engines: list[tuple[str, ...]], reason: str
 ) -> None:
     with pytest.raises(ValueError, match=reason):
         choose(RanksConfig(transport=transport), ranks, engines)

@@ -1,6 +1,7 @@
 """What is handed to vLLM's own weight transfer: its arguments, its order, its buckets. No GPU takes part."""
 
 import types
+from typing import Any
 
 import pytest
 import ray
@@ -21,22 +22,27 @@ def cluster() -> None:
     shared_ray()
 
 
+class Source(ParameterSource):
+    expected: dict[str, torch.Tensor]
+
+
 @pytest.fixture
-def source() -> ParameterSource:
+def source() -> Source:
     torch.manual_seed(0)
     model = torch.nn.Sequential(*(torch.nn.Linear(20, 20) for _ in range(6)))
-    source = ParameterSource(policy_parts(model), sharded=False, bucket_bytes=BUCKET, dtype=torch.float32)
+    source = Source(policy_parts(model), sharded=False, bucket_bytes=BUCKET, dtype=torch.float32)
     source.expected = {name: value.detach() for name, value in model.named_parameters()}
     return source
 
 
-def test_vllms_packing_takes_the_source_as_declared_in_bounded_buckets(source: ParameterSource) -> None:
+def test_vllms_packing_takes_the_source_as_declared_in_bounded_buckets(source: Source) -> None:
     from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerWeightTransferEngine
     from vllm.distributed.weight_transfer.packed_tensor import pack_tensors, unpack_tensor
 
     source.renew()
     pairs = NCCLTrainerWeightTransferEngine._checked_iter(source, source.metadata())
-    found, largest = {}, max(entry.nbytes for entry in source.metadata())
+    found: dict[str, torch.Tensor] = {}
+    largest = max(entry.nbytes for entry in source.metadata())
     while (chunk := pack_tensors(pairs, lambda pair: pair[1], BUCKET)) is not None:
         assert chunk.packed_tensor.nbytes <= BUCKET + largest
         found |= dict(unpack_tensor(chunk.packed_tensor, chunk.names, chunk.shapes, chunk.dtypes, chunk.tensor_sizes))
@@ -45,7 +51,7 @@ def test_vllms_packing_takes_the_source_as_declared_in_bounded_buckets(source: P
     assert source.checksums() == exact({name: checksum(value) for name, value in source.expected.items()})
 
 
-def test_a_walk_that_a_sender_left_is_walked_to_its_end(source: ParameterSource) -> None:
+def test_a_walk_that_a_sender_left_is_walked_to_its_end(source: Source) -> None:
     source.renew()
     pairs = iter(source)
     first = [next(pairs)[0] for _ in range(3)]
@@ -87,7 +93,7 @@ def test_the_trainer_is_opened_as_vllm_expects(cluster: None) -> None:
 
 
 @pytest.mark.slow
-def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster: None, source: ParameterSource) -> None:
+def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster: None, source: Source) -> None:
     from vllm.distributed.weight_transfer import VLLMWeightSyncClient
 
     engines = [EngineHandle(ray.remote(NotingEngine).options(num_cpus=0).remote()) for _ in range(2)]
@@ -109,7 +115,7 @@ def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster: None
 
 
 @pytest.mark.slow
-def test_an_engine_that_fails_a_step_is_named(cluster: None, source: ParameterSource) -> None:
+def test_an_engine_that_fails_a_step_is_named(cluster: None, source: Source) -> None:
     engines = [EngineHandle(ray.remote(NotingEngine).options(num_cpus=0).remote(fails)) for fails in ("", "start")]
     client = EngineClient(engines, [1, 1], "nccl", source, 60.0)
     with pytest.raises(EnginesFailed, match=r"engine 1 failed \(engine: died in start\)") as error:
@@ -117,18 +123,18 @@ def test_an_engine_that_fails_a_step_is_named(cluster: None, source: ParameterSo
     assert list(error.value.failed) == [1]
 
 
-def test_ranks_stay_together_when_engines_fail_before_anything_was_sent(source: ParameterSource) -> None:
+def test_ranks_stay_together_when_engines_fail_before_anything_was_sent(source: Source) -> None:
     from learner.weights.vllm_transfer import EngineConnection
 
-    walked = []
+    walked: list[int] = []
 
     def send_weights() -> None:
         raise EnginesFailed({0: "is gone"})
 
-    connection = EngineConnection.__new__(EngineConnection)
+    connection: Any = EngineConnection.__new__(EngineConnection)
     connection._client, connection._source = types.SimpleNamespace(version=0), source
     connection._trainer = types.SimpleNamespace(send_weights=send_weights)
     drain = source.drain
-    source.drain = lambda: walked.append(len(list(source._walk))) or drain()
+    source.drain = lambda: walked.append(len(list(source._walk))) or drain()  # type: ignore[method-assign, func-returns-value]
     assert connection.send(3) == {0: "is gone"}
     assert walked == [len(source.expected)]

@@ -4,7 +4,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -49,7 +48,7 @@ def write_bad_files(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def members() -> Iterator[Any]:
+def members() -> Iterator[Family]:
     # Ray's socket paths must be short, shorter than pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="vs-"))
     with family(folder) as made:
@@ -74,7 +73,7 @@ def data(members: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_tasks_come_of_the_films_alone_and_each_is_right(data: Any) -> None:
+def test_tasks_come_of_the_films_alone_and_each_is_right(data: Path) -> None:
     tasks = load_tasks(data / "train.jsonl")
     assert len(tasks) >= 4
     assert {Path(task.video).name for task in tasks} == set(FILMS)
@@ -84,6 +83,8 @@ def test_tasks_come_of_the_films_alone_and_each_is_right(data: Any) -> None:
         of_film = [record for record in records if record.video.endswith(name)]
         assert wrong_answers(film, of_film, measure_tracks(of_film[0].video).tracks) == []
         for record in of_film:
+            assert record.target is not None
+            assert record.marked is not None
             assert 0 <= record.target.start_s < record.target.end_s <= open_video(record.video).duration_s
             [mask] = [mask for mask in record.masks if mask.time_s == record.marked.time_s]
             found = decode(mask.rle)
@@ -92,7 +93,7 @@ def test_tasks_come_of_the_films_alone_and_each_is_right(data: Any) -> None:
 
 
 @pytest.mark.slow
-def test_every_other_file_is_set_aside_with_a_reason_that_can_be_counted(data: Any) -> None:
+def test_every_other_file_is_set_aside_with_a_reason_that_can_be_counted(data: Path) -> None:
     rejected = {Path(record.video).name: record for record in read_records(data / "rejected.jsonl")}
     moving = set(real_clips())
     assert set(rejected) == moving | UNREADABLE
@@ -107,7 +108,7 @@ def test_every_other_file_is_set_aside_with_a_reason_that_can_be_counted(data: A
 
 
 @pytest.mark.slow
-def test_the_page_shows_them(members: Family, data: Any) -> None:
+def test_the_page_shows_them(members: Family, data: Path) -> None:
     shown = members.run("videoseeker.py", "synth", "inspect", str(data))
     assert shown.returncode == 0, shown.stderr
     page = (data / "gallery.html").read_text()

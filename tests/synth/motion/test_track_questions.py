@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,10 +26,11 @@ SIDES = {"left": (0, -1), "right": (0, 1), "top": (1, -1), "bottom": (1, 1)}
 def truth(film: Film, record: Record, shape: Shape, other: Shape | None) -> str:
     """The right answer, from the paths."""
     facts, target = record.facts, record.target
+    assert target is not None
     times = np.arange(0, film.duration_s, FINE_S)
     match facts["kind"]:
         case "direction":
-            x, y = shape.centre(target.end_s) - shape.centre(target.start_s)
+            x, y = centre(shape, target.end_s) - centre(shape, target.start_s)
             if abs(x) > abs(y):
                 return "right" if x > 0 else "left"
             return "down" if y > 0 else "up"
@@ -36,23 +38,26 @@ def truth(film: Film, record: Record, shape: Shape, other: Shape | None) -> str:
             ends = shape.knots[0] if facts["kind"] == "enters" else shape.knots[-1]
             return outside(ends[1], ends[2])
         case "order":
+            assert other is not None
             first, second = (presence(film, one) for one in (shape, other))
             i = 0 if facts["event"] == "enters" else 1
             return "before" if first[i] < second[i] else "after"
         case "place":
             axis = facts["axis"]
-            third = int(shape.centre(facts["at_s"])[axis] / SIZE[axis] * 3)
+            third = int(centre(shape, facts["at_s"])[axis] / SIZE[axis] * 3)
             return (("left", "middle", "right"), ("top", "middle", "bottom"))[axis][third]
         case "relation":
             axis = facts["axis"]
-            after = shape.centre(facts["at_s"])[axis] > other.centre(facts["at_s"])[axis]
+            assert other is not None
+            after = centre(shape, facts["at_s"])[axis] > centre(other, facts["at_s"])[axis]
             return (("left", "right"), ("above", "below"))[axis][int(after)]
         case "crossings":
             axis = facts["axis"]
             inside = times[(times >= target.start_s) & (times <= target.end_s)]
-            sides = [shape.centre(t)[axis] > SIZE[axis] / 2 for t in inside if shape.centre(t) is not None]
+            sides = [centre(shape, t)[axis] > SIZE[axis] / 2 for t in inside if shape.centre(t) is not None]
             return str(int(np.abs(np.diff(np.array(sides, int))).sum()))
         case "duration":
+            assert record.options is not None
             start_s, end_s = presence(film, shape)
             options = [float(option.split()[1]) for option in record.options]
             return chr(ord("A") + int(np.argmin(np.abs(np.log(options) - np.log(end_s - start_s)))))
@@ -68,8 +73,14 @@ def outside(x: float, y: float) -> str:
     )
 
 
+def centre(shape: Shape, t: float) -> np.ndarray:
+    found = shape.centre(t)
+    assert found is not None
+    return found
+
+
 def presence(film: Film, shape: Shape) -> tuple[float, float]:
-    seen = [t for t in np.arange(0, film.duration_s, FINE_S) if shape.in_sight(t)]
+    seen = [t for t in np.arange(0, film.duration_s, FINE_S).tolist() if shape.in_sight(t)]
     return seen[0], seen[-1]
 
 
@@ -85,7 +96,7 @@ def wrong_answers(film: Film, records: list[Record], tracks: tuple[Track, ...]) 
         if None in owners:
             wrong.append(f"{record.question}: a track of no one shape")
             continue
-        shapes = [film.shapes[i] for i in owners]
+        shapes = [film.shapes[i] for i in owners if i is not None]
         right = truth(film, record, shapes[0], shapes[1] if len(shapes) > 1 else None)
         if right != record.answer:
             wrong.append(f"{record.question} {record.answer}, not {right}")
@@ -147,6 +158,7 @@ def test_a_named_thing_is_the_only_one_of_its_colour(
         for record in records:
             if "other" in record.facts:
                 assert colours[tracks[record.facts["other"]].colour] == 1
+            assert record.target is not None
             name = record.target.description
             plainly = record.question == record.target.question.replace(PLACE, name)
             if plainly and name in {f"the {colour} thing" for colour in PALETTE}:
@@ -158,6 +170,7 @@ def test_records_are_whole(asked: list[tuple[Film, str, tuple[Track, ...], list[
         assert len({record.id for record in records}) == len(records)
         for record in records:
             target, track = record.target, tracks[record.facts["track"]]
+            assert target is not None
             assert Record.from_dict(json.loads(json.dumps(record.to_dict()))) == record
             assert (record.video, record.source) == (path, "footage")
             assert record.dimension == DIMENSIONS[record.facts["kind"]]
@@ -173,7 +186,7 @@ def test_records_are_whole(asked: list[tuple[Film, str, tuple[Track, ...], list[
                     or record.answer.isdigit()
                 )
             mark = VisualPrompt("frame.png", target.start_s, "rectangle")
-            form = "choice" if record.options else "open"
+            form: Any = "choice" if record.options else "open"
             Task(record.id, path, record.question, record.answer, record.dimension, (mark,), form, record.options)
 
 
@@ -183,6 +196,7 @@ def test_a_question_on_the_colour_does_not_tell_it(
     for *_, records in asked:
         for record in records:
             if record.facts["kind"] == "colour":
+                assert record.target is not None
                 assert record.answer not in record.target.description.split()
 
 

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -191,7 +190,7 @@ def undisturbed(members: Family, tmp_path_factory: pytest.TempPathFactory) -> Ma
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_kill_of_the_driver_and_of_a_worker_shows_nowhere(
-    stage: Any, members: Family, undisturbed: Any, tmp_path: Path
+    stage: str, members: Family, undisturbed: Made, tmp_path: Path
 ) -> None:
     with chat_server() as server:
         made = Made(tmp_path, server)
@@ -219,7 +218,7 @@ def test_a_kill_of_the_driver_and_of_a_worker_shows_nowhere(
 
 
 @pytest.mark.slow
-def test_the_datasheet_says_what_the_models_took(undisturbed: Any) -> None:
+def test_the_datasheet_says_what_the_models_took(undisturbed: Made) -> None:
     asked = Counter(map(stage_of, undisturbed.server.answered))
     sheet = undisturbed.outputs()["dataset/README.md"].decode()
     read, written = 100 * asked["text"], 10 * asked["text"]

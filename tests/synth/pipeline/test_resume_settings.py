@@ -99,10 +99,13 @@ def test_a_folder_is_as_it_was_while_its_files_are(tmp_path: Path) -> None:
     (tmp_path / "day").mkdir()
     (tmp_path / "day" / "a.mp4").write_bytes(b"1234")
     before = content(tmp_path)
+    assert before is not None
     assert before.startswith("1 files, ")
     assert content(tmp_path) == before
     (tmp_path / "b.mp4").write_bytes(b"1234")
     assert content(tmp_path) != before
     (tmp_path / "b.mp4").rename(tmp_path / "day" / "b.mp4")
-    assert content(tmp_path).startswith("2 files, ")
+    after = content(tmp_path)
+    assert after is not None
+    assert after.startswith("2 files, ")
     assert content(tmp_path / "none") is None

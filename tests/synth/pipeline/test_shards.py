@@ -4,7 +4,6 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -82,7 +81,7 @@ def test_a_run_that_is_stopped_again_and_again_blames_no_record(tmp_path: Path) 
 
 
 def test_records_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    def broken() -> Iterator[Any]:
+    def broken() -> Iterator[Record]:
         yield RECORDS[0]
         raise RuntimeError("gone")
 

@@ -6,16 +6,16 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import pytest
 
 from endpoint.endpoint import EndpointError
 from synth.pipeline.shards import read_records, shard_file, write_records
-from synth.pipeline.worker import ASIDE, GIVEN_UP, StageWorker
+from synth.pipeline.worker import ASIDE, GIVEN_UP, ShardRow, StageWorker
 from synth.record import Record, Rejected
 
-ROW = {"shard": 0, "error": ""}
+ROW: ShardRow = {"shard": 0, "error": ""}
 
 
 class Fussy:
@@ -47,7 +47,7 @@ def records(*questions: str) -> list[Record]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Callable[..., Any]:
+def folder(tmp_path: Path) -> Callable[..., Path]:
     def shard(*questions: str) -> Path:
         (tmp_path / "before").mkdir(exist_ok=True)
         write_records(shard_file(tmp_path / "before", 0), records(*questions))
@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Callable[..., Any]:
     return shard
 
 
-def work(folder: Path) -> dict:
+def work(folder: Path) -> ShardRow:
     return StageWorker(Fussy, folder / "before", folder / "after", "run")(ROW)
 
 
@@ -71,7 +71,7 @@ def after(folder: Path) -> list[Record]:
     return read_records(shard_file(folder / "after", 0))
 
 
-def test_records_end_as_let_through_rejected_several_or_set_aside(folder: Callable[..., Any]) -> None:
+def test_records_end_as_let_through_rejected_several_or_set_aside(folder: Callable[..., Path]) -> None:
     where = folder("fine", "reject", "two", "break")
     assert work(where) == ROW
     assert [(r.id, r.rejected_by, r.reason) for r in after(where)] == [
@@ -84,7 +84,7 @@ def test_records_end_as_let_through_rejected_several_or_set_aside(folder: Callab
     assert after(where)[-1].detail == "OSError: the file is gone"
 
 
-def test_what_an_earlier_stage_rejected_is_carried_on_untouched(folder: Callable[..., Any], tmp_path: Path) -> None:
+def test_what_an_earlier_stage_rejected_is_carried_on_untouched(folder: Callable[..., Path], tmp_path: Path) -> None:
     where = folder()
     gone = records("die")[0].rejected("question", "nothing moves")
     write_records(shard_file(where / "before", 0), [gone])
@@ -92,7 +92,7 @@ def test_what_an_earlier_stage_rejected_is_carried_on_untouched(folder: Callable
     assert after(where) == [gone]
 
 
-def test_the_run_s_own_trouble_is_told_and_what_was_done_is_kept(folder: Callable[..., Any]) -> None:
+def test_the_run_s_own_trouble_is_told_and_what_was_done_is_kept(folder: Callable[..., Path]) -> None:
     where = folder("fine", "unreachable")
     assert work(where)["error"] == "http://nowhere: cannot be reached"
     assert not shard_file(where / "after", 0).exists()
@@ -101,7 +101,7 @@ def test_the_run_s_own_trouble_is_told_and_what_was_done_is_kept(folder: Callabl
     assert [record.question for record in after(where)] == ["fine", "fine"]
 
 
-def test_an_error_of_another_stage_and_a_finished_shard_are_passed_by(folder: Callable[..., Any]) -> None:
+def test_an_error_of_another_stage_and_a_finished_shard_are_passed_by(folder: Callable[..., Path]) -> None:
     where = folder("die")
     worker = StageWorker(Fussy, where / "before", where / "after", "run")
     assert worker({**ROW, "error": "gone"})["error"] == "gone"
@@ -110,8 +110,8 @@ def test_an_error_of_another_stage_and_a_finished_shard_are_passed_by(folder: Ca
     assert work(where) == ROW
 
 
-def test_a_stage_that_cannot_be_made_is_one_sentence(folder: Callable[..., Any]) -> None:
-    def make() -> None:
+def test_a_stage_that_cannot_be_made_is_one_sentence(folder: Callable[..., Path]) -> None:
+    def make() -> NoReturn:
         raise ValueError("synth.text_model.model: is empty")
 
     row = StageWorker(make, folder("fine") / "before", folder("fine") / "after", "run")(ROW)
@@ -119,7 +119,7 @@ def test_a_stage_that_cannot_be_made_is_one_sentence(folder: Callable[..., Any])
 
 
 @pytest.mark.process
-def test_a_record_that_kills_its_worker_is_given_up_and_the_others_end(folder: Callable[..., Any]) -> None:
+def test_a_record_that_kills_its_worker_is_given_up_and_the_others_end(folder: Callable[..., Path]) -> None:
     where = folder(*["fine"] * 5, "die", *["fine"] * 5)
     context, deaths = multiprocessing.get_context("spawn"), 0
     while True:
@@ -136,7 +136,7 @@ def test_a_record_that_kills_its_worker_is_given_up_and_the_others_end(folder: C
 
 
 @pytest.mark.process
-def test_a_record_alone_in_its_shard_is_not_blamed_for_one_of_another_shard(folder: Callable[..., Any]) -> None:
+def test_a_record_alone_in_its_shard_is_not_blamed_for_one_of_another_shard(folder: Callable[..., Path]) -> None:
     where = folder("die")
     write_records(shard_file(where / "before", 1), [Record("slow", "test", "v.mp4", "wait", "yes")])
     context, deaths = multiprocessing.get_context("spawn"), 0

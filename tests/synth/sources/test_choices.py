@@ -1,5 +1,4 @@
 import re
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -50,7 +49,7 @@ def test_letters_come_off_only_if_all_have_theirs(options: list[str], style: str
 
 
 @given(st.data(), st.lists(TEXTS.map(lambda text: f"cup {text}"), min_size=2, max_size=8, unique_by=normalize))
-def test_an_answer_is_read_in_each_form_that_data_sets_use(data: Any, options: list[str]) -> None:
+def test_an_answer_is_read_in_each_form_that_data_sets_use(data: st.DataObject, options: list[str]) -> None:
     i = data.draw(st.integers(0, len(options) - 1))
     for form in ("{0}", "{0}.", "({0})", "{0}. {1}", "({0}) {1}", "{1}"):
         assert answer_letter(form.format(letter(i), options[i]), options) == letter(i)

@@ -16,7 +16,7 @@ from synth.sources.reading import read_source
 from synth.sources.rows import SourceError
 
 LETTER_ONLY = "Please respond with only the letter of the correct answer."
-LLAVA = [
+LLAVA: list[dict[str, Any]] = [
     {
         "id": "3249402410",
         "data_source": "0_30_s_academic_v0_1",
@@ -66,7 +66,7 @@ NEXTQA = (
 def read() -> Callable[..., tuple[list[Record], list[tuple[str, str]]]]:
     """Reads a source; gives its records, and its bad rows with the place as it stands behind the file's name."""
 
-    def read(path: Path, **kwargs: Any) -> Any:
+    def read(path: Path, **kwargs: Any) -> tuple[list[Record], list[tuple[str, str]]]:
         bad: list[tuple[str, str]] = []
         records = list(read_source(path, on_bad=lambda *row: bad.append(row), **kwargs))
         return records, [(where.removeprefix(str(path)), reason) for where, reason in bad]
@@ -74,7 +74,7 @@ def read() -> Callable[..., tuple[list[Record], list[tuple[str, str]]]]:
     return read
 
 
-def write(path: Path, content: object) -> Path:
+def write(path: Path, content: Any) -> Path:
     """JSON of a list, JSON lines of a tuple, else text or bytes as they are."""
     if isinstance(content, tuple):
         content = "".join(json.dumps(row) + "\n" for row in content)
@@ -84,7 +84,7 @@ def write(path: Path, content: object) -> Path:
     return path
 
 
-def plain(**changes: int | list[int | str] | str) -> dict:
+def plain(**changes: Any) -> dict[str, Any]:
     return {"video": "a.mp4", "question": "Who waves?", "answer": "Ann", **changes}
 
 
@@ -228,10 +228,7 @@ def test_a_question_asked_twice_comes_once_and_a_contradiction_is_told(
     ],
 )
 def test_a_bad_row_is_told_with_its_place_and_costs_no_other(
-    row: dict[str, bool | float | list[str] | str | None] | list[str],
-    reason: str,
-    tmp_path: Path,
-    read: Callable[..., Any],
+    row: dict[str, Any] | list[str], reason: str, tmp_path: Path, read: Callable[..., Any]
 ) -> None:
     (tmp_path / "a.mp4").touch()
     kind = "llava_video" if "conversations" in row else "jsonl"
@@ -319,11 +316,7 @@ def test_a_video_that_the_map_does_not_know_is_a_bad_row(tmp_path: Path, read: C
     ],
 )
 def test_a_file_that_cannot_be_used_is_told_in_one_sentence(
-    name: str,
-    content: bytes | list[dict[str, list[str] | str]] | str,
-    sentence: str,
-    tmp_path: Path,
-    read: Callable[..., Any],
+    name: str, content: Any, sentence: str, tmp_path: Path, read: Callable[..., Any]
 ) -> None:
     path = write(tmp_path / name, content)
     with pytest.raises(SourceError, match=sentence) as caught:

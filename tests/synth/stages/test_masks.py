@@ -2,9 +2,8 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +42,7 @@ def instance(*masks: np.ndarray | None, score: float = 0.9) -> SegmentedInstance
 STEADY = instance(blob(), blob(64), blob(70, 44))
 
 
-def reason(*instances: Instance) -> str:
+def reason(*instances: SegmentedInstance) -> str:
     with pytest.raises(Rejected) as caught:
         target_of(instances, CONFIG)
     return str(caught.value)
@@ -55,7 +54,7 @@ def test_the_surest_instance_is_the_target() -> None:
 
 
 @pytest.mark.parametrize("found", [[], [instance(None, None, None)], [dataclasses.replace(STEADY, score=0.49)]])
-def test_none_that_fits_is_rejected(found: list[Instance]) -> None:
+def test_none_that_fits_is_rejected(found: list[SegmentedInstance]) -> None:
     assert reason(*found) == "no instance fits the tag"
 
 
@@ -68,7 +67,7 @@ def test_a_look_alike_is_rejected() -> None:
 
 
 @pytest.mark.parametrize("other", [instance(None, blob(10), None, score=0.69), instance(None, None, None, score=0.9)])
-def test_one_that_fits_less_or_is_never_seen_is_no_look_alike(other: Instance) -> None:
+def test_one_that_fits_less_or_is_never_seen_is_no_look_alike(other: SegmentedInstance) -> None:
     assert target_of([STEADY, other], CONFIG) is STEADY
 
 
@@ -130,9 +129,9 @@ def test_what_comes_back_may_have_changed() -> None:
     st.floats(0, 30),
 )
 def test_looks_are_frames_of_the_window_by_rising_time(times: list[float], start_s: float, length_s: float) -> None:
-    times, end_s = np.array(times), start_s + length_s
-    inside = times[(times >= start_s - 1e-6) & (times <= end_s + 1e-6)]
-    looks = look_times(times, start_s, end_s, CONFIG)
+    shown, end_s = np.array(times), start_s + length_s
+    inside = shown[(shown >= start_s - 1e-6) & (shown <= end_s + 1e-6)]
+    looks = look_times(shown, start_s, end_s, CONFIG)
     assert set(looks) <= set(inside.tolist())
     assert looks == sorted(set(looks))
     assert min(3, len(inside)) <= len(looks) <= CONFIG.max_looks
@@ -180,10 +179,11 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> str:
 class Told:
     """A segmenter that gives what it is told to and remembers what it was asked."""
 
-    def __init__(self, *instances: Instance) -> None:
-        self.given, self.times, self.timeout_s = list(instances), [], 0.0
+    def __init__(self, *instances: SegmentedInstance) -> None:
+        self.given, self.timeout_s = list(instances), 0.0
+        self.times: list[float] = []
 
-    def instances(self, record: Record, times: list[float], timeout_s: float) -> list[Instance]:
+    def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[SegmentedInstance]:
         self.times, self.timeout_s = list(times), timeout_s
         return self.given
 
@@ -243,17 +243,17 @@ def by_colour(target: Instance, other: Instance, shown: str | None) -> bool:
     return shown == target.colour
 
 
-def by_shape(target: Instance, other: Instance, shown: str) -> bool:
+def by_shape(target: Instance, other: Instance, shown: str | None) -> bool:
     return other.shape == target.shape
 
 
-def by_all(target: Any, other: Any, shown: Any) -> bool:
+def by_all(target: Instance, other: Instance, shown: str | None) -> bool:
     same_size = abs(other.radius - target.radius) < 0.01
     striped = other.striped or not target.striped
     return by_colour(target, other, shown) and by_shape(target, other, shown) and same_size and striped
 
 
-def looks_alike(world: World, index: int, times: list[float], size_px: int, alike: Callable[..., Any]) -> bool:
+def looks_alike(world: World, index: int, times: list[float], size_px: int, alike: Callable[..., bool]) -> bool:
     """Whether another instance could be meant at one of the times, read from the world alone."""
     return any(
         alike(world.instances[index], thing, world.colour(other, t)) and instance_mask(world, other, t, size_px).any()
@@ -280,7 +280,7 @@ def painted(world: World, index: int, t: float, size_px: int) -> np.ndarray:
     ids=["whole tag", "colour", "shape"],
 )
 def test_marks_are_on_the_right_instance_and_look_alikes_are_rejected(
-    worlds: list[tuple[World, str]], config: Config, tag: Callable[..., Any], alike: Callable[..., Any], fewest: int
+    worlds: list[tuple[World, str]], config: Config, tag: Callable[..., str], alike: Callable[..., bool], fewest: int
 ) -> None:
     """Records about every instance, in windows anywhere in the videos."""
     segmenter, size_px = segmenter_of("world", config.world), config.world.size_px
@@ -314,7 +314,7 @@ def test_marks_are_on_the_right_instance_and_look_alikes_are_rejected(
 
 def seen_alone(world: World, index: int) -> tuple[float, float]:
     """A stretch of a world in which an instance is in sight all the time."""
-    for t in np.arange(0, world.duration_s - 3, 0.5):
+    for t in np.arange(0, world.duration_s - 3, 0.5).tolist():
         if all(instance_mask(world, index, t + s, 64).any() for s in (0, 1, 2)):
             return float(t), float(t + 2)
     raise AssertionError("none")

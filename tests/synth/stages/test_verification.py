@@ -1,5 +1,7 @@
 """What a verifying model says is held against the record before it is used."""
 
+from typing import Any
+
 import pytest
 
 from synth.record import Record, Rejected
@@ -8,7 +10,7 @@ from synth.stages.verification import SCHEMA, checked
 RECORD = Record(
     "a", "test", "a.mp4", "What does the man in red pick up?", "B", ("a cup", "the hat of the man in red", "a key")
 )
-SAID = {
+SAID: dict[str, Any] = {
     "is_valid": True,
     "reason": "",
     "target_description": "the man in red",
@@ -57,9 +59,7 @@ def test_a_window_may_end_a_tenth_after_the_video_and_is_cut() -> None:
         ({"rewritten_answer": "a key"}, "answer: changed"),
     ],
 )
-def test_a_reply_that_cannot_be_used_rejects_the_record(
-    changes: dict[str, bool | dict[str, float] | list[str] | str], reason: str
-) -> None:
+def test_a_reply_that_cannot_be_used_rejects_the_record(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(Rejected) as rejected:
         checked(RECORD, {**SAID, **changes}, 10.0)
     assert str(rejected.value) == reason

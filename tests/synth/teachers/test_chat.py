@@ -14,6 +14,7 @@ from configs.run import Config
 from endpoint.endpoint import Endpoint
 from env.chat import ChatFormat
 from env.task import Task
+from env.trajectory import Trajectory
 from env.turn import parse_turn
 from synth.teachers.chat import ChatTeacher, turn_text
 from synth.teachers.scripted import corpus
@@ -21,7 +22,7 @@ from tests.models.tiny import build_tiny_model
 from tests.servers.chat_server import chat_server
 
 
-def said(content: str = "", reasoning: str = "", *calls: tuple[str, str]) -> dict:
+def said(content: str = "", reasoning: str = "", *calls: tuple[str, str]) -> Any:
     return {
         "content": content,
         "reasoning": reasoning,
@@ -42,10 +43,7 @@ def said(content: str = "", reasoning: str = "", *calls: tuple[str, str]) -> dic
     ],
 )
 def test_a_message_becomes_a_turn_in_the_student_s_form(
-    message: dict[str, list[dict[str, str]] | str],
-    thought: str,
-    call: tuple[str, dict[str, int]] | None,
-    answer: str | None,
+    message: Any, thought: str, call: tuple[str, dict[str, int]] | None, answer: str | None
 ) -> None:
     parsed = parse_turn(turn_text(message))
     assert parsed.well_formed
@@ -56,7 +54,8 @@ def test_a_message_becomes_a_turn_in_the_student_s_form(
 
 def test_what_a_limit_cut_off_is_no_answer() -> None:
     for text, answer in (("It flashes blue and", None), ("<answer>blue</answer> and so", "blue")):
-        assert parse_turn(turn_text({**said(text), "cut": True})).answer == answer
+        message: Any = {**said(text), "cut": True}
+        assert parse_turn(turn_text(message)).answer == answer
 
 
 @pytest.mark.parametrize("arguments", ["{", "[1]", '{"a": NaN}'])
@@ -96,7 +95,7 @@ def test_it_plays_the_one_loop_and_is_not_paid_twice(
     with chat_server() as server:
         server.script = lambda _: turns[sum(m["role"] == "assistant" for m in server.bodies[-1]["messages"])]
 
-        def episode() -> Any:
+        def episode() -> Trajectory:
             config_of_teacher = EndpointConfig(base_url=server.url, model="m")
             teacher = ChatTeacher(chat, Endpoint(config_of_teacher, tmp_path / "answers", "teacher.model"))
             return asyncio.run(play(task, teacher, chat, config.episode))

@@ -9,6 +9,7 @@ import pytest
 from configs.run import Config
 from env.chat import ChatFormat
 from env.task import Task
+from env.trajectory import Trajectory
 from env.turn import parse_turn
 from synth.teachers.exercises import EACH, exercises
 from synth.teachers.scripted import corpus, question_of
@@ -19,7 +20,7 @@ from tests.models.tiny import build_tiny_model
 @pytest.fixture(scope="module")
 def made(
     small_data: tuple[Path, list[Task]], config: Config, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[ChatFormat, list[tuple[Task, list]]]:
+) -> tuple[ChatFormat, list[tuple[Task, list[Trajectory]]]]:
     """(chat, task, exercises) of every task."""
     _, tasks = small_data
     folder = tmp_path_factory.mktemp("model")
@@ -28,19 +29,22 @@ def made(
 
 
 def test_questions_about_a_stretch_have_exercises_and_others_none(
-    made: tuple[ChatFormat, list[tuple[Task, list]]],
+    made: tuple[ChatFormat, list[tuple[Task, list[Trajectory]]]],
 ) -> None:
     for task, lessons in made[1]:
         assert len(lessons) == (EACH if task.facts["window"] else 0)
 
 
-def test_only_what_follows_from_the_readings_is_trained_on(made: tuple[ChatFormat, list[tuple[Task, list]]]) -> None:
+def test_only_what_follows_from_the_readings_is_trained_on(
+    made: tuple[ChatFormat, list[tuple[Task, list[Trajectory]]]],
+) -> None:
     chat, all_lessons = made
     for task, lessons in all_lessons:
         for lesson in lessons:
             transcript, text = lesson.transcript, lesson.turns[0].text
             turn = parse_turn(text)
             assert turn.well_formed
+            assert turn.answer is not None
             assert turn.answer.strip() == lesson.answer
             assert lesson.answer in vocabulary(question_of(task)[1])
             ids = chat.encode(text)
@@ -51,8 +55,10 @@ def test_only_what_follows_from_the_readings_is_trained_on(made: tuple[ChatForma
             assert not any(reading.split()[0] in trained for reading in text[7 : text.rindex(". ")].split(", "))
 
 
-def test_the_conclusion_takes_up_what_the_readings_say(made: tuple[ChatFormat, list[tuple[Task, list]]]) -> None:
-    taken = Counter()
+def test_the_conclusion_takes_up_what_the_readings_say(
+    made: tuple[ChatFormat, list[tuple[Task, list[Trajectory]]]],
+) -> None:
+    taken: Counter[str] = Counter()
     for _, lessons in made[1]:
         for lesson in lessons:
             readings, conclusion = lesson.turns[0].text[7:].rsplit(". ", 1)
@@ -62,8 +68,8 @@ def test_the_conclusion_takes_up_what_the_readings_say(made: tuple[ChatFormat, l
     assert set(taken) == {"flash", "first", "then", "aside", "gone"}
 
 
-def test_things_happen_at_any_time(made: tuple[ChatFormat, list[tuple[Task, list]]]) -> None:
-    when = Counter()
+def test_things_happen_at_any_time(made: tuple[ChatFormat, list[tuple[Task, list[Trajectory]]]]) -> None:
+    when: Counter[int] = Counter()
     for _, lessons in made[1]:
         for lesson in lessons:
             for i, reading in enumerate(lesson.turns[0].text[7:].rsplit(". ", 1)[0].split(", ")):
@@ -71,6 +77,6 @@ def test_things_happen_at_any_time(made: tuple[ChatFormat, list[tuple[Task, list
     assert all(when[i] for i in range(1, 5))
 
 
-def test_no_two_are_alike(made: tuple[ChatFormat, list[tuple[Task, list]]]) -> None:
+def test_no_two_are_alike(made: tuple[ChatFormat, list[tuple[Task, list[Trajectory]]]]) -> None:
     texts = [lesson.turns[0].text for _, lessons in made[1] for lesson in lessons]
     assert len(set(texts)) > 0.95 * len(texts)

@@ -2,7 +2,6 @@ import asyncio
 import dataclasses
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from configs.run import Config
 from configs.world import TeacherConfig
 from env.chat import ChatFormat
 from env.task import Task
-from env.transcript import Trajectory
+from env.trajectory import Trajectory
 from env.turn import parse_turn
 from synth.teachers.captions import captions
 from synth.teachers.scripted import TeacherPolicy, corpus, question_of
@@ -39,7 +38,7 @@ def played(
     episode = dataclasses.replace(config.episode, tools=list(tools))
     policy = TeacherPolicy(chat, teacher, config.world, seed=0)
 
-    async def all_of_them() -> Any:
+    async def all_of_them() -> list[Trajectory]:
         return await asyncio.gather(*(play(task, policy, chat, episode) for task in tasks))
 
     return asyncio.run(all_of_them())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs.run import Config
-from synth.world.questions import DIMENSIONS, TARGETS, Question, answer, vocabulary
+from synth.world.questions import DIMENSIONS, TARGETS, WorldQuestion, answer, vocabulary
 from synth.world.tasks import choose_questions, coarse_times
 from synth.world.world import CELLS, COLOURS, SHAPES, SLOT_S, World, make_world
 
@@ -14,7 +14,7 @@ SEEDS = range(60)
 
 
 @pytest.fixture(scope="module")
-def asked(config: Config) -> list[tuple[World, Question]]:
+def asked(config: Config) -> list[tuple[World, WorldQuestion]]:
     """(world, question) of every question chosen for 60 videos."""
     found = []
     for index in SEEDS:
@@ -26,17 +26,17 @@ def asked(config: Config) -> list[tuple[World, Question]]:
     return found
 
 
-def test_every_kind_is_asked(asked: list[tuple[World, Question]]) -> None:
+def test_every_kind_is_asked(asked: list[tuple[World, WorldQuestion]]) -> None:
     counts = Counter(question.kind for _, question in asked)
     assert set(counts) == set(DIMENSIONS)
     assert min(counts.values()) >= len(asked) / 40
 
 
-def test_the_answer_is_of_the_closed_vocabulary(asked: list[tuple[World, Question]]) -> None:
+def test_the_answer_is_of_the_closed_vocabulary(asked: list[tuple[World, WorldQuestion]]) -> None:
     assert all(answer(world, question) in vocabulary(question) for world, question in asked)
 
 
-def test_another_instance_has_another_answer_in_most_cases(asked: list[tuple[World, Question]]) -> None:
+def test_another_instance_has_another_answer_in_most_cases(asked: list[tuple[World, WorldQuestion]]) -> None:
     changed = asked_again = 0
     for world, question in asked:
         right = answer(world, question)
@@ -46,7 +46,7 @@ def test_another_instance_has_another_answer_in_most_cases(asked: list[tuple[Wor
     assert changed / asked_again > 0.7
 
 
-def test_a_question_never_tells_which_instance_it_is_about(asked: list[tuple[World, Question]]) -> None:
+def test_a_question_never_tells_which_instance_it_is_about(asked: list[tuple[World, WorldQuestion]]) -> None:
     for world, question in asked:
         words = question.text(world, "rectangle").lower().replace("?", "").split()
         target = world.instances[question.target]
@@ -56,12 +56,12 @@ def test_a_question_never_tells_which_instance_it_is_about(asked: list[tuple[Wor
 
 
 def test_most_questions_need_a_crop_and_an_oracle_of_the_first_look_cannot_answer_them(
-    asked: list[tuple[World, Question]], config: Config
+    asked: list[tuple[World, WorldQuestion]], config: Config
 ) -> None:
     """The oracle knows exactly what is in each coarse frame, and the most common answer of each kind."""
     closer = [(world, question) for world, question in asked if question.window]
     assert len(closer) / len(asked) > 0.6
-    common: dict[str, Counter] = defaultdict(Counter)
+    common: dict[str, Counter[str | None]] = defaultdict(Counter)
     for world, question in closer:
         common[question.kind][answer(world, question)] += 1
     right = sum(
@@ -73,8 +73,11 @@ def test_most_questions_need_a_crop_and_an_oracle_of_the_first_look_cannot_answe
     assert right / len(closer) < 0.5
 
 
-def _oracle(world: World, question: Question, times: list[float], common: defaultdict) -> str:
+def _oracle(
+    world: World, question: WorldQuestion, times: list[float], common: dict[str, Counter[str | None]]
+) -> str | None:
     """Takes any coarse frame in which the asked event, or the asked place, can be seen for the right answer."""
+    assert question.window is not None
     start, end = question.window
     slot = start // SLOT_S
     instance = world.instances[question.target]
@@ -82,18 +85,21 @@ def _oracle(world: World, question: Question, times: list[float], common: defaul
         if not slot * SLOT_S <= time < (slot + 1) * SLOT_S:
             continue
         unlike_itself = world.colour(question.target, time) != instance.colour
-        aside = instance.homes[slot] is None or world.cell(question.target, time) != CELLS[instance.homes[slot]]
+        home = instance.homes[slot]
+        aside = home is None or world.cell(question.target, time) != CELLS[home]
         in_place = question.kind == "spatial" and start <= time <= end
         if in_place or unlike_itself or (aside and time <= end):
             return answer(world, question)
     return common[question.kind].most_common(1)[0][0]
 
 
-def test_marks_of_before_and_after_questions_lie_beside_the_event(asked: list[tuple[World, Question]]) -> None:
+def test_marks_of_before_and_after_questions_lie_beside_the_event(asked: list[tuple[World, WorldQuestion]]) -> None:
     for world, question in asked:
         if question.kind not in ("forward", "reverse"):
             continue
+        assert question.window is not None
         event = world.instances[question.target].events[question.window[0] // 4]
+        assert event is not None
         begin = question.window[0] + event.offset_s
         if question.kind == "forward":
             assert begin - 1.5 < question.mark_time_s < begin
@@ -101,6 +107,6 @@ def test_marks_of_before_and_after_questions_lie_beside_the_event(asked: list[tu
             assert begin + 1.0 <= question.mark_time_s < begin + 3.0
 
 
-def test_the_target_is_in_sight_in_its_own_colour_on_the_marked_frame(asked: list[tuple[World, Question]]) -> None:
+def test_the_target_is_in_sight_in_its_own_colour_on_the_marked_frame(asked: list[tuple[World, WorldQuestion]]) -> None:
     for world, question in asked:
         assert world.colour(question.target, question.mark_time_s) == world.instances[question.target].colour

@@ -1,6 +1,5 @@
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +35,7 @@ def test_choice_questions_have_the_right_letter(config: Config, tmp_path: Path) 
     for task in made["tasks"]:
         assert task.form == "choice"
         assert judge(task, f"({task.answer})") == 1.0
+        assert task.options is not None
         assert len(set(task.options)) == len(task.options) >= 2
 
 
@@ -47,7 +47,7 @@ def test_facts_bring_the_question_back(small_data: tuple[Path, list[Task]], conf
 
 
 @pytest.mark.slow
-def test_the_pipeline_makes_the_same_folder_twice_with_disjoint_worlds(config: Any, tmp_path: Path) -> None:
+def test_the_pipeline_makes_the_same_folder_twice_with_disjoint_worlds(config: Config, tmp_path: Path) -> None:
     world = dataclasses.replace(config.world, train_videos=3, test_videos=2, min_duration_s=8, max_duration_s=12)
     small = dataclasses.replace(config, world=world)
     shared_ray()

@@ -18,7 +18,7 @@ def test_a_world_is_a_function_of_its_seed(config: Config) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_mask_covers_what_the_frame_shows_of_the_instance(seed: int, config: Config) -> None:
     world = make_world(seed, config.world)
-    for t in np.arange(0.5, world.duration_s, 1.7):
+    for t in np.arange(0.5, world.duration_s, 1.7).tolist():
         frame = render_frame(world, t, 128).astype(int)
         for index in range(len(world.instances)):
             mask, colour = instance_mask(world, index, t, 128), world.colour(index, t)
@@ -32,7 +32,7 @@ def test_the_mask_covers_what_the_frame_shows_of_the_instance(seed: int, config:
 def test_the_centre_of_the_mask_lies_in_the_named_cell(seed: int, config: Config) -> None:
     world = make_world(seed, config.world)
     checked = 0
-    for t in np.arange(0.25, world.duration_s, SLOT_S):
+    for t in np.arange(0.25, world.duration_s, SLOT_S).tolist():
         for index in range(len(world.instances)):
             cell = world.cell(index, t)
             mask = instance_mask(world, index, t, 96)

@@ -16,6 +16,7 @@ from tests.films import movies
 from tests.servers.ray_session import own_ray
 from tools.decoding.decode_process import DecodeProcess
 from tools.decoding.decoder import MEMORY_BYTES
+from tools.decoding.messages import Request
 from tools.decoding.video import VideoError, decode_process, open_video
 
 pytestmark = pytest.mark.process
@@ -23,9 +24,9 @@ pytestmark = pytest.mark.process
 ROOT = str(Path(__file__).resolve().parents[3])
 
 
-def stamp(path: Path | str) -> list[int]:
+def stamp(path: Path | str) -> tuple[int, int]:
     status = os.stat(path)
-    return [status.st_size, status.st_mtime_ns]
+    return status.st_size, status.st_mtime_ns
 
 
 def gone(pid: int, within_s: float) -> bool:
@@ -55,6 +56,7 @@ def test_it_starts_light() -> None:
 def test_a_missed_deadline_costs_the_process_and_one_sentence(films: dict[str, str], fresh: None) -> None:
     video = open_video(films["even"])
     stopped = decode_process().pid
+    assert stopped is not None
     os.kill(stopped, signal.SIGSTOP)
     with pytest.raises(VideoError, match=r"took longer than 0\.5 s and was stopped"):
         video.clip(1.0, 3.0, 2.0, 8, 96 * 96, 32, timeout_s=0.5)
@@ -76,6 +78,7 @@ def test_a_file_that_blocks_is_given_up(tmp_path: Path) -> None:
 def test_a_crash_while_reading_is_told_and_survived(films: dict[str, str], fresh: None) -> None:
     video = open_video(films["even"])
     victim = decode_process().pid
+    assert victim is not None
     os.kill(victim, signal.SIGSTOP)
     killer = threading.Timer(0.5, os.kill, (victim, signal.SIGKILL))
     killer.start()
@@ -88,8 +91,8 @@ def test_a_file_that_kills_twice_is_set_aside(films: dict[str, str], tmp_path: P
     pipe = str(tmp_path / "pipe.mp4")
     os.mkfifo(pipe)
     process = DecodeProcess()
-    bad = {"do": "index", "path": pipe, "stamp": stamp(pipe)}
-    good = {"do": "index", "path": films["even"], "stamp": stamp(films["even"])}
+    bad: Request = {"do": "index", "path": pipe, "stamp": stamp(pipe)}
+    good: Request = {"do": "index", "path": films["even"], "stamp": stamp(films["even"])}
     with process.turn(5) as ask:
         for _ in range(2):
             with pytest.raises(VideoError, match="took longer"):
@@ -106,6 +109,7 @@ def test_a_file_that_kills_twice_is_set_aside(films: dict[str, str], tmp_path: P
 def test_a_death_while_idle_goes_unnoticed(films: dict[str, str], fresh: None) -> None:
     video = open_video(films["even"])
     first = decode_process().pid
+    assert first is not None
     os.kill(first, signal.SIGKILL)
     assert gone(first, 5)
     assert movies.number(video.frames_at([4.0], 96 * 96, 32)[0].pixels) == 32
@@ -120,6 +124,7 @@ def test_its_memory_is_limited(films: dict[str, str], fresh: None) -> None:
 
 def starve(process: DecodeProcess) -> None:
     """Leave it memory to open a video, but not for a picture of 200 MB."""
+    assert process.pid is not None
     pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + 2**27
     resource.prlimit(process.pid, resource.RLIMIT_AS, (limit, MEMORY_BYTES))
@@ -141,7 +146,13 @@ def test_a_request_that_starves_in_a_fresh_process_too_is_told(
     video = open_video(films["even"])
     started = []
     start = DecodeProcess._start
-    monkeypatch.setattr(DecodeProcess, "_start", lambda self: start(self) or started.append(1) or starve(self))
+
+    def start_and_starve(self: DecodeProcess) -> None:
+        start(self)
+        started.append(1)
+        starve(self)
+
+    monkeypatch.setattr(DecodeProcess, "_start", start_and_starve)
     starve(decode_process())
     with pytest.raises(VideoError, match="out of memory"):
         video.frames_at([4.0], 8192 * 8192, 4096)
@@ -227,7 +238,7 @@ def test_it_works_in_a_ray_actor(films: dict[str, str]) -> None:
     with own_ray(num_cpus=1, runtime_env={"env_vars": {"PYTHONPATH": ROOT}}):
 
         class Reader:
-            def read(self, path: str) -> tuple[list[int], int]:
+            def read(self, path: str) -> tuple[list[int], int | None]:
                 frames = open_video(path).clip(1.0, 3.0, 2.0, 8, 96 * 96, 32)
                 return [movies.number(frame.pixels) for frame in frames], decode_process().pid
 

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from tests.films import movies
 from tools.decoding import decoder, video
 from tools.decoding.decord_reader import DecordReader, speedup
+from tools.decoding.messages import Request
 from tools.decoding.pyav_reader import PyavReader
 from tools.decoding.video import open_video
 
@@ -46,7 +48,7 @@ def test_where_decord_fails_pyav_reads_on(films: dict[str, str], monkeypatch: py
             raise RuntimeError("no decoder for this codec")
 
     monkeypatch.setattr(decoder, "DecordReader", Failing)
-    request = {"do": "frames", "path": films["even"], "stamp": video._stamp(films["even"]), "indices": [9]}
+    request: Request = {"do": "frames", "path": films["even"], "stamp": video._stamp(films["even"]), "indices": [9]}
     request |= {"width": 96, "height": 96, "region": None, "keyframes": False, "reader": "decord"}
     head, body = decoder.Decoder().answer(request)
     assert head == {"shown": [9], "reader": "pyav"}
@@ -58,9 +60,14 @@ def test_the_reader_is_chosen_by_proof_and_the_choice_kept(
     films: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gain: float
 ) -> None:
     tried = []
-    monkeypatch.setattr(decoder, "speedup", lambda fast, truth: tried.append(1) or gain)
+
+    def measure(fast: object, truth: object) -> float:
+        tried.append(1)
+        return gain
+
+    monkeypatch.setattr(decoder, "speedup", measure)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    request = {"do": "prove", "path": films["even"], "stamp": video._stamp(films["even"])}
+    request: Request = {"do": "prove", "path": films["even"], "stamp": video._stamp(films["even"])}
     assert [decoder.Decoder().answer(request)[0]["decord"] for _ in range(2)] == [gain > 1] * 2
     assert len(tried) == 1
 
@@ -70,10 +77,15 @@ def test_a_film_that_would_not_fit_decoded_is_left_to_pyav(
     films: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, room: float, tried: list[int]
 ) -> None:
     made = []
-    monkeypatch.setattr(decoder, "speedup", lambda fast, truth: made.append(1) or 2.0)
+
+    def measure(fast: object, truth: object) -> float:
+        made.append(1)
+        return 2.0
+
+    monkeypatch.setattr(decoder, "speedup", measure)
     monkeypatch.setattr(decoder, "DECORD_BYTES", room * len(open_video(films["even"]).times) * 192 * 192 * 3)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    request = {"do": "prove", "path": films["even"], "stamp": video._stamp(films["even"])}
+    request: Request = {"do": "prove", "path": films["even"], "stamp": video._stamp(films["even"])}
     assert decoder.Decoder().answer(request)[0]["decord"] == bool(tried)
     assert made == tried
 
@@ -84,7 +96,8 @@ def test_those_that_decord_has_open_fit_together(films: dict[str, str], monkeypa
     frames = {"do": "frames", "indices": [9], "width": 96, "height": 96, "region": None, "keyframes": False}
     for name in ("even", "late"):
         path = films[name]
-        opened.answer({**frames, "path": path, "stamp": video._stamp(path), "reader": "decord"})
+        request: Any = {**frames, "path": path, "stamp": video._stamp(path), "reader": "decord"}
+        opened.answer(request)
     assert [path for path, *_ in opened._open] == [films["late"]]
 
 
@@ -93,8 +106,16 @@ def test_a_choice_that_fails_is_taken_back_for_good(
 ) -> None:
     monkeypatch.setattr(decoder, "speedup", lambda fast, truth: 2.0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    request = {"do": "prove", "path": films["even"], "stamp": video._stamp(films["even"])}
-    frames = {**request, "do": "frames", "indices": [9], "width": 96, "height": 96, "region": None, "keyframes": False}
+    request: Request = {"do": "prove", "path": films["even"], "stamp": video._stamp(films["even"])}
+    frames: Request = {
+        **request,
+        "do": "frames",
+        "indices": [9],
+        "width": 96,
+        "height": 96,
+        "region": None,
+        "keyframes": False,
+    }
     first = decoder.Decoder()
     assert first.answer(request)[0]["decord"]
     first.answer({**frames, "reader": "pyav"})

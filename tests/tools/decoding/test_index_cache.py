@@ -31,6 +31,7 @@ def test_a_reader_with_a_kept_index_reads_the_same(films: dict[str, str], cache:
     keep(cache, films["mkv"], made.index, decord=True)
     index, decord = cache.load(cache.entry(films["mkv"]))
     assert decord is True
+    assert index is not None
     assert index.time_base == made.index.time_base == Fraction(1, 1000)
     assert np.array_equal(index.pts, made.index.pts)
     assert np.array_equal(index.keys, made.index.keys)
@@ -72,6 +73,7 @@ def test_an_index_of_a_file_that_grew_meanwhile_is_not_kept(
 def test_a_flipped_bit_never_raises(films: dict[str, str], cache: IndexCache, place: float, bit: int) -> None:
     keep(cache, films["even"], PyavReader(films["even"]).index)
     entry = cache.entry(films["even"])
+    assert entry is not None
     data = bytearray(entry.read_bytes())
     data[int(place * len(data))] ^= 1 << bit
     entry.write_bytes(data)
@@ -100,7 +102,9 @@ def test_the_longest_unused_go_when_there_are_too_many(
     for i, name in enumerate(["even", "late", "mkv"]):
         keep(cache, films[name], PyavReader(films[name]).index)
         if name != "mkv":
-            os.utime(cache.entry(films[name]), (i, i))
+            entry = cache.entry(films[name])
+            assert entry is not None
+            os.utime(entry, (i, i))
     assert cache.load(cache.entry(films["even"]))[0] is None
     assert cache.load(cache.entry(films["mkv"]))[0] is not None
     assert len(list(cache._folder.iterdir())) == 1
@@ -116,4 +120,6 @@ def test_the_rate_is_exact_or_variable(films: dict[str, str], name: str, rate: i
 def test_rounding_to_milliseconds_is_not_a_variable_rate(tmp_path: Path) -> None:
     ticks = [round(i * 1000 * 1001 / 30000) for i in range(200)]
     path = movies.write(tmp_path / "ntsc.mkv", ticks, Fraction(1, 1000))
-    assert float(PyavReader(path).index.rate) == pytest.approx(30000 / 1001, abs=0.01)
+    rate = PyavReader(path).index.rate
+    assert rate is not None
+    assert float(rate) == pytest.approx(30000 / 1001, abs=0.01)

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ def test_a_frame_that_one_process_puts_another_gets(tmp_path: Path) -> None:
     SharedFrames(10**6, tmp_path).put(key(1), picture(1))
     other = SharedFrames(10**6, tmp_path)
     found = other.get(key(1))
+    assert found is not None
     assert np.array_equal(found, picture(1))
     assert not found.flags.writeable
     assert other.get(key(2)) is None
@@ -94,13 +96,13 @@ def test_a_stretch_is_decoded_once_between_two_states(
 ) -> None:
     import tools.decoding.video
 
-    crops = []
+    crops: list[object] = []
     for _ in range(2):
         state = _State()
         state.shared = SharedFrames(10**7, tmp_path)
         monkeypatch.setattr(tools.decoding.video, "_state", state)
         video = open_video(films["even"])
-        asked = []
+        asked: list[object] = []
         decode = video._decode
         monkeypatch.setattr(video, "_decode", lambda *a, asked=asked, decode=decode: asked.append(a) or decode(*a))
         crops.append([movies.number(frame.pixels) for frame in video.clip(2.0, 4.0, 2.0, 8, 96 * 96, 32)])
@@ -123,9 +125,14 @@ print(len(list(shared._folder.glob("*.rgb"))), flush=True)
 sys.stdin.read()
 """
     command = [sys.executable, "-c", code, str(tmp_path)]
-    settings = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": {**os.environ, "PYTHONPATH": ROOT}}
+    settings: dict[str, Any] = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "env": {**os.environ, "PYTHONPATH": ROOT},
+    }
     first, second = (subprocess.Popen(command, **settings) for _ in range(2))
     for process in (first, second):
+        assert process.stdout is not None
         assert process.stdout.readline().strip() == b"1"
     first.communicate(timeout=20)
     [folder] = tmp_path.iterdir()

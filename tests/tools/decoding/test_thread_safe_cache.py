@@ -1,5 +1,3 @@
-from typing import Any
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +10,7 @@ def cache_of(most: int) -> ThreadSafeCache[int, np.ndarray]:
 
 
 @given(sizes=st.lists(st.integers(1, 60), max_size=40))
-def test_the_newest_frames_within_the_budget_are_kept(sizes: Any) -> None:
+def test_the_newest_frames_within_the_budget_are_kept(sizes: list[int]) -> None:
     cache = cache_of(100)
     for i, size in enumerate(sizes):
         cache.keep(i, np.zeros(size, np.uint8))

@@ -70,7 +70,7 @@ def test_a_clip_is_spread_evenly_without_repeats(
     films: dict[str, str], ends: list[float], fps: float, most: int
 ) -> None:
     video = open_video(films["late"])
-    frames = video.clip(*ends, fps, most, 96 * 96, 32)
+    frames = video.clip(ends[0], ends[1], fps, most, 96 * 96, 32)
     times = [frame.time_s for frame in frames]
     start_s, end_s = np.clip(ends, 5.0, 17.5)
     assert 1 <= len(frames) <= min(most, max(1, round((end_s - start_s) * fps)))
@@ -220,10 +220,12 @@ def test_the_frames_beside_a_time(films: dict[str, str]) -> None:
     video = open_video(films["uneven"])
     between = (video.times[7] + video.times[8]) / 2
     shown = [video.frame_before(between, BIG, 32), video.frame_after(between, BIG, 32)]
-    assert [movies.number(frame.pixels) for frame in shown] == [6, 8]
+    assert [movies.number(frame.pixels) for frame in shown if frame] == [6, 8]
     assert video.frame_before(video.times[0], BIG, 32) is None
     assert video.frame_after(video.times[-1], BIG, 32) is None
-    assert movies.number(video.frame_after(-5.0, BIG, 32).pixels) == 0
+    first = video.frame_after(-5.0, BIG, 32)
+    assert first is not None
+    assert movies.number(first.pixels) == 0
 
 
 def test_a_region_is_cut_out_before_it_is_resized(films: dict[str, str]) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from tools.marks.visual_prompt import VisualPrompt
 
 MARK_S = 2.0
 CORNER = walk.place(MARK_S)
+assert CORNER is not None
 BOX = (*CORNER, walk.SIDE, walk.SIDE)
 
 
@@ -28,10 +28,10 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def mark(tmp_path: Path) -> Callable[..., Any]:
+def mark(tmp_path: Path) -> Callable[..., VisualPrompt]:
     def make(kind: str = "rectangle", known: bool = True) -> VisualPrompt:
         mask = np.zeros((walk.HEIGHT, walk.WIDTH), bool)
-        x, y = round(CORNER[0]), round(CORNER[1])
+        x, y = round(BOX[0]), round(BOX[1])
         mask[y : y + walk.SIDE, x : x + walk.SIDE] = True
         marked, geometry = draw(walk.picture(MARK_S), kind, mask=mask)
         path = str(tmp_path / f"{kind}.png")
@@ -42,14 +42,14 @@ def mark(tmp_path: Path) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("kind", PROMPT_KINDS)
-def test_the_target_s_box_is_read_off_every_kind_of_mark(mark: Callable[..., Any], kind: str) -> None:
+def test_the_target_s_box_is_read_off_every_kind_of_mark(mark: Callable[..., VisualPrompt], kind: str) -> None:
     box = target_box(mark(kind), walk.picture(MARK_S))
     # An arrow or a point tells where, not how large.
     assert walk.overlap(box, MARK_S) > (0.15 if kind in ("arrow", "point") else 0.4)
 
 
 @pytest.mark.parametrize("kind", ["rectangle", "mask_contour", "ellipse", "scribble", "set_of_mark", "point"])
-def test_a_mark_of_unknown_geometry_is_found_by_its_ink(mark: Callable[..., Any], kind: str) -> None:
+def test_a_mark_of_unknown_geometry_is_found_by_its_ink(mark: Callable[..., VisualPrompt], kind: str) -> None:
     box = target_box(mark(kind, known=False), walk.picture(MARK_S))
     assert walk.overlap(box, MARK_S) > (0.03 if kind == "point" else 0.25)
 
@@ -71,7 +71,7 @@ def test_a_mask_is_cut_out_of_a_loose_box() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rectangle", "ellipse", "point", "arrow", "set_of_mark"])
-def test_a_target_is_followed_lost_and_found_again(film: str, mark: Callable[..., Any], kind: str) -> None:
+def test_a_target_is_followed_lost_and_found_again(film: str, mark: Callable[..., VisualPrompt], kind: str) -> None:
     looks = AppearanceTracker().follow(open_video(film), mark(kind), [2 + i / 6 for i in range(60)], 30.0)
     for look in looks:
         away = walk.place(look.time_s) is None
@@ -81,12 +81,12 @@ def test_a_target_is_followed_lost_and_found_again(film: str, mark: Callable[...
     assert all(look.likeness >= KEEP for look in looks if look.box)
 
 
-def test_a_target_is_followed_backwards(film: str, mark: Callable[..., Any]) -> None:
+def test_a_target_is_followed_backwards(film: str, mark: Callable[..., VisualPrompt]) -> None:
     looks = AppearanceTracker().follow(open_video(film), mark(), [2 - i / 6 for i in range(1, 12)], 30.0)
     assert all(look.box and walk.overlap(look.box, look.time_s) > 0.5 for look in looks)
 
 
-def test_every_look_anywhere_stands_for_itself(film: str, mark: Callable[..., Any]) -> None:
+def test_every_look_anywhere_stands_for_itself(film: str, mark: Callable[..., VisualPrompt]) -> None:
     looks = AppearanceTracker().find(open_video(film), mark(), [0.5, 6.0, 9.0, 1.0], 30.0)
     assert [look.box is not None for look in looks] == [True, False, True, True]
     assert looks[1].likeness < FIND

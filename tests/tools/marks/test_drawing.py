@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_a_target_in_the_open_is_not_touched(kind: str) -> None:
     seed=st.integers(0, 2**31),
 )
 def test_any_box_gives_a_mark_or_a_clear_refusal(
-    kind: str, size: tuple[int, int], box: tuple[float, ...], seed: int
+    kind: str, size: tuple[int, int], box: tuple[float, float, float, float], seed: int
 ) -> None:
     image = np.full((size[1], size[0], 3), 90, np.uint8)
     if box[0] >= size[0] or box[1] >= size[1] or box[0] + box[2] <= 0 or box[1] + box[3] <= 0:
@@ -146,9 +147,7 @@ def test_a_point_lies_on_its_target() -> None:
         ({"kind": "point", "mask": np.zeros((SIZE, SIZE), bool)}, "not empty"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(
-    arguments: dict[str, np.ndarray | str | tuple[int, ...]], message: str
-) -> None:
+def test_what_cannot_be_drawn_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         draw(background("grey"), **arguments)
 
@@ -191,7 +190,7 @@ def test_a_full_frame_still_gets_all_its_numbers() -> None:
     ],
 )
 def test_a_set_that_cannot_be_drawn_is_refused(
-    boxes: list[tuple[int, ...]] | tuple[Any, ...], masks: list[np.ndarray] | tuple[Any, ...], message: str
+    boxes: Sequence[tuple[float, float, float, float]], masks: Sequence[np.ndarray], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         draw_set(background("grey"), boxes, masks)

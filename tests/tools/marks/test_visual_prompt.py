@@ -19,7 +19,7 @@ from tools.marks.visual_prompt import VisualPrompt, VisualPromptError
         ({"geometry": {"points": [[1, "2"]]}}, "geometry must hold"),
     ],
 )
-def test_what_is_wrong_with_a_visual_prompt_is_said(changes: Any, cause: Any) -> None:
+def test_what_is_wrong_with_a_visual_prompt_is_said(changes: dict[str, Any], cause: str) -> None:
     with pytest.raises(VisualPromptError, match=f"^mark.png: {cause}"):
         VisualPrompt(**{"image": "mark.png", "time_s": 1.0, "kind": "point", **changes})
 
