@@ -44,11 +44,11 @@ def start_ray(config: Config) -> None:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if os.environ.get("RAY_ADDRESS"):
-            return _attempt(lambda: ray.init(log_to_driver=False, logging_level=logging.ERROR))
+            return attempt(lambda: ray.init(log_to_driver=False, logging_level=logging.ERROR))
         ranks = config.ranks.ranks * config.ranks.cpus_per_rank
         cpus = max(os.cpu_count() or 1, ranks + config.grpo.env_runners + 1)
         with lock(LOCK, TURN_S):
-            _attempt(
+            attempt(
                 lambda: ray.init(
                     num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
                 )
@@ -69,7 +69,12 @@ def _quieten() -> None:
     ray._private.worker.print_to_stdstream = lambda data, **_: _log.debug("%s", data["lines"])
 
 
-def _attempt(init: Callable[[], object]) -> None:
+def attempt(init: Callable[[], object]) -> None:
+    """Start or join a Ray with `init`, and once more where it did not come up.
+
+    Raises:
+        RayStartError: it did not come up in two attempts.
+    """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with _no_stderr():

@@ -12,6 +12,7 @@ from typing import Literal
 from configs.endpoint import EndpointConfig
 from configs.episode import TOOL_NAMES
 from configs.load import ConfigError
+from configs.own_code import own_code
 from configs.run import Config
 from configs.training import LEAST_STAGE, NATIVE, LoraConfig
 from configs.world import PROMPT_KINDS, WorldConfig
@@ -71,7 +72,12 @@ def _data(config: Config) -> None:
 
 
 def _episode(config: Config) -> None:
-    _require_known(config.episode.tools, TOOL_NAMES, "episode.tools", "tool")
+    own = [name for name in config.episode.tools if ":" in name]
+    _require_known([name for name in config.episode.tools if name not in own], TOOL_NAMES, "episode.tools", "tool")
+    for name in own:
+        own_code("episode.tools", name)
+    if config.episode.reward.function:
+        own_code("episode.reward.function", config.episode.reward.function)
     _require_at_least_1(config, "engine.engines")
 
 

@@ -8,11 +8,11 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from env.trajectory import Trajectory
+from storage.files import JsonObject
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Scores:
     seconds: float
     """Wall time an episode."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain JSON types."""
         return dataclasses.asdict(self)
 
     @staticmethod
-    def from_dict(row: dict[str, Any]) -> "Scores":
+    def from_dict(row: JsonObject) -> "Scores":
         """The inverse of `to_dict`."""
         dimensions = {name: Accuracy(**accuracy) for name, accuracy in row["dimensions"].items()}
         return Scores(**{**row, "accuracy": Accuracy(**row["accuracy"]), "dimensions": dimensions})

@@ -1,7 +1,7 @@
 """MLflow: parameters, metrics, artifacts and sample episodes of a run.
 
 Invariant: training never waits for the tracking store and never ends because of it. Everything is sent from one
-thread (`_work`), behind a bounded queue; the first failure is told in one warning, and metrics that could not be sent
+thread (`_work`), behind a bounded queue; the first failure is one warning, and metrics that could not be sent
 go with the next ones that can.
 """
 
@@ -17,7 +17,6 @@ from functools import partial
 from numbers import Real
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 # Read by MLflow when it is imported: no usage statistics, and traces are sent by the thread that ends them.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -25,7 +24,7 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
 
 import mlflow
-from mlflow.entities import Metric, Param, SpanType
+from mlflow.entities import LiveSpan, Metric, Param, SpanType
 from mlflow.tracing.attachments import Attachment
 from mlflow.tracing.constant import TraceMetadataKey
 from PIL import Image
@@ -55,7 +54,7 @@ class RunLog:
         self,
         config: TrackingConfig,
         run_name: str,
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         *,
         folder: str | Path | None = None,
         resume: bool = False,
@@ -235,7 +234,7 @@ def log_episode(trajectory: Trajectory, experiment_id: str, run_id: str, step: i
     return str(root.trace_id)
 
 
-def _log_call(call: CallView, parent: Any, start_ns: int) -> int:
+def _log_call(call: CallView, parent: LiveSpan, start_ns: int) -> int:
     """One tool call's span; its end, ns."""
     end_ns = start_ns + int((call.record.seconds if call.record else 0.0) * 1e9)
     span = mlflow.start_span_no_context(
@@ -247,8 +246,8 @@ def _log_call(call: CallView, parent: Any, start_ns: int) -> int:
     return end_ns
 
 
-def _turn_outputs(view: TurnView) -> dict[str, Any]:
-    outputs: dict[str, Any] = {"text": view.text}
+def _turn_outputs(view: TurnView) -> dict[str, object]:
+    outputs: dict[str, object] = {"text": view.text}
     if view.error:
         outputs["malformed"] = view.error
     if view.observation or view.frames:
@@ -294,7 +293,7 @@ def _experiment(client: mlflow.MlflowClient, config: TrackingConfig) -> str:
     return str(client.create_experiment(config.experiment, artifact_location=location))
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[Param]:
+def _flatten(tree: Mapping[str, object], prefix: str = "") -> list[Param]:
     params: list[Param] = []
     for key, value in tree.items():
         if isinstance(value, Mapping):

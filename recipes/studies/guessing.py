@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +28,7 @@ from recipes.metrics import metrics_of
 from recipes.phases import first_model, run_cold_start, run_train
 from recipes.progress import phase
 from recipes.studies.guessing_page import page
-from storage.files import whole_folder, write_text
+from storage.files import JsonObject, whole_folder, write_text
 from synth.teachers.scripted import CROP, question_of
 from synth.teachers.trajectories import teacher_trajectories
 from synth.world.tasks import as_choice
@@ -79,13 +78,13 @@ def run_guessing(config: Config) -> Path:
     return PAGE
 
 
-def _one_seed(run: Config) -> dict[str, Any]:
+def _one_seed(run: Config) -> JsonObject:
     """Of the start and of each arm: what each form shows of it, and how its training went."""
     world = run_synth(run)
     model = dataclasses.replace(run.model, path=str(first_model(run, world).absolute()))
     study = dataclasses.replace(run, data_dir=str(world.data), model=model)
     start = _cold_start(dataclasses.replace(study, name=f"{run.name}/guessing/start"))
-    report: dict[str, Any] = {"seed": run.seed, "start": _examined(study, start, "sft")}
+    report: JsonObject = {"seed": run.seed, "start": _examined(study, start, "sft")}
     for name, options in {"open": 0, **{f"choice{most}": most for most in run.guessing.options}}.items():
         arm = dataclasses.replace(study, name=f"{run.name}/guessing/{name}")
         _branch_off(arm, start, options)
@@ -133,7 +132,7 @@ def in_forms(tasks: Sequence[Task], seed: int, options: int, choice_fraction: fl
     return asked
 
 
-def _examined(config: Config, folder: RunFolder, name: str) -> dict[str, dict[str, Any]]:
+def _examined(config: Config, folder: RunFolder, name: str) -> JsonObject:
     """Return what each form of the held-out questions shows of a policy; `grpo` has played the open ones."""
     tasks = load_tasks(folder.test)[: config.eval.questions or None]
     model = folder.sft if name == "sft" else folder.policy
@@ -183,7 +182,7 @@ def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def curve_ends(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+def curve_ends(rows: Sequence[JsonObject]) -> dict[str, list[float]]:
     """First and last value of GRPO's training curves, each the mean of `CURVE_STEPS` steps."""
     steps = [row for row in rows if row["stage"] == "grpo"]
     ends = (steps[:CURVE_STEPS], steps[-CURVE_STEPS:])

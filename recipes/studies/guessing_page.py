@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from functools import reduce
 from statistics import fmean, stdev
 from typing import Any
 
 from configs import Config
+from storage.files import JsonObject
 
 FORMS = {"open": "open", "choice": "multiple choice"}
 CURVES = {"reward": "reward", "accuracy": "R_acc", "tool_calls": "calls an episode"}
-Report = dict[str, Any]
+Report = JsonObject
 """Of one seed: `seed`, and by policy what `guessing.examine` found by form; but for the start also `curve`."""
 
 
@@ -112,21 +112,27 @@ def _ends(reports: Sequence[Report], arm: str, name: str) -> str:
     return " → ".join(_cell(reports, (arm, "curve", name, end), digits=2) for end in (0, 1))
 
 
-def _cell(reports: Sequence[Report], keys: Sequence[Any], times: float = 1.0, digits: int = 1) -> str:
+def _cell(reports: Sequence[Report], keys: Sequence[str | int], times: float = 1.0, digits: int = 1) -> str:
     """The mean, over the seeds that have it, of the figure at `keys`, with its spread where there are several."""
-    values: list[Any] = [reduce(lambda part, key: part[key], keys, report) for report in reports]
-    found = [times * value for value in values if value is not None]
+    found = [times * value for report in reports if (value := _at(report, keys)) is not None]
     if not found:
         return "-"
     spread = f" ± {stdev(found):.{digits}f}" if len(found) > 1 else ""
     return f"{fmean(found):.{digits}f}{spread}"
 
 
+def _at(report: Report, keys: Sequence[str | int]) -> float | None:
+    found: Any = report
+    for key in keys:
+        found = found[key]
+    return None if found is None else float(found)
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: object) -> object:
     if isinstance(value, dict):
         return {key: _rounded(part) for key, part in value.items()}
     if isinstance(value, list):

@@ -115,3 +115,10 @@ def test_what_ships_contradicts_itself_nowhere(phase: Any, name: Any) -> None:
 def test_an_objective_that_there_is_not_is_refused_with_its_key() -> None:
     with pytest.raises(ConfigError, match=r"grpo\.surrogate"):
         load_config(None, ["grpo.surrogate=ppo"])
+
+
+def test_code_of_ones_own_is_imported_before_anything_starts():
+    check(load_config(None, ["episode.tools=[crop_video,'configs.own_code:own_code']"]), "eval")
+    for override in ("episode.tools=['nowhere:tool']", "episode.reward.function='nowhere:reward'"):
+        with pytest.raises(ConfigError, match="cannot be imported"):
+            check(load_config(None, [override]), "eval")

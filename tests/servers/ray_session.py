@@ -1,20 +1,16 @@
 """One Ray for all tests of a process that start actors, as each start takes seconds of both cores."""
 
 import atexit
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import ray
 
+from actors.ray_start import LOCK, TURN_S, attempt
 from storage.locks import lock
 
 CPUS = 6
 """What is offered: the most that one test takes, whatever this machine has."""
-_LOCK = Path(tempfile.gettempdir()) / f"videoseeker-ray-start-{os.getuid()}.lock"
-_TURN_S = 300.0
 
 
 def shared_ray() -> None:
@@ -35,14 +31,7 @@ def own_ray(**settings: object) -> Iterator[None]:
 
 
 def _start(**settings: object) -> None:
-    """Start a Ray; one at a time on this machine, and once more if the first try fails, as it may on a busy one."""
+    """Start a Ray as the program does: one at a time on this machine, and once more where it did not come up."""
     atexit.register(ray.shutdown)
-    with lock(_LOCK, _TURN_S):
-        for last in (False, True):
-            try:
-                ray.init(include_dashboard=False, log_to_driver=False, **settings)
-                return
-            except Exception:  # bare, from Ray, where a node does not come up in time
-                ray.shutdown()
-                if last:
-                    raise
+    with lock(LOCK, TURN_S):
+        attempt(lambda: ray.init(include_dashboard=False, log_to_driver=False, **settings))
