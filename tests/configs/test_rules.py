@@ -117,7 +117,7 @@ def test_an_objective_that_there_is_not_is_refused_with_its_key() -> None:
         load_config(None, ["grpo.surrogate=ppo"])
 
 
-def test_code_of_ones_own_is_imported_before_anything_starts():
+def test_code_of_ones_own_is_imported_before_anything_starts() -> None:
     check(load_config(None, ["episode.tools=[crop_video,'configs.own_code:own_code']"]), "eval")
     for override in ("episode.tools=['nowhere:tool']", "episode.reward.function='nowhere:reward'"):
         with pytest.raises(ConfigError, match="cannot be imported"):
