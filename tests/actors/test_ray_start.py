@@ -1,0 +1,67 @@
+"""How a Ray that does not come up is tried again, and what is said of one that never does."""
+
+import os
+import sys
+
+import pytest
+import ray
+
+from actors import ray_start
+from actors.ray_start import RayStartError, start_ray
+from configs import Config
+from storage.locks import lock
+
+
+@pytest.fixture
+def init(monkeypatch, tmp_path):
+    """Stands in for `ray.init`: raises what it is given, one after the other, and keeps what it was called with."""
+    errors: list[Exception] = []
+    calls: list[dict] = []
+
+    def start(**settings):
+        calls.append(settings)
+        os.write(2, b"Set ray log level\n")
+        if errors:
+            raise errors.pop(0)
+
+    monkeypatch.setattr(ray, "init", start)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_start, "LOCK", tmp_path / "lock")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for name in ("RAY_DATA_LOG_LEVEL", "RAY_BACKEND_LOG_LEVEL"):
+        monkeypatch.setenv(name, "error")
+    monkeypatch.setattr(ray._private.worker, "print_to_stdstream", ray._private.worker.print_to_stdstream)
+    return errors, calls
+
+
+def test_a_ray_that_is_late_once_is_started_again_and_says_nothing(init, capfd):
+    errors, calls = init
+    errors.append(Exception("The current node timed out during startup."))
+    start_ray(Config())
+    assert len(calls) == 2
+    assert capfd.readouterr().err == ""
+    print("still there", file=sys.stderr)
+    assert capfd.readouterr().err == "still there\n"
+
+
+def test_a_ray_that_never_comes_up_is_one_sentence(init):
+    errors, _ = init
+    errors += [Exception("The current node timed out\nduring startup.")] * 2
+    with pytest.raises(RayStartError, match=r"^Ray could not be started: The current node timed out during startup\.$"):
+        start_ray(Config())
+
+
+def test_a_cluster_that_cannot_be_joined_is_named(init, monkeypatch):
+    errors, _ = init
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.9:6379")
+    errors += [ConnectionError("no answer")] * 2
+    with pytest.raises(RayStartError, match=r"joined at RAY_ADDRESS=10\.0\.0\.9:6379: no answer"):
+        start_ray(Config())
+
+
+def test_who_waits_too_long_for_another_s_start_says_so(init, monkeypatch):
+    _, calls = init
+    monkeypatch.setattr(ray_start, "TURN_S", 0.2)
+    with lock(ray_start.LOCK, 1.0), pytest.raises(RayStartError, match="another process is still starting its own"):
+        start_ray(Config())
+    assert calls == []
