@@ -2,6 +2,8 @@
 
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -11,14 +13,17 @@ from actors.ray_start import RayStartError, start_ray
 from configs import Config
 from storage.locks import lock
 
+Starts = tuple[list[Exception], list[dict[str, Any]]]
+"""Errors to come, and the settings of each call until now."""
+
 
 @pytest.fixture
-def init(monkeypatch, tmp_path):
+def init(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Starts:
     """Stands in for `ray.init`: raises what it is given, one after the other, and keeps what it was called with."""
     errors: list[Exception] = []
-    calls: list[dict] = []
+    calls: list[dict[str, Any]] = []
 
-    def start(**settings):
+    def start(**settings: Any) -> None:
         calls.append(settings)
         os.write(2, b"Set ray log level\n")
         if errors:
@@ -34,7 +39,9 @@ def init(monkeypatch, tmp_path):
     return errors, calls
 
 
-def test_a_ray_that_is_late_once_is_started_again_and_says_nothing(init, capfd):
+def test_a_ray_that_is_late_once_is_started_again_and_says_nothing(
+    init: Starts, capfd: pytest.CaptureFixture[str]
+) -> None:
     errors, calls = init
     errors.append(Exception("The current node timed out during startup."))
     start_ray(Config())
@@ -44,14 +51,14 @@ def test_a_ray_that_is_late_once_is_started_again_and_says_nothing(init, capfd):
     assert capfd.readouterr().err == "still there\n"
 
 
-def test_a_ray_that_never_comes_up_is_one_sentence(init):
+def test_a_ray_that_never_comes_up_is_one_sentence(init: Starts) -> None:
     errors, _ = init
     errors += [Exception("The current node timed out\nduring startup.")] * 2
     with pytest.raises(RayStartError, match=r"^Ray could not be started: The current node timed out during startup\.$"):
         start_ray(Config())
 
 
-def test_a_cluster_that_cannot_be_joined_is_named(init, monkeypatch):
+def test_a_cluster_that_cannot_be_joined_is_named(init: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
     errors, _ = init
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.9:6379")
     errors += [ConnectionError("no answer")] * 2
@@ -59,7 +66,7 @@ def test_a_cluster_that_cannot_be_joined_is_named(init, monkeypatch):
         start_ray(Config())
 
 
-def test_who_waits_too_long_for_another_s_start_says_so(init, monkeypatch):
+def test_who_waits_too_long_for_another_s_start_says_so(init: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
     _, calls = init
     monkeypatch.setattr(ray_start, "TURN_S", 0.2)
     with lock(ray_start.LOCK, 1.0), pytest.raises(RayStartError, match="another process is still starting its own"):
