@@ -125,5 +125,6 @@ class BySharing(LoadScopeScheduling):
         return "engine" if file.startswith(TOGETHER) else file
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     return BySharing(config, log)

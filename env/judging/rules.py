@@ -3,29 +3,18 @@
 Invariant: a pure function of the task and the answer's text. An answer that cannot be read as one option, or that
 names several, scores 0 like any wrong one; it never leaves the denominator.
 
-Open answers are compared as closed vocabulary: case, articles, connecting words, punctuation, spelled-out numbers and
-a lead-in such as "the answer is" do not count; everything else does.
+Open answers are compared as closed vocabulary (`env/judging/vocabulary.py`); a lead-in such as "the answer is" does not
+count either.
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
+from env.judging.vocabulary import normalize, typed
 from env.task import Task
 
-_UNITS = (  # noqa: SIM905
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()  # noqa: SIM905
-_NUMBERS = {word: value for value, word in enumerate(_UNITS)} | {word: 10 * i for i, word in enumerate(_TENS, 2)}
-_COMPOUND = re.compile(rf"\b({'|'.join(_TENS)})[\s-]+({'|'.join(_UNITS[1:10])})\b")
-_DROPPED = {"a", "an", "the", "and", "then"}
-_SPELLINGS = {"gray": "grey", "color": "colour", "center": "centre"}
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_WORD = re.compile(rf"{_NUMBER.pattern}|[^\W_]+")
-_MINUS = re.compile(r"(?<![^\s(])-(?=[0-9])")
-_TYPOGRAPHY = str.maketrans({"\u2019": "'", "\u2013": "-", "\u2014": "-", "\u2212": "-"})
+_LONGEST = 1000
+"""Characters at each end of an answer that are read."""
 _RUN = re.compile(r"[\W_]{9,}")
 _LATEX = re.compile(r"\\(?:boxed|text|textbf|mathrm)\b")
 
@@ -39,6 +28,13 @@ _LEAD_IN = re.compile(
 )
 _ALONE = re.compile(rf"[\W_]*{_LABEL}[\W_]*([a-z])[\W_]*", re.IGNORECASE)
 _BEFORE_TEXT = re.compile(rf"[\W_]*(?i:{_LABEL})[\W_]*([A-Z])(?:[\W_]*[).:,;\n*\]}}]|\s+-)[\W_]*(.+)", re.DOTALL)
+_WITH_TEXT = (
+    re.compile(
+        rf"[\W_]*{_LABEL}[\W_]*(?P<letter>[a-z])\b(?:\s+is\b)?[\s).:,;*\]}}>/-]*(?P<text>.+)",
+        re.IGNORECASE | re.DOTALL,
+    ),
+    re.compile(r"(?P<text>.+?)\(\s*(?P<letter>[a-z])\s*\)[\W_]*", re.IGNORECASE | re.DOTALL),
+)
 _BEFORE_REASON = re.compile(
     rf"[\W_]*{_LABEL}[\W_]*([a-z])[\W_]*\s"
     r"(?:because|since|as|is\s+(?:the\s+)?(?:correct|right|best|true|answer))\b.*",
@@ -72,50 +68,35 @@ def parse_choice(answer: str, options: Sequence[str]) -> str | None:
     claims = set(_CLAIM.findall(readings[0])) & set(letters)
     if len(claims) > 1:
         return None
+    alone = [letter for reading in readings if (letter := _bare(reading).upper()) in letters]
+    if clear := next(filter(None, (*alone, *(_agreed(reading, options) for reading in readings))), None):
+        return clear
     for reading in readings:
         letter = _letter(_ALONE, reading) or ""
         if letter in letters:
             return letter
-        if by_text := _letters_of_text(reading, options):
-            return by_text.pop() if len(by_text) == 1 else None
         if _names_several(reading):
             return None
-        letter = _letter(_BEFORE_TEXT, reading) or _letter(_BEFORE_REASON, reading) or ""
+        letter = _letter(_BEFORE_TEXT, reading) or ""
+        if letter in letters:
+            return letter
+        if by_text := {letters[i] for i, option in enumerate(options) if normalize(option) == normalize(reading)}:
+            return by_text.pop() if len(by_text) == 1 else None
+        letter = _letter(_BEFORE_REASON, reading) or ""
         if letter in letters:
             return letter
     return claims.pop() if claims else None
 
 
-def normalize(text: str) -> str:
-    """The text as closed vocabulary: what is left of two equal answers is the same string."""
-    text = _typed(text).casefold()
-    text = _COMPOUND.sub(lambda match: str(_NUMBERS[match[1]] + _NUMBERS[match[2]]), text)
-    words = _WORD.findall(_MINUS.sub("minus ", text))
-    kept = [_canonical(word) for word in words if word not in _DROPPED]
-    return " ".join(kept) or text.strip()
-
-
-def _typed(text: str) -> str:
-    """The text in the characters that a keyboard has."""
-    return unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY)
-
-
-def _canonical(word: str) -> str:
-    if word in _NUMBERS:
-        return str(_NUMBERS[word])
-    if not _NUMBER.fullmatch(word):
-        return _SPELLINGS.get(word, word)
-    whole, _, fraction = word.partition(".")
-    fraction = fraction.rstrip("0")
-    return (whole.lstrip("0") or "0") + (f".{fraction}" if fraction else "")
-
-
 def _readings(answer: str) -> list[str]:
     """The answer, and what follows its lead-in if it has one.
 
-    Long runs of punctuation, which a policy that has come apart may write, are cut: the patterns backtrack in them.
+    Long runs of punctuation and very long answers, which a policy that has come apart may write, are cut: the patterns
+    backtrack in them.
     """
-    answer = _RUN.sub(lambda run: run[0][:4] + run[0][-4:], _LATEX.sub(" ", _typed(answer))).strip()
+    if len(answer) > 2 * _LONGEST:
+        answer = f"{answer[:_LONGEST]} {answer[-_LONGEST:]}"
+    answer = _RUN.sub(lambda run: run[0][:4] + run[0][-4:], _LATEX.sub(" ", typed(answer))).strip()
     lead_in = _LEAD_IN.fullmatch(answer)
     return [answer, lead_in["rest"].strip()] if lead_in else [answer]
 
@@ -125,14 +106,21 @@ def _letter(pattern: re.Pattern[str], reading: str) -> str | None:
     return match[1].upper() if match else None
 
 
-def _letters_of_text(reading: str, options: Sequence[str]) -> set[str]:
-    """Letters of the options whose text this is, with the option's own letter before it or without."""
-    lettered = [(chr(ord("A") + i), option) for i, option in enumerate(options)]
-    return {
-        letter
-        for letter, text in lettered
-        if normalize(reading) == normalize(text) or reading.strip() == f"{letter} {text}"
-    }
+def _agreed(reading: str, options: Sequence[str]) -> str | None:
+    """The letter of the one option whose exact text this is, or whose letter and text both stand in it."""
+    texts = [_bare(option) for option in options]
+    if texts.count(_bare(reading)) == 1:
+        return chr(ord("A") + texts.index(_bare(reading)))
+    for match in filter(None, (pattern.fullmatch(reading) for pattern in _WITH_TEXT)):
+        place = ord(match["letter"].upper()) - ord("A")
+        if place < len(texts) and texts[place] == _bare(match["text"]):
+            return match["letter"].upper()
+    return None
+
+
+def _bare(text: str) -> str:
+    text = " ".join(typed(text).casefold().split())
+    return text.strip(" .,;:!?\"'*_()[]{}") or text
 
 
 def _names_several(reading: str) -> bool:

@@ -7,7 +7,8 @@ style; what cannot be read for certain is never guessed at.
 import re
 from collections.abc import Sequence
 
-from env.judging.rules import normalize, parse_choice
+from env.judging.rules import parse_choice
+from env.judging.vocabulary import normalize
 from env.task import MAX_OPTIONS
 
 _STYLES = (r"\({}\)", r"{}\.(?=\s|$)", r"{}\)", r"{}:(?=\s|$)")

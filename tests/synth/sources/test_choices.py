@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from env.judging.rules import normalize
+from env.judging.vocabulary import normalize
 from synth.sources.choices import answer_letter, split_options, without_letters
 
 STYLES = ("({}) ", "{}. ", "{}) ", "{}: ")
