@@ -1,14 +1,17 @@
 """Reading a config: a YAML file over the dataclass defaults, then `key=value` overrides.
 
-Invariant: a key that no dataclass declares never passes; the error names the nearest key that exists.
+Invariants:
+- A key that no dataclass declares never passes; the error names the nearest key that exists.
+- The value of a field of text is the text as it was typed, though YAML reads `2026_11_27`, `007` or `no` otherwise.
 """
 
 import dataclasses
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,7 +32,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
     layers = []
     if path is not None:
         try:
-            layers.append((str(path), OmegaConf.load(path)))
+            layers.append((str(path), _read(Path(path))))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such config file") from None
         except Exception as error:
@@ -37,7 +40,10 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
     for override in overrides:
         if "=" not in override:
             raise ConfigError(f"override '{override}' is not of the form key=value")
-    layers.append(("command line", OmegaConf.from_dotlist(list(overrides))))
+        try:
+            layers.append(("command line", _override(*override.split("=", 1))))
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            raise ConfigError(f"override '{override}' cannot be read ({_first_line(error)})") from None
     for origin, layer in layers:
         for key in _dotted_keys(OmegaConf.to_container(layer)):
             _require_known(origin, key)
@@ -64,16 +70,42 @@ def _dotted_keys(tree: Any, prefix: str = "") -> Iterator[str]:
             yield from _dotted_keys(value, f"{prefix}{key}.")
 
 
-def _all_keys(kind: type, prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """Every key, and whether it is a mapping, whose own keys are values."""
+def _read(path: Path) -> Any:
+    """A file's settings, those of text as they stand there."""
+    text = path.read_text(encoding="utf-8-sig")
+    settings, typed = OmegaConf.create(text), OmegaConf.create(yaml.load(text, Loader=yaml.BaseLoader))
+    for key, kind in _fields(Config):
+        if _is_text(kind) and OmegaConf.select(settings, key) is not None:
+            OmegaConf.update(settings, key, OmegaConf.select(typed, key))
+    return settings
+
+
+def _override(key: str, value: str) -> Any:
+    kind = dict(_fields(Config)).get(key)
+    if not _is_text(kind) or (value in ("", "null") and type(None) in get_args(kind)):
+        return OmegaConf.from_dotlist([f"{key}={value}"])
+    plain = kind in (str, str | None) and value[:1] not in ("'", '"')
+    settings = OmegaConf.create({})
+    OmegaConf.update(settings, key, value if plain else yaml.load(value, Loader=yaml.BaseLoader))
+    return settings
+
+
+def _is_text(kind: object) -> bool:
+    return kind in (str, str | None, list[str]) or (
+        get_origin(kind) is Literal and all(isinstance(choice, str) for choice in get_args(kind))
+    )
+
+
+def _fields(kind: type, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every key that has a value, or values, with its type."""
     for field in dataclasses.fields(kind):
-        yield f"{prefix}{field.name}", get_origin(field.type) is dict
+        yield f"{prefix}{field.name}", field.type
         if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
-            yield from _all_keys(field.type, f"{prefix}{field.name}.")
+            yield from _fields(field.type, f"{prefix}{field.name}.")
 
 
 def _require_known(origin: str, key: str) -> None:
-    known = dict(_all_keys(Config))
-    if key not in known and not known.get(key.rpartition(".")[0], False):
+    known = dict(_fields(Config))
+    if key not in known and get_origin(known.get(key.rpartition(".")[0])) is not dict:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
         raise ConfigError(f"{origin}: unknown key '{key}'; did you mean '{near}'?")

@@ -144,8 +144,8 @@ def _objective(config: Config) -> None:
             "grpo.dynamic_sampling replaces the groups that grpo.drop_uniform_groups leaves out: set that too": (
                 grpo.dynamic_sampling and not grpo.drop_uniform_groups
             ),
-            "grpo.advantage=leave_one_out needs a grpo.group_size of at least 2": (
-                grpo.advantage == "leave_one_out" and grpo.group_size < 2
+            "grpo.group_size must be at least 2: an advantage is a reward beside the others of its group": (
+                grpo.group_size < 2
             ),
             "training needs sampling.top_p 1 and a positive sampling.temperature: the ratios assume it": (
                 config.sampling.top_p != 1.0 or config.sampling.temperature <= 0.0

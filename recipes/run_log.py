@@ -175,14 +175,17 @@ class RunLog:
         """The run to go on with, set running again."""
         if not (self._resume and self._tags):
             return None
-        same = f"attributes.run_name = '{self._run_name}' and tags.{FOLDER_TAG} = '{self._tags[FOLDER_TAG]}'"
-        wanted = f"{same} and attributes.status != 'FINISHED'"
-        order = ["attributes.start_time DESC"]
-        newest = client.search_runs([self._experiment_id], wanted, max_results=1, order_by=order)
-        if not newest:
-            return None
-        client.update_run(newest[0].info.run_id, status="RUNNING")
-        return str(newest[0].info.run_id)
+        wanted, order = "attributes.status != 'FINISHED'", ["attributes.start_time DESC"]
+        runs = partial(client.search_runs, [self._experiment_id], wanted, order_by=order)
+        page = runs()
+        while True:
+            for run in page:  # compared here, since a filter has no way to write both kinds of quotes
+                if (run.info.run_name, run.data.tags.get(FOLDER_TAG)) == (self._run_name, self._tags[FOLDER_TAG]):
+                    client.update_run(run.info.run_id, status="RUNNING")
+                    return str(run.info.run_id)
+            if not page.token:
+                return None
+            page = runs(page_token=page.token)
 
     def _log_metrics(self, rows: Sequence[Metric]) -> None:
         self._unsent += rows

@@ -98,14 +98,15 @@ def read_rows(path: str | Path) -> Iterator[JsonObject]:
 
 
 def numbered_rows(path: str | Path) -> Iterator[tuple[int, JsonObject]]:
-    """The rows of a file of JSON lines, each with the number of its line, from 1; empty lines are passed over.
+    """The rows of a file of JSON lines, each with the number of its line, from 1; empty lines and a byte-order mark
+    are passed over.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: a line is no JSON; names file and line.
     """
     number = 0
-    with open(path, encoding="utf-8") as lines:
+    with open(path, encoding="utf-8-sig") as lines:
         try:
             for number, line in enumerate(lines, 1):
                 if not line.isspace():

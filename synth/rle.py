@@ -15,7 +15,7 @@ MAX_GROUPS = 6
 """Characters of one number, five bits each: any run of `MAX_PIXELS` and its sign fit, and C's int holds them all."""
 
 Rle = JsonObject
-"""`{"size": [height, width], "counts": str}`."""
+"""`{"size": [height, width], "counts": str}`; what is read may hold COCO's uncompressed counts, a list of runs."""
 
 
 class RleError(ValueError):
@@ -87,10 +87,21 @@ def _checked(rle: object) -> Rle:
     height, width = size
     if height * width > MAX_PIXELS:
         raise RleError(f"a mask of {width}x{height} pixels is larger than the {MAX_PIXELS} pixels that are read")
+    if isinstance(counts, list):
+        return _compressed(counts, height, width)
     if not isinstance(counts, str) or not counts.isascii():
-        raise RleError(f"counts of a run-length encoding must be a string as COCO writes it, not {counts!r:.60}")
+        raise RleError(f"counts of a run-length encoding must be COCO's string or a list of runs, not {counts!r:.60}")
     _check_runs(counts, height * width)
     return {"size": [height, width], "counts": counts.encode("ascii")}
+
+
+def _compressed(runs: list[object], height: int, width: int) -> Rle:
+    """Of runs as numbers, column by column, the first of them background: crowd annotations and mask generators."""
+    lengths = [run for run in runs if type(run) is int and run >= 0]
+    if len(lengths) != len(runs) or sum(lengths) != height * width:
+        raise RleError(f"runs of a run-length encoding must fill {width}x{height} whole pixels, not {runs!r:.60}")
+    mask = np.repeat(np.arange(len(lengths), dtype=np.uint8) & 1, lengths).reshape(height, width, order="F")
+    return JsonObject(coco.encode(np.asfortranarray(mask)))
 
 
 def _check_runs(counts: str, pixels: int) -> None:

@@ -5,6 +5,7 @@ renamed; what a crash leaves behind has another name and is never read.
 """
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -82,7 +83,8 @@ def read_manifest(path: str | Path) -> JsonObject:
 
 
 def best(directory: str | Path, metric: str) -> Path | None:
-    """Find the whole checkpoint whose manifest has the highest `metric`, the newest of equals; None without one.
+    """Find the whole checkpoint whose manifest has the highest `metric` that is a number, the newest of equals; None
+    without one.
 
     Args:
         metric: a key of the fact `metrics`, which maps names to floats; with a leading minus the lowest is best.
@@ -94,7 +96,7 @@ def best(directory: str | Path, metric: str) -> Path | None:
             score = read_manifest(path).get("metrics", {}).get(name)
         except CheckpointError:
             continue
-        if score is not None:
+        if score is not None and not math.isnan(score):
             scores.append((sign * score, step, path))
     return max(scores)[-1] if scores else None
 

@@ -95,3 +95,48 @@ def test_every_section_and_every_dataclass_says_what_it_is() -> None:
                 yield from kinds(field.type)
 
     assert all(kind.__doc__ and not kind.__doc__.startswith(kind.__name__ + "(") for kind in kinds(Config))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2026_11_27",
+        "007",
+        "1e3",
+        "12:30:00",
+        "on",
+        "no",
+        "null",
+        "0x10",
+        "1.10",
+        "~",
+        ".5",
+        "true",
+        "a #b",
+        "[x",
+        "{",
+        "",
+    ],
+)
+def test_a_text_is_kept_as_it_is_typed(tmp_path: Path, name: str) -> None:
+    assert load_config(None, [f"name={name}"]).name == name
+    assert load_config(None, [f"synth.text_model.model={name}"]).synth.text_model.model == name
+    path = tmp_path / "run.yaml"
+    path.write_text(f"name: '{name}'\n")
+    assert load_config(path).name == name
+
+
+@pytest.mark.parametrize("name", ["2026_11_27", "007", "1e3", "12:30:00", "on", "no", "0x10", "1.10", ".5"])
+def test_a_text_in_a_file_needs_no_quotes(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(
+        b"\xef\xbb\xbf" + f"name: {name}\nsynth: {{source: {name}}}\nepisode: {{tools: [{name}]}}".encode()
+    )
+    config = load_config(path)
+    assert (config.name, config.synth.source, config.episode.tools) == (name, name, [name])
+
+
+def test_a_text_may_be_quoted_absent_or_one_of_several() -> None:
+    config = load_config(None, ["name='x y'", "synth.source=null", "model.path=", "episode.tools=[007, no]"])
+    assert (config.name, config.synth.source, config.model.path) == ("x y", None, None)
+    assert config.episode.tools == ["007", "no"]

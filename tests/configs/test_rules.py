@@ -61,7 +61,7 @@ CONTRADICTIONS = [
     ("grpo", ["grpo.dual_clip=0.5"], "grpo.dual_clip must be above 1"),
     ("grpo", ["grpo.dual_clip=3.0", "grpo.surrogate=cispo"], "is for grpo.surrogate=clip or gspo"),
     ("grpo", ["grpo.dynamic_sampling=true", "grpo.drop_uniform_groups=false"], "set that too"),
-    ("grpo", ["grpo.advantage=leave_one_out", "grpo.group_size=1"], "grpo.group_size of at least 2"),
+    ("grpo", ["grpo.advantage=leave_one_out", "grpo.group_size=1"], "grpo.group_size must be at least 2"),
     ("grpo", ["grpo.correction_max=0.5", "grpo.correction_min=0.8"], "grpo.correction_max"),
     ("grpo", ["grpo.keep_checkpoints=0"], "grpo.keep_checkpoints must be at least 1, not 0"),
     ("grpo", ["grpo.norm_tokens=0"], "grpo.norm_tokens must be at least 1, not 0"),

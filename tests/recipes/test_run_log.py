@@ -126,12 +126,13 @@ def test_a_run_that_ends_in_an_exception_is_failed(tracked: tuple[Any, ...]) -> 
     assert run.info.experiment_id == first.info.experiment_id
 
 
-def test_a_run_that_goes_on_is_the_same_run(tracked: tuple[Any, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["runs", "o'neil's clips", 'the "best"', "both ' and \"", "100% \\ ünï", "a'; --"])
+def test_a_run_that_goes_on_is_the_same_run(tracked: tuple[Any, ...], tmp_path: Path, name: str) -> None:
     client, *_, folder = tracked
     config = TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db", experiment="trial")
     ids = []
     for step, end in ((1, KeyboardInterrupt), (2, None), (3, None)):
-        run_log = RunLog(config, "long", {"a": step}, folder=tmp_path, resume=step > 1)
+        run_log = RunLog(config, "long", {"a": step}, folder=tmp_path / name, resume=step > 1)
         run_log.log(step, {"reward": float(step)})
         run_log.__exit__(end, None, None)
         ids.append(run_log.run_id)

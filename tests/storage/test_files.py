@@ -47,6 +47,12 @@ def test_a_killed_writer_leaves_what_was_there(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
+@pytest.mark.parametrize("text", ['\ufeff{"a": 1}', '\ufeff{"a": 1}\r\n', '\ufeff\n\n{"a": 1}\n'])
+def test_a_byte_order_mark_is_no_part_of_a_row(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rows.jsonl").write_text(text, encoding="utf-8")
+    assert list(read_rows(tmp_path / "rows.jsonl")) == [{"a": 1}]
+
+
 def test_rows_come_back_and_a_line_that_is_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     rows: list[dict[str, Any]] = [{"a": 1}, {"b": "é\n"}]

@@ -96,7 +96,13 @@ def test_long_runs_and_their_differences_are_read(mask: np.ndarray) -> None:
         {"size": [-3, -3], "counts": "9"},
         {"size": [True, 9], "counts": "9"},
         {"size": [3.0, 3], "counts": "9"},
-        {"size": [3, 3], "counts": [4, 5]},
+        {"size": [3, 3], "counts": [4, 4]},
+        {"size": [3, 3], "counts": [4, 6]},
+        {"size": [3, 3], "counts": [10, -1]},
+        {"size": [3, 3], "counts": [4.0, 5]},
+        {"size": [1, 1], "counts": [True]},
+        {"size": [3, 3], "counts": ["4", "5"]},
+        {"size": [MAX_PIXELS, 2], "counts": [2 * MAX_PIXELS]},
         {"size": [3, 3], "counts": b"9"},
         {"size": [3, 3], "counts": "9\n"},
         {"size": [3, 3], "counts": "8"},
@@ -109,6 +115,22 @@ def test_what_is_no_encoding_is_refused(rle: Any) -> None:
     for reads in (decode, area, box):
         with pytest.raises(RleError):
             reads(rle)
+
+
+@given(MASKS)
+def test_runs_as_numbers_are_read_too(mask: np.ndarray) -> None:
+    pixels = mask.ravel(order="F")
+    ends = [*(np.flatnonzero(pixels[1:] != pixels[:-1]) + 1), len(pixels)]
+    runs = [0] * bool(pixels[0]) + [int(run) for run in np.diff([0, *ends])]
+    rle = {"size": list(mask.shape), "counts": runs}
+    assert np.array_equal(decode(rle), mask)
+    assert area(rle) == mask.sum()
+    assert iou(rle, encode(mask)) == float(mask.any())
+
+
+def test_an_empty_run_may_stand_anywhere_among_numbers() -> None:
+    assert decode({"size": [4, 3], "counts": [2, 3, 7]}).sum() == 3
+    assert decode({"size": [2, 2], "counts": [0, 1, 0, 2, 1, 0]}).tolist() == [[True, True], [True, False]]
 
 
 def test_masks_of_two_sizes_have_no_overlap() -> None:

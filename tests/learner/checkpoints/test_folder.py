@@ -84,3 +84,19 @@ def test_a_torn_checkpoint_is_never_the_best(tmp_path: Path) -> None:
     write(tmp_path, 2, accuracy=0.9)
     (tmp_path / "step-000002" / "ranks" / "state.pt").unlink()
     assert best(tmp_path, "accuracy") == tmp_path / "step-000001"
+
+
+@pytest.mark.parametrize("metric", ["score", "-score"])
+@pytest.mark.parametrize("scores", [[None, 0.9, 0.9], [0.9, None, 0.9], [None, None, 0.9], [0.9, None, None]])
+def test_not_a_number_is_never_the_best(tmp_path: Path, scores: list[float | None], metric: str) -> None:
+    for step, score in enumerate(scores, 1):
+        write(tmp_path, step, score=float("nan") if score is None else score)
+    champion = max(step for step, score in enumerate(scores, 1) if score is not None)
+    assert best(tmp_path, metric) == tmp_path / f"step-{champion:06d}"
+    prune(tmp_path, 1, metric)
+    assert (tmp_path / f"step-{champion:06d}").is_dir()
+
+
+def test_where_no_score_is_a_number_none_is_best(tmp_path: Path) -> None:
+    write(tmp_path, 1, score=float("nan"))
+    assert best(tmp_path, "score") is None
