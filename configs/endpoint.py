@@ -20,7 +20,9 @@ class EndpointConfig:
     timeout_s: float = 120.0
     """How long the server may be silent within one attempt at a request, seconds."""
     retries: int = 4
-    """Further attempts at a request that met a connection error, a silent server, or status 408, 409, 429 or 5xx."""
+    """Further attempts at a request that met a connection error, a silent server, or status 408, 409 or 5xx."""
+    busy_wait_s: float = 300.0
+    """How long a request waits in all for a server that is busy (status 429, or 503 with `Retry-After`), seconds."""
     max_tokens: int = 2048
     """Longest reply, tokens."""
     max_tokens_as: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"

@@ -41,7 +41,7 @@ def check_endpoint(config: EndpointConfig, key: str) -> None:
         raise ConfigError(f"{key}.model: is empty; name the model as the server at {key}.base_url has it")
     if not config.base_url.startswith(("http://", "https://")):
         raise ConfigError(f"{key}.base_url: '{config.base_url}' does not begin with http:// or https://")
-    least = {"concurrency": 1, "retries": 0, "max_tokens": 1, "max_frames": 1, "max_pixels": 1}
+    least = {"concurrency": 1, "retries": 0, "max_tokens": 1, "max_frames": 1, "max_pixels": 1, "busy_wait_s": 0}
     for name, value in least.items():
         if getattr(config, name) < value:
             raise ConfigError(f"{key}.{name}: must be at least {value}, not {getattr(config, name)}")

@@ -2,12 +2,17 @@
 
 Invariants: a process has at most the config's `concurrency` of requests out on an event loop; each ends by a deadline.
 A failure is blamed on a question only if the server answers a plain one right afterwards, and fails at the first again.
+A failure that a gateway passes on inside a reply of status 200 counts as the status that it names.
 """
 
 import asyncio
+import email.utils
+import itertools
 import json
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Protocol
 
 import openai
 from openai.types.chat import ChatCompletion
@@ -19,7 +24,9 @@ from storage.files import JsonObject
 PLAIN = "This only asks whether you are there. Reply with any JSON object that fits the schema, as short as it can be."
 """Put to a server that failed at something else."""
 MAX_BACKOFF_S = 8.0
-"""Longest that the client waits between attempts unless the server names a time, seconds."""
+"""Longest that the client waits between attempts at a server that fails, seconds."""
+MAX_BUSY_BACKOFF_S = 30.0
+"""Longest wait between attempts at a server that is busy and names no time, seconds."""
 
 
 class EndpointError(RuntimeError):
@@ -74,7 +81,21 @@ class Server:
     async def _reply(
         self, request: JsonObject, paid: Callable[[ChatCompletion], None], retries: int | None = None
     ) -> ChatCompletion:
-        """One reply, in as many attempts as `retries` allows, or else the config."""
+        """One reply, in as many attempts as `retries` allows, or else the config; a busy server is waited for."""
+        deadline = time.monotonic() + self._config.busy_wait_s
+        for number in itertools.count():
+            try:
+                return await self._attempt(request, paid, retries)
+            except openai.APIStatusError as error:
+                wait_s = busy_s(error, number)
+                if wait_s is None or time.monotonic() + wait_s > deadline:
+                    raise
+            await asyncio.sleep(wait_s)
+        raise AssertionError("there is always another number")
+
+    async def _attempt(
+        self, request: JsonObject, paid: Callable[[ChatCompletion], None], retries: int | None
+    ) -> ChatCompletion:
         client = self._line().client
         if retries is not None:
             client = client.with_options(max_retries=retries)
@@ -96,6 +117,8 @@ class Server:
             return self.error(f"is silent ({reason}); start again when it answers, what was answered is kept")
         if isinstance(error, openai.APIConnectionError):
             return self.error(f"cannot be reached ({reason}); start again when it is up, what was answered is kept")
+        if isinstance(error, openai.APIStatusError) and busy_s(error, 0) is not None:
+            return self.error(f"is busy ({reason}) for longer than busy_wait_s = {self._config.busy_wait_s:g} s")
         return self.error(f"{'fails' if isinstance(error, openai.InternalServerError) else 'refuses'} ({reason})")
 
     def _no_completion(self) -> EndpointError:
@@ -116,17 +139,86 @@ class _Line:
     def __init__(self, config: EndpointConfig, key: str) -> None:
         self.turns = asyncio.Semaphore(config.concurrency)
         self.client = openai.AsyncOpenAI(
-            base_url=config.base_url, api_key=key, timeout=config.timeout_s, max_retries=config.retries
+            base_url=config.base_url,
+            api_key=key,
+            timeout=config.timeout_s,
+            max_retries=config.retries,
+            http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_give_true_status]}),
         )
 
 
 _FAILURES = (openai.OpenAIError, TimeoutError, UnicodeEncodeError, json.JSONDecodeError)
 
 
+class _Response(Protocol):
+    """The client's own response, whose library it may change."""
+
+    status_code: int
+    headers: MutableMapping[str, str]
+
+    @property
+    def content(self) -> bytes: ...
+
+    async def aread(self) -> bytes: ...
+
+
+async def _give_true_status(response: _Response) -> None:
+    """Have the client see what a response means, and not try again where `_reply` waits for longer."""
+    if response.status_code == 200:
+        await response.aread()
+        response.status_code = _status_inside(response.content) or 200
+    if response.status_code == 429 or (response.status_code == 503 and _named_s(response.headers) is not None):
+        response.headers["x-should-retry"] = "false"
+
+
+def _status_inside(content: bytes) -> int | None:
+    """The status of a failure that a reply tells of in its text; 502 where it names none."""
+    try:
+        body = json.loads(content)
+        choices = body.get("choices")
+        first = choices[0] if choices else {}
+        fault = body.get("error") or first.get("error")
+        code = fault.get("code") if isinstance(fault, dict) else None
+    except (ValueError, AttributeError, TypeError, LookupError):
+        return None
+    if not fault and choices != [] and first.get("finish_reason") != "error":
+        return None
+    named = int(code) if code is not None and str(code).isdigit() else 0
+    return named if 400 <= named < 600 else 502
+
+
+def busy_s(error: openai.APIStatusError, number: int) -> float | None:
+    """Seconds to wait for a server that is busy, before the attempt after this `number`; None if it is not, or will
+    not come round."""
+    if error.status_code not in (429, 503) or error.code == "insufficient_quota":
+        return None
+    named_s = _named_s(error.response.headers)
+    if named_s is None and error.status_code == 429:
+        return float(min(MAX_BUSY_BACKOFF_S, 0.5 * 2**number))
+    return named_s
+
+
+def _named_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the headers of a response ask to wait for; None if they name no time."""
+    try:
+        return float(headers["retry-after-ms"]) / 1000
+    except (KeyError, ValueError):
+        pass
+    told = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(told))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(told).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
 def _may_be_the_questions(error: Exception) -> bool:
     """Whether the server might do better with another question: not so if it refuses access or asks to wait."""
     if isinstance(error, openai.APIStatusError):
-        return error.status_code in (400, 413, 422) or error.status_code >= 500
+        return busy_s(error, 0) is None and (error.status_code in (400, 413, 422) or error.status_code >= 500)
     return isinstance(error, openai.APIConnectionError | TimeoutError | UnicodeEncodeError)
 
 
