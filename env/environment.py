@@ -183,7 +183,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
         try:
             if refused:
                 raise ToolError(f"at most {self.config.max_calls_per_turn} calls a turn")
-            content = call_tool(call.name, call.arguments, self.config.tools, self.scene, self.limits)
+            content = call_tool(call.name, call.arguments, self.config.tools, self.scene, self.limits, strict=True)
         except ToolError as refusal:
             error = str(refusal)
             content = (f"error: {error}",)

@@ -66,8 +66,14 @@ def cost_of(name: str, offered: Sequence[str] = ()) -> float:
     return tool.cost if tool else 1.0
 
 
-def call(name: str, arguments: JsonObject, offered: Sequence[str], scene: Scene, limits: Limits) -> Content:
-    """Carry out one call of a policy.
+def call(
+    name: str, arguments: JsonObject, offered: Sequence[str], scene: Scene, limits: Limits, strict: bool = False
+) -> Content:
+    """Carry out one call.
+
+    Args:
+        strict: refuse numbers that are written as text, which other people's clients send. The policy's own form is
+            strict, so that it learns one.
 
     Raises:
         ToolError: the tool is not offered, the arguments are wrong, or it took too long; the message is for the policy.
@@ -82,6 +88,6 @@ def call(name: str, arguments: JsonObject, offered: Sequence[str], scene: Scene,
         raise ToolError(f"the arguments of {name} must be a JSON object, not {shown(arguments)}")
     scene.require_confined()
     try:
-        return tools[name].run(scene, limits, **arguments)
+        return tools[name].run(scene, limits, strict, **arguments)
     except DeadlineError:
         raise ToolError(f"{name} took longer than {limits.timeout_s:g} s; ask for less") from None

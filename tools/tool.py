@@ -4,6 +4,7 @@ Invariant: a tool sees handles (`video_1`, `frame_1`), never paths; a call that 
 """
 
 import inspect
+import json
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -54,16 +55,16 @@ class Tool:
             "function": {"name": self.name, "description": self.description, "parameters": schema},
         }
 
-    def run(self, scene: Scene, limits: Limits, /, **arguments: object) -> Content:
-        """Check the arguments and carry out the call.
+    def run(self, scene: Scene, limits: Limits, strict: bool = True, /, **arguments: object) -> Content:
+        """Check the arguments and carry out the call; where it is not `strict`, numbers may be written as text.
 
         Raises:
             ToolError: the arguments are not what the tool takes.
             VideoError: the scene's own file cannot be read.
         """
-        return self.function(scene, limits, **self._bind(arguments))
+        return self.function(scene, limits, **self._bind(arguments, strict))
 
-    def _bind(self, arguments: JsonObject) -> JsonObject:
+    def _bind(self, arguments: JsonObject, strict: bool) -> JsonObject:
         parameters = self._parameters()
         for name in arguments:
             if name not in parameters:
@@ -71,7 +72,8 @@ class Tool:
         missing = [name for name, parameter in parameters.items() if parameter.required and name not in arguments]
         if missing:
             raise ToolError(f"{self.name} needs {listed(missing)}; it takes {listed(parameters)}")
-        return {name: _checked(name, parameters[name].kind, value) for name, value in arguments.items()}
+        read = arguments if strict else {name: _read(parameters[name].kind, arguments[name]) for name in arguments}
+        return {name: _checked(name, parameters[name].kind, value) for name, value in read.items()}
 
     def _parameters(self) -> "dict[str, _Parameter]":
         """What the caller gives, by name."""
@@ -121,6 +123,19 @@ def _checked(name: str, kind: object, value: object) -> str | float | list[float
     if not isinstance(value, list):
         raise ToolError(f"{name} must be a list of numbers such as [1.5, 2], not {shown(value)}")
     return [_number(f"{name}[{i}]", item) for i, item in enumerate(value)]
+
+
+def _read(kind: object, value: object) -> object:
+    """A number, or list of numbers, out of the text that it is written as; what is none stays as it is."""
+    if kind is str:
+        return value
+    try:
+        value = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+    if kind is float:
+        return value
+    return [_read(float, item) for item in (value if isinstance(value, list) else [value])]
 
 
 def _number(name: str, value: object) -> float:

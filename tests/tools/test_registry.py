@@ -133,8 +133,34 @@ def test_a_crop_is_limited_and_clamped_and_says_so(scene: Scene, films: dict[str
 )
 def test_a_wrong_call_is_told_what_would_be_right(scene: Scene, name: Any, arguments: Any, message: str) -> None:
     with pytest.raises(ToolError, match=re.escape(message)) as caught:
-        call(name, arguments, BOTH, scene, LIMITS)
+        call(name, arguments, BOTH, scene, LIMITS, strict=True)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "written"),
+    [
+        ("crop_video", {"start_time": 0.5, "end_time": 1.5}, {"start_time": "0.5", "end_time": " 1.5 "}),
+        ("crop_video", {"start_time": 1, "end_time": 20}, {"start_time": "1", "end_time": "2e1"}),
+        ("view_frames", {"times": [0.5, 1]}, {"times": "[0.5, 1]"}),
+        ("view_frames", {"times": [0.5, 1]}, {"times": ["0.5", 1]}),
+        ("view_frames", {"times": [3]}, {"times": 3}),
+        ("view_frames", {"times": [3]}, {"times": "3"}),
+        ("zoom_region", {"time": 1, "box": [0, 0, 500, 500]}, {"time": "1", "box": "[0, 0, 500, 500]"}),
+    ],
+)
+def test_numbers_written_as_text_are_read_but_not_from_the_policy(
+    scene: Scene, name: str, plain: dict[str, Any], written: dict[str, Any]
+) -> None:
+    assert text(call(name, written, [*TOOLS], scene, LIMITS)) == text(call(name, plain, [*TOOLS], scene, LIMITS))
+    with pytest.raises(ToolError, match="must be a"):
+        call(name, written, [*TOOLS], scene, LIMITS, strict=True)
+
+
+@pytest.mark.parametrize("written", ["", "soon", "true", "NaN", "1e999", "[1]", "[" * 10_000, "null", "{}", "01"])
+def test_text_that_is_no_number_is_refused(scene: Scene, written: str) -> None:
+    with pytest.raises(ToolError, match="end_time must be a"):
+        call("crop_video", {"start_time": 0, "end_time": written}, BOTH, scene, LIMITS)
 
 
 def test_a_tool_that_is_not_offered_is_refused(scene: Scene) -> None:

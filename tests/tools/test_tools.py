@@ -129,7 +129,7 @@ def test_a_call_that_makes_no_sense_is_told_what_would(
     walked: Scene, name: str, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ToolError, match=re.escape(message)):
-        run(walked, name, **arguments)
+        call(name, arguments, list(TOOLS), walked, LIMITS, strict=True)
 
 
 def test_a_tool_has_its_cost() -> None:
