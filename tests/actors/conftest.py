@@ -71,7 +71,7 @@ def episode() -> EpisodeConfig:
 @pytest.fixture(scope="session")
 def engine_config() -> EngineConfig:
     return EngineConfig(
-        max_model_len=512, max_num_seqs=16, max_num_batched_tokens=1024, kv_cache_gib=0.1, request_timeout_s=60
+        max_model_len=512, max_num_seqs=16, max_num_batched_tokens=1024, kv_cache_gib=0.02, request_timeout_s=60
     )
 
 

@@ -61,10 +61,13 @@ class WatchedRank(OtherLayoutRank):
         super()._load()
 
     def peak(self, trajectories: Sequence[Trajectory], lr: float) -> int:
-        """Bytes of all tensors, those of the model and the optimizer included, at the worst moment of an SFT step."""
-        with _Storages(_tensors()) as storages:
-            self.updates.sft_step(trajectories, lr, ())
-        return storages.peak - _Storages(self._left).bytes
+        """Bytes of all tensors, those of the model and the optimizer included, at the worst moment of an SFT step: one
+        in which nothing of a former layout was let go of."""
+        left = -1
+        while left != (left := _Storages(self._left).bytes):
+            with _Storages(_tensors()) as storages:
+                self.updates.sft_step(trajectories, lr, ())
+        return storages.peak - left
 
 
 def _tensors() -> list[torch.Tensor]:
