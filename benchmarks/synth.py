@@ -33,7 +33,7 @@ from synth.pipeline.make_stage import make_stage
 from synth.pipeline.shards import read_records, shard_file, write_records
 from synth.pipeline.worker import ShardRow, StageWorker
 from synth.record import STAGES, Record
-from synth.stages.text_filter import PROMPT, SCHEMA, ModelTextFilter
+from synth.stages.text_filter import PROMPT, SCHEMA, filter_by_model
 from synth.world.records import world_records
 
 DEMO = Path(__file__).parents[1] / "configs" / "demo.yaml"
@@ -102,9 +102,8 @@ def _filtered(folder: Path, config: EndpointConfig, count: int, repeat: int) -> 
         numbers = range(start, min(start + SHARD, count))
         records = [Record(f"r{i}", "bench", "v.mp4", _question(repeat, i), "yes") for i in numbers]
         write_records(shard_file(before, index), records)
-    worker = StageWorker(
-        lambda: ModelTextFilter(Endpoint(config, folder / "answers", "synth.text_model")), before, after, "run"
-    )
+    endpoint = Endpoint(config, folder / "answers", "synth.text_model")
+    worker = StageWorker(lambda: partial(filter_by_model, endpoint=endpoint), before, after, "run")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         rows = list(pool.map(worker, ({"shard": i, "error": ""} for i in range(len(shards)))))
     assert not any(row["error"] for row in rows), rows

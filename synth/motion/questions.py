@@ -83,7 +83,7 @@ def questions_of(video: str, record_id: str, tracks: Sequence[Track], seed: int,
     Args:
         video: path of the video.
         record_id: id of the bare video's record; each question's is that and a number.
-        tracks: all tracks of the video, `synth.motion.segmenter.measure_tracks(video).tracks`.
+        tracks: all tracks of the video, `synth.motion.segmenter.measure_tracks(video)`.
         seed: with the video's name and the id it decides which questions are chosen.
 
     Returns:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import TypedDict
 
 from actors.errors import sentence
 from endpoint.endpoint import AnswerError, BudgetError, EndpointError
@@ -28,19 +28,9 @@ ASIDE = "set aside: "
 GIVEN_UP = ASIDE + "its worker died with it again and again"
 
 
-class Stage(Protocol):
-    """One stage of the synthesis."""
-
-    stage: str
-    """Its name, one of `synth.record.STAGES`."""
-
-    def __call__(self, record: Record) -> Awaitable[Record | Sequence[Record]]:
-        """What the record becomes; a stage that makes questions makes several.
-
-        Raises:
-            Rejected: the record does not get through.
-            EndpointError, BudgetError: the run cannot go on.
-        """
+Stage = Callable[[Record], Awaitable[Record | Sequence[Record]]]
+"""What a record becomes in one stage; one that makes questions makes several. It raises `Rejected` where the record
+does not get through, and `EndpointError` or `BudgetError` where the run cannot go on."""
 
 
 class ShardRow(TypedDict):
@@ -54,7 +44,8 @@ class StageWorker:
     """Works on shards, several at once; a Ray Data actor."""
 
     def __init__(self, make: Callable[[], Stage], before: Path, after: Path, run: str) -> None:
-        """Reads shards from the folder `before` and writes them to `after`; `run` is the journals'."""
+        """Reads shards from the folder `before` and writes them to `after`, which has the stage's name, one of
+        `synth.record.STAGES`; `run` is the journals'."""
         self._stage: Stage | None = None
         self._unfit = ""
         try:
@@ -86,12 +77,12 @@ class StageWorker:
         async def one(record: Record) -> None:
             async with places, self._room.shared():
                 journal.begin(record)
-                journal.end(record, await _made(stage, record))
+                journal.end(record, await self._made(stage, record))
 
         async def alone(record: Record) -> None:
             async with self._room.alone():
                 journal.begin(record, alone=True)
-                journal.end(record, await _made(stage, record))
+                journal.end(record, await self._made(stage, record))
 
         try:
             left = []
@@ -101,7 +92,7 @@ class StageWorker:
                 if record.rejected_by:
                     journal.end(record, [record])
                 elif journal.hopeless(record):
-                    journal.end(record, [record.rejected(stage.stage, GIVEN_UP)])
+                    journal.end(record, [record.rejected(self._after.name, GIVEN_UP)])
                 else:
                     left.append(record)
             await _all(one(record) for record in left if not journal.suspected(record))
@@ -111,6 +102,19 @@ class StageWorker:
             journal.finish(records)
         finally:
             journal.close()
+
+    async def _made(self, stage: Stage, record: Record) -> list[Record]:
+        try:
+            made = await stage(record)
+        except Rejected as reason:
+            return [record.rejected(self._after.name, str(reason))]
+        except (EndpointError, BudgetError):
+            raise
+        except AnswerError as error:
+            return [record.rejected(self._after.name, ASIDE + str(error), error.detail)]
+        except Exception as error:  # noqa: BLE001 - a record that cannot be handled is set aside, and never ends the run
+            return [record.rejected(self._after.name, ASIDE + _clause(error), sentence(error))]
+        return [made] if isinstance(made, Record) else list(made)
 
 
 class _Room:
@@ -149,20 +153,6 @@ FOR_PEOPLE = (SynthError, EndpointError, BudgetError, ValueError)
 def _sentence(error: Exception) -> str:
     """One sentence on an error that ends the run."""
     return " ".join(str(error).split()) if isinstance(error, FOR_PEOPLE) else sentence(error)
-
-
-async def _made(stage: Stage, record: Record) -> list[Record]:
-    try:
-        made = await stage(record)
-    except Rejected as reason:
-        return [record.rejected(stage.stage, str(reason))]
-    except (EndpointError, BudgetError):
-        raise
-    except AnswerError as error:
-        return [record.rejected(stage.stage, ASIDE + str(error), error.detail)]
-    except Exception as error:  # noqa: BLE001 - a record that cannot be handled is set aside, and never ends the run
-        return [record.rejected(stage.stage, ASIDE + _clause(error), sentence(error))]
-    return [made] if isinstance(made, Record) else list(made)
 
 
 def _clause(error: Exception) -> str:

@@ -5,10 +5,11 @@ a closer look asks about a stretch in which none of the first look's frames lies
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
+from storage.files import JsonObject
 from synth.world.world import COLOURS, DIRECTIONS, EVENT_S, SLOT_S, Event, World
 
 DIMENSIONS = {
@@ -69,6 +70,12 @@ class WorldQuestion:
     """The second instance of a spatial question."""
     axis: str | None = None
     """`column` or `row` of a spatial question."""
+
+    @classmethod
+    def of(cls, facts: JsonObject) -> "WorldQuestion":
+        """The question that is among the facts of a record or task."""
+        asked = {field.name: facts[field.name] for field in fields(cls) if field.name in facts}
+        return cls(**{**asked, "window": facts["window"] and tuple(facts["window"])})
 
     def text(self, world: World, prompt_kind: str) -> str:
         """The question in words, its target named by the mark."""
