@@ -80,7 +80,7 @@ def _source(config: Config, work: Path) -> Iterable[Record]:
         def on_bad(where: str, reason: str) -> None:
             lines.write(json.dumps({"where": where, "reason": reason}) + "\n")
 
-        records = read_source(synth.source, root, synth.source_kind, synth.licence, on_bad)
+        records = read_source(synth.source, on_bad, root, synth.source_kind, synth.licence)
         yield from _first(records, synth.most_records)
 
 
