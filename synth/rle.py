@@ -65,18 +65,6 @@ def box(rle: Rle) -> tuple[float, float, float, float]:
     return x, y, width, height
 
 
-def iou(first: Rle, second: Rle) -> float:
-    """Intersection over union of two masks of one size, 0 to 1; 0 if both are empty.
-
-    Raises:
-        RleError: malformed, or of two sizes.
-    """
-    a, b = _checked(first), _checked(second)
-    if a["size"] != b["size"]:
-        raise RleError(f"masks of {_shape(a)} and {_shape(b)} pixels have no overlap; they must be of one frame size")
-    return float(coco.iou([a], [b], [0])[0, 0])
-
-
 def _checked(rle: object) -> Rle:
     """The encoding as pycocotools takes it."""
     if not isinstance(rle, dict) or not {"size", "counts"} <= rle.keys():
@@ -118,7 +106,3 @@ def _check_runs(counts: str, pixels: int) -> None:
         value = shift = 0
     if shift or total != pixels:
         raise RleError(f"counts of a run-length encoding end after {total} of {pixels} pixels")
-
-
-def _shape(rle: Rle) -> str:
-    return f"{rle['size'][1]}x{rle['size'][0]}"

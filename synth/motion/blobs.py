@@ -44,12 +44,6 @@ class Blob:
         """Pixels."""
         return int(self.mask.sum())
 
-    @property
-    def centre(self) -> np.ndarray:
-        """[2] float64: x, y of the middle of its box."""
-        x, y, w, h = self.box
-        return np.array([x + w / 2, y + h / 2])
-
 
 def find_blobs(found: np.ndarray, frame: np.ndarray) -> list[Blob]:
     """The blobs of [H, W] bool in a frame, [H, W, 3] uint8 RGB, the upper left first."""

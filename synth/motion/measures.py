@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from synth.motion.blobs import likeness
 from synth.motion.track import Track
 
 AROUND_S = 0.3
@@ -49,9 +50,10 @@ def kin(track: Track, tracks: Sequence[Track]) -> list[Track]:
 
 
 def _akin(a: Track, b: Track) -> bool:
+    alike = likeness(a.look, b.look)
     if a.colour and b.colour:
-        return a.colour == b.colour or a.likeness(b) > KIN
-    return a.likeness(b) > UNNAMED_KIN
+        return a.colour == b.colour or alike > KIN
+    return alike > UNNAMED_KIN
 
 
 def travels(track: Track) -> bool:

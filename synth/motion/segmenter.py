@@ -16,7 +16,7 @@ from synth.motion.blob_tracker import BlobTracker
 from synth.motion.blobs import find_blobs
 from synth.motion.colour_names import COLOURS, name_colour
 from synth.motion.thing import Thing
-from synth.motion.track import Cutout, Track, entered, left
+from synth.motion.track import Cutout, Track, entered
 from synth.record import Record
 from synth.segmenter import SegmentedInstance
 from tools.decoding.frame import DeadlineError, Stamp
@@ -56,11 +56,10 @@ def measure_tracks(path: str, timeout_s: float = TIMEOUT_S) -> tuple[Track, ...]
     spread = times[np.unique(np.linspace(0, len(times) - 1, SAMPLES).round().astype(int))]
     samples = video.scan(spread.tolist(), MAX_PIXELS, max(0.0, deadline - time.monotonic()))
     background = Background([frame for _, frame in samples])
-    if how := background.moves():
+    if how := background.moves:
         raise MovingCameraError(
             f"{path}: not taken by one fixed camera ({how}); take tracks from still footage, or masks from a model"
         )
-    background.forget_samples()
     tracker, last_s, size = BlobTracker(), float(times[0]), (0, 0)
     for time_s, frame in video.scan(times.tolist(), MAX_PIXELS, max(0.0, deadline - time.monotonic())):
         found, even = background.stands_out(frame, time_s - last_s)
@@ -142,7 +141,7 @@ def _track(i: int, thing: Thing, video: Video, size: tuple[int, int], times: np.
         starts=thing.starts,
         ends=thing.ends,
         enters=entered(blobs) if thing.starts == "border" else "",
-        leaves=left(blobs) if thing.ends == "border" else "",
+        leaves=entered(blobs[::-1]) if thing.ends == "border" else "",
         quality=min(1.0, share) * float(np.mean(thing.alike)),
     )
 

@@ -11,7 +11,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from synth.motion.blobs import SIDES, Blob, likeness
+from synth.motion.blobs import SIDES, Blob
 
 Start = Literal["film", "border", "inside", "split"]
 """How a track begins: it was there from the first look on, came in over the border, was suddenly there, or came out of
@@ -114,10 +114,6 @@ class Track:
         place = np.array([[sx, 0, x + (sx - 1) / 2], [0, sy, y + (sy - 1) / 2]])
         return cv2.warpAffine(small.astype(np.float32), place, (width, height)) > 0.5
 
-    def likeness(self, other: "Track") -> float:
-        """How alike two tracks look, 0 to 1."""
-        return likeness(self.look, other.look)
-
     def _moved(self, i: int, off_s: float) -> np.ndarray:
         """[2]: how far it moves from its i-th look in a fraction of a step, pixels of the video."""
         j = i + (1 if off_s > 0 else -1)
@@ -127,17 +123,13 @@ class Track:
 
 
 def entered(blobs: Sequence[Blob]) -> str:
-    """The side over which a thing came in; empty unless one border alone cut it at first and it moved off that one."""
+    """The side over which a thing came in; empty unless one border alone cut it at first and it moved off that one. Of
+    its looks in reverse, the side over which it went out."""
     if len(blobs[0].touches) != 1:
         return ""
     [side] = blobs[0].touches
     free = next((i for i, blob in enumerate(blobs) if side not in blob.touches), None)
     return "" if free is None or _inward(blobs[0], blobs[free], side) < INWARD else side
-
-
-def left(blobs: Sequence[Blob]) -> str:
-    """The side over which a thing went out, likewise."""
-    return entered(list(reversed(blobs)))
 
 
 def _inward(cut: Blob, free: Blob, side: str) -> float:

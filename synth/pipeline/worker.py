@@ -46,12 +46,10 @@ class StageWorker:
     def __init__(self, make: Callable[[], Stage], before: Path, after: Path, run: str) -> None:
         """Reads shards from the folder `before` and writes them to `after`, which has the stage's name, one of
         `synth.record.STAGES`; `run` is the journals'."""
-        self._stage: Stage | None = None
-        self._unfit = ""
         try:
-            self._stage = make()
+            self._stage: Stage | str = make()
         except Exception as error:  # noqa: BLE001 - what an actor's making raises would be tried again for ever
-            self._unfit = _sentence(error)
+            self._stage = _sentence(error)
         self._before, self._after, self._run = before, after, run
         self._room = _Room()
         self._loop = asyncio.new_event_loop()
@@ -61,8 +59,8 @@ class StageWorker:
         """Do the shard that the row names, if it is not done; a row with an error is passed on."""
         if row["error"] or shard_file(self._after, row["shard"]).exists():
             return row
-        if self._stage is None:
-            return {**row, "error": self._unfit}
+        if isinstance(self._stage, str):
+            return {**row, "error": self._stage}
         try:
             asyncio.run_coroutine_threadsafe(self._work(row["shard"], self._stage), self._loop).result()
         except Exception as error:  # noqa: BLE001 - Ray Data passes on no error's class: the driver raises it
@@ -74,14 +72,9 @@ class StageWorker:
         journal = Journal(self._after, index, self._run)
         places = asyncio.Semaphore(IN_WORK)
 
-        async def one(record: Record) -> None:
-            async with places, self._room.shared():
-                journal.begin(record)
-                journal.end(record, await self._made(stage, record))
-
-        async def alone(record: Record) -> None:
-            async with self._room.alone():
-                journal.begin(record, alone=True)
+        async def do(record: Record, alone: bool = False) -> None:
+            async with places, self._room.alone() if alone else self._room.shared():
+                journal.begin(record, alone)
                 journal.end(record, await self._made(stage, record))
 
         try:
@@ -95,10 +88,10 @@ class StageWorker:
                     journal.end(record, [record.rejected(self._after.name, GIVEN_UP)])
                 else:
                     left.append(record)
-            await _all(one(record) for record in left if not journal.suspected(record))
+            await _all(do(record) for record in left if not journal.suspected(record))
             for record in left:
                 if journal.suspected(record):
-                    await alone(record)
+                    await do(record, alone=True)
             journal.finish(records)
         finally:
             journal.close()
@@ -169,11 +162,9 @@ def _clause(error: Exception) -> str:
 
 async def _all(works: Iterable[Coroutine[None, None, None]]) -> None:
     """Run all; the first error cancels the others and is raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None

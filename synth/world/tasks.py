@@ -55,23 +55,18 @@ def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
 
     check(config, "synth")
     out_dir = Path(out_dir).absolute()
-    counts: dict[Split, int] = {"train": config.world.train_videos, "test": config.world.test_videos}
-    videos: list[VideoRow] = [
-        {"split": split, "index": index} for split, count in counts.items() for index in range(count)
-    ]
+    counts = {"train": config.world.train_videos, "test": config.world.test_videos}
+    videos = [{"split": split, "index": index} for split, count in counts.items() for index in range(count)]
     made = ray.data.from_items(videos).map(_make_video, fn_args=(config, out_dir)).take_all()
     raise_first(row["error"] for row in made)
-    tasks = {split: _ordered(made, split) for split in ("test", "train")}
-    for split, found in tasks.items():
-        if not found:
+    made.sort(key=lambda row: row["index"])
+    for split in ("test", "train"):
+        tasks = [task for row in made if row["split"] == split for task in row["tasks"]]
+        if not tasks:
             raise ValueError(f"world: no {split} task could be made; widen the durations or the kinds")
-        save_tasks(out_dir / f"{split}.jsonl", found)
-    return {split: len(found) for split, found in tasks.items()}
-
-
-def _ordered(made: list[MadeVideo], split: str) -> list[Task]:
-    rows = sorted((row for row in made if row["split"] == split), key=lambda row: row["index"])
-    return [task for row in rows for task in row["tasks"]]
+        save_tasks(out_dir / f"{split}.jsonl", tasks)
+        counts[split] = len(tasks)
+    return counts
 
 
 def _make_video(item: VideoRow, config: Config, out_dir: Path) -> MadeVideo:
