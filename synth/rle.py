@@ -19,7 +19,7 @@ Rle = JsonObject
 
 
 class RleError(ValueError):
-    """A run-length encoding cannot be used; the message is one sentence."""
+    """A run-length encoding is malformed, as all that read one here check; the message is one sentence."""
 
 
 def encode(mask: np.ndarray) -> Rle:
@@ -35,29 +35,17 @@ def encode(mask: np.ndarray) -> Rle:
 
 
 def decode(rle: Rle) -> np.ndarray:
-    """[H, W] bool.
-
-    Raises:
-        RleError: malformed.
-    """
+    """[H, W] bool."""
     return np.ascontiguousarray(coco.decode(_checked(rle)).astype(bool))
 
 
 def area(rle: Rle) -> int:
-    """Pixels of the mask.
-
-    Raises:
-        RleError: malformed.
-    """
+    """Pixels of the mask."""
     return int(coco.area(_checked(rle)))
 
 
 def box(rle: Rle) -> tuple[float, float, float, float]:
-    """x, y, width, height in pixels around the mask; zeros if it is empty.
-
-    Raises:
-        RleError: malformed.
-    """
+    """x, y, width, height in pixels around the mask; zeros if it is empty."""
     checked = _checked(rle)
     if not coco.area(checked):
         return 0.0, 0.0, 0.0, 0.0

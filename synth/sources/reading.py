@@ -115,11 +115,7 @@ def _questions(values: JsonObject | BadRow, questions: Format) -> Iterator[Recor
 
 
 def _checked(found: Record, root: str | Path | None, licence: str, is_file: Callable[[str], bool]) -> Record:
-    """The record of a question as its row asks it.
-
-    Raises:
-        BadRow: the question, its options and its answer do not agree, or its video is not there.
-    """
+    """The record of a question as its row asks it, if its question, options and answer agree and its video is there."""
     question = _line(found.question)
     if not question:
         raise BadRow("has an empty question")
@@ -168,11 +164,7 @@ def _video(video: str, root: str | Path | None, is_file: Callable[[str], bool]) 
 
 
 def _footage(folder: Path, licence: str, on_bad: OnBad) -> Iterator[Record]:
-    """A record without a question for each video of a folder, in the order of their paths.
-
-    Raises:
-        SourceError: no folder, or no video in it.
-    """
+    """A record without a question for each video of a folder, in the order of their paths."""
     if not os.path.isdir(folder):
         raise SourceError(f"{folder}: no such folder; a source of kind 'folder' is a folder of videos")
     found: list[Path] = []

@@ -25,13 +25,7 @@ from tools.marks.visual_prompt import Geometry
 
 async def mark(record: Record, folder: Path, config: SynthConfig, rewriter: Rewriter, seed: int) -> Record:
     """The record with its target marked, by one of `config.prompt_kinds`, and asked about by the mark. The picture goes
-    to `folder`, as `<record id>.png`.
-
-    Raises:
-        Rejected: the rewritten question gives the target away or asks something else.
-        VideoError: the video cannot be read.
-        AnswerError, EndpointError, BudgetError: see `endpoint.endpoint`.
-    """
+    to `folder`, as `<record id>.png`."""
     assert record.target is not None
     rng = np.random.default_rng([seed, 13, *record.id.encode()])
     kind = str(rng.choice(config.prompt_kinds))

@@ -51,11 +51,7 @@ def filled(text: str, phrase: str) -> str:
 
 
 def accepted(record: Record, words: Words, phrase: str) -> Words:
-    """The words, if they ask the same and give nothing away.
-
-    Raises:
-        Rejected: they don't.
-    """
+    """The words, if they ask the same and give nothing away; else `Rejected` is raised."""
     assert record.target is not None
     question, options = words
     before = record.target.options

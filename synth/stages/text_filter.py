@@ -68,23 +68,14 @@ def unfit(question: str) -> str | None:
 
 
 async def filter_by_rules(record: Record) -> Record:
-    """Stage 1 without a model: the record, as it came.
-
-    Raises:
-        Rejected: its question is about something else than one instance.
-    """
+    """Stage 1 without a model: the record as it came, unless its question is about something else than one instance."""
     if reason := unfit(record.question):
         raise Rejected(reason)
     return record
 
 
 async def filter_by_model(record: Record, endpoint: Endpoint) -> Record:
-    """Stage 1 by a language model: the record, as it came.
-
-    Raises:
-        Rejected: its question is about something else than one instance.
-        AnswerError, EndpointError, BudgetError: see `endpoint.endpoint`.
-    """
+    """Stage 1 by a language model, likewise."""
     question = "\n".join([record.question, *record.lettered()])
     reply = await endpoint.ask("text", PROMPT, [question], SCHEMA)
     if not reply["is_valid"]:

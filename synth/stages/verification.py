@@ -104,16 +104,11 @@ async def verify_by_model(
 
     Args:
         turns: bounds how many videos' frames are held in memory until they are answered.
-
-    Raises:
-        Rejected: there is no one target, or the reply cannot be used.
-        VideoError: the video cannot be read.
-        AnswerError, EndpointError, BudgetError: see `endpoint.endpoint`.
     """
     video = await asyncio.to_thread(open_video, record.video)
     asked = "\n".join([f"Question: {record.question}", *record.lettered(), f"Right answer: {record.answer}"])
     async with turns:
-        seen = await asyncio.to_thread(footage, config, record.video, 0.0, video.duration_s)
+        seen = await asyncio.to_thread(footage, config, video)
         reply = await endpoint.ask("video", PROMPT, [*seen, asked], SCHEMA)
     return dataclasses.replace(record, target=checked(record, reply, video.duration_s))
 

@@ -66,11 +66,7 @@ def _asked(record: Record, i: int, world: World, question: WorldQuestion, rng: n
 
 
 async def verify_by_world(record: Record, config: WorldConfig) -> Record:
-    """Stage 2 by the world's truth: the record with its target.
-
-    Raises:
-        Rejected: its name fits several instances.
-    """
+    """Stage 2 by the world's truth: the record with its target, unless its name fits several instances."""
     world, question = make_world(record.facts["seed"], config), WorldQuestion.of(record.facts)
     name = record.facts["name"]
     words = set(name.split())

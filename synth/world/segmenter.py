@@ -38,12 +38,9 @@ class WorldSegmenter:
 
     def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[SegmentedInstance]:
         """Instances in sight at any of the times, each scored by the tag's words that fit what is seen of it at its
-        most fitting time, the surest first; none if the target itself is out of sight. See
-        `synth.segmenter.Segmenter`.
+        most fitting time, the surest first; none if the target itself is out of sight. See `Segmenter`.
 
         Raises:
-            VideoError: the video cannot be read.
-            DeadlineError: it took longer than `timeout_s`.
             ValueError: the record is not of the procedural world, or has no target yet.
         """
         deadline = time.monotonic() + timeout_s
