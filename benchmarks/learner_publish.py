@@ -26,7 +26,7 @@ LARGE = TinyModelConfig(hidden_size=768, layers=8, intermediate_size=3072, visio
 """About 300 MB of float32 weights."""
 SMALL = dataclasses.replace(LARGE, hidden_size=512, intermediate_size=2048, layers=7)
 """About 120 MB."""
-LABELS = {"publish": "publish", "new": "a copy into new memory", "old": "a copy into memory written before"}
+PUBLISH, NEW, OLD = "publish", "a copy into new memory", "a copy into memory written before"
 TEXTS = ["<think>row 2 col 4 red</think><answer>red</answer>"] * 20
 
 
@@ -70,18 +70,18 @@ def publish_over_copy(repeats: int, quick: bool) -> dict[str, Ratio]:
             copy_into(written_before, tensors)
             ranks.publish(engines.handles, 1)
             rivals = {
-                "publish": lambda repeat: ranks.publish(engines.handles, repeat + 2),
-                "new": lambda _: copy_into(shared_memory(nbytes), tensors),
-                "old": lambda _: copy_into(written_before, tensors),
+                PUBLISH: lambda repeat: ranks.publish(engines.handles, repeat + 2),
+                NEW: lambda _: copy_into(shared_memory(nbytes), tensors),
+                OLD: lambda _: copy_into(written_before, tensors),
             }
             taken = side_by_side(rivals, repeats)
         finally:
             torch.set_num_threads(threads)
             ranks.close()
             engines.close()
-    rows = [[LABELS[name], median(seconds), min(seconds)] for name, seconds in taken.items()]
+    rows = [[name, median(seconds), min(seconds)] for name, seconds in taken.items()]
     table(f"Publishing {nbytes / 2**20:.0f} MiB to one engine", ["", "median s", "best s"], rows)
     return {
-        "publish_over_copy": ratio(taken["publish"], taken["new"]),
-        "publish_over_copy_into_old_memory": ratio(taken["publish"], taken["old"]),
+        "publish_over_copy": ratio(taken[PUBLISH], taken[NEW]),
+        "publish_over_copy_into_old_memory": ratio(taken[PUBLISH], taken[OLD]),
     }

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoImageProcessor, AutoProcessor, Qwen3VLForConditionalGeneration, Trainer, TrainerCallback
 
 from benchmarks.bare_pytorch import FRAME_CACHE_BYTES, pixels_of
@@ -172,9 +173,7 @@ def prepared(
 
 def _padded(rows: Sequence[Sequence[int]], pad: int, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """(values, mask), each [rows, longest] int64."""
-    width = max(map(len, rows))
-    values, mask = torch.full((len(rows), width), pad), torch.zeros(len(rows), width, dtype=torch.long)
-    for i, row in enumerate(rows):
-        place = slice(width - len(row), width) if left else slice(0, len(row))
-        values[i, place], mask[i, place] = torch.tensor(row, dtype=torch.long), 1
-    return values, mask
+    side = "left" if left else "right"
+    tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
+    values = pad_sequence(tensors, batch_first=True, padding_value=pad, padding_side=side)
+    return values, pad_sequence([torch.ones_like(row) for row in tensors], batch_first=True, padding_side=side)

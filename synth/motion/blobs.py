@@ -44,6 +44,11 @@ class Blob:
         """Pixels."""
         return int(self.mask.sum())
 
+    def whole(self, height: int, width: int) -> np.ndarray:
+        """[height, width] bool: the mask in the frame."""
+        x, y, w, h = self.box
+        return np.pad(self.mask, ((y, height - y - h), (x, width - x - w)))
+
 
 def find_blobs(found: np.ndarray, frame: np.ndarray) -> list[Blob]:
     """The blobs of [H, W] bool in a frame, [H, W, 3] uint8 RGB, the upper left first."""
@@ -71,11 +76,7 @@ def cut_out(whole: np.ndarray, frame: np.ndarray) -> Blob:
 
 def united(blobs: Sequence[Blob], frame: np.ndarray) -> Blob:
     """The pieces as one blob."""
-    whole = np.zeros(frame.shape[:2], bool)
-    for blob in blobs:
-        x, y, w, h = blob.box
-        whole[y : y + h, x : x + w] |= blob.mask
-    return cut_out(whole, frame)
+    return cut_out(np.any([blob.whole(*frame.shape[:2]) for blob in blobs], axis=0), frame)
 
 
 def likeness(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> float:

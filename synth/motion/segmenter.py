@@ -16,8 +16,9 @@ from synth.motion.blob_tracker import BlobTracker
 from synth.motion.blobs import find_blobs
 from synth.motion.colour_names import COLOURS, name_colour
 from synth.motion.thing import Thing
-from synth.motion.track import Cutout, Track, entered
+from synth.motion.track import Track, entered
 from synth.record import Record
+from synth.rle import encode
 from synth.segmenter import SegmentedInstance
 from tools.decoding.frame import DeadlineError, Stamp
 from tools.decoding.video import Video, open_video
@@ -134,7 +135,7 @@ def _track(i: int, thing: Thing, video: Video, size: tuple[int, int], times: np.
         times=found,
         boxes=np.array([blob.box for blob in blobs], float) * scale,
         whole=np.array([not blob.touches for blob in blobs]),
-        cutouts=tuple(Cutout.of(blob.box, blob.mask) for blob in blobs),
+        masks=tuple(encode(blob.whole(size[1], size[0])) for blob in blobs),
         colour=colour,
         colour_share=colour_share,
         look=thing.look,

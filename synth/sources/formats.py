@@ -7,6 +7,7 @@ unchecked, only brought into one shape, and its id is the source's own, empty if
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from synth.record import Record
@@ -80,20 +81,11 @@ def _llava_video(row: Mapping[str, object]) -> Iterator[Record | BadRow]:
 
 def _pairs(turns: list[object]) -> Iterator[tuple[Mapping[str, object], Mapping[str, object] | None]]:
     """Each question's turn with its answer's, None if there is none."""
-    asked: Mapping[str, object] | None = None
-    for turn in turns:
-        if not isinstance(turn, dict):
-            continue
-        speaker = _SPEAKERS.get(str(turn.get("from")))
+    said = [(_SPEAKERS.get(str(turn.get("from"))), turn) for turn in turns if isinstance(turn, dict)]
+    known = [(speaker, turn) for speaker, turn in said if speaker]
+    for (speaker, turn), (next_speaker, reply) in pairwise([*known, ("human", {})]):
         if speaker == "human":
-            if asked is not None:
-                yield asked, None
-            asked = turn
-        elif speaker == "gpt" and asked is not None:
-            yield asked, turn
-            asked = None
-    if asked is not None:
-        yield asked, None
+            yield turn, reply if next_speaker == "gpt" else None
 
 
 def _video_mme(row: Mapping[str, object]) -> Iterator[Record | BadRow]:

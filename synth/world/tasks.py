@@ -84,10 +84,14 @@ def make_video(split: str, index: int, config: Config, out_dir: Path) -> list[Ta
         (out_dir / folder).mkdir(parents=True, exist_ok=True)
     seed = config.seed * 10**6 + index + (TEST_SEEDS if split == "test" else 0)
     world = make_world(seed, config.world)
-    write_video(world, out_dir / "videos" / f"{name}.mp4", config.world)
+    video = out_dir / "videos" / f"{name}.mp4"
+    write_video(world, video, config.world)
     rng = np.random.default_rng([seed, 11])
     questions = choose_questions(world, config, config.world.questions_per_video, index, rng)
-    return [_task(world, question, f"{name}-{i}", name, config, out_dir, rng) for i, question in enumerate(questions)]
+    images = (out_dir / "frames" / f"{name}-{i}.png" for i in range(len(questions)))
+    return [
+        _task(world, question, video, image, config, rng) for question, image in zip(questions, images, strict=True)
+    ]
 
 
 def choose_questions(
@@ -118,32 +122,25 @@ def coarse_times(duration_s: float, config: Config) -> list[float]:
 
 
 def _task(
-    world: World,
-    question: WorldQuestion,
-    task_id: str,
-    video: str,
-    config: Config,
-    out_dir: Path,
-    rng: np.random.Generator,
+    world: World, question: WorldQuestion, video: Path, image: Path, config: Config, rng: np.random.Generator
 ) -> Task:
+    """The task, its marked frame written to `image`, whose name is the task's id."""
     kind = str(rng.choice(config.world.prompt_kinds))
     time, size = question.mark_time_s, config.world.size_px
     mask = instance_mask(world, question.target, time, size)
     marked, geometry = draw(render_frame(world, time, size), kind, mask=mask, seed=int(rng.integers(2**31)))
-    image = out_dir / "frames" / f"{task_id}.png"
     Image.fromarray(marked).save(image)
     right = answer(world, question)
-    assert right is not None, f"{task_id}: a chosen question has no answer"
-    facts = {"seed": world.seed, **dataclasses.asdict(question)}
+    assert right is not None, f"{image.stem}: a chosen question has no answer"
     task = Task(
-        id=task_id,
-        video=str(out_dir / "videos" / f"{video}.mp4"),
+        id=image.stem,
+        video=str(video),
         question=question.text(world, kind),
         answer=right,
         dimension=DIMENSIONS[question.kind],
         visual_prompts=(VisualPrompt(str(image), time, kind, geometry),),
         source="procedural world",
-        facts=facts,
+        facts={"seed": world.seed, **dataclasses.asdict(question)},
     )
     return as_choice(task, question, rng) if rng.random() < config.world.choice_fraction else task
 
