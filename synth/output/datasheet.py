@@ -34,19 +34,6 @@ class Census:
     by: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Marked records by what they are: their mark, dimension, form, source and licence."""
 
-    def add(self, record: Record) -> None:
-        """Count a record that ended."""
-        if record.rejected_by:
-            self.rejected[record.rejected_by][record.reason] += 1
-            return
-        assert record.marked is not None
-        self.marked += 1
-        self.by["mark"][record.marked.kind] += 1
-        self.by["dimension"][record.dimension or "not said"] += 1
-        self.by["form"]["choice" if record.marked.options else "open"] += 1
-        self.by["source"][record.source] += 1
-        self.by["licence"][record.licence or "not said"] += 1
-
     @property
     def total(self) -> int:
         """Records that were asked about at all."""
@@ -70,7 +57,15 @@ class Census:
         """Of all records of a run."""
         census = cls()
         for record in records:
-            census.add(record)
+            if record.marked is None:
+                census.rejected[record.rejected_by][record.reason] += 1
+                continue
+            census.marked += 1
+            census.by["mark"][record.marked.kind] += 1
+            census.by["dimension"][record.dimension or "not said"] += 1
+            census.by["form"]["choice" if record.marked.options else "open"] += 1
+            census.by["source"][record.source] += 1
+            census.by["licence"][record.licence or "not said"] += 1
         return census
 
 

@@ -20,7 +20,7 @@ from env.task import MAX_OPTIONS
 from storage.files import JsonObject
 from synth.record import Record
 from synth.sources.choices import answer_letter
-from synth.sources.formats import KINDS, Format, format_of, recognise
+from synth.sources.formats import Format, format_of, recognise
 from synth.sources.rows import BadRow, Row, SourceError, source_rows
 
 OnBad = Callable[[str, str], None]
@@ -49,8 +49,6 @@ def read_source(
         SourceError: at the call, for a file that cannot be used at all; at the end, if none of its rows could be.
     """
     path = Path(path)
-    if kind not in (*KINDS, "auto"):
-        raise SourceError(f"{path}: no kind of source '{kind}'; the kinds are {', '.join(KINDS)}")
     if video_root is not None and not os.path.isdir(video_root):
         raise SourceError(f"{video_root}: no such folder; the video root should hold the videos of {path}")
     if kind == "folder" or (kind == "auto" and os.path.isdir(path)):

@@ -81,7 +81,8 @@ def checked(record: Record, reply: JsonObject, duration_s: float) -> Target:
         raise Rejected("question: no place for the mark")
     if wrong := changed_options(record.options, options):
         raise Rejected(f"options: {wrong}")
-    if record.options and options and not _names_right(reply["rewritten_answer"], record, options):
+    named_options = [parse_choice(reply["rewritten_answer"], texts) for texts in (options or (), record.options or ())]
+    if options and reply["rewritten_answer"].strip() and record.answer not in named_options:
         raise Rejected("answer: changed")
     target = Target(
         description=reply["target_description"].strip(),
@@ -111,9 +112,3 @@ async def verify_by_model(
         seen = await asyncio.to_thread(footage, config, video)
         reply = await endpoint.ask("video", PROMPT, [*seen, asked], SCHEMA)
     return dataclasses.replace(record, target=checked(record, reply, video.duration_s))
-
-
-def _names_right(answer: str, record: Record, options: tuple[str, ...]) -> bool:
-    """Whether an answer, if one is given, names the right option by its letter or its old or new text."""
-    given = parse_choice(answer, options), parse_choice(answer, record.options or ())
-    return not answer.strip() or record.answer in given

@@ -88,10 +88,8 @@ def make_video(split: str, index: int, config: Config, out_dir: Path) -> list[Ta
     write_video(world, video, config.world)
     rng = np.random.default_rng([seed, 11])
     questions = choose_questions(world, config, config.world.questions_per_video, index, rng)
-    images = (out_dir / "frames" / f"{name}-{i}.png" for i in range(len(questions)))
-    return [
-        _task(world, question, video, image, config, rng) for question, image in zip(questions, images, strict=True)
-    ]
+    image = out_dir / "frames" / name
+    return [_task(world, asked, video, Path(f"{image}-{i}.png"), config, rng) for i, asked in enumerate(questions)]
 
 
 def choose_questions(
