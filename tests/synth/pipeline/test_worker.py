@@ -63,6 +63,18 @@ def work_on_two(folder: Path) -> None:
         list(threads.map(worker, ({**ROW, "shard": 1}, ROW)))
 
 
+def deaths_until_done(target: Callable[[Path], object], folder: Path) -> int:
+    """Have workers, each in a process of its own, work until one has done it; how many died of it before."""
+    for deaths in range(10):
+        worker = multiprocessing.get_context("spawn").Process(target=target, args=(folder,))
+        worker.start()
+        worker.join(60)
+        if worker.exitcode == 0:
+            return deaths
+        assert worker.exitcode == 9
+    raise AssertionError("workers die for ever")
+
+
 def after(folder: Path) -> list[Record]:
     return read_records(shard_file(folder / "text", 0))
 
@@ -117,17 +129,7 @@ def test_a_stage_that_cannot_be_made_is_one_sentence(folder: Callable[..., Path]
 @pytest.mark.process
 def test_a_record_that_kills_its_worker_is_given_up_and_the_others_end(folder: Callable[..., Path]) -> None:
     where = folder(*["fine"] * 5, "die", *["fine"] * 5)
-    context, deaths = multiprocessing.get_context("spawn"), 0
-    while True:
-        worker = context.Process(target=work, args=(where,))
-        worker.start()
-        worker.join(60)
-        if worker.exitcode == 0:
-            break
-        deaths += 1
-        assert worker.exitcode == 9
-        assert deaths < 10
-    assert deaths == 4, "twice in company, twice alone"
+    assert deaths_until_done(work, where) == 4, "twice in company, twice alone"
     assert [r.reason for r in after(where)] == [""] * 5 + [GIVEN_UP] + [""] * 5
 
 
@@ -135,14 +137,5 @@ def test_a_record_that_kills_its_worker_is_given_up_and_the_others_end(folder: C
 def test_a_record_alone_in_its_shard_is_not_blamed_for_one_of_another_shard(folder: Callable[..., Path]) -> None:
     where = folder("die")
     write_records(shard_file(where / "before", 1), [Record("slow", "test", "v.mp4", "wait", "yes")])
-    context, deaths = multiprocessing.get_context("spawn"), 0
-    while True:
-        worker = context.Process(target=work_on_two, args=(where,))
-        worker.start()
-        worker.join(60)
-        if worker.exitcode == 0:
-            break
-        deaths += 1
-        assert worker.exitcode == 9
-        assert deaths < 10
+    assert deaths_until_done(work_on_two, where)
     assert [r.reason for shard in (0, 1) for r in read_records(shard_file(where / "text", shard))] == [GIVEN_UP, ""]
