@@ -23,6 +23,8 @@ from learner.model.micro_batches import micro_batches
 from learner.model.scorer import Scorer
 
 FRAME_CACHE_BYTES = 2**28
+TEMPORAL_PATCH = 2
+"""Frames of a patch of Qwen3-VL; a still is shown so many times."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class BarePytorch:
         for part in passes:
             picked = [trajectories[i] for i in part]
             batch = collate(picked, [advantages[i] for i in part], self._patches, self._chat)
-            self._ready.append(self._with_pixels(batch, picked))
+            self._ready.append(Ready(batch, *pixels_of(picked, self._patches, self._normalise)))
         self._trajectories = len(trajectories)
         return len(passes)
 
@@ -121,10 +123,12 @@ class BarePytorch:
         logits = logits / self._config.sampling.temperature
         return logits.index_fill(-1, torch.tensor(self._banned), -torch.inf).log_softmax(-1)
 
-    def _with_pixels(self, batch: Batch, picked: Sequence[Trajectory]) -> Ready:
-        shown = [frame for trajectory in picked for frame in trajectory.transcript.frames]
-        stills = self._normalise(torch.cat([torch.from_numpy(patches) for patches in self._patches.load(shown)]))
-        temporal = self._model.config.vision_config.temporal_patch_size
-        pixels = stills.unsqueeze(2).expand(-1, -1, temporal, -1, -1).flatten(1)
-        grid = torch.tensor([(1, *self._patches.grid(frame)) for frame in shown])
-        return Ready(batch, pixels, grid)
+
+def pixels_of(
+    trajectories: Sequence[Trajectory], patches: FramePatches, normalise: Normalise
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`pixel_values` and `image_grid_thw` of all frames shown, as Hugging Face's model takes them; see `Ready`."""
+    shown = [frame for trajectory in trajectories for frame in trajectory.transcript.frames]
+    stills = normalise(torch.cat([torch.from_numpy(frame) for frame in patches.load(shown)]))
+    pixels = stills.unsqueeze(2).expand(-1, -1, TEMPORAL_PATCH, -1, -1).flatten(1)
+    return pixels, torch.tensor([(1, *patches.grid(frame)) for frame in shown])

@@ -150,16 +150,11 @@ def _report(size: Size, steps: Sequence[Step], taken: dict[str, list[float]]) ->
 
 def peak_memory(lengths: Sequence[int]) -> dict[str, dict[int, float]]:
     """MiB that one update takes on top of the model and its optimizer, by tokens of its one trajectory."""
-    found = {
-        "peak_mib_by_tokens": {tokens: _peak("ours", tokens) for tokens in lengths},
-        "peak_mib_by_tokens_bare_whole_logits": {
-            tokens: _peak("bare", tokens) for tokens in lengths if tokens in WHOLE_LOGITS_LENGTHS
-        },
-    }
-    ours, whole = found.values()
+    ours = {tokens: _peak("ours", tokens) for tokens in lengths}
+    whole = {tokens: _peak("bare", tokens) for tokens in lengths if tokens in WHOLE_LOGITS_LENGTHS}
     rows = [[tokens, mib, whole.get(tokens, "more than 4 GiB")] for tokens, mib in ours.items()]
     table("Peak memory of one update, MiB", ["tokens", "ours", "bare PyTorch, whole logits"], rows)
-    return found
+    return {"peak_mib_by_tokens": ours, "peak_mib_by_tokens_bare_whole_logits": whole}
 
 
 def _peak(side: str, tokens: int) -> float:

@@ -1,13 +1,14 @@
 """Publishing new weights to a real vLLM engine, against a bare copy of the same bytes into shared memory.
 
-The limit is what no way through shared memory can do without: to copy
-the state dict once. It is measured twice, into shared memory that is new and into some that was written before.
+The limit is what no way through shared memory can do without: to copy the state dict once. It is measured twice, into
+shared memory that is new and into some that was written before.
 """
 
 import dataclasses
 import mmap
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -25,38 +26,25 @@ LARGE = TinyModelConfig(hidden_size=768, layers=8, intermediate_size=3072, visio
 """About 300 MB of float32 weights."""
 SMALL = dataclasses.replace(LARGE, hidden_size=512, intermediate_size=2048, layers=7)
 """About 120 MB."""
-LABELS = {"publish": "publish", "new": "a copy into new memory", "old": "a copy into memory written before"}
+PUBLISH, NEW, OLD = "publish", "a copy into new memory", "a copy into memory written before"
 TEXTS = ["<think>row 2 col 4 red</think><answer>red</answer>"] * 20
 
 
-class Copy:
-    """A bare copy of a state dict into shared memory of its size."""
+def shared_memory(nbytes: int) -> torch.Tensor:
+    """New memory that processes can share, [nbytes] uint8; given back with the tensor."""
+    file = os.memfd_create("bare-copy")
+    os.ftruncate(file, nbytes)
+    memory = torch.frombuffer(mmap.mmap(file, nbytes), dtype=torch.uint8)
+    os.close(file)
+    return memory
 
-    def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
-        self._tensors = list(tensors.values())
-        self.nbytes = sum(tensor.nbytes for tensor in self._tensors)
-        self._kept = self._memory()
 
-    def into_new(self) -> None:
-        """Into shared memory that is made and given back."""
-        self._copy(self._memory())
-
-    def into_old(self) -> None:
-        """Into shared memory that was written before."""
-        self._copy(self._kept)
-
-    def _memory(self) -> torch.Tensor:
-        file = os.memfd_create("bare-copy")
-        os.ftruncate(file, self.nbytes)
-        memory = torch.frombuffer(mmap.mmap(file, self.nbytes), dtype=torch.uint8)
-        os.close(file)
-        return memory
-
-    def _copy(self, memory: torch.Tensor) -> None:
-        start = 0
-        for tensor in self._tensors:
-            memory[start : start + tensor.nbytes].copy_(tensor.view(-1).view(torch.uint8))
-            start += tensor.nbytes
+def copy_into(memory: torch.Tensor, tensors: Sequence[torch.Tensor]) -> None:
+    """Copy tensors, one behind the other."""
+    start = 0
+    for tensor in tensors:
+        memory[start : start + tensor.nbytes].copy_(tensor.view(-1).view(torch.uint8))
+        start += tensor.nbytes
 
 
 def publish_over_copy(repeats: int, quick: bool) -> dict[str, Ratio]:
@@ -75,24 +63,25 @@ def publish_over_copy(repeats: int, quick: bool) -> dict[str, Ratio]:
         ranks = RankGroup(config, str(model_dir))
         try:
             engines.wait()
-            tensors = load_file(model_dir / "model.safetensors")
-            copy = Copy({name: tensor.clone() for name, tensor in tensors.items()})
+            tensors = [tensor.clone() for tensor in load_file(model_dir / "model.safetensors").values()]
+            nbytes = sum(tensor.nbytes for tensor in tensors)
+            written_before = shared_memory(nbytes)
             torch.set_num_threads(1)
-            copy.into_old()
+            copy_into(written_before, tensors)
             ranks.publish(engines.handles, 1)
             rivals = {
-                "publish": lambda repeat: ranks.publish(engines.handles, repeat + 2),
-                "new": lambda _: copy.into_new(),
-                "old": lambda _: copy.into_old(),
+                PUBLISH: lambda repeat: ranks.publish(engines.handles, repeat + 2),
+                NEW: lambda _: copy_into(shared_memory(nbytes), tensors),
+                OLD: lambda _: copy_into(written_before, tensors),
             }
             taken = side_by_side(rivals, repeats)
         finally:
             torch.set_num_threads(threads)
             ranks.close()
             engines.close()
-    rows = [[LABELS[name], median(seconds), min(seconds)] for name, seconds in taken.items()]
-    table(f"Publishing {copy.nbytes / 2**20:.0f} MiB to one engine", ["", "median s", "best s"], rows)
+    rows = [[name, median(seconds), min(seconds)] for name, seconds in taken.items()]
+    table(f"Publishing {nbytes / 2**20:.0f} MiB to one engine", ["", "median s", "best s"], rows)
     return {
-        "publish_over_copy": ratio(taken["publish"], taken["new"]),
-        "publish_over_copy_into_old_memory": ratio(taken["publish"], taken["old"]),
+        "publish_over_copy": ratio(taken[PUBLISH], taken[NEW]),
+        "publish_over_copy_into_old_memory": ratio(taken[PUBLISH], taken[OLD]),
     }

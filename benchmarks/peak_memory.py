@@ -41,7 +41,11 @@ def main() -> None:
     config = load_config(None, OVERRIDES)
     with tempfile.TemporaryDirectory(prefix="videoseeker-benchmark-") as name:
         folder = Path(name)
-        model_dir = _model(config, folder)
+        model_dir = build_tiny_model(config.model.tiny, ["a b c"], folder / "model", config.seed)
+        model = Qwen3VLForConditionalGeneration.from_pretrained(model_dir)
+        model.resize_token_embeddings(VOCABULARY)
+        model.save_pretrained(model_dir)
+        del model
         chat = ChatFormat.from_pretrained(model_dir)
         video = film(folder / "film.mp4", FILM_TASKS)
         trajectories = [long_episode(chat, video, config, n, SAMPLED) for n in (WARM_UP_TOKENS, tokens)]
@@ -51,14 +55,6 @@ def main() -> None:
         before = _memory_mib("VmRSS")
         step(trajectories[1])
         print(round(_memory_mib("VmHWM") - before, 1))
-
-
-def _model(config: Config, folder: Path) -> Path:
-    path = build_tiny_model(config.model.tiny, ["a b c"], folder / "model", config.seed)
-    model = Qwen3VLForConditionalGeneration.from_pretrained(path)
-    model.resize_token_embeddings(VOCABULARY)
-    model.save_pretrained(path)
-    return path
 
 
 def _ours(config: Config, model_dir: str) -> Step:

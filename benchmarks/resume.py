@@ -94,12 +94,13 @@ class Run:
         self._printed: list[str] = []
         settings = folder / "config.yaml"
         settings.write_text(to_yaml(self.config))
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         # Ray's socket paths must be short.
         self._ray = tempfile.TemporaryDirectory(prefix="vs-", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.resume", "--run", str(settings)],
             cwd=ROOT,
-            env={**_environment(), "RAY_TMPDIR": self._ray.name},
+            env={**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "RAY_TMPDIR": self._ray.name},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -159,11 +160,6 @@ class Run:
 
 def _learned(figure: str) -> bool:
     return figure not in COUNTS and not any(part in figure for part in TIMES)
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
 def run(settings: Path) -> None:

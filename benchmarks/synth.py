@@ -14,14 +14,16 @@ import os
 import socket
 import statistics
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import av
 import openai
 import psutil
+import uvicorn
 from openai.types.chat import ChatCompletion
 
 from benchmarks.measure import finish, ratio, seconds, side_by_side, table
@@ -33,7 +35,7 @@ from synth.pipeline.make_stage import make_stage
 from synth.pipeline.shards import read_records, shard_file, write_records
 from synth.pipeline.worker import ShardRow, StageWorker
 from synth.record import STAGES, Record
-from synth.stages.text_filter import PROMPT, SCHEMA, ModelTextFilter
+from synth.stages.text_filter import PROMPT, SCHEMA, filter_by_model
 from synth.world.records import world_records
 
 DEMO = Path(__file__).parents[1] / "configs" / "demo.yaml"
@@ -45,22 +47,11 @@ VIDEOS = 4
 """Of a shard, where workers are compared."""
 AT_ONCE = 4
 """Shards in work, as in the pipeline."""
-REPLY = json.dumps(
-    {
-        "id": "0",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "echo",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": '{"is_valid": true, "reason": ""}'},
-                "finish_reason": "stop",
-            }
-        ],
-        "usage": {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20},
-    }
-).encode()
+MESSAGE = {"role": "assistant", "content": '{"is_valid": true, "reason": ""}'}
+CHOICES = [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}]
+USAGE = {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20}
+KIND = {"id": "0", "object": "chat.completion", "created": 0, "model": "echo"}
+REPLY = json.dumps({**KIND, "choices": CHOICES, "usage": USAGE}).encode()
 
 
 def main() -> None:
@@ -81,7 +72,7 @@ def main() -> None:
 def text_filter(folder: Path, records: int, repeats: int) -> dict[str, float]:
     """Stage 1 by a model, journal, kept answers and all, over a bare loop of the same requests at the same bound."""
     each = records // repeats
-    with _Echo() as url:
+    with _echo_server() as url:
         config = EndpointConfig(base_url=url, model="echo")
         rivals = {"the stage": partial(_filtered, folder, config, each), "a bare loop": partial(_bare, config, each)}
         taken = side_by_side(rivals, repeats)
@@ -102,11 +93,10 @@ def _filtered(folder: Path, config: EndpointConfig, count: int, repeat: int) -> 
         numbers = range(start, min(start + SHARD, count))
         records = [Record(f"r{i}", "bench", "v.mp4", _question(repeat, i), "yes") for i in numbers]
         write_records(shard_file(before, index), records)
-    worker = StageWorker(
-        lambda: ModelTextFilter(Endpoint(config, folder / "answers", "synth.text_model")), before, after, "run"
-    )
+    endpoint = Endpoint(config, folder / "answers", "synth.text_model")
+    worker = StageWorker(lambda: partial(filter_by_model, endpoint=endpoint), before, after, "run")
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        rows = list(pool.map(worker, ({"shard": i, "error": ""} for i in range(len(shards)))))
+        rows = list(pool.map(worker, _rows(len(shards))))
     assert not any(row["error"] for row in rows), rows
 
 
@@ -119,14 +109,8 @@ def _bare(config: EndpointConfig, count: int, repeat: int) -> None:
 
         async def one(i: int) -> None:
             messages = [{"role": "system", "content": PROMPT}, {"role": "user", "content": _question(repeat, i)}]
-            request = {
-                "model": config.model,
-                "messages": messages,
-                "response_format": form,
-                "temperature": 0.0,
-                "seed": 0,
-                "max_tokens": config.max_tokens,
-            }
+            limits = {"temperature": 0.0, "seed": 0, "max_tokens": config.max_tokens}
+            request = {"model": config.model, "messages": messages, "response_format": form, **limits}
             async with places:
                 reply = await client.post("/chat/completions", body=request, cast_to=ChatCompletion)
             json.loads(reply.choices[0].message.content or "")
@@ -144,9 +128,8 @@ def by_stage(folder: Path, videos: int) -> dict[str, float]:
     speeds: dict[str, float] = {}
     for before, stage in zip(("source", *STAGES), STAGES, strict=False):
         worker = StageWorker(partial(make_stage, stage, config, folder), folder / before, folder / stage, "run")
-        shards = len(list((folder / before).glob("*.jsonl")))
-        taken = seconds(partial(_work, worker, shards))
-        ended = [record for i in range(shards) for record in read_records(shard_file(folder / stage, i))]
+        taken = seconds(partial(list, map(worker, _rows(len(list((folder / before).glob("*.jsonl")))))))
+        ended = [record for path in (folder / stage).glob("*.jsonl") for record in read_records(path)]
         in_work = [record for record in ended if record.rejected_by in ("", stage)]
         speeds[stage] = round(len(in_work) / taken, 1)
     films = sorted((folder / "videos").glob("*.mp4"))
@@ -171,12 +154,10 @@ def two_workers(folder: Path, videos: int, repeats: int) -> tuple[dict[str, floa
                 runs[workers].append(_seconds_a_video(folder / f"{repeat}-{workers}", videos, workers))
     finally:
         ray.shutdown()
-    speeds = {
-        stage: {
-            workers: round(statistics.median(1 / run[stage] for run in found), 1) for workers, found in runs.items()
-        }
-        for stage in HEAVY
-    }
+    speeds: dict[str, dict[int, float]] = {stage: {} for stage in HEAVY}
+    for stage in HEAVY:
+        for workers, found in runs.items():
+            speeds[stage][workers] = round(statistics.median(1 / run[stage] for run in found), 1)
     rows = [[stage, one, two, two / (2 * one)] for stage, (one, two) in ((s, v.values()) for s, v in speeds.items())]
     table("Workers", ("videos a second", "one", "two", "efficiency"), rows)
     whole = {workers: [sum(run.values()) for run in found] for workers, found in runs.items()}
@@ -189,7 +170,7 @@ def _seconds_a_video(folder: Path, videos: int, workers: int) -> dict[str, float
 
     config = _config(videos)
     shards = _source(config, folder, VIDEOS)
-    rows: list[ShardRow] = [{"shard": i, "error": ""} for i in range(shards)]
+    rows = _rows(shards)
     taken = {}
     for before, stage in zip(("source", *STAGES), STAGES, strict=False):
         args = partial(make_stage, stage, config, folder), folder / before, folder / stage, "run"
@@ -221,10 +202,9 @@ def pipeline_memory_growth(folder: Path, made: Path, records: int) -> float:
         StageWorker(partial(make_stage, stage, config, folder), folder / before, folder / stage, "run")
         for before, stage in (("video", "mask"), ("mask", "mark"))
     ]
-    for index in range(records // shard):
+    for row in _rows(records // shard):
         for worker in workers:
-            row = worker({"shard": index, "error": ""})
-            assert not row["error"], row
+            assert not worker(row)["error"], worker(row)
         peaks.append(process.memory_info().rss / 2**20)
     start = max(peaks[: max(1, len(peaks) // 5)])
     growth = round(max(peaks) - start, 1)
@@ -248,9 +228,8 @@ def _source(config: Config, folder: Path, each: int) -> int:
     return len(shards)
 
 
-def _work(worker: StageWorker, shards: int) -> None:
-    for i in range(shards):
-        worker({"shard": i, "error": ""})
+def _rows(shards: int) -> list[ShardRow]:
+    return [{"shard": i, "error": ""} for i in range(shards)]
 
 
 def _decode(paths: Sequence[Path]) -> None:
@@ -260,29 +239,23 @@ def _decode(paths: Sequence[Path]) -> None:
                 frame.to_ndarray(format="rgb24")
 
 
-class _Echo:
+@contextmanager
+def _echo_server() -> Iterator[str]:
     """A server, in a process of its own, that says yes to everything at once."""
-
-    def __enter__(self) -> str:
-        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self._process = multiprocessing.get_context("fork").Process(target=_echo, args=(listener,), daemon=True)
-        self._process.start()
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        process = multiprocessing.get_context("fork").Process(target=_echo, args=(listener,), daemon=True)
+        process.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        listener.close()
-        return url
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.join(10)
+    try:
+        yield url
+    finally:
+        process.terminate()
+        process.join(10)
 
 
 def _echo(listener: socket.socket) -> None:
-    import uvicorn
-
     async def app(
-        scope: JsonObject,
-        receive: Callable[[], Awaitable[JsonObject]],
-        send: Callable[[JsonObject], Awaitable[None]],
+        scope: JsonObject, receive: Callable[[], Awaitable[JsonObject]], send: Callable[[JsonObject], Awaitable[None]]
     ) -> None:
         if scope["type"] != "http":
             return

@@ -14,14 +14,10 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 import torch
-from transformers import (
-    AutoImageProcessor,
-    AutoProcessor,
-    Qwen3VLForConditionalGeneration,
-    Trainer,
-    TrainerCallback,
-)
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoImageProcessor, AutoProcessor, Qwen3VLForConditionalGeneration, Trainer, TrainerCallback
 
+from benchmarks.bare_pytorch import FRAME_CACHE_BYTES, pixels_of
 from configs import Config
 from env.chat import ChatFormat
 from env.trajectory import Trajectory
@@ -51,7 +47,7 @@ class TrlStep:
         self._config, self._model_dir = config, model_dir
         self._chat = ChatFormat.from_pretrained(model_dir)
         processor = AutoImageProcessor.from_pretrained(model_dir)
-        self._patches, self._normalise = FramePatches(processor, 2**28), Normalise(processor)
+        self._patches, self._normalise = FramePatches(processor, FRAME_CACHE_BYTES), Normalise(processor)
         self._prepared: Prepared = {}
         self._go: queue.Queue[None] = queue.Queue()
         self._done: queue.Queue[float] = queue.Queue()
@@ -151,12 +147,11 @@ def prepared(
     in them `tool_mask` is 0 on what was not sampled.
     """
     transcripts = [trajectory.transcript for trajectory in trajectories]
-    starts = [transcript.sampled.index(True) for transcript in transcripts]
-    prompts = [transcript.ids[:start] for transcript, start in zip(transcripts, starts, strict=True)]
-    completions = [transcript.ids[start:] for transcript, start in zip(transcripts, starts, strict=True)]
-    sampled = [transcript.sampled[start:] for transcript, start in zip(transcripts, starts, strict=True)]
-    shown = [frame for transcript in transcripts for frame in transcript.frames]
-    stills = normalise(torch.cat([torch.from_numpy(frame) for frame in patches.load(shown)]))
+    cut = [(transcript, transcript.sampled.index(True)) for transcript in transcripts]
+    prompts = [transcript.ids[:start] for transcript, start in cut]
+    completions = [transcript.ids[start:] for transcript, start in cut]
+    sampled = [transcript.sampled[start:] for transcript, start in cut]
+    pixels, grid = pixels_of(trajectories, patches, normalise)
     prompt_ids, prompt_mask = _padded(prompts, chat.pad_id, left=True)
     completion_ids, completion_mask = _padded(completions, chat.pad_id, left=False)
     tool_mask, _ = _padded(sampled, 1, left=False)
@@ -169,8 +164,8 @@ def prepared(
         "tool_mask": tool_mask,
         "advantages": torch.tensor(advantages),
         "num_items_in_batch": (completion_mask * tool_mask).sum(),
-        "pixel_values": stills.unsqueeze(2).expand(-1, -1, 2, -1, -1).flatten(1),
-        "image_grid_thw": torch.tensor([(1, *patches.grid(frame)) for frame in shown]),
+        "pixel_values": pixels,
+        "image_grid_thw": grid,
         "num_images": [len(transcript.frames) for transcript in transcripts],
         "mm_token_type_ids": (ids == chat.image_token_id).long(),
     }
@@ -178,9 +173,7 @@ def prepared(
 
 def _padded(rows: Sequence[Sequence[int]], pad: int, *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """(values, mask), each [rows, longest] int64."""
-    width = max(map(len, rows))
-    values, mask = torch.full((len(rows), width), pad), torch.zeros(len(rows), width, dtype=torch.long)
-    for i, row in enumerate(rows):
-        place = slice(width - len(row), width) if left else slice(0, len(row))
-        values[i, place], mask[i, place] = torch.tensor(row, dtype=torch.long), 1
-    return values, mask
+    side = "left" if left else "right"
+    tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
+    values = pad_sequence(tensors, batch_first=True, padding_value=pad, padding_side=side)
+    return values, pad_sequence([torch.ones_like(row) for row in tensors], batch_first=True, padding_side=side)

@@ -26,7 +26,7 @@ def run_synth(config: Config) -> RunFolder:
         start_ray(config)
         if config.synth.source:
             with phase(f"{config.synth.source}: questions, masks and marks"):
-                print(synthesise(config, folder.data).summary())
+                print(synthesise(config, folder.data))
         else:
             with phase("world: videos and questions"):
                 make_tasks(config, folder.data)

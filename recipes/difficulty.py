@@ -51,9 +51,7 @@ def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
         raise EvaluationError(f"{model_dir}: no task of {folder.train} is neither always right nor always wrong")
     kept = set(found.kept)
     save_tasks(folder.rl, (task for task in tasks if task.id in kept))
-    print(
-        f"{_describe(attempts)}; {', '.join(f'{name} {count}' for name, count in found.table().items())}: {folder.rl}"
-    )
+    print(f"{_describe(attempts)}; {', '.join(f'{name} {count}' for name, count in found.counts.items())}: {folder.rl}")
     return folder
 
 

@@ -11,25 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Which tasks were kept, and what became of the others. The counts add up to the number of tasks."""
+    """Which tasks were kept, and what became of the others."""
 
     kept: tuple[str, ...]
     """Ids, in the order of the outcomes."""
-    always_right: int
-    always_wrong: int
-    too_easy: int
-    """Right now and then wrong, but with a mean accuracy not below the band."""
-    too_hard: int
-
-    def table(self) -> dict[str, int]:
-        """Number of tasks by what became of them."""
-        return {
-            "always right": self.always_right,
-            "always wrong": self.always_wrong,
-            "too easy": self.too_easy,
-            "too hard": self.too_hard,
-            "kept": len(self.kept),
-        }
+    counts: dict[str, int]
+    """Number of tasks that are always right, always wrong, too easy (right now and then wrong, but with a mean accuracy
+    not below the band), too hard, or kept, by these words."""
 
 
 def by_difficulty(outcomes: Mapping[str, Sequence[float]], low: float = 0.0, high: float = 1.0) -> Difficulty:
@@ -44,7 +32,7 @@ def by_difficulty(outcomes: Mapping[str, Sequence[float]], low: float = 0.0, hig
     if not 0.0 <= low < high <= 1.0:
         raise ValueError(f"a band of difficulty needs 0 <= low < high <= 1, not low {low} and high {high}")
     kept = []
-    counts = dict.fromkeys(("always_right", "always_wrong", "too_easy", "too_hard"), 0)
+    counts = dict.fromkeys(("always right", "always wrong", "too easy", "too hard", "kept"), 0)
     for task_id, accuracies in outcomes.items():
         if not accuracies:
             raise ValueError(f"task {task_id}: was never attempted, so its difficulty is unknown")
@@ -52,16 +40,18 @@ def by_difficulty(outcomes: Mapping[str, Sequence[float]], low: float = 0.0, hig
             raise ValueError(f"task {task_id}: an accuracy lies between 0 and 1; got {list(accuracies)}")
         mean = math.fsum(accuracies) / len(accuracies)
         if min(accuracies) == 1.0:
-            counts["always_right"] += 1
+            found = "always right"
         elif max(accuracies) == 0.0:
-            counts["always_wrong"] += 1
+            found = "always wrong"
         elif mean >= high:
-            counts["too_easy"] += 1
+            found = "too easy"
         elif mean <= low:
-            counts["too_hard"] += 1
+            found = "too hard"
         else:
+            found = "kept"
             kept.append(task_id)
-    return Difficulty(tuple(kept), **counts)
+        counts[found] += 1
+    return Difficulty(tuple(kept), counts)
 
 
 def pass_at_k(right: int, attempts: int, k: int) -> float:

@@ -103,6 +103,10 @@ class Record:
         """The options as a model reads them: `A. red`."""
         return [f"{chr(ord('A') + i)}. {option}" for i, option in enumerate(self.options or ())]
 
+    def marked_mask(self) -> Mask:
+        """The mask of the frame that is marked."""
+        return next(mask for mask in self.masks if self.marked and abs(mask.time_s - self.marked.time_s) < 1e-6)
+
     def rejected(self, stage: str, reason: str, detail: str = "") -> "Record":
         """The record as a stage sets it aside."""
         return dataclasses.replace(self, rejected_by=stage, reason=reason, detail=detail)

@@ -19,7 +19,7 @@ Rle = JsonObject
 
 
 class RleError(ValueError):
-    """A run-length encoding cannot be used; the message is one sentence."""
+    """A run-length encoding is malformed, as all that read one here check; the message is one sentence."""
 
 
 def encode(mask: np.ndarray) -> Rle:
@@ -35,46 +35,22 @@ def encode(mask: np.ndarray) -> Rle:
 
 
 def decode(rle: Rle) -> np.ndarray:
-    """[H, W] bool.
-
-    Raises:
-        RleError: malformed.
-    """
+    """[H, W] bool."""
     return np.ascontiguousarray(coco.decode(_checked(rle)).astype(bool))
 
 
 def area(rle: Rle) -> int:
-    """Pixels of the mask.
-
-    Raises:
-        RleError: malformed.
-    """
+    """Pixels of the mask."""
     return int(coco.area(_checked(rle)))
 
 
 def box(rle: Rle) -> tuple[float, float, float, float]:
-    """x, y, width, height in pixels around the mask; zeros if it is empty.
-
-    Raises:
-        RleError: malformed.
-    """
+    """x, y, width, height in pixels around the mask; zeros if it is empty."""
     checked = _checked(rle)
     if not coco.area(checked):
         return 0.0, 0.0, 0.0, 0.0
     x, y, width, height = (float(side) for side in coco.toBbox(checked))
     return x, y, width, height
-
-
-def iou(first: Rle, second: Rle) -> float:
-    """Intersection over union of two masks of one size, 0 to 1; 0 if both are empty.
-
-    Raises:
-        RleError: malformed, or of two sizes.
-    """
-    a, b = _checked(first), _checked(second)
-    if a["size"] != b["size"]:
-        raise RleError(f"masks of {_shape(a)} and {_shape(b)} pixels have no overlap; they must be of one frame size")
-    return float(coco.iou([a], [b], [0])[0, 0])
 
 
 def _checked(rle: object) -> Rle:
@@ -129,7 +105,3 @@ def _check_runs(counts: str, pixels: int) -> None:
         value = shift = 0
     if shift or total != pixels:
         raise RleError(f"counts of a run-length encoding end after {total} of {pixels} pixels")
-
-
-def _shape(rle: Rle) -> str:
-    return f"{rle['size'][1]}x{rle['size'][0]}"

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from configs import Config
 from endpoint.endpoint import SPENDING
-from endpoint.spending import Usage, requests, spent
+from endpoint.spending import requests, spent
 from synth.errors import SynthError
 from synth.output.dataset import split_records, write_dataset, write_tasks
 from synth.output.datasheet import Census, datasheet, prompts
@@ -23,24 +23,14 @@ STAGES_FOLDER = "stages"
 """Below the data's folder: what every stage did of every record, the models' replies, and the marked frames."""
 
 
-@dataclass(frozen=True)
-class Synthesis:
-    """What a run came to."""
-
-    census: Census
-    spent: Usage
-    """What its models were asked and paid, with all that kills had asked again."""
-
-    def summary(self) -> str:
-        """The retention, and what it took, in one line."""
-        return "; ".join(filter(None, (self.census.summary(), self.spent.summary())))
-
-
-def synthesise(config: Config, folder: Path) -> Synthesis:
+def synthesise(config: Config, folder: Path) -> str:
     """Make the data of `config.synth.source` in `folder`, or go on where a run was stopped.
 
     It holds then `train.jsonl` and `test.jsonl` for training, `dataset/` for Hugging Face `datasets`, `rejected.jsonl`
     with every record that did not get through, and `bad_rows.jsonl` with what the source could not be read at.
+
+    Returns:
+        The retention, and what its models were asked and paid, with all that kills had asked again, in one line.
 
     Raises:
         SynthError, SourceError: the folder was begun with other settings, the source cannot be used, a model cannot be
@@ -54,24 +44,27 @@ def synthesise(config: Config, folder: Path) -> Synthesis:
     write_records(folder / "rejected.jsonl", (record for record in ended(work, shards) if record.rejected_by))
     if not census.marked:
         rejected = sum(counts.total() for counts in census.rejected.values())
-        raise SynthError(f"{config.synth.source}: none of {rejected} records got through; {_likeliest(census)}")
+        stage, counts = max(census.rejected.items(), key=lambda item: item[1].total())
+        [(reason, count)] = counts.most_common(1)
+        likeliest = f"{count} of them at the {stage} stage for: {reason}"
+        raise SynthError(f"{config.synth.source}: none of {rejected} records got through; {likeliest}")
     split = split_records(ended(work, shards), config)
     dataset = folder / "dataset"
     write_dataset(split, dataset)
     (dataset / "prompts.json").write_text(prompts())
-    counts, log = {name: len(rows) for name, rows in split.items()}, work / ANSWERS / SPENDING
-    (dataset / "README.md").write_text(datasheet(census, counts, requests(log), config))
+    splits, log = {name: len(rows) for name, rows in split.items()}, work / ANSWERS / SPENDING
+    (dataset / "README.md").write_text(datasheet(census, splits, requests(log), config))
     write_tasks(split, folder)
-    return Synthesis(census, spent(log))
+    return "; ".join(filter(None, (census.summary(), spent(log).summary())))
 
 
 def _source(config: Config, work: Path) -> Iterable[Record]:
-    synth = config.synth
+    synth, most = config.synth, config.synth.most_records or None
     assert synth.source is not None
     if synth.source == "world":
         videos = work / "videos"
         videos.mkdir(parents=True, exist_ok=True)
-        yield from _first(world_records(config.world, config.seed, videos), synth.most_records)
+        yield from islice(world_records(config.world, config.seed, videos), most)
         return
     source = Path(synth.source)
     root = synth.video_root or (None if source.is_dir() else source.parent)
@@ -80,18 +73,5 @@ def _source(config: Config, work: Path) -> Iterable[Record]:
         def on_bad(where: str, reason: str) -> None:
             lines.write(json.dumps({"where": where, "reason": reason}) + "\n")
 
-        records = read_source(synth.source, root, synth.source_kind, synth.licence, on_bad)
-        yield from _first(records, synth.most_records)
-
-
-def _first(records: Iterable[Record], most: int) -> Iterable[Record]:
-    for i, record in enumerate(records):
-        if most and i == most:
-            return
-        yield record
-
-
-def _likeliest(census: Census) -> str:
-    stage, counts = max(census.rejected.items(), key=lambda item: item[1].total())
-    reason, count = counts.most_common(1)[0]
-    return f"{count} of them at the {stage} stage for: {reason}"
+        records = read_source(synth.source, on_bad, root, synth.source_kind, synth.licence)
+        yield from islice(records, most)

@@ -54,23 +54,15 @@ class Background:
         """[height, width, 3] float32."""
         spread = 1.4826 * np.median([self._difference(frame) for frame in even], axis=0)
         self._needed = np.maximum(LEAST_CHANGE, NOISES * cv2.blur(spread.astype(np.float32), (5, 5)))
-        self._restless = float(np.median(spread))
-        self._samples = even
-
-    def moves(self) -> str:
-        """How the picture moves as a whole over the frames it was learned from; empty for a fixed camera."""
-        changed = float(np.median([(self._difference(frame) > LEAST_CHANGE).mean() for frame in self._samples]))
-        if self._restless > RESTLESS or changed > CHANGED_PICTURE:
-            return f"usually {100 * changed:.0f} % of the picture differs from what is there at other times"
-        shifted = [_shift(_grey(frame), _grey(self.picture)) for frame in self._samples]
+        self.moves = ""
+        """How the picture moves as a whole over the frames; empty for a fixed camera."""
+        changed = float(np.median([(self._difference(frame) > LEAST_CHANGE).mean() for frame in even]))
+        shifted = [_shift(_grey(frame), _grey(self.picture)) for frame in even]
         far = [shift for shift in shifted if shift > SHIFT_PX]
-        if len(far) > SHIFTED_FRAMES * len(shifted):
-            return f"{len(far)} of {len(shifted)} frames are shifted by {np.median(far):.1f} pixels or so"
-        return ""
-
-    def forget_samples(self) -> None:
-        """Let go of the frames it was learned from."""
-        self._samples = self._samples[:0]
+        if np.median(spread) > RESTLESS or changed > CHANGED_PICTURE:
+            self.moves = f"usually {100 * changed:.0f} % of the picture differs from what is there at other times"
+        elif len(far) > SHIFTED_FRAMES * len(shifted):
+            self.moves = f"{len(far)} of {len(shifted)} frames are shifted by {np.median(far):.1f} pixels or so"
 
     def stands_out(self, frame: np.ndarray, since_s: float) -> tuple[np.ndarray, np.ndarray]:
         """What is in a frame, [height, width, 3] uint8, that is not the background; light that changes is followed.

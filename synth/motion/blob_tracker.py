@@ -72,9 +72,9 @@ class BlobTracker:
             self._end(thing, "border" if thing.last.touches else "inside")
         for blob in free:
             torn = any(overlap(other, blob, grow=8) for other in self._anew)
-            self._begin(time_s, blob, "film" if first else "split" if torn else "border" if blob.touches else "inside")
-        for blob in self._anew:
-            self._begin(time_s, blob, "split")
+            starts: Start = "film" if first else "split" if torn else "border" if blob.touches else "inside"
+            self._alone.append(Thing(starts, [(time_s, blob)], blob.look))
+        self._alone += [Thing("split", [(time_s, blob)], blob.look) for blob in self._anew]
 
     def finish(self) -> list[Thing]:
         """Every thing there was, in the order of their first looks."""
@@ -210,9 +210,6 @@ class BlobTracker:
         """Whether a good part of the thing is another blob now."""
         lost = [other for other in free if overlap(thing.last, other) > 0.5 * other.area]
         return blob.area < 0.8 * thing.last.area and any(other.area > 0.25 * thing.last.area for other in lost)
-
-    def _begin(self, time_s: float, blob: Blob, starts: Start) -> None:
-        self._alone.append(Thing(starts, [(time_s, blob)], blob.look))
 
     def _end(self, thing: Thing, ends: End) -> None:
         self._alone.remove(thing)

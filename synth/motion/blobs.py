@@ -44,11 +44,10 @@ class Blob:
         """Pixels."""
         return int(self.mask.sum())
 
-    @property
-    def centre(self) -> np.ndarray:
-        """[2] float64: x, y of the middle of its box."""
+    def whole(self, height: int, width: int) -> np.ndarray:
+        """[height, width] bool: the mask in the frame."""
         x, y, w, h = self.box
-        return np.array([x + w / 2, y + h / 2])
+        return np.pad(self.mask, ((y, height - y - h), (x, width - x - w)))
 
 
 def find_blobs(found: np.ndarray, frame: np.ndarray) -> list[Blob]:
@@ -77,11 +76,7 @@ def cut_out(whole: np.ndarray, frame: np.ndarray) -> Blob:
 
 def united(blobs: Sequence[Blob], frame: np.ndarray) -> Blob:
     """The pieces as one blob."""
-    whole = np.zeros(frame.shape[:2], bool)
-    for blob in blobs:
-        x, y, w, h = blob.box
-        whole[y : y + h, x : x + w] |= blob.mask
-    return cut_out(whole, frame)
+    return cut_out(np.any([blob.whole(*frame.shape[:2]) for blob in blobs], axis=0), frame)
 
 
 def likeness(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> float:

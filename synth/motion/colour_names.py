@@ -3,8 +3,6 @@
 Invariant: a pixel between two names has none, so a thing gets a colour's name only where most of it is plainly that.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
@@ -32,16 +30,6 @@ GREY = (80, 170)
 """Values of grey, 0 to 255."""
 
 
-@dataclass(frozen=True)
-class ColourName:
-    """What a thing's colour is called."""
-
-    name: str
-    """One of `COLOURS`; empty where it has several colours, or one between two names."""
-    share: float
-    """Share of the thing's pixels that have it, 0 to 1."""
-
-
 def count_colours(pixels: np.ndarray) -> np.ndarray:
     """[len(COLOURS) + 1] int64: how many of the pixels, [N, 3] uint8 RGB, have each name; the last, none."""
     hue, saturation, value = cv2.cvtColor(pixels[None], cv2.COLOR_RGB2HSV)[0].astype(int).T
@@ -56,13 +44,14 @@ def count_colours(pixels: np.ndarray) -> np.ndarray:
     return np.bincount(found, minlength=len(COLOURS) + 1)
 
 
-def name_colour(counts: np.ndarray) -> ColourName:
-    """The name of a thing of which `count_colours` counted the pixels."""
+def name_colour(counts: np.ndarray) -> tuple[str, float]:
+    """What a thing's colour is called, of which `count_colours` counted the pixels, and the share of them that have it,
+    0 to 1. The name is one of `COLOURS`; empty where it has several colours, or one between two names."""
     total, named = int(counts.sum()), counts[:-1]
     if total == 0:
-        return ColourName("", 0.0)
+        return "", 0.0
     second, first = np.argsort(named, kind="stable")[-2:]
     share = float(named[first] / total)
     if share < NAMED_SHARE or named[second] > SECOND_SHARE * total:
-        return ColourName("", share)
-    return ColourName(COLOURS[first], share)
+        return "", share
+    return COLOURS[first], share

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from synth.motion.blobs import likeness
 from synth.motion.track import Track
 
 AROUND_S = 0.3
@@ -49,9 +50,10 @@ def kin(track: Track, tracks: Sequence[Track]) -> list[Track]:
 
 
 def _akin(a: Track, b: Track) -> bool:
+    alike = likeness(a.look, b.look)
     if a.colour and b.colour:
-        return a.colour == b.colour or a.likeness(b) > KIN
-    return a.likeness(b) > UNNAMED_KIN
+        return a.colour == b.colour or alike > KIN
+    return alike > UNNAMED_KIN
 
 
 def travels(track: Track) -> bool:
@@ -145,21 +147,13 @@ def crossings(track: Track, axis: int) -> int | None:
     speed = _top_speed(track, axis)
     if sides[0] == 0 or sides[-1] == 0 or speed * AROUND_S > min(abs(off[0]), abs(off[-1])):
         return None
-    count, last = 0, 0
-    for i, side in enumerate(sides):
-        if side == 0:
-            continue
-        if side != sides[last]:
-            count += 1
-        elif i > last + 1:
-            return None
-        last = i
-    for i, gap_s in enumerate(np.diff(track.times)):
-        room = abs(off[i]) + abs(off[i + 1])
-        hidden = 4 * LINE_SHARE * size if off[i] * off[i + 1] < 0 else 0.0
-        if gap_s > 2.5 * track.step_s and (gap_s > LONG_GAP_S or speed * gap_s > room + hidden):
-            return None
-    return count
+    beside = np.flatnonzero(sides)
+    crossed = np.diff(sides[beside]) != 0
+    turned_back = ~crossed & (np.diff(beside) > 1)
+    gaps_s, room = np.diff(track.times), np.abs(off[:-1]) + np.abs(off[1:])
+    hidden = np.where(off[:-1] * off[1:] < 0, 4 * LINE_SHARE * size, 0.0)
+    lost = (gaps_s > 2.5 * track.step_s) & ((gaps_s > LONG_GAP_S) | (speed * gaps_s > room + hidden))
+    return None if turned_back.any() or lost.any() else int(crossed.sum())
 
 
 def _top_speed(track: Track, axis: int) -> float:

@@ -11,20 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from storage.files import JsonObject
+from synth.motion import measures
 from synth.motion.colour_names import COLOURS
-from synth.motion.measures import (
-    LONG_GAP_S,
-    ORDER_S,
-    THIRDS,
-    crossings,
-    kin,
-    longest_gap_s,
-    moves,
-    side_at,
-    steady,
-    third_at,
-    travels,
-)
 from synth.motion.track import Track
 from synth.record import PLACE, Record, Target
 
@@ -83,7 +71,7 @@ def questions_of(video: str, record_id: str, tracks: Sequence[Track], seed: int,
     Args:
         video: path of the video.
         record_id: id of the bare video's record; each question's is that and a number.
-        tracks: all tracks of the video, `synth.motion.segmenter.measure_tracks(video).tracks`.
+        tracks: all tracks of the video, `synth.motion.segmenter.measure_tracks(video)`.
         seed: with the video's name and the id it decides which questions are chosen.
 
     Returns:
@@ -99,18 +87,18 @@ def questions_of(video: str, record_id: str, tracks: Sequence[Track], seed: int,
 def _is_plain(track: Track) -> bool:
     """Whether it may be asked about. What comes out of a blob of several things may be several things still."""
     enough = track.quality >= LEAST_QUALITY and track.end_s - track.start_s >= LEAST_S
-    return enough and track.starts != "split" and travels(track) and steady(track)
+    return enough and track.starts != "split" and measures.travels(track) and measures.steady(track)
 
 
 def _drafts(track: Track, tracks: Sequence[Track], rng: np.random.Generator) -> Iterator[_Draft]:
-    for start_s, end_s, way in moves(track):
+    for start_s, end_s, way in measures.moves(track):
         when = f"between {start_s:.1f} s and {end_s:.1f} s"
         yield _Draft(
             "direction", track, f"Which way does {PLACE} move {when}: left, right, up or down?", way, start_s, end_s
         )
     start_s, end_s = _inner(track)
     for axis, line in enumerate(("vertical", "horizontal")):
-        count = crossings(track, axis)
+        count = measures.crossings(track, axis)
         if count is not None and 1 <= count <= MOST_COUNTED:
             text = f"How many times does {PLACE} cross the {line} middle line of the picture"
             text = f"{text} between {start_s:.1f} s and {end_s:.1f} s? Answer with a number."
@@ -120,7 +108,7 @@ def _drafts(track: Track, tracks: Sequence[Track], rng: np.random.Generator) -> 
         yield _Draft("colour", track, text, track.colour, start_s, end_s)
     yield from _where(track, tracks, rng)
     # What is asked of its whole life would be wrong if it came back as another track.
-    if not kin(track, tracks):
+    if not measures.kin(track, tracks):
         yield from _life(track, tracks, rng)
 
 
@@ -135,13 +123,13 @@ def _life(track: Track, tracks: Sequence[Track], rng: np.random.Generator) -> It
     if track.leaves:
         text = f"Over which side does {PLACE} leave the picture: {sides}"
         yield _Draft("leaves", track, text, track.leaves, *gone)
-    if track.enters and track.leaves and longest_gap_s(track) <= LONG_GAP_S:
+    if track.enters and track.leaves and measures.longest_gap_s(track) <= measures.LONG_GAP_S:
         yield _duration(track, rng)
-    for other in (other for other in tracks if other is not track and other.colour and not kin(other, tracks)):
+    for other in (other for other in tracks if other is not track and other.colour and not measures.kin(other, tracks)):
         for verb, moment, window in (("come into", "start_s", came), ("leave", "end_s", gone)):
             known = all(one.enters if verb != "leave" else one.leaves for one in (track, other))
             apart_s = getattr(track, moment) - getattr(other, moment)
-            if known and abs(apart_s) >= ORDER_S:
+            if known and abs(apart_s) >= measures.ORDER_S:
                 text = f"Does {PLACE} {verb} the picture before or after the {other.colour} thing does?"
                 facts = {"other": other.id, "event": "enters" if verb != "leave" else "leaves"}
                 yield _Draft("order", track, text, "before" if apart_s < 0 else "after", *window, facts=facts)
@@ -161,15 +149,15 @@ def _duration(track: Track, rng: np.random.Generator) -> _Draft:
 def _where(track: Track, tracks: Sequence[Track], rng: np.random.Generator) -> Iterator[_Draft]:
     """Where it is at some moments, by itself and beside others."""
     low, high = _inner(track)
-    named = [other for other in tracks if other is not track and other.colour and not kin(other, tracks)]
+    named = [other for other in tracks if other is not track and other.colour and not measures.kin(other, tracks)]
     for at_s in rng.uniform(low, high, MOMENTS).round(1).tolist():
         window = max(low, round(at_s - NEAR_S, 1)), min(high, round(at_s + NEAR_S, 1))
-        for axis, (first, middle, last) in enumerate(THIRDS):
-            if third := third_at(track, at_s, axis):
+        for axis, (first, middle, last) in enumerate(measures.THIRDS):
+            if third := measures.third_at(track, at_s, axis):
                 text = f"In which third of the picture is {PLACE} at {at_s:.1f} s: {first}, {middle} or {last}?"
                 yield _Draft("place", track, text, third, *window, facts={"at_s": at_s, "axis": axis})
             for other in named:
-                if side := side_at(track, other, at_s, axis):
+                if side := measures.side_at(track, other, at_s, axis):
                     choice = ("left or right of", "above or below")[axis]
                     text = f"At {at_s:.1f} s, is {PLACE} {choice} the {other.colour} thing?"
                     facts = {"at_s": at_s, "axis": axis, "other": other.id}
@@ -214,7 +202,7 @@ def _record(draft: _Draft, video: str, record_id: str, tracks: Sequence[Track]) 
 
 def _singled_out(name: str, track: Track, tracks: Sequence[Track]) -> str:
     """The name with words that make it fit this thing of the video only."""
-    rivals = [other for other in tracks if other is not track] if name == "the thing" else kin(track, tracks)
+    rivals = [other for other in tracks if other is not track] if name == "the thing" else measures.kin(track, tracks)
     if not rivals:
         return name
     if track.enters and all(other.enters not in ("", track.enters) for other in rivals):

@@ -7,7 +7,6 @@ and not with the length of the video.
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from cachetools import LRUCache
@@ -17,8 +16,9 @@ from synth.motion.blob_tracker import BlobTracker
 from synth.motion.blobs import find_blobs
 from synth.motion.colour_names import COLOURS, name_colour
 from synth.motion.thing import Thing
-from synth.motion.track import Cutout, Track, entered, left
+from synth.motion.track import Track, entered
 from synth.record import Record
+from synth.rle import encode
 from synth.segmenter import SegmentedInstance
 from tools.decoding.frame import DeadlineError, Stamp
 from tools.decoding.video import Video, open_video
@@ -41,19 +41,8 @@ UNFIT = 0.5
 """Factor of the score of a track for each word of the tag that does not fit it."""
 
 
-@dataclass(frozen=True, eq=False)
-class MotionTracks:
-    """The tracks of a video."""
-
-    video: str
-    times: np.ndarray
-    """[looks] float64: presentation times looked at, seconds."""
-    tracks: tuple[Track, ...]
-    """By their first looks; a track's id is its place here."""
-
-
-def measure_tracks(path: str, timeout_s: float = TIMEOUT_S) -> MotionTracks:
-    """What moves in a video that a fixed camera took; no track where nothing moves, or in a few frames.
+def measure_tracks(path: str, timeout_s: float = TIMEOUT_S) -> tuple[Track, ...]:
+    """What moves in a video that a fixed camera took, by the first looks; none where nothing moves, or in a few frames.
 
     Raises:
         MovingCameraError: the picture moves as a whole, or is cut together from several.
@@ -64,15 +53,14 @@ def measure_tracks(path: str, timeout_s: float = TIMEOUT_S) -> MotionTracks:
     video = open_video(path, timeout_s)
     times = _spaced(video.times, 1.0 / LOOKS_PER_S)
     if len(times) < FEWEST_LOOKS:
-        return MotionTracks(path, times, ())
+        return ()
     spread = times[np.unique(np.linspace(0, len(times) - 1, SAMPLES).round().astype(int))]
     samples = video.scan(spread.tolist(), MAX_PIXELS, max(0.0, deadline - time.monotonic()))
     background = Background([frame for _, frame in samples])
-    if how := background.moves():
+    if how := background.moves:
         raise MovingCameraError(
             f"{path}: not taken by one fixed camera ({how}); take tracks from still footage, or masks from a model"
         )
-    background.forget_samples()
     tracker, last_s, size = BlobTracker(), float(times[0]), (0, 0)
     for time_s, frame in video.scan(times.tolist(), MAX_PIXELS, max(0.0, deadline - time.monotonic())):
         found, even = background.stands_out(frame, time_s - last_s)
@@ -80,8 +68,7 @@ def measure_tracks(path: str, timeout_s: float = TIMEOUT_S) -> MotionTracks:
         last_s, size = time_s, (frame.shape[1], frame.shape[0])
     step_s = float(np.median(np.diff(times)))
     things = [thing for thing in tracker.finish() if len(thing.blobs) >= SHORTEST]
-    tracks = tuple(_track(i, thing, video, size, times, step_s) for i, thing in enumerate(things))
-    return MotionTracks(path, times, tracks)
+    return tuple(_track(i, thing, video, size, times, step_s) for i, thing in enumerate(things))
 
 
 class MotionSegmenter:
@@ -92,12 +79,12 @@ class MotionSegmenter:
     """
 
     def __init__(self) -> None:
-        self._known: LRUCache[tuple[str, Stamp], MotionTracks] = LRUCache(KEPT_VIDEOS)
+        self._known: LRUCache[tuple[str, Stamp], tuple[Track, ...]] = LRUCache(KEPT_VIDEOS)
         self._lock = threading.Lock()
 
     def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[SegmentedInstance]:
         """See `Segmenter`. Also raises `MovingCameraError`, a `VideoError`."""
-        tracks = self._tracks(record.video, timeout_s)
+        tracks: Sequence[Track] = self._tracks(record.video, timeout_s)
         if "track" in record.facts:
             tracks = [track for track in tracks if track.id == record.facts["track"]]
             words: list[str] = []
@@ -111,7 +98,7 @@ class MotionSegmenter:
                 found.append(SegmentedInstance(masks, track.quality * UNFIT ** _unfit(track, tracks, words, times)))
         return sorted(found, key=lambda instance: -instance.score)
 
-    def _tracks(self, path: str, timeout_s: float) -> list[Track]:
+    def _tracks(self, path: str, timeout_s: float) -> tuple[Track, ...]:
         deadline = time.monotonic() + timeout_s
         if not self._lock.acquire(timeout=timeout_s):
             raise DeadlineError(f"{path}: waiting for the tracks of another video took longer than {timeout_s:g} s")
@@ -119,7 +106,7 @@ class MotionSegmenter:
             key = path, open_video(path, timeout_s).stamp
             if key not in self._known:
                 self._known[key] = measure_tracks(path, max(0.0, deadline - time.monotonic()))
-            return list(self._known[key].tracks)
+            return self._known[key]
         finally:
             self._lock.release()
 
@@ -138,7 +125,7 @@ def _track(i: int, thing: Thing, video: Video, size: tuple[int, int], times: np.
     blobs = [blob for _, blob in thing.blobs]
     scale = np.array([video.width / size[0], video.height / size[1]] * 2)
     whole = [blob.colours for blob in blobs if not blob.touches] or [blob.colours for blob in blobs]
-    colour = name_colour(np.sum(whole, axis=0))
+    colour, colour_share = name_colour(np.sum(whole, axis=0))
     share = len(found) / max(1, int(((times >= found[0]) & (times <= found[-1])).sum()))
     return Track(
         id=i,
@@ -148,14 +135,14 @@ def _track(i: int, thing: Thing, video: Video, size: tuple[int, int], times: np.
         times=found,
         boxes=np.array([blob.box for blob in blobs], float) * scale,
         whole=np.array([not blob.touches for blob in blobs]),
-        cutouts=tuple(Cutout.of(blob.box, blob.mask) for blob in blobs),
-        colour=colour.name,
-        colour_share=colour.share,
+        masks=tuple(encode(blob.whole(size[1], size[0])) for blob in blobs),
+        colour=colour,
+        colour_share=colour_share,
         look=thing.look,
         starts=thing.starts,
         ends=thing.ends,
         enters=entered(blobs) if thing.starts == "border" else "",
-        leaves=left(blobs) if thing.ends == "border" else "",
+        leaves=entered(blobs[::-1]) if thing.ends == "border" else "",
         quality=min(1.0, share) * float(np.mean(thing.alike)),
     )
 

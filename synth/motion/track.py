@@ -11,7 +11,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from synth.motion.blobs import SIDES, Blob, likeness
+from synth.motion.blobs import SIDES, Blob
+from synth.rle import Rle, decode
 
 Start = Literal["film", "border", "inside", "split"]
 """How a track begins: it was there from the first look on, came in over the border, was suddenly there, or came out of
@@ -23,28 +24,6 @@ other things any more."""
 
 INWARD = 0.3
 """How far a thing must come off the border that it comes in by, in widths or heights of its own."""
-
-
-@dataclass(frozen=True)
-class Cutout:
-    """A mask in little room."""
-
-    box: tuple[int, int, int, int]
-    """x, y, width, height in pixels of the frame looked at."""
-    bits: bytes
-    """The box's pixels, row by row, eight a byte (`numpy.packbits`)."""
-
-    @staticmethod
-    def of(box: tuple[int, int, int, int], mask: np.ndarray) -> "Cutout":
-        """The cutout of a box's mask, [height, width] bool."""
-        return Cutout(box, np.packbits(mask).tobytes())
-
-    def whole(self, width: int, height: int) -> np.ndarray:
-        """[height, width] bool: the mask in a frame of that size."""
-        x, y, w, h = self.box
-        mask = np.zeros((height, width), bool)
-        mask[y : y + h, x : x + w] = np.unpackbits(np.frombuffer(self.bits, np.uint8), count=w * h).reshape(h, w)
-        return mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +45,8 @@ class Track:
     """[T, 4] float64: x, y, width, height in pixels of the video."""
     whole: np.ndarray
     """[T] bool: the picture's border does not cut it."""
-    cutouts: tuple[Cutout, ...]
-    """[T] masks."""
+    masks: tuple[Rle, ...]
+    """[T] masks, of the frames looked at."""
     colour: str
     """One of `synth.motion.colour_names.COLOURS`; empty where it has no one name."""
     colour_share: float
@@ -108,15 +87,11 @@ class Track:
         if abs(off_s) > 0.75 * self.step_s:
             return None
         width, height = self.size
-        small = self.cutouts[i].whole(*self.looked_at)
+        small = decode(self.masks[i])
         x, y = self._moved(i, off_s)
         sx, sy = width / self.looked_at[0], height / self.looked_at[1]
         place = np.array([[sx, 0, x + (sx - 1) / 2], [0, sy, y + (sy - 1) / 2]])
         return cv2.warpAffine(small.astype(np.float32), place, (width, height)) > 0.5
-
-    def likeness(self, other: "Track") -> float:
-        """How alike two tracks look, 0 to 1."""
-        return likeness(self.look, other.look)
 
     def _moved(self, i: int, off_s: float) -> np.ndarray:
         """[2]: how far it moves from its i-th look in a fraction of a step, pixels of the video."""
@@ -127,17 +102,13 @@ class Track:
 
 
 def entered(blobs: Sequence[Blob]) -> str:
-    """The side over which a thing came in; empty unless one border alone cut it at first and it moved off that one."""
+    """The side over which a thing came in; empty unless one border alone cut it at first and it moved off that one. Of
+    its looks in reverse, the side over which it went out."""
     if len(blobs[0].touches) != 1:
         return ""
     [side] = blobs[0].touches
     free = next((i for i, blob in enumerate(blobs) if side not in blob.touches), None)
     return "" if free is None or _inward(blobs[0], blobs[free], side) < INWARD else side
-
-
-def left(blobs: Sequence[Blob]) -> str:
-    """The side over which a thing went out, likewise."""
-    return entered(list(reversed(blobs)))
 
 
 def _inward(cut: Blob, free: Blob, side: str) -> float:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,29 +24,14 @@ from tools.marks.visual_prompt import VisualPrompt
 SPLITS = ("train", "test")
 ROWS_PER_GROUP = 256
 """Rows that are in memory at once."""
-COLUMNS = {
-    "id": "string",
-    "video": "string",
-    "question": "string",
-    "options": "strings",
-    "answer": "string",
-    "form": "string",
-    "dimension": "string",
-    "marked_frame": "image",
-    "mark_kind": "string",
-    "mark_time_s": "float64",
-    "mark_geometry": "string",
-    "mask": "string",
-    "tag": "string",
-    "window_start_s": "float64",
-    "window_end_s": "float64",
-    "original_question": "string",
-    "original_options": "strings",
-    "source": "string",
-    "licence": "string",
+_STRING: JsonObject = {"dtype": "string", "_type": "Value"}
+TYPES: dict[type, tuple[pa.DataType, JsonObject]] = {
+    str: (pa.string(), _STRING),
+    float: (pa.float64(), {"dtype": "float64", "_type": "Value"}),
+    list: (pa.list_(pa.string()), {"_type": "List", "feature": _STRING}),
+    dict: (pa.struct({"bytes": pa.binary(), "path": pa.string()}), {"_type": "Image"}),
 }
-"""Columns of the data set. `mark_geometry` and `mask` (COCO run-length encoding of the target in the marked frame) are
-JSON; `video` is a path in the data set's folder; options are empty for open questions."""
+"""What a value of a row is to Arrow and to `datasets`."""
 
 
 def task_of(record: Record) -> Task:
@@ -104,11 +89,12 @@ def write_dataset(split: dict[str, list[Record]], folder: Path) -> None:
 
 
 def _rows(records: Iterable[Record], videos: dict[str, str]) -> Iterator[JsonObject]:
+    """Rows of the data set. `mark_geometry` and `mask` (COCO run-length encoding of the target in the marked frame) are
+    JSON; `video` is a path in the data set's folder; options are empty for open questions."""
     for record in records:
         assert record.marked is not None
         assert record.target is not None
         marked, target = record.marked, record.target
-        mask = next(mask for mask in record.masks if abs(mask.time_s - marked.time_s) < 1e-6)
         yield {
             "id": record.id,
             "video": f"videos/{videos[record.video]}",
@@ -119,12 +105,12 @@ def _rows(records: Iterable[Record], videos: dict[str, str]) -> Iterator[JsonObj
             "dimension": record.dimension,
             "marked_frame": {"bytes": Path(marked.image).read_bytes(), "path": Path(marked.image).name},
             "mark_kind": marked.kind,
-            "mark_time_s": marked.time_s,
+            "mark_time_s": float(marked.time_s),
             "mark_geometry": json.dumps(marked.geometry),
-            "mask": json.dumps(mask.rle),
+            "mask": json.dumps(record.marked_mask().rle),
             "tag": target.tag,
-            "window_start_s": target.start_s,
-            "window_end_s": target.end_s,
+            "window_start_s": float(target.start_s),
+            "window_end_s": float(target.end_s),
             "original_question": record.question,
             "original_options": list(record.options or ()),
             "source": record.source,
@@ -132,25 +118,13 @@ def _rows(records: Iterable[Record], videos: dict[str, str]) -> Iterator[JsonObj
         }
 
 
-def _schema() -> pa.Schema:
-    arrow: dict[str, pa.DataType] = {"string": pa.string(), "float64": pa.float64()}
-    fields, features = [], {}
-    for name, kind in COLUMNS.items():
-        value: JsonObject = {"dtype": kind, "_type": "Value"}
-        if kind == "image":
-            fields.append(pa.field(name, pa.struct({"bytes": pa.binary(), "path": pa.string()})))
-            value = {"_type": "Image"}
-        elif kind == "strings":
-            fields.append(pa.field(name, pa.list_(pa.string())))
-            value = {"_type": "List", "feature": {"dtype": "string", "_type": "Value"}}
-        else:
-            fields.append(pa.field(name, arrow[kind]))
-        features[name] = value
-    return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
-
-
 def _write_parquet(path: Path, rows: Iterator[JsonObject]) -> None:
-    schema = _schema()
+    first = next(rows)
+    types = {name: TYPES[type(value)] for name, value in first.items()}
+    features = {"info": {"features": {name: feature for name, (_, feature) in types.items()}}}
+    fields = [pa.field(name, arrow) for name, (arrow, _) in types.items()]
+    schema = pa.schema(fields, metadata={"huggingface": json.dumps(features)})
+    rows = chain([first], rows)
     with whole_file(path) as partial, pq.ParquetWriter(partial, schema) as writer:
         while group := list(islice(rows, ROWS_PER_GROUP)):
             writer.write_table(pa.Table.from_pylist(group, schema))

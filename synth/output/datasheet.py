@@ -4,7 +4,7 @@ Invariant: every number is counted from the records.
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +12,7 @@ from configs import Config
 from configs.endpoint import EndpointConfig
 from endpoint.spending import Usage
 from synth.record import STAGES, Record
+from synth.stages import rewriting, text_filter, verification
 
 TITLES = {
     "question": "questions made",
@@ -30,27 +31,8 @@ class Census:
     rejected: dict[str, Counter[str]] = field(default_factory=lambda: {stage: Counter() for stage in STAGES})
     """By stage, how many records went, by reason."""
     marked: int = 0
-    by: dict[str, Counter[str]] = field(
-        default_factory=lambda: {name: Counter() for name in ("mark", "dimension", "form", "source", "licence")}
-    )
-    """Marked records by what they are."""
-
-    def add(self, record: Record) -> None:
-        """Count a record that ended."""
-        if record.rejected_by:
-            self.rejected[record.rejected_by][record.reason] += 1
-            return
-        assert record.marked is not None
-        self.marked += 1
-        values = (
-            record.marked.kind,
-            record.dimension or "not said",
-            "choice" if record.marked.options else "open",
-            record.source,
-            record.licence or "not said",
-        )
-        for counts, value in zip(self.by.values(), values, strict=True):
-            counts[value] += 1
+    by: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Marked records by what they are: their mark, dimension, form, source and licence."""
 
     @property
     def total(self) -> int:
@@ -75,7 +57,15 @@ class Census:
         """Of all records of a run."""
         census = cls()
         for record in records:
-            census.add(record)
+            if record.marked is None:
+                census.rejected[record.rejected_by][record.reason] += 1
+                continue
+            census.marked += 1
+            census.by["mark"][record.marked.kind] += 1
+            census.by["dimension"][record.dimension or "not said"] += 1
+            census.by["form"]["choice" if record.marked.options else "open"] += 1
+            census.by["source"][record.source] += 1
+            census.by["licence"][record.licence or "not said"] += 1
         return census
 
 
@@ -86,46 +76,53 @@ def datasheet(census: Census, splits: Mapping[str, int], asked: Mapping[tuple[st
         splits: number of questions by split.
         asked: what the requests took, by stage and model, each once; see `endpoint.spending.requests`.
     """
-    files = [f"      - split: {name}\n        path: data/{name}.parquet" for name, count in splits.items() if count]
-    head = ["---", "configs:", "  - config_name: default", "    data_files:", *files, "task_categories:"]
-    head += ["  - visual-question-answering", "---", "", f"# {config.name}", ""]
-    head += [
-        "Questions about one marked instance of a video. `marked_frame` shows the mark; the question names its target "
-        "by it alone. Load it with `datasets.load_dataset(<this folder>)`.",
-        "",
-        f"{census.marked:,} questions: {', '.join(f'{count:,} in {name}' for name, count in splits.items())}. "
-        "The split is by video.",
-        "",
-    ]
-    lines = [
-        "## What each stage let through",
-        "",
-        "| stage | left | share | rejected, by reason |",
-        "|---|---|---|---|",
-    ]
-    lines.append(f"| source | {census.total:,} | 100.0 % | |")
+    files = "\n".join(
+        f"      - split: {name}\n        path: data/{name}.parquet" for name, count in splits.items() if count
+    )
+    head = f"""---
+configs:
+  - config_name: default
+    data_files:
+{files}
+task_categories:
+  - visual-question-answering
+---
+
+# {config.name}
+
+Questions about one marked instance of a video. `marked_frame` shows the mark; the question names its target by it \
+alone. Load it with `datasets.load_dataset(<this folder>)`.
+
+{census.marked:,} questions: {", ".join(f"{count:,} in {name}" for name, count in splits.items())}. The split is by \
+video.
+
+## What each stage let through
+
+| stage | left | share | rejected, by reason |
+|---|---|---|---|
+| source | {census.total:,} | 100.0 % | |"""
+    lines = []
     for stage, left, share in census.retention():
         reasons = "; ".join(f"{reason} {count:,}" for reason, count in census.rejected[stage].most_common())
         lines.append(f"| {TITLES[stage]} | {left:,} | {100 * share:.1f} % | {reasons} |")
     for name, counts in census.by.items():
         lines += ["", f"## By {name}", "", f"| {name} | questions |", "|---|---|"]
         lines += [f"| {value} | {count:,} |" for value, count in sorted(counts.items())]
-    lines += ["", "## Who made it", "", *_makers(config)]
-    if asked:
-        lines += ["", "## What the models took", "", *_taken(asked, config)]
-    return "\n".join([*head, *lines, ""])
-
-
-def _makers(config: Config) -> list[str]:
     synth = config.synth
-    makers = [
+    lines += [
+        "",
+        "## Who made it",
+        "",
         f"- text filter: {_who(synth.text_filter, synth.text_model)}",
         f"- video verification: {_who(synth.verifier, synth.video_model)}",
         f"- masks: {synth.segmenter}",
         f"- rewriting: {_who(synth.rewriter, synth.text_model)}",
         f"- seed: {config.seed}",
+        "- prompts: those in `prompts.json` beside this file",
     ]
-    return [*makers, "- prompts: those in `prompts.json` beside this file"]
+    if asked:
+        lines += ["", "## What the models took", "", *_taken(asked, config)]
+    return "\n".join([head, *lines, ""])
 
 
 def _taken(asked: Mapping[tuple[str, str], Usage], config: Config) -> list[str]:
@@ -149,9 +146,6 @@ def _who(name: str, model: EndpointConfig) -> str:
 
 def prompts() -> str:
     """The instructions that models were given, and the form of their replies, as JSON."""
-    from synth.stages import rewriting, text_filter, verification
-
     modules = {"text": text_filter, "video": verification, "mark": rewriting}
-    return json.dumps(
-        {stage: {"system": module.PROMPT, "schema": module.SCHEMA} for stage, module in modules.items()}, indent=2
-    )
+    given = {stage: {"system": module.PROMPT, "schema": module.SCHEMA} for stage, module in modules.items()}
+    return json.dumps(given, indent=2)

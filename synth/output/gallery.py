@@ -1,13 +1,14 @@
 """`videoseeker synth inspect`: a page to look at what the synthesis made, self-contained.
 
-Invariant: which records are shown hangs on the seed alone; what each stage rejected is shown beside what got through.
+Invariant: the same records are shown whenever it is made; what each stage rejected is shown beside what got through.
 """
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 
 import numpy as np
 from PIL import Image
@@ -26,8 +27,8 @@ SHOWN_PX = 420
 DIMMED = 0.3
 """Brightness of what is not the target where its mask is shown. A target of any colour stands out so, which a tint over
 it would not give."""
-REJECTED_SHOWN = 6
-"""Rejected records shown of each stage."""
+SHOWN, REJECTED_SHOWN = 24, 6
+"""Marked records shown, spread over all, and rejected ones of each stage."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,8 @@ class Sample:
     """The options, and whether each is right."""
 
 
-def write_gallery(work: Path, page: Path, count: int = 24, seed: int = 0) -> Path:
-    """Write the page of a run's stages.
-
-    Args:
-        work: the folder of the stages.
-        count: marked records shown, spread over all.
-
-    Returns:
-        The page.
+def write_gallery(work: Path, page: Path) -> Path:
+    """Write the page of the stages below a folder, and return its path.
 
     Raises:
         SynthError: no run has ended there.
@@ -64,29 +58,19 @@ def write_gallery(work: Path, page: Path, count: int = 24, seed: int = 0) -> Pat
     if shards is None:
         raise SynthError(f"{work}: holds no synthesis that was finished")
     census = Census.of(ended(work, shards))
-    shown = _drawn((r for r in ended(work, shards) if r.marked), census.marked, count, seed)
-    rejected = {
-        stage: _drawn(
-            (r for r in ended(work, shards) if r.rejected_by == stage),
-            census.rejected[stage].total(),
-            REJECTED_SHOWN,
-            seed,
-        )
-        for stage in STAGES
-    }
-    values = {
-        "name": work.parent.parent.name,
-        "census": census,
-        "titles": TITLES,
-        "samples": [_sample(record) for record in shown],
-        "rejected": rejected,
-    }
-    write_text(page, render(Path(__file__).with_name("gallery.html"), values))
+    shown = _drawn((r for r in ended(work, shards) if r.marked), census.marked, SHOWN)
+    rejected = {}
+    for stage in STAGES:
+        went = (record for record in ended(work, shards) if record.rejected_by == stage)
+        rejected[stage] = _drawn(went, census.rejected[stage].total(), REJECTED_SHOWN)
+    samples = [_sample(record) for record in shown]
+    values = {"name": work.parent.parent.name, "census": census, "titles": TITLES, "samples": samples}
+    write_text(page, render(Path(__file__).with_name("gallery.html"), {**values, "rejected": rejected}))
     return page
 
 
-def _drawn(records: Iterable[Record], total: int, count: int, seed: int) -> list[Record]:
-    chosen = set(np.random.default_rng(seed).permutation(total)[:count].tolist())
+def _drawn(records: Iterable[Record], total: int, count: int) -> list[Record]:
+    chosen = set(np.random.default_rng(0).permutation(total)[:count].tolist())
     return [record for i, record in enumerate(records) if i in chosen]
 
 
@@ -94,13 +78,13 @@ def _sample(record: Record) -> Sample:
     assert record.marked is not None
     assert record.target is not None
     marked, target = record.marked, record.target
-    mask = next(mask for mask in record.masks if abs(mask.time_s - marked.time_s) < 1e-6)
     try:
         video = open_video(record.video)
         [frame] = video.frames_at([marked.time_s], video.width * video.height, 1)
     except VideoError as error:
         raise SynthError(f"{record.id}: {error}") from None
-    overlay = np.where(decode(mask.rle)[..., None], frame.pixels, (DIMMED * frame.pixels).astype(np.uint8))
+    target_px = decode(record.marked_mask().rle)[..., None]
+    overlay = np.where(target_px, frame.pixels, (DIMMED * frame.pixels).astype(np.uint8))
     whole = video.duration_s
     return Sample(
         record=record,
@@ -108,12 +92,8 @@ def _sample(record: Record) -> Sample:
         mask=_picture(overlay),
         window=(100 * target.start_s / whole, 100 * (target.end_s - target.start_s) / whole),
         mark_at=100 * marked.time_s / whole,
-        options=_options(record.answer, marked.options or ()),
+        options=tuple((text, ascii_uppercase[i] == record.answer) for i, text in enumerate(marked.options or ())),
     )
-
-
-def _options(answer: str, options: Sequence[str]) -> tuple[tuple[str, bool], ...]:
-    return tuple((text, chr(ord("A") + i) == answer) for i, text in enumerate(options))
 
 
 def _picture(pixels: np.ndarray) -> str:

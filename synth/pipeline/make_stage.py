@@ -3,6 +3,9 @@
 Invariant: a record that came with its target needs neither the text filter nor the verification, and gets past them.
 """
 
+import asyncio
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,37 +13,24 @@ from configs import Config
 from configs.world import WorldConfig
 from endpoint.endpoint import Endpoint, EndpointError
 from synth.errors import SynthError
+from synth.motion.segmenter import MotionSegmenter
 from synth.pipeline.worker import Stage
 from synth.record import Record
 from synth.segmenter import Segmenter
-from synth.stages.asking import QuestionMaker
-from synth.stages.marking import Marker
-from synth.stages.masks import MaskStage
-from synth.stages.rewriting import ModelRewriter, RuleRewriter
+from synth.stages.asking import make_questions
+from synth.stages.marking import mark
+from synth.stages.masks import find_masks
+from synth.stages.rewriting import Rewriter, rewrite_by_model, rewrite_by_rules
 from synth.stages.sam3_segmenter import Sam3Segmenter
-from synth.stages.text_filter import ModelTextFilter, RuleTextFilter
-from synth.stages.verification import ModelVerifier
-from synth.world.records import WorldVerifier
+from synth.stages.text_filter import filter_by_model, filter_by_rules
+from synth.stages.verification import verify_by_model
+from synth.world.records import verify_by_world
 from synth.world.segmenter import WorldSegmenter
 
 ANSWERS = "answers"
 """Folder of the models' replies, below the pipeline's."""
 FRAMES = "frames"
 """Folder of the marked frames, below the pipeline's."""
-
-
-class UnlessTargeted:
-    """A stage that lets records with a target past."""
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage.stage
-        self._stage = stage
-
-    async def __call__(self, record: Record) -> Record:
-        """What the stage makes of it, or the record as it came."""
-        made = record if record.target else await self._stage(record)
-        assert isinstance(made, Record)
-        return made
 
 
 def make_stage(name: str, config: Config, folder: Path) -> Stage:
@@ -52,27 +42,45 @@ def make_stage(name: str, config: Config, folder: Path) -> Stage:
     synth = config.synth
     match name:
         case "question":
-            return QuestionMaker(config)
-        case "text":
-            if synth.text_filter == "rules":
-                return UnlessTargeted(RuleTextFilter())
-            if not synth.text_model.model:
-                return UnlessTargeted(NoModel(name, "text_model"))
-            return UnlessTargeted(ModelTextFilter(_model(config, "text_model", folder)))
-        case "video":
-            if synth.verifier == "world":
-                return UnlessTargeted(WorldVerifier(config.world))
-            if not synth.video_model.model:
-                return UnlessTargeted(NoModel(name, "video_model"))
-            return UnlessTargeted(ModelVerifier(_model(config, "video_model", folder), synth.video_model))
+            return partial(make_questions, config=config)
+        case "text" if synth.text_filter == "rules":
+            return _unless_targeted(filter_by_rules)
+        case "text" if synth.text_model.model:
+            return _unless_targeted(partial(filter_by_model, endpoint=_model(config, "text_model", folder)))
+        case "video" if synth.verifier == "world":
+            return _unless_targeted(partial(verify_by_world, config=config.world))
+        case "video" if synth.video_model.model:
+            model, turns = _model(config, "video_model", folder), asyncio.Semaphore(synth.video_model.concurrency)
+            verify = partial(verify_by_model, endpoint=model, config=synth.video_model, turns=turns)
+            return _unless_targeted(verify)
+        case "text" | "video":
+            return _unless_targeted(partial(_no_model, stage=name))
         case "mask":
-            return MaskStage(segmenter_of(synth.segmenter, config.world), synth.masks)
+            segmenter = segmenter_of(synth.segmenter, config.world)
+            return partial(asyncio.to_thread, partial(find_masks, segmenter=segmenter, config=synth.masks))
         case "mark":
-            (folder / FRAMES).mkdir(parents=True, exist_ok=True)
-            by_rules = synth.rewriter == "rules"
-            rewriter = RuleRewriter() if by_rules else ModelRewriter(_model(config, "text_model", folder))
-            return Marker(folder / FRAMES, synth.prompt_kinds, synth.prompt_choice, rewriter, config.seed)
+            frames = folder / FRAMES
+            frames.mkdir(parents=True, exist_ok=True)
+            rewriter: Rewriter = rewrite_by_rules
+            if synth.rewriter == "model":
+                rewriter = partial(rewrite_by_model, endpoint=_model(config, "text_model", folder))
+            return partial(mark, folder=frames, config=synth, rewriter=rewriter, seed=config.seed)
     raise SynthError(f"no stage '{name}'")
+
+
+def _unless_targeted(stage: Stage) -> Stage:
+    """The stage, past which records with a target get as they came."""
+
+    async def stage_or_past(record: Record) -> Record | Sequence[Record]:
+        return record if record.target else await stage(record)
+
+    return stage_or_past
+
+
+async def _no_model(record: Record, stage: str) -> Record:
+    """Refuse a record that needs a stage whose model the config does not name; not every source needs every stage."""
+    key = f"synth.{stage}_model.model"
+    raise EndpointError(f"{record.id} needs the {stage} stage, whose model is not named; set {key}")
 
 
 def segmenter_of(name: str, world: WorldConfig) -> Segmenter:
@@ -86,8 +94,6 @@ def segmenter_of(name: str, world: WorldConfig) -> Segmenter:
     if name == "world":
         return WorldSegmenter(world)
     if name == "motion":
-        from synth.motion.segmenter import MotionSegmenter
-
         return MotionSegmenter()
     if not name.strip():
         raise ValueError("no segmenter is named; choose 'world', 'motion', or a folder or hub id of SAM 3")
@@ -96,19 +102,3 @@ def segmenter_of(name: str, world: WorldConfig) -> Segmenter:
 
 def _model(config: Config, name: Literal["text_model", "video_model"], folder: Path) -> Endpoint:
     return Endpoint(getattr(config.synth, name), folder / ANSWERS, f"synth.{name}")
-
-
-class NoModel:
-    """A stage whose model the config does not name; not every source needs every stage."""
-
-    def __init__(self, stage: str, key: str) -> None:
-        self.stage, self._key = stage, key
-
-    async def __call__(self, record: Record) -> Record:
-        """Refuse the record.
-
-        Raises:
-            EndpointError: a record needs the stage.
-        """
-        key = f"synth.{self._key}.model"
-        raise EndpointError(f"{record.id} needs the {self.stage} stage, whose model is not named; set {key}")

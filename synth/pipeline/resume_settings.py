@@ -4,15 +4,14 @@ Invariant: records that were made with other settings, or of a source that was e
 of the present ones. What changes no record (workers, addresses, prices, budgets, deadlines) does not count.
 """
 
-import dataclasses
 import hashlib
 import json
 import os
 from pathlib import Path
 
 from configs import Config
-from configs.endpoint import EndpointConfig
 from configs.masks import MaskConfig
+from configs.synth import SynthConfig
 from configs.world import WorldConfig
 from endpoint.endpoint import deciding
 from storage.files import JsonObject, write_text
@@ -20,6 +19,16 @@ from synth.errors import SynthError
 
 NOT_OF_THE_FILM = ("test_videos", "questions_per_video", "prompt_kinds", "choice_fraction")
 """Settings of the world that the stages do not read."""
+NOT_OF_THE_RECORDS = (
+    "test_fraction",
+    "text_model",
+    "video_model",
+    "records_per_shard",
+    "workers",
+    "cpus_per_worker",
+    "masks",
+)
+"""Settings of the synthesis that change no record, or of which only a part does."""
 CONTENT = "the content of synth.source"
 SHOWN = 3
 """Most differences that an error names."""
@@ -67,32 +76,22 @@ def settings(config: Config) -> JsonObject:
     if not synth.source:
         return {"synth.source": None}
     world = synth.source == "world"
-    decides = {
+    decides = _all("synth", synth, NOT_OF_THE_RECORDS) | {
         "synth.source": synth.source if world else os.path.abspath(synth.source),
         CONTENT: None if world else content(Path(synth.source)),
-        "synth.source_kind": synth.source_kind,
         "synth.video_root": synth.video_root and os.path.abspath(synth.video_root),
-        "synth.licence": synth.licence,
-        "synth.most_records": synth.most_records,
         "seed": config.seed,
-        "synth.questions_per_video": synth.questions_per_video,
-        "synth.text_filter": synth.text_filter,
-        "synth.verifier": synth.verifier,
-        "synth.segmenter": synth.segmenter,
-        "synth.prompt_kinds": synth.prompt_kinds,
-        "synth.prompt_choice": synth.prompt_choice,
-        "synth.rewriter": synth.rewriter,
     }
     if world:
         decides |= _all("world", config.world, NOT_OF_THE_FILM)
-        for name in ("prompt_fps", "prompt_max_frames"):
-            decides[f"episode.{name}"] = getattr(config.episode, name)
+        episode = config.episode
+        decides |= {"episode.prompt_fps": episode.prompt_fps, "episode.prompt_max_frames": episode.prompt_max_frames}
     if "model" in (synth.text_filter, synth.rewriter):
-        decides |= _answers("synth.text_model", synth.text_model)
+        decides |= _keyed("synth.text_model", deciding(synth.text_model))
     if synth.verifier == "model":
-        decides |= _answers("synth.video_model", synth.video_model)
-        for name in ("video_as", "fps", "max_frames", "max_pixels"):
-            decides[f"synth.video_model.{name}"] = getattr(synth.video_model, name)
+        model = synth.video_model
+        seen = {name: getattr(model, name) for name in ("video_as", "fps", "max_frames", "max_pixels")}
+        decides |= _keyed("synth.video_model", {**deciding(model), **seen})
     return decides | _all("synth.masks", synth.masks, ("timeout_s",))
 
 
@@ -109,12 +108,12 @@ def content(source: Path) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _answers(key: str, model: EndpointConfig) -> JsonObject:
-    return {f"{key}.{name}": value for name, value in deciding(model).items()}
+def _all(key: str, part: SynthConfig | WorldConfig | MaskConfig, but: tuple[str, ...]) -> JsonObject:
+    return _keyed(key, {name: value for name, value in vars(part).items() if name not in but})
 
 
-def _all(key: str, part: WorldConfig | MaskConfig, but: tuple[str, ...]) -> JsonObject:
-    return {f"{key}.{name}": value for name, value in dataclasses.asdict(part).items() if name not in but}
+def _keyed(key: str, values: JsonObject) -> JsonObject:
+    return {f"{key}.{name}": value for name, value in values.items()}
 
 
 def _shown(values: JsonObject, key: str) -> str:

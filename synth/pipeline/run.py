@@ -7,19 +7,19 @@ Invariant: what comes out is a function of the source, the config and the answer
 nor the number of workers show in it.
 """
 
-import functools
 import secrets
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import cast
 
 from configs import Config
 from storage.files import write_text
-from synth.errors import SynthError
+from synth.errors import SynthError, raise_first
 from synth.pipeline.make_stage import make_stage
 from synth.pipeline.shards import read_records, shard_file, write_records
-from synth.pipeline.worker import ShardRow, Stage, StageWorker
+from synth.pipeline.worker import ShardRow, StageWorker
 from synth.record import STAGES, Record
 
 SOURCE = "source"
@@ -44,13 +44,9 @@ def run_stages(records: Callable[[], Iterable[Record]], config: Config, folder: 
     """
     folder = folder.absolute()
     count = _sharded(records, config.synth.records_per_shard, folder / SOURCE)
-    left: list[ShardRow] = [
-        {"shard": i, "error": ""} for i in range(count) if not shard_file(folder / STAGES[-1], i).exists()
-    ]
+    left = [i for i in range(count) if not shard_file(folder / STAGES[-1], i).exists()]
     if left:
-        for row in _pipeline(left, config, folder):
-            if row["error"]:
-                raise SynthError(row["error"])
+        raise_first(row["error"] for row in _pipeline([{"shard": i, "error": ""} for i in left], config, folder))
     return count
 
 
@@ -72,7 +68,7 @@ def _pipeline(rows: list[ShardRow], config: Config, folder: Path) -> Iterator[Sh
     run = secrets.token_hex(8)
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     for before, stage in zip((SOURCE, *STAGES), STAGES, strict=False):
-        make: Callable[[], Stage] = functools.partial(make_stage, stage, config, folder)
+        make = partial(make_stage, stage, config, folder)
         dataset = dataset.map(
             StageWorker,
             fn_constructor_args=(make, folder / before, folder / stage, run),

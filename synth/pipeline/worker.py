@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import TypedDict
 
 from actors.errors import sentence
 from endpoint.endpoint import AnswerError, BudgetError, EndpointError
@@ -28,19 +28,9 @@ ASIDE = "set aside: "
 GIVEN_UP = ASIDE + "its worker died with it again and again"
 
 
-class Stage(Protocol):
-    """One stage of the synthesis."""
-
-    stage: str
-    """Its name, one of `synth.record.STAGES`."""
-
-    def __call__(self, record: Record) -> Awaitable[Record | Sequence[Record]]:
-        """What the record becomes; a stage that makes questions makes several.
-
-        Raises:
-            Rejected: the record does not get through.
-            EndpointError, BudgetError: the run cannot go on.
-        """
+Stage = Callable[[Record], Awaitable[Record | Sequence[Record]]]
+"""What a record becomes in one stage; one that makes questions makes several. It raises `Rejected` where the record
+does not get through, and `EndpointError` or `BudgetError` where the run cannot go on."""
 
 
 class ShardRow(TypedDict):
@@ -54,13 +44,12 @@ class StageWorker:
     """Works on shards, several at once; a Ray Data actor."""
 
     def __init__(self, make: Callable[[], Stage], before: Path, after: Path, run: str) -> None:
-        """Reads shards from the folder `before` and writes them to `after`; `run` is the journals'."""
-        self._stage: Stage | None = None
-        self._unfit = ""
+        """Reads shards from the folder `before` and writes them to `after`, which has the stage's name, one of
+        `synth.record.STAGES`; `run` is the journals'."""
         try:
-            self._stage = make()
+            self._stage: Stage | str = make()
         except Exception as error:  # noqa: BLE001 - what an actor's making raises would be tried again for ever
-            self._unfit = _sentence(error)
+            self._stage = _sentence(error)
         self._before, self._after, self._run = before, after, run
         self._room = _Room()
         self._loop = asyncio.new_event_loop()
@@ -70,8 +59,8 @@ class StageWorker:
         """Do the shard that the row names, if it is not done; a row with an error is passed on."""
         if row["error"] or shard_file(self._after, row["shard"]).exists():
             return row
-        if self._stage is None:
-            return {**row, "error": self._unfit}
+        if isinstance(self._stage, str):
+            return {**row, "error": self._stage}
         try:
             asyncio.run_coroutine_threadsafe(self._work(row["shard"], self._stage), self._loop).result()
         except Exception as error:  # noqa: BLE001 - Ray Data passes on no error's class: the driver raises it
@@ -83,15 +72,10 @@ class StageWorker:
         journal = Journal(self._after, index, self._run)
         places = asyncio.Semaphore(IN_WORK)
 
-        async def one(record: Record) -> None:
-            async with places, self._room.shared():
-                journal.begin(record)
-                journal.end(record, await _made(stage, record))
-
-        async def alone(record: Record) -> None:
-            async with self._room.alone():
-                journal.begin(record, alone=True)
-                journal.end(record, await _made(stage, record))
+        async def do(record: Record, alone: bool = False) -> None:
+            async with places, self._room.alone() if alone else self._room.shared():
+                journal.begin(record, alone)
+                journal.end(record, await self._made(stage, record))
 
         try:
             left = []
@@ -101,16 +85,29 @@ class StageWorker:
                 if record.rejected_by:
                     journal.end(record, [record])
                 elif journal.hopeless(record):
-                    journal.end(record, [record.rejected(stage.stage, GIVEN_UP)])
+                    journal.end(record, [record.rejected(self._after.name, GIVEN_UP)])
                 else:
                     left.append(record)
-            await _all(one(record) for record in left if not journal.suspected(record))
+            await _all(do(record) for record in left if not journal.suspected(record))
             for record in left:
                 if journal.suspected(record):
-                    await alone(record)
+                    await do(record, alone=True)
             journal.finish(records)
         finally:
             journal.close()
+
+    async def _made(self, stage: Stage, record: Record) -> list[Record]:
+        try:
+            made = await stage(record)
+        except Rejected as reason:
+            return [record.rejected(self._after.name, str(reason))]
+        except (EndpointError, BudgetError):
+            raise
+        except AnswerError as error:
+            return [record.rejected(self._after.name, ASIDE + str(error), error.detail)]
+        except Exception as error:  # noqa: BLE001 - a record that cannot be handled is set aside, and never ends the run
+            return [record.rejected(self._after.name, ASIDE + _clause(error), sentence(error))]
+        return [made] if isinstance(made, Record) else list(made)
 
 
 class _Room:
@@ -151,20 +148,6 @@ def _sentence(error: Exception) -> str:
     return " ".join(str(error).split()) if isinstance(error, FOR_PEOPLE) else sentence(error)
 
 
-async def _made(stage: Stage, record: Record) -> list[Record]:
-    try:
-        made = await stage(record)
-    except Rejected as reason:
-        return [record.rejected(stage.stage, str(reason))]
-    except (EndpointError, BudgetError):
-        raise
-    except AnswerError as error:
-        return [record.rejected(stage.stage, ASIDE + str(error), error.detail)]
-    except Exception as error:  # noqa: BLE001 - a record that cannot be handled is set aside, and never ends the run
-        return [record.rejected(stage.stage, ASIDE + _clause(error), sentence(error))]
-    return [made] if isinstance(made, Record) else list(made)
-
-
 def _clause(error: Exception) -> str:
     """What kept a record from being handled, without the words of this one case, so that it can be counted."""
     match error:
@@ -179,11 +162,9 @@ def _clause(error: Exception) -> str:
 
 async def _all(works: Iterable[Coroutine[None, None, None]]) -> None:
     """Run all; the first error cancels the others and is raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None

@@ -99,9 +99,5 @@ def _without_instructions(text: str, keep: int = 0) -> str:
     The first `keep` sentences stay whatever they say.
     """
     sentences = [sentence.strip() for sentence in _SENTENCE_END.split(text)]
-    kept = [sentence for i, sentence in enumerate(sentences) if i < keep or not _is_instruction(sentence)]
+    kept = [text for i, text in enumerate(sentences) if i < keep or "?" in text or not _INSTRUCTION.fullmatch(text)]
     return " ".join(" ".join(kept if any(kept) else sentences).split())
-
-
-def _is_instruction(sentence: str) -> bool:
-    return "?" not in sentence and _INSTRUCTION.fullmatch(sentence) is not None

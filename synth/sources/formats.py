@@ -1,17 +1,18 @@
 """What a row of each known data set asks.
 
-Invariant: pure functions of the row, but for the map of video ids that NExT-QA keeps beside its file; a
-`SourceQuestion` is still unchecked, only brought into one shape.
+Invariant: pure functions of the row, but for the map of video ids that NExT-QA keeps beside its file; a record is still
+unchecked, only brought into one shape, and its id is the source's own, empty if it has none.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
+from synth.record import Record
 from synth.sources.choices import split_options, without_letters
-from synth.sources.rows import SourceError
+from synth.sources.rows import BadRow, SourceError
 
 MAP_NAME = "map_vid_vidorID.json"
 """Beside NExT-QA's CSV: the path, without suffix, of each video id."""
@@ -19,26 +20,7 @@ _MEDIA_TOKEN = re.compile(r"<(?:image|video)>")
 _SPEAKERS = {"human": "human", "user": "human", "gpt": "gpt", "assistant": "gpt"}
 
 
-class BadRow(ValueError):
-    """A row that cannot be used; the message is a clause about it, e.g. `has no 'question'`."""
-
-
-@dataclass(frozen=True)
-class SourceQuestion:
-    """A question as a row asks it."""
-
-    own_id: str
-    """The source's own id of the question; empty if it has none."""
-    source: str
-    video: str
-    question: str
-    answer: str
-    options: tuple[str, ...] | None = None
-    """Texts of the options, without letters; None for an open question."""
-    dimension: str = ""
-
-
-Format = Callable[[Mapping[str, object]], Iterator[SourceQuestion | BadRow]]
+Format = Callable[[Mapping[str, object]], Iterator[Record | BadRow]]
 """The questions of a row, each found or bad. Raises `BadRow` if the whole row is."""
 
 
@@ -75,7 +57,7 @@ def recognise(row: Mapping[str, object]) -> str | None:
     return None
 
 
-def _llava_video(row: Mapping[str, object]) -> Iterator[SourceQuestion | BadRow]:
+def _llava_video(row: Mapping[str, object]) -> Iterator[Record | BadRow]:
     """LLaVA-Video-178K: https://huggingface.co/datasets/lmms-lab/LLaVA-Video-178K."""
     turns = row.get("conversations")
     if not isinstance(turns, list) or not turns:
@@ -90,9 +72,7 @@ def _llava_video(row: Mapping[str, object]) -> Iterator[SourceQuestion | BadRow]
             if answer is None:
                 raise BadRow("has a question without an answer")
             question, options = split_options(_MEDIA_TOKEN.sub("", _text(asked, "value")))
-            yield SourceQuestion(
-                f"{own_id}-{i}" if own_id else "", source, video, question, _text(answer, "value"), options
-            )
+            yield Record(f"{own_id}-{i}" if own_id else "", source, video, question, _text(answer, "value"), options)
         except BadRow as bad:
             yield bad
         except ValueError as error:
@@ -101,27 +81,18 @@ def _llava_video(row: Mapping[str, object]) -> Iterator[SourceQuestion | BadRow]
 
 def _pairs(turns: list[object]) -> Iterator[tuple[Mapping[str, object], Mapping[str, object] | None]]:
     """Each question's turn with its answer's, None if there is none."""
-    asked: Mapping[str, object] | None = None
-    for turn in turns:
-        if not isinstance(turn, dict):
-            continue
-        speaker = _SPEAKERS.get(str(turn.get("from")))
+    said = [(_SPEAKERS.get(str(turn.get("from"))), turn) for turn in turns if isinstance(turn, dict)]
+    known = [(speaker, turn) for speaker, turn in said if speaker]
+    for (speaker, turn), (next_speaker, reply) in pairwise([*known, ("human", {})]):
         if speaker == "human":
-            if asked is not None:
-                yield asked, None
-            asked = turn
-        elif speaker == "gpt" and asked is not None:
-            yield asked, turn
-            asked = None
-    if asked is not None:
-        yield asked, None
+            yield turn, reply if next_speaker == "gpt" else None
 
 
-def _video_mme(row: Mapping[str, object]) -> Iterator[SourceQuestion | BadRow]:
+def _video_mme(row: Mapping[str, object]) -> Iterator[Record | BadRow]:
     """Video-MME: https://huggingface.co/datasets/lmms-lab/Video-MME."""
     part = _text(row, "duration", "")
-    yield SourceQuestion(
-        own_id=_text(row, "question_id", ""),
+    yield Record(
+        id=_text(row, "question_id", ""),
         source=f"Video-MME/{part}" if part else "Video-MME",
         video=f"{_text(row, 'videoID')}.mp4",
         question=_text(row, "question"),
@@ -130,7 +101,7 @@ def _video_mme(row: Mapping[str, object]) -> Iterator[SourceQuestion | BadRow]:
     )
 
 
-def _nextqa(row: Mapping[str, object], names: Mapping[str, str] | None) -> Iterator[SourceQuestion | BadRow]:
+def _nextqa(row: Mapping[str, object], names: Mapping[str, str] | None) -> Iterator[Record | BadRow]:
     """NExT-QA, multiple choice and open-ended: https://github.com/doc-doc/NExT-QA."""
     video, number, answer = _text(row, "video"), _text(row, "qid", ""), _text(row, "answer")
     if names is not None and video not in names:
@@ -141,8 +112,8 @@ def _nextqa(row: Mapping[str, object], names: Mapping[str, str] | None) -> Itera
         if not re.fullmatch(r"\d", answer) or int(answer) >= len(options):
             raise BadRow(f"has an answer that is no index of its {len(options)} options")
         answer = chr(ord("A") + int(answer))
-    yield SourceQuestion(
-        own_id=f"{video}-{number}" if number else "",
+    yield Record(
+        id=f"{video}-{number}" if number else "",
         source="NExT-QA/MC" if options else "NExT-QA/OE",
         video=f"{names[video] if names else video}.mp4",
         question=_text(row, "question"),
@@ -163,10 +134,10 @@ def _nextqa_map(path: Path) -> dict[str, str] | None:
     return names
 
 
-def _plain(row: Mapping[str, object], source: str) -> Iterator[SourceQuestion | BadRow]:
+def _plain(row: Mapping[str, object], source: str) -> Iterator[Record | BadRow]:
     """Rows in the words of a task: video, question, answer; options, id, dimension and source if they are there."""
-    yield SourceQuestion(
-        own_id=_text(row, "id", ""),
+    yield Record(
+        id=_text(row, "id", ""),
         source=_text(row, "source", source),
         video=_text(row, "video"),
         question=_text(row, "question"),

@@ -5,9 +5,9 @@ the video root); a row that cannot be is reported with its place and never stops
 source's own id and of what is asked, so it is the same at every reading and unlike that of any other question.
 """
 
+import dataclasses
 import hashlib
 import json
-import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -17,12 +17,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from actors.serving.question import VIDEO_SUFFIXES
 from env.task import MAX_OPTIONS
+from storage.files import JsonObject
 from synth.record import Record
 from synth.sources.choices import answer_letter
-from synth.sources.formats import KINDS, BadRow, Format, SourceQuestion, format_of, recognise
-from synth.sources.rows import Row, SourceError, source_rows
+from synth.sources.formats import Format, format_of, recognise
+from synth.sources.rows import BadRow, Row, SourceError, source_rows
 
-logger = logging.getLogger(__name__)
 OnBad = Callable[[str, str], None]
 """Called for a row that cannot be used, with its place and a clause that says why."""
 LOOKED_AT = 20
@@ -32,12 +32,8 @@ MAX_OWN_ID = 80
 HASH_BYTES = 8
 
 
-def _log(where: str, reason: str) -> None:
-    logger.warning("%s: %s", where, reason)
-
-
 def read_source(
-    path: str | Path, video_root: str | Path | None = None, kind: str = "auto", licence: str = "", on_bad: OnBad = _log
+    path: str | Path, on_bad: OnBad, video_root: str | Path | None = None, kind: str = "auto", licence: str = ""
 ) -> Iterator[Record]:
     """Records of a source, in its order, each question about a video once.
 
@@ -48,14 +44,11 @@ def read_source(
             left as they are and nothing is looked up. A folder of videos needs none.
         kind: `llava_video`, `video_mme`, `nextqa`, `jsonl`, `folder`, or `auto` to tell by the content.
         licence: of all records.
-        on_bad: called for each row that cannot be used; by default it is logged.
 
     Raises:
         SourceError: at the call, for a file that cannot be used at all; at the end, if none of its rows could be.
     """
     path = Path(path)
-    if kind not in (*KINDS, "auto"):
-        raise SourceError(f"{path}: no kind of source '{kind}'; the kinds are {', '.join(KINDS)}")
     if video_root is not None and not os.path.isdir(video_root):
         raise SourceError(f"{video_root}: no such folder; the video root should hold the videos of {path}")
     if kind == "folder" or (kind == "auto" and os.path.isdir(path)):
@@ -71,11 +64,11 @@ def _format(path: Path, first: list[Row], kind: str) -> Format:
     if not first:
         raise SourceError(f"{path}: holds no row; it should hold questions about videos")
     if kind == "auto":
-        known = (recognise(row.values) for row in first if not row.wrong)
+        known = (recognise(values) for _, values in first if not isinstance(values, BadRow))
         kind = next((found for found in known if found is not None), "")
     if not kind:
-        row = first[0]
-        why = row.wrong or f"has the keys {', '.join(map(repr, list(row.values)[:8]))}"
+        _, row = first[0]
+        why = row if isinstance(row, BadRow) else f"has the keys {', '.join(map(repr, list(row)[:8]))}"
         needed = "'conversations', 'videoID', or 'video' and 'question'"
         raise SourceError(f"{path}: is of no known kind, its first row {why}; rows should have {needed}")
     return format_of(kind, path)
@@ -88,19 +81,19 @@ def _records(
     asked: dict[bytes, str] = {}
     good = bad = 0
     first = ""
-    for row in rows:
-        for found in _questions(row, questions):
+    for where, values in rows:
+        for found in _questions(values, questions):
             try:
                 if isinstance(found, BadRow):
                     raise found
-                record = _record(found, root, licence, is_file)
+                record = _checked(found, root, licence, is_file)
                 key = _digest(found.video, record.question, record.options)
                 if asked.get(key, record.answer) != record.answer:
                     raise BadRow("asks what a row before it asks, with another answer")
             except BadRow as reason:
                 bad += 1
-                first = first or f"{row.where} {reason}"
-                on_bad(row.where, str(reason))
+                first = first or f"{where} {reason}"
+                on_bad(where, str(reason))
                 continue
             if key not in asked:
                 asked[key] = record.answer
@@ -110,37 +103,31 @@ def _records(
         raise SourceError(f"{path}: none of its {bad} questions can be used; {first}")
 
 
-def _questions(row: Row, questions: Format) -> Iterator[SourceQuestion | BadRow]:
-    if row.wrong:
-        yield BadRow(row.wrong)
-        return
+def _questions(values: JsonObject | BadRow, questions: Format) -> Iterator[Record | BadRow]:
     try:
-        yield from questions(row.values)
+        if isinstance(values, BadRow):
+            raise values
+        yield from questions(values)
     except BadRow as reason:
         yield reason
 
 
-def _record(found: SourceQuestion, root: str | Path | None, licence: str, is_file: Callable[[str], bool]) -> Record:
-    """The record of a question.
-
-    Raises:
-        BadRow: the question, its options and its answer do not agree, or its video is not there.
-    """
+def _checked(found: Record, root: str | Path | None, licence: str, is_file: Callable[[str], bool]) -> Record:
+    """The record of a question as its row asks it, if its question, options and answer agree and its video is there."""
     question = _line(found.question)
     if not question:
         raise BadRow("has an empty question")
-    options = None if found.options is None else tuple(_line(option) for option in found.options)
+    options = None if found.options is None else tuple(map(_line, found.options))
     answer = _line(found.answer) if options is None else _letter(_line(found.answer), options)
     if not answer:
         raise BadRow("has an empty answer")
-    return Record(
-        id=_id(found.own_id, found.video, question, options),
-        source=found.source,
+    return dataclasses.replace(
+        found,
+        id=_id(found.id, found.video, question, options),
         video=_video(found.video, root, is_file),
         question=question,
         answer=answer,
         options=options,
-        dimension=found.dimension,
         licence=licence,
     )
 
@@ -175,11 +162,7 @@ def _video(video: str, root: str | Path | None, is_file: Callable[[str], bool]) 
 
 
 def _footage(folder: Path, licence: str, on_bad: OnBad) -> Iterator[Record]:
-    """A record without a question for each video of a folder, in the order of their paths.
-
-    Raises:
-        SourceError: no folder, or no video in it.
-    """
+    """A record without a question for each video of a folder, in the order of their paths."""
     if not os.path.isdir(folder):
         raise SourceError(f"{folder}: no such folder; a source of kind 'folder' is a folder of videos")
     found: list[Path] = []

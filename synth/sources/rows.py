@@ -9,7 +9,6 @@ import json
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO
@@ -26,15 +25,12 @@ class SourceError(ValueError):
     """A source cannot be used at all; the message is one sentence."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One row, or why it is none."""
+class BadRow(ValueError):
+    """A row that cannot be used; the message is a clause about it, e.g. `has no 'question'`."""
 
-    where: str
-    """`file:line` of its first line, or `file[index]`."""
-    values: JsonObject
-    wrong: str = ""
-    """Why it could not be read; empty if it could."""
+
+Row = tuple[str, JsonObject | BadRow]
+"""Where a row is, `file:line` of its first line or `file[index]`, and what it holds or why it could not be read."""
 
 
 def source_rows(path: Path) -> Iterator[Row]:
@@ -95,11 +91,11 @@ def _json_lines(path: Path) -> Iterator[Row]:
             try:
                 yield _row(where, json.loads(line))
             except (ValueError, RecursionError):
-                yield Row(where, {}, "is not JSON")
+                yield where, BadRow("is not JSON")
 
 
 def _row(where: str, row: object) -> Row:
-    return Row(where, row) if isinstance(row, dict) else Row(where, {}, "is not a JSON object")
+    return where, row if isinstance(row, dict) else BadRow("is not a JSON object")
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -110,76 +106,43 @@ def _parquet(path: Path) -> Iterator[Row]:
         with parquet.ParquetFile(path) as file:
             batches = (batch.to_pylist() for batch in file.iter_batches(batch_size=1024))
             for i, row in enumerate(chain.from_iterable(batches)):
-                yield Row(f"{path}[{i}]", row)
+                yield f"{path}[{i}]", row
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise SourceError(f"{path}: is not readable as Parquet ({reason}); is it whole?") from None
 
 
 def _csv(path: Path) -> Iterator[Row]:
+    """A quote that is never closed swallows the lines after it: of a record that fails, all but the first line are read
+    again."""
+    number, names, again = 1, list[str](), deque[str]()
     with _open(path, "") as file:
-        lines = _Lines(file)
-        _, header = next(_csv_records(lines, 0), (1, ""))
-        if isinstance(header, str):
-            raise SourceError(f"{path}: its header {header or 'is missing'}; it should name the columns")
-        names = [name.strip() for name in header]
-        for number, fields in _csv_records(lines, len(names)):
-            where = f"{path}:{number}"
-            if isinstance(fields, str):
-                yield Row(where, {}, fields)
-            else:
-                yield Row(where, dict(zip(names, fields, strict=True)))
-
-
-def _csv_records(lines: "_Lines", columns: int) -> Iterator[tuple[int, list[str] | str]]:
-    """(first line, fields or what is wrong) of each record; with 0 columns any number of them is right.
-
-    A quote that is never closed swallows the lines after it: of a record that fails, all but the first line are read
-    again.
-    """
-    while True:
-        lines.taken.clear()
-        reader = csv.reader(lines, strict=True)
         while True:
+            taken: list[str] = []
             try:
-                fields = next(reader, None)
-                wrong = ""
+                fields, wrong = next(csv.reader(_lines(file, again, taken), strict=True), None), ""
             except csv.Error as error:
                 fields, wrong = [], f"is not CSV ({error})"
+            if not names and (wrong or fields is None):
+                raise SourceError(f"{path}: its header {wrong or 'is missing'}; it should name the columns")
             if fields is None:
                 return
-            if not wrong and columns and fields and len(fields) != columns:
-                wrong = f"has {len(fields)} columns where the header has {columns}"
-            number = lines.number - len(lines.taken) + 1
+            if fields and names and len(fields) != len(names):
+                wrong = f"has {len(fields)} columns where the header has {len(names)}"
+            where = f"{path}:{number}"
             if wrong:
-                lines.give_back()
-                yield number, wrong
-                break
-            lines.taken.clear()
-            if fields:
-                yield number, fields
+                again.extendleft(reversed(taken[1:]))
+                del taken[1:]
+                yield where, BadRow(wrong)
+            elif fields and names:
+                yield where, dict(zip(names, fields, strict=True))
+            elif fields:
+                names = [name.strip() for name in fields]
+            number += len(taken)
 
 
-class _Lines:
-    """Lines of a file, with a note of those taken since the last record."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-        self._again: deque[str] = deque()
-        self.taken: list[str] = []
-        self.number = 0
-
-    def __iter__(self) -> "_Lines":
-        return self
-
-    def __next__(self) -> str:
-        line = self._again.popleft() if self._again else next(self._file)
-        self.taken.append(line)
-        self.number += 1
-        return line
-
-    def give_back(self) -> None:
-        """Have all but the first of the lines taken read again."""
-        self._again.extendleft(reversed(self.taken[1:]))
-        self.number -= len(self.taken[1:])
-        self.taken.clear()
+def _lines(file: IO[str], again: deque[str], taken: list[str]) -> Iterator[str]:
+    """The next lines, those to be read again first, each noted in `taken`."""
+    while line := again.popleft() if again else next(file, ""):
+        taken.append(line)
+        yield line

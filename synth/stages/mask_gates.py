@@ -16,11 +16,7 @@ from synth.segmenter import SegmentedInstance
 
 
 def target_of(instances: Sequence[SegmentedInstance], config: MaskConfig) -> SegmentedInstance:
-    """The one instance, the surest first, that is the target.
-
-    Raises:
-        Rejected: there is none, or several, or its masks are not good enough.
-    """
+    """The one instance that is the target; `Rejected` is raised for none, several, or masks that aren't good enough."""
     seen = [instance for instance in instances if any(mask is not None for mask in instance.masks)]
     seen.sort(key=lambda instance: -instance.score)
     if not seen or seen[0].score < config.min_score:

@@ -4,7 +4,6 @@ Invariant: masks are at presentation times of the video inside the target's wind
 size, and passed every gate of `synth.stages.mask_gates`.
 """
 
-import asyncio
 import dataclasses
 import time
 from collections.abc import Sequence
@@ -18,20 +17,6 @@ from synth.segmenter import SegmentedInstance, Segmenter
 from synth.stages.mask_gates import cut_share, target_of
 from tools.decoding.frame import DeadlineError
 from tools.decoding.video import TICK_S, Video, open_video
-
-
-class MaskStage:
-    """Finds the masks of any number of records, one after another or at a time."""
-
-    stage = "mask"
-
-    def __init__(self, segmenter: Segmenter, config: MaskConfig) -> None:
-        self._segmenter = segmenter
-        self._config = config
-
-    async def __call__(self, record: Record) -> Record:
-        """See `find_masks`."""
-        return await asyncio.to_thread(find_masks, record, self._segmenter, self._config)
 
 
 def find_masks(record: Record, segmenter: Segmenter, config: MaskConfig) -> Record:

@@ -5,18 +5,18 @@ the same order, nothing that was asked is gone, and no word tells what the targe
 """
 
 import re
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
 
 from endpoint.endpoint import Endpoint
 from endpoint.schema import QUESTION_CHARS, object_of, text_of, texts_of
 from env.task import MAX_OPTIONS
 from synth.record import PLACE, Record, Rejected
 from synth.stages.leaks import lost_words, named
-from synth.world.questions import TARGETS
 
 Words = tuple[str, tuple[str, ...] | None]
 """A question and its options."""
+Rewriter = Callable[[Record, str], Awaitable[Words]]
+"""Gives a record's final question and options, a phrase in place of the target. It raises what an endpoint does."""
 
 PROMPT = f"""You finish questions about a marked target in a video. In the question, and perhaps in its options, \
 {PLACE} stands where the target was named. Put the given phrase there, and mend the grammar around it, so that it \
@@ -29,39 +29,19 @@ no kind, name, sex, colour or clothing of it, and no "he" or "she"."""
 SCHEMA = object_of(question=text_of(QUESTION_CHARS), options=texts_of(QUESTION_CHARS, MAX_OPTIONS))
 
 
-class Rewriter(Protocol):
-    """Writes the final question."""
-
-    async def words(self, record: Record, phrase: str) -> Words:
-        """The question and options with `phrase` in place of the target.
-
-        Raises:
-            AnswerError, EndpointError, BudgetError: see `endpoint.endpoint`.
-        """
+async def rewrite_by_rules(record: Record, phrase: str) -> Words:
+    """Put the phrase where the target was."""
+    assert record.target is not None
+    options = record.target.options
+    return filled(record.target.question, phrase), options and tuple(filled(text, phrase) for text in options)
 
 
-class RuleRewriter:
-    """Puts the phrase where the target was."""
-
-    async def words(self, record: Record, phrase: str) -> Words:
-        """See `Rewriter`."""
-        assert record.target is not None
-        options = record.target.options
-        return filled(record.target.question, phrase), options and tuple(filled(text, phrase) for text in options)
-
-
-class ModelRewriter:
-    """Has a language model put the phrase there and mend the grammar."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-
-    async def words(self, record: Record, phrase: str) -> Words:
-        """See `Rewriter`."""
-        assert record.target is not None
-        lines = [f"Phrase: {phrase}", f"Question: {record.target.question}", "Options:", *(record.target.options or ())]
-        reply = await self._endpoint.ask("mark", PROMPT, ["\n".join(lines)], SCHEMA)
-        return " ".join(reply["question"].split()), tuple(reply["options"]) if record.target.options else None
+async def rewrite_by_model(record: Record, phrase: str, endpoint: Endpoint) -> Words:
+    """Have a language model put the phrase there and mend the grammar."""
+    assert record.target is not None
+    lines = [f"Phrase: {phrase}", f"Question: {record.target.question}", "Options:", *(record.target.options or ())]
+    reply = await endpoint.ask("mark", PROMPT, ["\n".join(lines)], SCHEMA)
+    return " ".join(reply["question"].split()), tuple(reply["options"]) if record.target.options else None
 
 
 def filled(text: str, phrase: str) -> str:
@@ -71,11 +51,7 @@ def filled(text: str, phrase: str) -> str:
 
 
 def accepted(record: Record, words: Words, phrase: str) -> Words:
-    """The words, if they ask the same and give nothing away.
-
-    Raises:
-        Rejected: they don't.
-    """
+    """The words, if they ask the same and give nothing away; else `Rejected` is raised."""
     assert record.target is not None
     question, options = words
     before = record.target.options
@@ -90,11 +66,6 @@ def accepted(record: Record, words: Words, phrase: str) -> Words:
     if named(record.target, question, options, phrase):
         raise Rejected("rewriting: the target is named")
     return words
-
-
-def phrase_of(kind: str) -> str:
-    """How a question names its target, by the kind of visual prompt."""
-    return TARGETS[kind]
 
 
 def _same_options(before: Sequence[str] | None, after: Sequence[str] | None, phrase: str) -> bool:

@@ -21,18 +21,10 @@ class Sam3Segmenter:
         self._model = Sam3VideoSegmenter(model)
 
     def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[SegmentedInstance]:
-        """The surest few; see `synth.segmenter.Segmenter`.
-
-        Raises:
-            Rejected: the tag is longer than the model reads.
-            VideoError: the video cannot be read.
-            DeadlineError: it took longer than `timeout_s`.
-            ValueError: the record has no target yet.
-        """
+        """The surest few; see `Segmenter`. Raises `Rejected` for a tag that is longer than the model reads."""
         from actors.sam3.text_segmenter import TextError
 
-        if record.target is None:
-            raise ValueError(f"record {record.id}: has no target; the stage of the masks comes after the verification")
+        assert record.target is not None
         video = open_video(record.video, timeout_s)
         try:
             found = self._model.named(video, record.target.tag, times, timeout_s)

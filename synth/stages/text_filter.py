@@ -67,39 +67,17 @@ def unfit(question: str) -> str | None:
     return next((name for name, rule in _UNFIT.items() if rule.search(text)), None)
 
 
-class RuleTextFilter:
-    """Stage 1 by rules, without a model."""
-
-    stage = "text"
-
-    async def __call__(self, record: Record) -> Record:
-        """The record, as it came.
-
-        Raises:
-            Rejected: its question is about something else than one instance.
-        """
-        if reason := unfit(record.question):
-            raise Rejected(reason)
-        return record
+async def filter_by_rules(record: Record) -> Record:
+    """Stage 1 without a model: the record as it came, unless its question is about something else than one instance."""
+    if reason := unfit(record.question):
+        raise Rejected(reason)
+    return record
 
 
-class ModelTextFilter:
-    """Stage 1 by a language model."""
-
-    stage = "text"
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-
-    async def __call__(self, record: Record) -> Record:
-        """The record, as it came.
-
-        Raises:
-            Rejected: its question is about something else than one instance.
-            AnswerError, EndpointError, BudgetError: see `endpoint.endpoint`.
-        """
-        question = "\n".join([record.question, *record.lettered()])
-        reply = await self._endpoint.ask(self.stage, PROMPT, [question], SCHEMA)
-        if not reply["is_valid"]:
-            raise Rejected(reply["reason"] or "unfit")
-        return record
+async def filter_by_model(record: Record, endpoint: Endpoint) -> Record:
+    """Stage 1 by a language model, likewise."""
+    question = "\n".join([record.question, *record.lettered()])
+    reply = await endpoint.ask("text", PROMPT, [question], SCHEMA)
+    if not reply["is_valid"]:
+        raise Rejected(reply["reason"] or "unfit")
+    return record

@@ -81,7 +81,8 @@ def checked(record: Record, reply: JsonObject, duration_s: float) -> Target:
         raise Rejected("question: no place for the mark")
     if wrong := changed_options(record.options, options):
         raise Rejected(f"options: {wrong}")
-    if record.options and options and not _names_right(reply["rewritten_answer"], record, options):
+    named_options = [parse_choice(reply["rewritten_answer"], texts) for texts in (options or (), record.options or ())]
+    if options and reply["rewritten_answer"].strip() and record.answer not in named_options:
         raise Rejected("answer: changed")
     target = Target(
         description=reply["target_description"].strip(),
@@ -97,34 +98,17 @@ def checked(record: Record, reply: JsonObject, duration_s: float) -> Target:
     return target
 
 
-class ModelVerifier:
-    """Stage 2 by a vision-language model."""
+async def verify_by_model(
+    record: Record, endpoint: Endpoint, config: EndpointConfig, turns: asyncio.Semaphore
+) -> Record:
+    """Stage 2 by a vision-language model: the record with its target.
 
-    stage = "video"
-
-    def __init__(self, endpoint: Endpoint, config: EndpointConfig) -> None:
-        self._endpoint = endpoint
-        self._config = config
-        # A video's frames are held in memory until it is answered.
-        self._turns = asyncio.Semaphore(config.concurrency)
-
-    async def __call__(self, record: Record) -> Record:
-        """The record with its target.
-
-        Raises:
-            Rejected: there is no one target, or the reply cannot be used.
-            VideoError: the video cannot be read.
-            AnswerError, EndpointError, BudgetError: see `endpoint.endpoint`.
-        """
-        video = await asyncio.to_thread(open_video, record.video)
-        asked = "\n".join([f"Question: {record.question}", *record.lettered(), f"Right answer: {record.answer}"])
-        async with self._turns:
-            seen = await asyncio.to_thread(footage, self._config, record.video, 0.0, video.duration_s)
-            reply = await self._endpoint.ask(self.stage, PROMPT, [*seen, asked], SCHEMA)
-        return dataclasses.replace(record, target=checked(record, reply, video.duration_s))
-
-
-def _names_right(answer: str, record: Record, options: tuple[str, ...]) -> bool:
-    """Whether an answer, if one is given, names the right option by its letter or its old or new text."""
-    given = parse_choice(answer, options), parse_choice(answer, record.options or ())
-    return not answer.strip() or record.answer in given
+    Args:
+        turns: bounds how many videos' frames are held in memory until they are answered.
+    """
+    video = await asyncio.to_thread(open_video, record.video)
+    asked = "\n".join([f"Question: {record.question}", *record.lettered(), f"Right answer: {record.answer}"])
+    async with turns:
+        seen = await asyncio.to_thread(footage, config, video)
+        reply = await endpoint.ask("video", PROMPT, [*seen, asked], SCHEMA)
+    return dataclasses.replace(record, target=checked(record, reply, video.duration_s))

@@ -12,8 +12,8 @@ import numpy as np
 from configs import Config
 from env.chat import ChatFormat
 from env.task import Task
-from env.trajectory import Rewards, Trajectory, TurnRecord
-from env.transcript import Transcript, Turn
+from env.trajectory import Trajectory
+from synth.teachers.lesson import lesson
 from synth.teachers.scripted import SEE, question_of, who_is_where
 from synth.world.world import CELLS, World, make_world
 from tools.decoding.frame import Frame
@@ -35,36 +35,16 @@ def captions(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajector
     coarse, plain = rng.random(2) < COARSE, rng.random() < PLAIN
     budgets = [episode.prompt_max_pixels if small else episode.tool_max_pixels for small in coarse]
     marked = open_image(mark.image, mark.time_s, budgets[0], episode.pixel_multiple)
-    yield _trajectory(task, chat, marked, f"The mark is on {who_is_where(world, question.target, mark.time_s)}.", world)
+    yield _caption(task, chat, marked, f"The mark is on {who_is_where(world, question.target, mark.time_s)}.", world)
     if plain:
         time = float(rng.uniform(0, world.duration_s))
         frame = open_video(task.video).frames_at([time], budgets[1], episode.pixel_multiple)[0]
-        yield _trajectory(task, chat, frame, "There is no mark.", world)
+        yield _caption(task, chat, frame, "There is no mark.", world)
 
 
-def _caption(world: World, t: float) -> str:
+def _caption(task: Task, chat: ChatFormat, frame: Frame, thought: str, world: World) -> Trajectory:
     """Every instance in sight, in reading order of their places."""
-    seen = [who_is_where(world, i, t) for i in range(len(world.instances))]
-    return ", ".join(
-        sorted((words for words in seen if words != "gone"), key=lambda words: CELLS.index(words.split()[1]))
-    )
-
-
-def _trajectory(task: Task, chat: ChatFormat, frame: Frame, thought: str, world: World) -> Trajectory:
-    text = f"<think>{thought}</think><answer> {_caption(world, frame.time_s)}.</answer>"
-    transcript = Transcript()
-    transcript.append_prompt(chat.prompt(SEE, (f"{frame.time_s:.1f} s ", frame)))
-    ids = chat.encode(text)
-    transcript.append_turn(Turn(ids, (0.0,) * len(ids), text, "stop"))
-    return Trajectory(
-        task_id=f"{task.id}-caption",
-        transcript=transcript,
-        rewards=Rewards(1.0, 1.0, 1.0, 1.0),
-        answer=None,
-        stop="answer",
-        calls=(),
-        prompt_frames=(frame.ref,),
-        turns=(TurnRecord(text, ""),),
-        seconds=0.0,
-        dimension="caption",
-    )
+    seen = [who_is_where(world, i, frame.time_s) for i in range(len(world.instances))]
+    in_sight = sorted((words for words in seen if words != "gone"), key=lambda words: CELLS.index(words.split()[1]))
+    text = f"<think>{thought}</think><answer> {', '.join(in_sight)}.</answer>"
+    return lesson(task, "caption", chat, chat.prompt(SEE, (f"{frame.time_s:.1f} s ", frame)), [("", text)])

@@ -15,8 +15,8 @@ import numpy as np
 from configs import Config
 from env.chat import ChatFormat
 from env.task import Task
-from env.trajectory import Rewards, Trajectory, TurnRecord
-from env.transcript import Segment, Transcript, Turn
+from env.trajectory import Trajectory
+from synth.teachers.lesson import lesson
 from synth.teachers.scripted import CONCLUDE, conclusion, question_of, readings
 from synth.world.questions import WorldQuestion, answer
 from synth.world.world import COLOURS, DIRECTIONS, EVENT_S, SLOT_S, Event, World, make_world
@@ -26,6 +26,7 @@ EACH = 2
 SPACING_S = 0.5
 """Seconds between two readings."""
 _READING = re.compile(r"(\S+ \S+ [a-z]+)(.*)")
+"""What was seen and when, and what the reading makes of it."""
 
 
 def exercises(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajectory]:
@@ -36,7 +37,7 @@ def exercises(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajecto
     rng = np.random.default_rng([config.seed, 1, *task.id.encode()])
     for _ in range(EACH):
         world = _varied(make_world(seed, config.world), question, rng)
-        yield _trajectory(task, question, world, chat, rng)
+        yield _exercise(task, question, world, chat, rng)
 
 
 def _varied(world: World, question: WorldQuestion, rng: np.random.Generator) -> World:
@@ -79,42 +80,16 @@ def _other(event: Event, cell: int, colours: list[str], rng: np.random.Generator
     return dataclasses.replace(event, value=value, offset_s=float(rng.uniform(SPACING_S, EVENT_S - lasts_s)))
 
 
-def _trajectory(
+def _exercise(
     task: Task, question: WorldQuestion, world: World, chat: ChatFormat, rng: np.random.Generator
 ) -> Trajectory:
     assert question.window is not None
     times = question.window[0] + rng.uniform(0.0, SPACING_S) + SPACING_S * np.arange(EVENT_S / SPACING_S)
-    first, *rest = readings(world, question, times.tolist())
-    transcript = Transcript()
-    transcript.append_prompt(chat.prompt(CONCLUDE, (question.text(world, task.visual_prompts[0].kind),)))
-    given, asked = _cut(first)
-    pieces = [(f"<think>{given}", asked)]
-    for reading in rest:
-        given, asked = _cut(reading)
-        pieces[-1] = pieces[-1][0], f"{pieces[-1][1]},"
-        pieces.append((f" {given}", asked))
-    end = f". {conclusion(world, question)}</think><answer> {answer(world, question)}</answer>"
-    pieces[-1] = pieces[-1][0], pieces[-1][1] + end
-    for given, asked in pieces:
-        transcript.append_prompt(Segment(tuple(chat.encode(given)), ()))
-        ids = tuple(chat.encode(asked))
-        transcript.append_turn(Turn(ids, (0.0,) * len(ids), asked, "stop"))
-    return Trajectory(
-        task_id=f"{task.id}-exercise",
-        transcript=transcript,
-        rewards=Rewards(1.0, 1.0, 1.0, 1.0),
-        answer=answer(world, question),
-        stop="answer",
-        calls=(),
-        prompt_frames=(),
-        turns=(TurnRecord("".join(given + asked for given, asked in pieces), ""),),
-        seconds=0.0,
-        dimension="exercise",
-    )
-
-
-def _cut(reading: str) -> tuple[str, str]:
-    """What was seen and when, and what the reading makes of it."""
-    found = _READING.fullmatch(reading)
-    assert found is not None, reading
-    return found.group(1), found.group(2)
+    right = answer(world, question)
+    cut = [_READING.fullmatch(reading) for reading in readings(world, question, times.tolist())]
+    given, asked = zip(*(reading.groups() for reading in cut if reading), strict=True)
+    ends = [","] * (len(cut) - 1) + [f". {conclusion(world, question)}</think><answer> {right}</answer>"]
+    starts = ["<think>"] + [" "] * (len(cut) - 1)
+    pieces = [(start + a, b + end) for start, a, b, end in zip(starts, given, asked, ends, strict=True)]
+    prompt = chat.prompt(CONCLUDE, (question.text(world, task.visual_prompts[0].kind),))
+    return lesson(task, "exercise", chat, prompt, pieces, right)

@@ -43,15 +43,12 @@ def question_of(task: Task) -> tuple[int, WorldQuestion]:
     Raises:
         ValueError: the task is of another source.
     """
-    facts = dict(task.facts)
-    if "seed" not in facts:
+    if "seed" not in task.facts:
         raise ValueError(
             f"task {task.id}: is not of the procedural world, the only one that the tiny model and the script know; "
             "name weights in model.path, and a teacher in teacher.model with teacher.player=model"
         )
-    seed = facts.pop("seed")
-    window = facts.pop("window")
-    return seed, WorldQuestion(window=tuple(window) if window else None, **facts)
+    return task.facts["seed"], WorldQuestion.of(task.facts)
 
 
 def who_is_where(world: World, index: int, t: float) -> str:

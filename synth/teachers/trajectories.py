@@ -6,6 +6,7 @@ Invariant: a kept trajectory was played with the real environment and tools, and
 import asyncio
 import json
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
@@ -94,29 +95,22 @@ class _Worker:
         )
 
     def __call__(self, batch: dict[str, np.ndarray]) -> PlayedBatch:
-        tasks, order = list(batch["task"]), list(batch["order"])
+        order = list(batch["order"])
         try:
-            made = self._make(tasks)
+            made = asyncio.run(self._all(batch["task"]))
         except Exception as error:  # noqa: BLE001 - Ray Data passes on no error's class: the driver raises it
             return {"order": order[:1], "trajectory": [""], "error": [sentence(error)]}
-        rows = [(place, json.dumps(t.to_dict())) for place, of_task in zip(order, made, strict=True) for t in of_task]
-        return {
-            "order": [place for place, _ in rows],
-            "trajectory": [text for _, text in rows],
-            "error": [""] * len(rows),
-        }
+        places = [place for place, of_task in zip(order, made, strict=True) for _ in of_task]
+        rows = [json.dumps(trajectory.to_dict()) for of_task in made for trajectory in of_task]
+        return {"order": places, "trajectory": rows, "error": [""] * len(rows)}
 
-    def _make(self, tasks: list[Task]) -> list[list[Trajectory]]:
+    async def _all(self, tasks: Iterable[Task]) -> list[list[Trajectory]]:
         """The trajectories of each task."""
+        return await asyncio.gather(*map(self._made, tasks))
+
+    async def _made(self, task: Task) -> list[Trajectory]:
         if self._what == "captions":
-            given = self._chat, self._config
-            return [[*captions(task, *given), *exercises(task, *given)] for task in tasks]
-        return asyncio.run(self._play(tasks))
-
-    async def _play(self, tasks: list[Task]) -> list[list[Trajectory]]:
-        return list(await asyncio.gather(*map(self._episode, tasks)))
-
-    async def _episode(self, task: Task) -> list[Trajectory]:
+            return [*captions(task, self._chat, self._config), *exercises(task, self._chat, self._config)]
         try:
             return [await play(task, self._teacher, self._chat, self._config.episode)]
         except AnswerError as error:

@@ -5,11 +5,12 @@ a closer look asks about a stretch in which none of the first look's frames lies
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from synth.world.world import COLOURS, DIRECTIONS, EVENT_S, SLOT_S, Event, World
+from storage.files import JsonObject
+from synth.world.world import COLOURS, DIRECTIONS, EVENT_S, SLOT_S, World
 
 DIMENSIONS = {
     "attribute": "OA",
@@ -69,6 +70,12 @@ class WorldQuestion:
     """The second instance of a spatial question."""
     axis: str | None = None
     """`column` or `row` of a spatial question."""
+
+    @classmethod
+    def of(cls, facts: JsonObject) -> "WorldQuestion":
+        """The question that is among the facts of a record or task."""
+        asked = {field.name: facts[field.name] for field in fields(cls) if field.name in facts}
+        return cls(**{**asked, "window": facts["window"] and tuple(facts["window"])})
 
     def text(self, world: World, prompt_kind: str) -> str:
         """The question in words, its target named by the mark."""
@@ -132,20 +139,19 @@ def candidates(
     world: World, kind: str, coarse_times: Sequence[float], fps: int, rng: np.random.Generator
 ) -> Iterator[WorldQuestion]:
     """Questions of a kind, in random order, whose answer changes with the target for some other instance."""
-    found = list(_attribute(world, fps, rng) if kind == "attribute" else _windowed(world, kind, coarse_times, fps, rng))
+    found: list[WorldQuestion] = []
+    if kind != "attribute":
+        found += _windowed(world, kind, coarse_times, fps, rng)
+    else:  # one a video: of the others there are never that many
+        target = int(rng.integers(len(world.instances)))
+        if (time := _mark_time(world, target, None, fps, rng)) is not None:
+            found.append(WorldQuestion("attribute", target, time, None))
     for index in rng.permutation(len(found)):
         question = found[index]
         right = answer(world, question)
         others = {answer(world, question, i) for i in range(len(world.instances)) if i != question.target}
         if right is not None and others - {right, None}:
             yield question
-
-
-def _attribute(world: World, fps: int, rng: np.random.Generator) -> Iterator[WorldQuestion]:
-    """One a video: of the others there are never that many."""
-    target = int(rng.integers(len(world.instances)))
-    if (time := _mark_time(world, target, None, fps, rng)) is not None:
-        yield WorldQuestion("attribute", target, time, None)
 
 
 def _windowed(
@@ -180,7 +186,8 @@ def _spatial_questions(
     world: World, target: int, window: tuple[int, int], fps: int, rng: np.random.Generator
 ) -> Iterator[WorldQuestion]:
     slot = window[0] // SLOT_S
-    calm = [i for i, instance in enumerate(world.instances) if _calm(instance.events[slot])]
+    events = [instance.events[slot] for instance in world.instances]
+    calm = [i for i, event in enumerate(events) if event is None or event.kind == "blink"]
     if target not in calm or (time := _mark_time(world, target, None, fps, rng)) is None:
         return
     for other in (i for i in calm if i != target):
@@ -188,10 +195,6 @@ def _spatial_questions(
             question = WorldQuestion("spatial", target, time, window, other, axis)
             if answer(world, question) is not None:
                 yield question
-
-
-def _calm(event: Event | None) -> bool:
-    return event is None or event.kind == "blink"
 
 
 def _mark_time(

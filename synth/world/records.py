@@ -38,72 +38,49 @@ def world_records(config: WorldConfig, seed: int, folder: Path) -> Iterator[Reco
         yield Record(f"world-{index:05d}", SOURCE, str(video), "", "", facts={"seed": seed * 10**6 + index})
 
 
-class WorldQuestionMaker:
-    """Renders a world's video and asks about it."""
-
-    stage = "question"
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-
-    async def __call__(self, record: Record) -> list[Record]:
-        """The world's questions, each naming its target by colour and shape or by one of them, and an unfit one."""
-        world = make_world(record.facts["seed"], self._config.world)
-        if not Path(record.video).exists():
-            write_video(world, Path(record.video), self._config.world)
-        rng = np.random.default_rng([world.seed, 17])
-        kinds = [kind for kind in self._config.world.kinds if kind not in OF_THE_MARK]
-        config = dataclasses.replace(self._config, world=dataclasses.replace(self._config.world, kinds=kinds))
-        chosen = choose_questions(world, config, config.synth.questions_per_video, world.seed, rng)
-        asked = [self._record(record, i, world, question, rng) for i, question in enumerate(chosen)]
-        unfit = dataclasses.replace(record, id=f"{record.id}-unfit", question=str(rng.choice(UNFIT)), answer="-")
-        return [*asked, unfit]
-
-    def _record(
-        self, record: Record, i: int, world: World, question: WorldQuestion, rng: np.random.Generator
-    ) -> Record:
-        target = world.instances[question.target]
-        name = str(rng.choice([f"{target.colour} {target.shape}", target.shape, f"{target.colour} one"]))
-        return dataclasses.replace(
-            record,
-            id=f"{record.id}-{i}",
-            question=question.named(world, f"the {name}"),
-            answer=str(answer(world, question)),
-            dimension=DIMENSIONS[question.kind],
-            facts={**record.facts, **dataclasses.asdict(question), "name": name},
-        )
+def world_questions(record: Record, config: Config) -> list[Record]:
+    """Render a world's video; its questions, each naming its target by colour and shape or by one of them, and an unfit
+    one."""
+    world = make_world(record.facts["seed"], config.world)
+    if not Path(record.video).exists():
+        write_video(world, Path(record.video), config.world)
+    rng = np.random.default_rng([world.seed, 17])
+    kinds = [kind for kind in config.world.kinds if kind not in OF_THE_MARK]
+    config = dataclasses.replace(config, world=dataclasses.replace(config.world, kinds=kinds))
+    chosen = choose_questions(world, config, config.synth.questions_per_video, world.seed, rng)
+    asked = [_asked(record, i, world, question, rng) for i, question in enumerate(chosen)]
+    return [*asked, dataclasses.replace(record, id=f"{record.id}-unfit", question=str(rng.choice(UNFIT)), answer="-")]
 
 
-class WorldVerifier:
-    """Stage 2 by the world's truth."""
+def _asked(record: Record, i: int, world: World, question: WorldQuestion, rng: np.random.Generator) -> Record:
+    target = world.instances[question.target]
+    name = str(rng.choice([f"{target.colour} {target.shape}", target.shape, f"{target.colour} one"]))
+    return dataclasses.replace(
+        record,
+        id=f"{record.id}-{i}",
+        question=question.named(world, f"the {name}"),
+        answer=str(answer(world, question)),
+        dimension=DIMENSIONS[question.kind],
+        facts={**record.facts, **dataclasses.asdict(question), "name": name},
+    )
 
-    stage = "video"
 
-    def __init__(self, config: WorldConfig) -> None:
-        self._config = config
-
-    async def __call__(self, record: Record) -> Record:
-        """The record with its target.
-
-        Raises:
-            Rejected: its name fits several instances.
-        """
-        facts = dict(record.facts)
-        world, name = make_world(facts.pop("seed"), self._config), facts.pop("name")
-        window = facts.pop("window")
-        question = WorldQuestion(window=tuple(window) if window else None, **facts)
-        words = set(name.split())
-        fitting = [one for one in world.instances if words <= {"one", one.colour, one.shape}]
-        if len(fitting) > 1:
-            raise Rejected("no target that is the only one")
-        # Where no stretch matters, the target is as the answer says at one moment: elsewhere it may flash.
-        start_s, stop_s = question.window or (question.mark_time_s, question.mark_time_s + 1 / self._config.fps)
-        found = Target(
-            description=f"the {name}",
-            tag=tag_of(world, question.target),
-            start_s=float(start_s),
-            end_s=float(stop_s),
-            question=question.named(world, PLACE),
-        )
-        truth = {key: value for key, value in record.facts.items() if key != "name"}
-        return dataclasses.replace(record, target=found, facts=truth)
+async def verify_by_world(record: Record, config: WorldConfig) -> Record:
+    """Stage 2 by the world's truth: the record with its target, unless its name fits several instances."""
+    world, question = make_world(record.facts["seed"], config), WorldQuestion.of(record.facts)
+    name = record.facts["name"]
+    words = set(name.split())
+    fitting = [one for one in world.instances if words <= {"one", one.colour, one.shape}]
+    if len(fitting) > 1:
+        raise Rejected("no target that is the only one")
+    # Where no stretch matters, the target is as the answer says at one moment: elsewhere it may flash.
+    start_s, stop_s = question.window or (question.mark_time_s, question.mark_time_s + 1 / config.fps)
+    found = Target(
+        description=f"the {name}",
+        tag=tag_of(world, question.target),
+        start_s=float(start_s),
+        end_s=float(stop_s),
+        question=question.named(world, PLACE),
+    )
+    truth = {key: value for key, value in record.facts.items() if key != "name"}
+    return dataclasses.replace(record, target=found, facts=truth)

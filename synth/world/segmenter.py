@@ -38,20 +38,24 @@ class WorldSegmenter:
 
     def instances(self, record: Record, times: Sequence[float], timeout_s: float) -> list[SegmentedInstance]:
         """Instances in sight at any of the times, each scored by the tag's words that fit what is seen of it at its
-        most fitting time, the surest first; none if the target itself is out of sight. See
-        `synth.segmenter.Segmenter`.
+        most fitting time, the surest first; none if the target itself is out of sight. See `Segmenter`.
 
         Raises:
-            VideoError: the video cannot be read.
-            DeadlineError: it took longer than `timeout_s`.
             ValueError: the record is not of the procedural world, or has no target yet.
         """
         deadline = time.monotonic() + timeout_s
-        world, target = self._truth(record)
+        seed, target = record.facts.get("seed"), record.facts.get("target")
+        if not isinstance(seed, int) or not isinstance(target, int) or record.target is None:
+            raise ValueError(
+                f"record {record.id}: has no target, or no seed and target of the procedural world in its facts; for "
+                "other videos choose another segmenter than 'world'"
+            )
+        world = make_world(seed, self._config)
+        if not 0 <= target < len(world.instances):
+            raise ValueError(f"record {record.id}: world {seed} has {len(world.instances)} instances, none is {target}")
         size_px = open_video(record.video, timeout_s).width
         # As the frames were rendered: the container's own times may be off by a rounding, and blinks have sharp ends.
         moments = [round(time_s * self._config.fps) / self._config.fps for time_s in times]
-        assert record.target is not None
         asked = WORDS & set(record.target.tag.lower().replace(",", " ").split())
         scores, masks = {}, {}
         for index in range(len(world.instances)):
@@ -67,19 +71,6 @@ class WorldSegmenter:
         scores[target] = max(scores.values())
         order = sorted(scores, key=lambda index: (-scores[index], index != target))
         return [SegmentedInstance(masks[index], scores[index]) for index in order]
-
-    def _truth(self, record: Record) -> tuple[World, int]:
-        """The world of a record, and the index of its target."""
-        seed, target = record.facts.get("seed"), record.facts.get("target")
-        if not isinstance(seed, int) or not isinstance(target, int) or record.target is None:
-            raise ValueError(
-                f"record {record.id}: has no target, or no seed and target of the procedural world in its facts; for "
-                "other videos choose another segmenter than 'world'"
-            )
-        world = make_world(seed, self._config)
-        if not 0 <= target < len(world.instances):
-            raise ValueError(f"record {record.id}: world {seed} has {len(world.instances)} instances, none is {target}")
-        return world, target
 
 
 def _fit(asked: frozenset[str], thing: Instance, colour: str | None) -> float:

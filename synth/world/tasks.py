@@ -55,23 +55,18 @@ def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
 
     check(config, "synth")
     out_dir = Path(out_dir).absolute()
-    counts: dict[Split, int] = {"train": config.world.train_videos, "test": config.world.test_videos}
-    videos: list[VideoRow] = [
-        {"split": split, "index": index} for split, count in counts.items() for index in range(count)
-    ]
+    counts = {"train": config.world.train_videos, "test": config.world.test_videos}
+    videos = [{"split": split, "index": index} for split, count in counts.items() for index in range(count)]
     made = ray.data.from_items(videos).map(_make_video, fn_args=(config, out_dir)).take_all()
     raise_first(row["error"] for row in made)
-    tasks = {split: _ordered(made, split) for split in ("test", "train")}
-    for split, found in tasks.items():
-        if not found:
+    made.sort(key=lambda row: row["index"])
+    for split in ("test", "train"):
+        tasks = [task for row in made if row["split"] == split for task in row["tasks"]]
+        if not tasks:
             raise ValueError(f"world: no {split} task could be made; widen the durations or the kinds")
-        save_tasks(out_dir / f"{split}.jsonl", found)
-    return {split: len(found) for split, found in tasks.items()}
-
-
-def _ordered(made: list[MadeVideo], split: str) -> list[Task]:
-    rows = sorted((row for row in made if row["split"] == split), key=lambda row: row["index"])
-    return [task for row in rows for task in row["tasks"]]
+        save_tasks(out_dir / f"{split}.jsonl", tasks)
+        counts[split] = len(tasks)
+    return counts
 
 
 def _make_video(item: VideoRow, config: Config, out_dir: Path) -> MadeVideo:
@@ -89,10 +84,12 @@ def make_video(split: str, index: int, config: Config, out_dir: Path) -> list[Ta
         (out_dir / folder).mkdir(parents=True, exist_ok=True)
     seed = config.seed * 10**6 + index + (TEST_SEEDS if split == "test" else 0)
     world = make_world(seed, config.world)
-    write_video(world, out_dir / "videos" / f"{name}.mp4", config.world)
+    video = out_dir / "videos" / f"{name}.mp4"
+    write_video(world, video, config.world)
     rng = np.random.default_rng([seed, 11])
     questions = choose_questions(world, config, config.world.questions_per_video, index, rng)
-    return [_task(world, question, f"{name}-{i}", name, config, out_dir, rng) for i, question in enumerate(questions)]
+    image = out_dir / "frames" / name
+    return [_task(world, asked, video, Path(f"{image}-{i}.png"), config, rng) for i, asked in enumerate(questions)]
 
 
 def choose_questions(
@@ -123,32 +120,25 @@ def coarse_times(duration_s: float, config: Config) -> list[float]:
 
 
 def _task(
-    world: World,
-    question: WorldQuestion,
-    task_id: str,
-    video: str,
-    config: Config,
-    out_dir: Path,
-    rng: np.random.Generator,
+    world: World, question: WorldQuestion, video: Path, image: Path, config: Config, rng: np.random.Generator
 ) -> Task:
+    """The task, its marked frame written to `image`, whose name is the task's id."""
     kind = str(rng.choice(config.world.prompt_kinds))
     time, size = question.mark_time_s, config.world.size_px
     mask = instance_mask(world, question.target, time, size)
     marked, geometry = draw(render_frame(world, time, size), kind, mask=mask, seed=int(rng.integers(2**31)))
-    image = out_dir / "frames" / f"{task_id}.png"
     Image.fromarray(marked).save(image)
     right = answer(world, question)
-    assert right is not None, f"{task_id}: a chosen question has no answer"
-    facts = {"seed": world.seed, **dataclasses.asdict(question)}
+    assert right is not None, f"{image.stem}: a chosen question has no answer"
     task = Task(
-        id=task_id,
-        video=str(out_dir / "videos" / f"{video}.mp4"),
+        id=image.stem,
+        video=str(video),
         question=question.text(world, kind),
         answer=right,
         dimension=DIMENSIONS[question.kind],
         visual_prompts=(VisualPrompt(str(image), time, kind, geometry),),
         source="procedural world",
-        facts=facts,
+        facts={"seed": world.seed, **dataclasses.asdict(question)},
     )
     return as_choice(task, question, rng) if rng.random() < config.world.choice_fraction else task
 

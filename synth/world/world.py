@@ -91,15 +91,10 @@ class World:
         slot, event = self._slot(instance, t)
         if instance.homes[slot] is None:
             return None
-        since = event.phase(t) if event else None
-        if event is None or since is None:
+        if event is None or (since := event.phase(t)) is None:
             return instance.colour
-        if event.kind == "flash" and since < 1.0:
-            return event.value[0]
-        if event.kind == "double" and since < 1.0:
-            return event.value[0]
-        if event.kind == "double" and since < 2.0:
-            return event.value[1]
+        if event.kind in ("flash", "double") and since < len(event.value):
+            return event.value[int(since)]
         if event.kind == "blink" and since < int(event.value[0]) and since % 1.0 < 0.5:
             return None
         return instance.colour

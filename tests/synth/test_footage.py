@@ -1,10 +1,8 @@
-"""Stretches of real files as parts: true times, sizes, and the file itself."""
+"""Real files as parts: true times, sizes, and the file itself."""
 
 import base64
 import dataclasses
 from io import BytesIO
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +13,6 @@ from endpoint.parts import Clip, Image, Part, wire
 from synth.footage import footage
 from tests.films import movies
 from tests.tools.conftest import UNEVEN
-from tools.decoding.frame import VideoError
 from tools.decoding.video import open_video
 
 CONFIG = EndpointConfig(fps=2.0, max_frames=8, max_pixels=96 * 96)
@@ -36,9 +33,10 @@ def labels(parts: list[Part]) -> list[str]:
 
 
 def test_each_frame_stands_after_its_true_time(uneven: str) -> None:
-    parts = footage(CONFIG, uneven, 3.0, 6.0)
-    assert [type(part) for part in parts] == [str, Image] * 6
-    true = open_video(uneven).clip(3.0, 6.0, 2.0, 8, 96 * 96, 1)
+    config, video = dataclasses.replace(CONFIG, max_frames=1000), open_video(uneven)
+    parts = footage(config, video)
+    true = video.clip(0.0, video.duration_s, 2.0, 1000, 96 * 96, 1)
+    assert [type(part) for part in parts] == [str, Image] * len(true)
     assert labels(parts) == [f"{frame.time_s:.1f} s" for frame in true]
     times = np.array([float(label.removesuffix(" s")) for label in labels(parts)])
     assert np.abs(times[:, None] - np.array(UNEVEN) / 1000).min(1).max() <= 0.05 + 1e-9
@@ -47,9 +45,9 @@ def test_each_frame_stands_after_its_true_time(uneven: str) -> None:
         assert np.abs(shown.astype(int) - frame.pixels).mean() < 4
 
 
-def test_a_long_stretch_is_spread_over_as_many_frames_as_are_allowed(uneven: str) -> None:
+def test_a_long_video_is_spread_over_as_many_frames_as_are_allowed(uneven: str) -> None:
     video = open_video(uneven)
-    parts = footage(CONFIG, uneven, -1.0, video.duration_s + 100)
+    parts = footage(CONFIG, video)
     assert len(pictures(parts)) == 8
     times = [float(label.removesuffix(" s")) for label in labels(parts)]
     assert times == sorted(times)
@@ -57,30 +55,20 @@ def test_a_long_stretch_is_spread_over_as_many_frames_as_are_allowed(uneven: str
     assert times[-1] > video.duration_s * 7 / 8 - 0.3
 
 
-def test_an_instant_is_one_frame_and_pixels_are_bounded(uneven: str) -> None:
-    parts = footage(dataclasses.replace(CONFIG, max_pixels=50 * 40), uneven, 4.0, 4.0)
-    [picture] = pictures(parts)
-    assert 0.8 * 2000 < picture.shape[0] * picture.shape[1] <= 2000
+def test_pixels_are_bounded(uneven: str) -> None:
+    for picture in pictures(footage(dataclasses.replace(CONFIG, max_pixels=50 * 40), open_video(uneven))):
+        assert 0.8 * 2000 < picture.shape[0] * picture.shape[1] <= 2000
 
 
-def test_the_file_goes_as_it_is_and_a_part_of_it_is_named(uneven: str) -> None:
-    config = dataclasses.replace(CONFIG, video_as="video")
-    whole = footage(config, uneven, 0.0, open_video(uneven).duration_s)
-    assert whole == [Clip(uneven)]
-    assert footage(config, uneven, 3.0, 6.04) == [Clip(uneven), "Only 3.0 s to 6.0 s of the video are meant."]
-    part = wire(whole[0])
+def test_the_file_goes_as_it_is(uneven: str) -> None:
+    [whole] = footage(dataclasses.replace(CONFIG, video_as="video"), open_video(uneven))
+    assert whole == Clip(uneven)
+    part = wire(whole)
     assert part["type"] == "video_url"
     head, data = part["video_url"]["url"].split(",")
     assert head == "data:video/mp4;base64"
     with open(uneven, "rb") as file:
         assert base64.b64decode(data) == file.read()
-
-
-@pytest.mark.parametrize("video_as", ["frames", "video"])
-def test_a_file_that_is_no_video_is_told(video_as: Any, tmp_path: Path) -> None:
-    (tmp_path / "text.mp4").write_text("no pictures here")
-    with pytest.raises(VideoError, match=r"text\.mp4: "):
-        footage(dataclasses.replace(CONFIG, video_as=video_as), str(tmp_path / "text.mp4"), 0.0, 1.0)
 
 
 def test_other_pictures_than_png_and_jpeg_are_refused() -> None:

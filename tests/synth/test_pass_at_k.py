@@ -16,18 +16,18 @@ def test_every_task_is_counted_once_and_the_kept_lie_in_the_band(
     outcomes: dict[str, list[float]], low: float, high: float
 ) -> None:
     found = by_difficulty(outcomes, low, high)
-    assert sum(found.table().values()) == len(outcomes)
+    assert sum(found.counts.values()) == len(outcomes)
     assert list(found.kept) == [
         task for task, attempts in outcomes.items() if low < sum(attempts) / len(attempts) < high
     ]
-    assert found.always_right == sum(set(attempts) == {1.0} for attempts in outcomes.values())
-    assert found.always_wrong == sum(set(attempts) == {0.0} for attempts in outcomes.values())
+    assert found.counts["always right"] == sum(set(attempts) == {1.0} for attempts in outcomes.values())
+    assert found.counts["always wrong"] == sum(set(attempts) == {0.0} for attempts in outcomes.values())
 
 
 @given(OUTCOMES)
 def test_by_default_all_are_kept_but_the_always_right_and_the_always_wrong(outcomes: dict[str, list[float]]) -> None:
     found = by_difficulty(outcomes)
-    assert found.too_easy == found.too_hard == 0
+    assert found.counts["too easy"] == found.counts["too hard"] == 0
 
 
 def test_the_table_tells_what_became_of_the_tasks() -> None:
@@ -42,7 +42,7 @@ def test_the_table_tells_what_became_of_the_tasks() -> None:
     }
     found = by_difficulty(outcomes, low=0.25, high=0.75)
     assert found.kept == ("e", "f")
-    assert found.table() == {"always right": 1, "always wrong": 2, "too easy": 1, "too hard": 1, "kept": 2}
+    assert found.counts == {"always right": 1, "always wrong": 2, "too easy": 1, "too hard": 1, "kept": 2}
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=8), st.data())

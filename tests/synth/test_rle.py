@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pycocotools import mask as coco
 
-from synth.rle import MAX_PIXELS, RleError, area, box, decode, encode, iou
+from synth.rle import MAX_PIXELS, RleError, area, box, decode, encode
 
 MASKS = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=24))
 LIKELY = st.text(st.characters(min_codepoint=48, max_codepoint=111), max_size=12)
@@ -37,13 +37,6 @@ def test_area_and_box_are_those_of_the_pixels(mask: np.ndarray) -> None:
         assert box(rle) == (columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1)
 
 
-@given(arrays.arrays(bool, (2, 11, 7)))
-def test_overlap_is_that_of_the_pixels(pair: np.ndarray) -> None:
-    first, second = pair
-    together = (first | second).sum()
-    assert iou(encode(first), encode(second)) == pytest.approx((first & second).sum() / together if together else 0)
-
-
 def test_any_number_is_a_mask_s() -> None:
     assert area(encode(np.array([[0, 2], [0.5, 0]]))) == 2
     strided = np.ones((8, 8), bool)[::2, ::-1]
@@ -62,7 +55,6 @@ def test_any_counts_are_decoded_or_refused(size: list[int], counts: str) -> None
         return
     assert list(mask.shape) == size
     assert area(rle) == mask.sum()
-    assert iou(rle, encode(mask)) == (1 if mask.any() else 0)
 
 
 @given(MASKS, st.data())
@@ -125,17 +117,11 @@ def test_runs_as_numbers_are_read_too(mask: np.ndarray) -> None:
     rle = {"size": list(mask.shape), "counts": runs}
     assert np.array_equal(decode(rle), mask)
     assert area(rle) == mask.sum()
-    assert iou(rle, encode(mask)) == float(mask.any())
 
 
 def test_an_empty_run_may_stand_anywhere_among_numbers() -> None:
     assert decode({"size": [4, 3], "counts": [2, 3, 7]}).sum() == 3
     assert decode({"size": [2, 2], "counts": [0, 1, 0, 2, 1, 0]}).tolist() == [[True, True], [True, False]]
-
-
-def test_masks_of_two_sizes_have_no_overlap() -> None:
-    with pytest.raises(RleError, match="3x2 and 2x3"):
-        iou(encode(np.ones((2, 3))), encode(np.ones((3, 2))))
 
 
 @pytest.mark.parametrize("shape", [(3,), (0, 4), (2, 2, 2)])

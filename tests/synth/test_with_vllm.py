@@ -26,6 +26,7 @@ from synth.rle import decode
 from synth.stages import rewriting, text_filter, verification
 from synth.stages.leaks import named
 from synth.teachers.chat import ChatTeacher
+from synth.world.questions import TARGETS
 from synth.world.render import write_video
 from synth.world.world import make_world
 from tests.films.clips import real_clips
@@ -141,8 +142,8 @@ def require_promises(record: Record) -> None:
     assert marked is not None
     assert 0 <= target.start_s < target.end_s <= open_video(record.video).duration_s
     assert PLACE not in marked.question
-    assert rewriting.phrase_of(marked.kind).casefold() in marked.question.casefold()
-    assert not named(target, marked.question, marked.options, rewriting.phrase_of(marked.kind))
+    assert TARGETS[marked.kind].casefold() in marked.question.casefold()
+    assert not named(target, marked.question, marked.options, TARGETS[marked.kind])
     assert len(marked.options or ()) == len(record.options or ())
     [mask] = [mask for mask in record.masks if mask.time_s == marked.time_s]
     found, truth = decode(mask.rle), FILM.seen(0, round(marked.time_s, 3))

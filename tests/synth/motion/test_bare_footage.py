@@ -81,7 +81,7 @@ def test_tasks_come_of_the_films_alone_and_each_is_right(data: Path) -> None:
     records = [r for path in sorted((data / "stages" / "mark").glob("*.jsonl")) for r in read_records(path) if r.marked]
     for name, film in FILMS.items():
         of_film = [record for record in records if record.video.endswith(name)]
-        assert wrong_answers(film, of_film, measure_tracks(of_film[0].video).tracks) == []
+        assert wrong_answers(film, of_film, measure_tracks(of_film[0].video)) == []
         for record in of_film:
             assert record.target is not None
             assert record.marked is not None

@@ -111,7 +111,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Film, str, tup
     for seed in SEEDS:
         film = random_film(seed)
         path = film.write(folder / f"{seed}.mp4")
-        tracks = measure_tracks(path).tracks
+        tracks = measure_tracks(path)
         found.append((film, path, tracks, questions_of(path, f"film-{seed}", tracks, 0, 1000)))
     return found
 
@@ -223,7 +223,7 @@ def test_what_is_near_a_boundary_is_not_asked(tmp_path: Path) -> None:
     shape = Shape("red", "disc", 14.0, ((0.5, 60.0, 20.0), (2.5, 128.0, 88.0), (4.5, 60.0, 20.0)))
     film = Film((shape,), 6.0, seed=3)
     path = film.write(tmp_path / "film.mp4")
-    kinds = {record.facts["kind"] for record in questions_of(path, "a", measure_tracks(path).tracks, 0, 100)}
+    kinds = {record.facts["kind"] for record in questions_of(path, "a", measure_tracks(path), 0, 100)}
     assert not kinds & {"direction", "crossings", "enters", "leaves", "duration", "order"}
 
 
@@ -232,7 +232,7 @@ def test_a_thing_that_came_back_is_asked_nothing_about_its_whole_stay(tmp_path: 
     back = dataclasses.replace(there, knots=((6.0, 276.0, 100.0), (9.5, -20.0, 100.0)))
     film = Film((there, back), 10.5, seed=4)
     path = film.write(tmp_path / "film.mp4")
-    records = questions_of(path, "a", measure_tracks(path).tracks, 0, 100)
+    records = questions_of(path, "a", measure_tracks(path), 0, 100)
     kinds = Counter(record.facts["kind"] for record in records)
     assert kinds["direction"] >= 2
     assert not set(kinds) & {"enters", "leaves", "duration", "order"}

@@ -40,10 +40,8 @@ def test_a_side_is_the_same_in_every_run_and_another_with_another_seed() -> None
     assert sides == ["rrerreerrerereer", "ererrerrerreeeee"]
 
 
-def test_videos_named_alike_part_if_their_folder_is_kept() -> None:
-    videos = [f"{i:04d}/video.mp4" for i in range(40)]
-    assert len({split_of(video, 0, 0.5) for video in videos}) == 1
-    assert len({split_of(video, 0, 0.5, identity=str) for video in videos}) == 2
+def test_videos_named_alike_are_on_one_side() -> None:
+    assert len({split_of(f"{i:04d}/video.mp4", 0, 0.5) for i in range(40)}) == 1
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])

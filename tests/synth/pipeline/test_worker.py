@@ -18,28 +18,24 @@ from synth.record import Record, Rejected
 ROW: ShardRow = {"shard": 0, "error": ""}
 
 
-class Fussy:
-    """Does with a record what its question says."""
-
-    stage = "text"
-
-    async def __call__(self, record: Record) -> Record | list[Record]:
-        await asyncio.sleep(0)
-        match record.question:
-            case "reject":
-                raise Rejected("too fussy")
-            case "break":
-                raise OSError("the file is gone\nand more")
-            case "unreachable":
-                raise EndpointError("http://nowhere: cannot be reached")
-            case "wait":
-                await asyncio.sleep(0.5)
-            case "die":
-                await asyncio.sleep(0.1)  # until the others are in work too
-                os._exit(9)
-            case "two":
-                return [record, Record(f"{record.id}b", "test", "v.mp4", "made", "yes")]
-        return record
+async def fussy(record: Record) -> Record | list[Record]:
+    """Do with a record what its question says."""
+    await asyncio.sleep(0)
+    match record.question:
+        case "reject":
+            raise Rejected("too fussy")
+        case "break":
+            raise OSError("the file is gone\nand more")
+        case "unreachable":
+            raise EndpointError("http://nowhere: cannot be reached")
+        case "wait":
+            await asyncio.sleep(0.5)
+        case "die":
+            await asyncio.sleep(0.1)  # until the others are in work too
+            os._exit(9)
+        case "two":
+            return [record, Record(f"{record.id}b", "test", "v.mp4", "made", "yes")]
+    return record
 
 
 def records(*questions: str) -> list[Record]:
@@ -57,18 +53,30 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
 
 
 def work(folder: Path) -> ShardRow:
-    return StageWorker(Fussy, folder / "before", folder / "after", "run")(ROW)
+    return StageWorker(lambda: fussy, folder / "before", folder / "text", "run")(ROW)
 
 
 def work_on_two(folder: Path) -> None:
     """Shards 0 and 1 at the same time, as Ray Data calls an actor."""
-    worker = StageWorker(Fussy, folder / "before", folder / "after", "run")
+    worker = StageWorker(lambda: fussy, folder / "before", folder / "text", "run")
     with ThreadPoolExecutor() as threads:
         list(threads.map(worker, ({**ROW, "shard": 1}, ROW)))
 
 
+def deaths_until_done(target: Callable[[Path], object], folder: Path) -> int:
+    """Have workers, each in a process of its own, work until one has done it; how many died of it before."""
+    for deaths in range(10):
+        worker = multiprocessing.get_context("spawn").Process(target=target, args=(folder,))
+        worker.start()
+        worker.join(60)
+        if worker.exitcode == 0:
+            return deaths
+        assert worker.exitcode == 9
+    raise AssertionError("workers die for ever")
+
+
 def after(folder: Path) -> list[Record]:
-    return read_records(shard_file(folder / "after", 0))
+    return read_records(shard_file(folder / "text", 0))
 
 
 def test_records_end_as_let_through_rejected_several_or_set_aside(folder: Callable[..., Path]) -> None:
@@ -95,7 +103,7 @@ def test_what_an_earlier_stage_rejected_is_carried_on_untouched(folder: Callable
 def test_the_run_s_own_trouble_is_told_and_what_was_done_is_kept(folder: Callable[..., Path]) -> None:
     where = folder("fine", "unreachable")
     assert work(where)["error"] == "http://nowhere: cannot be reached"
-    assert not shard_file(where / "after", 0).exists()
+    assert not shard_file(where / "text", 0).exists()
     write_records(shard_file(where / "before", 0), [*records("die"), Record("r1", "test", "v.mp4", "fine", "yes")])
     assert work(where) == ROW, "r0 had ended, so it is not asked again"
     assert [record.question for record in after(where)] == ["fine", "fine"]
@@ -103,10 +111,10 @@ def test_the_run_s_own_trouble_is_told_and_what_was_done_is_kept(folder: Callabl
 
 def test_an_error_of_another_stage_and_a_finished_shard_are_passed_by(folder: Callable[..., Path]) -> None:
     where = folder("die")
-    worker = StageWorker(Fussy, where / "before", where / "after", "run")
+    worker = StageWorker(lambda: fussy, where / "before", where / "text", "run")
     assert worker({**ROW, "error": "gone"})["error"] == "gone"
-    (where / "after").mkdir()
-    write_records(shard_file(where / "after", 0), [])
+    (where / "text").mkdir()
+    write_records(shard_file(where / "text", 0), [])
     assert work(where) == ROW
 
 
@@ -114,24 +122,14 @@ def test_a_stage_that_cannot_be_made_is_one_sentence(folder: Callable[..., Path]
     def make() -> NoReturn:
         raise ValueError("synth.text_model.model: is empty")
 
-    row = StageWorker(make, folder("fine") / "before", folder("fine") / "after", "run")(ROW)
+    row = StageWorker(make, folder("fine") / "before", folder("fine") / "text", "run")(ROW)
     assert row["error"] == "synth.text_model.model: is empty"
 
 
 @pytest.mark.process
 def test_a_record_that_kills_its_worker_is_given_up_and_the_others_end(folder: Callable[..., Path]) -> None:
     where = folder(*["fine"] * 5, "die", *["fine"] * 5)
-    context, deaths = multiprocessing.get_context("spawn"), 0
-    while True:
-        worker = context.Process(target=work, args=(where,))
-        worker.start()
-        worker.join(60)
-        if worker.exitcode == 0:
-            break
-        deaths += 1
-        assert worker.exitcode == 9
-        assert deaths < 10
-    assert deaths == 4, "twice in company, twice alone"
+    assert deaths_until_done(work, where) == 4, "twice in company, twice alone"
     assert [r.reason for r in after(where)] == [""] * 5 + [GIVEN_UP] + [""] * 5
 
 
@@ -139,14 +137,5 @@ def test_a_record_that_kills_its_worker_is_given_up_and_the_others_end(folder: C
 def test_a_record_alone_in_its_shard_is_not_blamed_for_one_of_another_shard(folder: Callable[..., Path]) -> None:
     where = folder("die")
     write_records(shard_file(where / "before", 1), [Record("slow", "test", "v.mp4", "wait", "yes")])
-    context, deaths = multiprocessing.get_context("spawn"), 0
-    while True:
-        worker = context.Process(target=work_on_two, args=(where,))
-        worker.start()
-        worker.join(60)
-        if worker.exitcode == 0:
-            break
-        deaths += 1
-        assert worker.exitcode == 9
-        assert deaths < 10
-    assert [r.reason for shard in (0, 1) for r in read_records(shard_file(where / "after", shard))] == [GIVEN_UP, ""]
+    assert deaths_until_done(work_on_two, where)
+    assert [r.reason for shard in (0, 1) for r in read_records(shard_file(where / "text", shard))] == [GIVEN_UP, ""]

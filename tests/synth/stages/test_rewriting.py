@@ -7,7 +7,8 @@ import pytest
 
 from configs.world import PROMPT_KINDS
 from synth.record import Record, Rejected, Target
-from synth.stages.rewriting import RuleRewriter, accepted, filled, phrase_of
+from synth.stages.rewriting import accepted, filled, rewrite_by_rules
+from synth.world.questions import TARGETS
 
 TARGET = Target("the man in red", "man red shirt", 2.0, 6.0, "What does <vp> pick up after 3 s?")
 RECORD = Record("a", "test", "a.mp4", "What does the man in red pick up after 3 s?", "a hat", target=TARGET)
@@ -17,8 +18,8 @@ PHRASE = "the circled target"
 
 @pytest.mark.parametrize("kind", PROMPT_KINDS)
 def test_rules_write_a_question_for_every_kind_that_is_accepted(kind: str) -> None:
-    phrase = phrase_of(kind)
-    words = asyncio.run(RuleRewriter().words(CHOICE, phrase))
+    phrase = TARGETS[kind]
+    words = asyncio.run(rewrite_by_rules(CHOICE, phrase))
     assert accepted(CHOICE, words, phrase) == (
         f"What does {phrase} pick up after 3 s?",
         ("a cup", f"the hat of {phrase}"),

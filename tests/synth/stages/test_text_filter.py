@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from synth.record import Record, Rejected
-from synth.stages.text_filter import PROMPT, UNFIT, RuleTextFilter, unfit
+from synth.stages.text_filter import PROMPT, UNFIT, filter_by_rules, unfit
 
 ABOUT_AN_INSTANCE = [
     "What does the man in red do after he sits down?",
@@ -58,9 +58,9 @@ def test_other_questions_go_with_their_reason(question: str, reason: str) -> Non
 
 def test_the_filter_passes_the_record_on_or_rejects_it() -> None:
     record = Record("a", "test", "a.mp4", ABOUT_AN_INSTANCE[0], "stands")
-    assert asyncio.run(RuleTextFilter()(record)) is record
+    assert asyncio.run(filter_by_rules(record)) is record
     with pytest.raises(Rejected, match="scene"):
-        asyncio.run(RuleTextFilter()(Record("b", "test", "a.mp4", "Where does the video take place?", "home")))
+        asyncio.run(filter_by_rules(Record("b", "test", "a.mp4", "Where does the video take place?", "home")))
 
 
 def test_the_model_is_told_every_reason_that_it_may_give() -> None:
