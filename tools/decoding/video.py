@@ -119,23 +119,6 @@ class Video:
         indices = [self._index(time_s) for time_s in times]
         return self._frames(indices, _Form(*fit(width, height, max_pixels, multiple), region), timeout_s)
 
-    def frame_before(self, time_s: float, max_pixels: int, multiple: int, timeout_s: float = TIMEOUT_S) -> Frame | None:
-        """The last frame that is over when the one shown at `time_s` begins; None if that is the first.
-
-        Raises:
-            VideoError: decoding failed or took longer than `timeout_s`.
-        """
-        return self._beside(self._index(time_s) - 1, max_pixels, multiple, timeout_s)
-
-    def frame_after(self, time_s: float, max_pixels: int, multiple: int, timeout_s: float = TIMEOUT_S) -> Frame | None:
-        """The first frame that begins after `time_s`; None if there is none.
-
-        Raises:
-            VideoError: decoding failed or took longer than `timeout_s`.
-        """
-        index = int(np.searchsorted(self.times, time_s + TICK_S, side="right"))
-        return self._beside(index, max_pixels, multiple, timeout_s)
-
     def clip(
         self,
         start_s: float,
@@ -190,11 +173,6 @@ class Video:
                 shown, pictures = self._asked(ask, onward, form, left_s, keyframes)
             for row in (onward.index(index) for index in part):
                 yield self.times[shown[row]].item(), pictures[row]
-
-    def _beside(self, index: int, max_pixels: int, multiple: int, timeout_s: float) -> Frame | None:
-        if not 0 <= index < len(self.times):
-            return None
-        return self._frames([index], _Form(*fit(self.width, self.height, max_pixels, multiple)), timeout_s)[0]
 
     def _index(self, time_s: float) -> int:
         if math.isnan(time_s):
