@@ -1,7 +1,7 @@
 """What the tools of one episode may look at, and what one call may cost."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from configs.episode import EpisodeConfig
 from tools.decoding.frame import VideoError
@@ -38,38 +38,23 @@ class Scene:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one call may cost."""
+    """What one call may cost: settings of `EpisodeConfig`, which says what each means."""
 
     tool_max_pixels: int
-    """Pixel budget of a frame given back."""
     crop_fps: float
-    """Frames a second of a crop."""
     crop_max_frames: int
-    """Most frames of a crop."""
     view_max_frames: int
-    """Most single frames that one call gives."""
     track_max_s: float
-    """Most seconds that one call follows the target."""
     search_max_frames: int
-    """Most frames in which one call looks for the target."""
     pixel_multiple: int
-    """Width and height of a frame are multiples of this, pixels."""
     timeout_s: float
-    """Deadline of the decoding, seconds."""
+    """`tool_timeout_s` there."""
 
     @staticmethod
     def of(config: EpisodeConfig) -> "Limits":
         """The limits that an episode's config sets."""
-        return Limits(
-            tool_max_pixels=config.tool_max_pixels,
-            crop_fps=config.crop_fps,
-            crop_max_frames=config.crop_max_frames,
-            view_max_frames=config.view_max_frames,
-            track_max_s=config.track_max_s,
-            search_max_frames=config.search_max_frames,
-            pixel_multiple=config.pixel_multiple,
-            timeout_s=config.tool_timeout_s,
-        )
+        same = [field.name for field in fields(Limits) if field.name != "timeout_s"]
+        return Limits(**{name: getattr(config, name) for name in same}, timeout_s=config.tool_timeout_s)
 
 
 def _within(path: str, folder: str) -> bool:

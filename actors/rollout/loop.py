@@ -5,10 +5,11 @@ Invariant: the transcript only grows by what the policy sampled, as ids, and by 
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from actors.errors import EpisodeError
-from actors.rollout.events import Ended, EpisodeEvent, FirstLook, Observed, OnEvent, TurnTaken
 from actors.rollout.policy import Policy
 from actors.sam3.tracker import tracker_of
 from configs.episode import EpisodeConfig
@@ -18,10 +19,38 @@ from env.task import Task
 from env.trajectory import Trajectory
 from env.transcript import Transcript
 from env.turn import ParsedTurn, parse_turn
-from tools.decoding.frame import Content, FrameRef
+from tools.decoding.frame import Content, Frame, FrameRef
 
 STEP_GRACE_S = 5.0
 """What a step may take beyond the deadlines of its tool calls, seconds."""
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """The frames of the prompt."""
+
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True)
+class TurnTaken:
+    """What the policy wrote, before its tools run."""
+
+    index: int
+    turn: ParsedTurn
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What came back from the tools."""
+
+    index: int
+    content: Content
+
+
+EpisodeEvent = FirstLook | TurnTaken | Observed
+OnEvent = Callable[[EpisodeEvent], Awaitable[None]]
+"""Called with each event of an episode as it goes on; the episode waits for it."""
 
 
 async def play(
@@ -53,8 +82,6 @@ async def play(
             raise EpisodeError(f"task {task.id}: no first look within {config.timeout_s:g} s") from None
         _truncate(env, "timeout")
     rewards, answer, stop = env.result()
-    seconds = time.monotonic() - started
-    await emit(Ended(answer, stop, seconds))
     return Trajectory(
         task_id=task.id,
         transcript=transcript,
@@ -64,7 +91,7 @@ async def play(
         calls=tuple(env.calls),
         prompt_frames=shown,
         turns=tuple(env.turns),
-        seconds=seconds,
+        seconds=time.monotonic() - started,
         question=task.question,
         expected=task.answer,
         dimension=task.dimension,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 WIDTH, HEIGHT = 340, 190
 _LEFT, _TOP, _BOTTOM = 40, 10, 24
@@ -40,22 +41,15 @@ class _Scale:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
-def ticks(low: float, high: float, most: int = 4) -> list[float]:
-    """Round numbers that cover `low` to `high`, at most `most` steps of 1, 2, 2.5 or 5 times a power of ten."""
-    span = (high - low) or abs(high) or 1.0
-    power = 10.0 ** math.floor(math.log10(span / most))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10, 20) if span / (m * power) <= most)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [float(f"{i * step:.10g}") for i in range(first, max(last, first + 1) + 1)]
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers that cover `low` to `high`, in at most 4 steps of 1, 2, 2.5 or 5 times a power of ten."""
+    return [float(mark) for mark in MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
 
 
 def smooth(values: Sequence[float], window: int) -> np.ndarray:
     """The running mean over `window` values centred on each, over fewer near the ends, [n]."""
-    sums = np.cumsum([0.0, *values])
-    centres = np.arange(len(values))
-    starts = np.maximum(0, centres - (window - 1) // 2)
-    ends = np.minimum(len(values), centres + window // 2 + 1)
-    return (sums[ends] - sums[starts]) / (ends - starts)
+    kernel = np.ones(window)
+    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
 
 
 def smoothing(points: int) -> int:

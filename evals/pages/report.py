@@ -54,12 +54,7 @@ PANELS = (
     Panel(
         "Reward and its parts",
         "grpo",
-        {
-            "total": "reward",
-            "accuracy": "accuracy",
-            "format": "format_reward",
-            "parsimony": "parsimony_reward",
-        },
+        {"total": "reward", "accuracy": "accuracy", "format": "format_reward", "parsimony": "parsimony_reward"},
         "Mean over the step's episodes; each part before its weight.",
         share=True,
     ),
@@ -79,11 +74,7 @@ PANELS = (
 
 
 def write_report(
-    run_dir: str | Path,
-    report: JsonObject,
-    metrics: Sequence[JsonObject],
-    arms: Arms,
-    episodes: Sequence[Trajectory],
+    run_dir: str | Path, report: JsonObject, metrics: Sequence[JsonObject], arms: Arms, episodes: Sequence[Trajectory]
 ) -> Path:
     """Write `run_dir/report.html`.
 

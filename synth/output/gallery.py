@@ -3,8 +3,6 @@
 Invariant: which records are shown hangs on the seed alone; what each stage rejected is shown beside what got through.
 """
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pages.rendering import render
+from pages.rendering import data_uri, render
 from storage.files import write_text
 from synth.errors import SynthError
 from synth.output.datasheet import TITLES, Census
@@ -104,8 +102,8 @@ def _sample(record: Record) -> Sample:
     whole = video.duration_s
     return Sample(
         record=record,
-        marked_frame=_picture(np.asarray(Image.open(marked.image).convert("RGB"))),
-        mask=_picture(overlay),
+        marked_frame=data_uri(np.asarray(Image.open(marked.image).convert("RGB")), SHOWN_PX),
+        mask=data_uri(overlay, SHOWN_PX),
         window=(100 * target.start_s / whole, 100 * (target.end_s - target.start_s) / whole),
         mark_at=100 * marked.time_s / whole,
         options=_options(record.answer, marked.options or ()),
@@ -114,11 +112,3 @@ def _sample(record: Record) -> Sample:
 
 def _options(answer: str, options: Sequence[str]) -> tuple[tuple[str, bool], ...]:
     return tuple((text, chr(ord("A") + i) == answer) for i, text in enumerate(options))
-
-
-def _picture(pixels: np.ndarray) -> str:
-    image = Image.fromarray(pixels)
-    image.thumbnail((SHOWN_PX, SHOWN_PX))
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

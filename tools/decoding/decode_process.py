@@ -66,7 +66,7 @@ class DecodeProcess:
 
     def _ask(self, request: Request, timeout_s: float) -> tuple[JsonObject, bytes]:
         deadline = time.monotonic() + timeout_s
-        fresh = self._process is None or self._process.poll() is not None
+        fresh = self._is_gone()
         head, body = self._answered(request, timeout_s)
         if head.get("starved") and not fresh:
             # What it read before may have taken the memory; a fresh process has all of it.
@@ -82,14 +82,14 @@ class DecodeProcess:
         kills, since = self._kills.get(file, (0, 0.0))
         if kills >= KILLS and time.monotonic() - since < QUARANTINE_S:
             raise VideoError(f"{where}: was set aside, for it took the decode process down {kills} times in a row")
-        if self._process is None or self._process.poll() is not None:
+        if self._connection is None or self._is_gone():
             self._stop()
-            self._start()
+            self._connection = self._start()
         try:
             with self._deadline(timeout_s) as missed:
-                self._send({**request, "timeout_s": timeout_s})
-                head = json.loads(self._receive())
-                body = self._receive()
+                self._connection.send_bytes(json.dumps({**request, "timeout_s": timeout_s}).encode())
+                head = json.loads(self._connection.recv_bytes())
+                body = self._connection.recv_bytes()
         except (EOFError, OSError):
             self._stop()
             self._kills[file] = kills + 1, time.monotonic()
@@ -106,6 +106,9 @@ class DecodeProcess:
         if missed.is_set():
             self._stop()
         return head, body
+
+    def _is_gone(self) -> bool:
+        return self._process is None or self._process.poll() is not None
 
     @contextmanager
     def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
@@ -127,15 +130,7 @@ class DecodeProcess:
             timer.cancel()
             timer.join()
 
-    def _send(self, request: Request) -> None:
-        assert self._connection is not None
-        self._connection.send_bytes(json.dumps(request).encode())
-
-    def _receive(self) -> bytes:
-        assert self._connection is not None
-        return self._connection.recv_bytes()
-
-    def _start(self) -> None:
+    def _start(self) -> Connection:
         root = str(Path(__file__).resolve().parents[2])
         # A subprocess, not multiprocessing: that would import the caller's main module, and refuses in daemons.
         ours, theirs = socket.socketpair()
@@ -157,16 +152,17 @@ class DecodeProcess:
             except OSError as error:
                 ours.close()
                 raise VideoError(f"the decode process cannot be started ({error.strerror})") from None
-        self._connection = Connection(ours.detach())
+        connection = self._connection = Connection(ours.detach())
         try:
             with self._deadline(START_TIMEOUT_S):
-                self._receive()
+                connection.recv_bytes()
         except (EOFError, OSError):
             self._stop()
             raise VideoError(f"the decode process did not start, or not within {START_TIMEOUT_S:g} s") from None
         except BaseException:
             self._stop()
             raise
+        return connection
 
     def _stop(self) -> None:
         if self._process is not None:

@@ -88,9 +88,10 @@ class Video:
         """Size in bytes and modification time in nanoseconds of the file that was indexed."""
 
     def __repr__(self) -> str:
+        rate = f"{float(self.rate):.6g} frames a second" if self.rate else "variable frame rate"
         return (
             f"Video({self.path!r}, {len(self.times)} frames from {self.times[0]:.3f} s to {self.duration_s:.3f} s, "
-            f"{self.width}x{self.height}, {_rate(self.rate)}, read by {self.reader})"
+            f"{self.width}x{self.height}, {rate}, read by {self.reader})"
         )
 
     def frames_at(
@@ -266,10 +267,6 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _rate(rate: Fraction | None) -> str:
-    return f"{float(rate):.6g} frames a second" if rate else "variable frame rate"
-
-
 def forget_frames(max_bytes: int = FRAME_CACHE_BYTES) -> None:
     """Drop the frames that this process keeps, and keep at most `max_bytes` from now on; the node's stay."""
     _state.frames = _cache_of_frames(max_bytes)
@@ -302,18 +299,14 @@ def read_frame(ref: FrameRef, timeout_s: float = TIMEOUT_S) -> np.ndarray:
     Raises:
         VideoError: the file cannot be read, or has no frame at that time any more.
     """
-    if ref.time_s is not None:
-        return _read_video_frame(ref, ref.time_s, timeout_s)
-    key = ref, _stamp(ref.path)
-    pixels = _state.frames.get(key)
-    return _state.frames.keep(key, read_image(ref)) if pixels is None else pixels
-
-
-def _read_video_frame(ref: FrameRef, time_s: float, timeout_s: float) -> np.ndarray:
+    if ref.time_s is None:
+        key = ref, _stamp(ref.path)
+        pixels = _state.frames.get(key)
+        return _state.frames.keep(key, read_image(ref)) if pixels is None else pixels
     video = open_video(ref.path, timeout_s)
-    frame = video._frames([video._index(time_s)], _Form(ref.width, ref.height, ref.region), timeout_s)[0]
-    if abs(frame.time_s - time_s) > TICK_S:
-        raise VideoError(f"{ref.path}: has no frame at {time_s} s any more; the file was changed")
+    [frame] = video._frames([video._index(ref.time_s)], _Form(ref.width, ref.height, ref.region), timeout_s)
+    if abs(frame.time_s - ref.time_s) > TICK_S:
+        raise VideoError(f"{ref.path}: has no frame at {ref.time_s} s any more; the file was changed")
     return frame.pixels
 
 
