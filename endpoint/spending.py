@@ -29,8 +29,7 @@ class Usage:
     usd: float = 0.0
     """US dollars."""
 
-    def plus(self, other: "Usage") -> "Usage":
-        """The sum of both."""
+    def __add__(self, other: "Usage") -> "Usage":
         mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
         return Usage(*(a + b for a, b in zip(mine, theirs, strict=True)))
 
@@ -78,7 +77,7 @@ class Spending:
         """Totals by stage, over all processes and all runs on this folder until now."""
         with self._lock:
             for entry in _news(self._reader):
-                self._totals[entry.what] = self._totals.get(entry.what, Usage()).plus(entry.usage)
+                self._totals[entry.what] = self._totals.get(entry.what, Usage()) + entry.usage
             return dict(self._totals)
 
     def usd(self) -> float:
@@ -88,10 +87,7 @@ class Spending:
 
 def spent(folder: Path) -> Usage:
     """What all processes and runs on the log of a folder asked and paid, together."""
-    total = Usage()
-    for entry in _news(LogReader(folder, LOG)):
-        total = total.plus(entry.usage)
-    return total
+    return sum((entry.usage for entry in _news(LogReader(folder, LOG))), Usage())
 
 
 def requests(folder: Path) -> dict[tuple[str, str], Usage]:
@@ -101,7 +97,7 @@ def requests(folder: Path) -> dict[tuple[str, str], Usage]:
     totals: dict[tuple[str, str], Usage] = {}
     for entry in last.values():
         once = dataclasses.replace(entry.usage, usd=0.0)
-        totals[entry.what, entry.model] = totals.get((entry.what, entry.model), Usage()).plus(once)
+        totals[entry.what, entry.model] = totals.get((entry.what, entry.model), Usage()) + once
     return totals
 
 

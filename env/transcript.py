@@ -73,10 +73,6 @@ class Transcript:
         self.logprobs += logprobs
         self.versions += [version] * len(ids)
 
-    def unexpanded_ids(self) -> list[int]:
-        """The ids with each frame's placeholders collapsed to one, as vLLM takes them."""
-        return unexpanded(self.ids, self.media)
-
     @property
     def sampled_tokens(self) -> int:
         """How many of the tokens a policy sampled."""

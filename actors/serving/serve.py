@@ -148,9 +148,6 @@ def _start(config: Config, model_dir: str) -> None:
         status = ray_serve.status().applications.get("videoseeker")
         deployments = status.deployments.values() if status else ()
         reasons = [deployment.message for deployment in deployments if deployment.message]
-        raise ServeError(f"the agent did not come up: {_last_line(reasons[0] if reasons else str(error))}") from None
-
-
-def _last_line(text: str) -> str:
-    """A traceback's last line says what happened."""
-    return text.strip().splitlines()[-1].strip()
+        # A traceback's last line says what happened.
+        [*_, reason] = (reasons or [str(error)])[0].strip().splitlines()
+        raise ServeError(f"the agent did not come up: {reason.strip()}") from None

@@ -5,7 +5,7 @@ The drawings carry no colours of their own: their classes are styled by the page
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,17 +28,12 @@ class Curve:
     values: Sequence[float]
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """Data to drawing coordinates."""
+Scale = Callable[[float], float]
+"""Data to drawing coordinates."""
 
-    low: float
-    high: float
-    start: float
-    end: float
 
-    def __call__(self, value: float) -> float:
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+def _scale(low: float, high: float, start: float, end: float) -> Scale:
+    return lambda value: start + (value - low) / (high - low) * (end - start)
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -81,9 +76,9 @@ def line_chart(name: str, curves: Sequence[Curve], limits: tuple[float, float] |
     values = [value for curve in curves for value in curve.values]
     low, high = limits or (min(0.0, *values), max(0.0, *values))
     marks = ticks(low, high)
-    y = _Scale(marks[0], marks[-1], HEIGHT - _BOTTOM, _TOP)
+    y = _scale(marks[0], marks[-1], HEIGHT - _BOTTOM, _TOP)
     steps = [step for curve in curves for step in curve.steps]
-    x = _Scale(min(steps), max(steps) if max(steps) > min(steps) else min(steps) + 1, _LEFT, WIDTH - right)
+    x = _scale(min(steps), max(steps) if max(steps) > min(steps) else min(steps) + 1, _LEFT, WIDTH - right)
     body = [_grid(marks, y, right), _step_axis(min(steps), max(steps), x)]
     body += [_line(curve, i, x, y) for i, curve in enumerate(curves)]
     if len(curves) > 1:
@@ -93,23 +88,19 @@ def line_chart(name: str, curves: Sequence[Curve], limits: tuple[float, float] |
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{alt}">{"".join(body)}</svg>'
 
 
-def _grid(marks: Sequence[float], y: _Scale, right: int) -> str:
+def _grid(marks: Sequence[float], y: Scale, right: int) -> str:
     lines = [f'<path class="grid" d="M{_LEFT} {y(m):.1f}H{WIDTH - right}"/>' for m in marks]
     texts = [f'<text class="tick end" x="{_LEFT - 7}" y="{y(m) + 3.5:.1f}">{number(m)}</text>' for m in marks]
     return "".join(lines + texts)
 
 
-def _step_axis(first: float, last: float, x: _Scale) -> str:
+def _step_axis(first: float, last: float, x: Scale) -> str:
     at = f'y="{HEIGHT - 6}"'
-    if first == last:
-        return f'<text class="tick" x="{x(first):.1f}" {at}>step {number(first)}</text>'
-    return (
-        f'<text class="tick" x="{x(first):.1f}" {at}>step {number(first)}</text>'
-        f'<text class="tick end" x="{x(last):.1f}" {at}>{number(last)}</text>'
-    )
+    text = f'<text class="tick" x="{x(first):.1f}" {at}>step {number(first)}</text>'
+    return text if first == last else f'{text}<text class="tick end" x="{x(last):.1f}" {at}>{number(last)}</text>'
 
 
-def _line(curve: Curve, index: int, x: _Scale, y: _Scale) -> str:
+def _line(curve: Curve, index: int, x: Scale, y: Scale) -> str:
     window = smoothing(len(curve.values))
     if len(curve.values) <= FEW:
         points = zip(curve.steps, curve.values, strict=True)
@@ -120,11 +111,11 @@ def _line(curve: Curve, index: int, x: _Scale, y: _Scale) -> str:
     return raw + mean
 
 
-def _path(steps: Sequence[float], values: Sequence[float] | np.ndarray, x: _Scale, y: _Scale) -> str:
+def _path(steps: Sequence[float], values: Sequence[float] | np.ndarray, x: Scale, y: Scale) -> str:
     return "M" + "L".join(f"{x(s):.1f} {y(v):.1f}" for s, v in zip(steps, values, strict=True))
 
 
-def _labels(curves: Sequence[Curve], y: _Scale) -> list[str]:
+def _labels(curves: Sequence[Curve], y: Scale) -> list[str]:
     """The curves' names at their ends, from the top down, pushed apart where they would meet."""
     ends = [y(float(smooth(c.values, smoothing(len(c.values)))[-1])) for c in curves]
     order = sorted(range(len(curves)), key=lambda i: ends[i])

@@ -99,8 +99,8 @@ def write_report(
         "names": DIMENSIONS,
         "errors_shown_by_calls": _errors_shown_by_calls,
         "dimensions": [(key, DIMENSIONS.get(key, "")) for key in _dimensions(arms)],
-        "panels": charts(metrics),
-        "more": other_charts(metrics),
+        "panels": charts(metrics, PANELS),
+        "more": charts(metrics, other_panels(metrics)),
         "films": [film(episode) for episode in choose(episodes)],
         "facts": list(_flat(report)),
         "config": config.read_text() if config.exists() else "",
@@ -140,10 +140,10 @@ def lead(headline: Arms) -> str:
     return f"{text}, against {percent(first.accuracy.mean)} % ({arm_label(first_name)})."
 
 
-def charts(metrics: Sequence[JsonObject]) -> list[dict[str, str]]:
+def charts(metrics: Sequence[JsonObject], panels: Sequence[Panel]) -> list[dict[str, str]]:
     """The panels that the metrics have numbers for, as `title`, `phase`, `note`, `last` and `svg`."""
     drawn = []
-    for panel in PANELS:
+    for panel in panels:
         curves = [c for label, key in panel.keys.items() if (c := _curve(metrics, panel.phase, key, label))]
         if curves:
             svg = line_chart(panel.title, curves, (0.0, 1.0) if panel.share else None)
@@ -153,17 +153,11 @@ def charts(metrics: Sequence[JsonObject]) -> list[dict[str, str]]:
     return drawn
 
 
-def other_charts(metrics: Sequence[JsonObject]) -> list[dict[str, str]]:
-    """Every other number of the metrics, one small chart each."""
+def other_panels(metrics: Sequence[JsonObject]) -> list[Panel]:
+    """A panel for every other number of the metrics."""
     shown = {(panel.phase, key) for panel in PANELS for key in panel.keys.values()}
-    known = sorted({(str(row["stage"]), key) for row in metrics for key in row if key not in ("stage", "step")})
-    drawn = []
-    for phase, key in known:
-        if (phase, key) not in shown and (curve := _curve(metrics, phase, key, key)):
-            svg = line_chart(key, [curve])
-            last = number(curve.values[-1])
-            drawn.append({"title": key, "phase": phase.upper(), "note": "", "last": last, "svg": svg})
-    return drawn
+    known = {(str(row["stage"]), key) for row in metrics for key in row if key not in ("stage", "step")}
+    return [Panel(key, phase, {key: key}) for phase, key in sorted(known - shown)]
 
 
 def _curve(metrics: Sequence[JsonObject], phase: str, key: str, label: str) -> Curve | None:

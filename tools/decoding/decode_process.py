@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Literal, NotRequired, TypedDict
 
 from storage.files import JsonObject
-from tools.decoding.frame import DeadlineError, VideoError
-from tools.decoding.messages import Request
+from tools.decoding.frame import DeadlineError, Region, Stamp, VideoError
 
 START_TIMEOUT_S = 60.0
 """Deadline for the process to come up, seconds; on a quiet machine it takes a quarter of one."""
@@ -27,6 +27,31 @@ KILLS = 2
 """Times in a row that a file may take the process down, by crash or by deadline, before it is set aside."""
 QUARANTINE_S = 600.0
 """How long it is then refused, seconds; a machine that was only too busy gets another chance."""
+
+
+class Request(TypedDict):
+    """One request, as a JSON message. `index` and `prove` need no more than the file; `frames` needs all the rest."""
+
+    do: Literal["index", "prove", "frames"]
+    """Give its times and sizes, compare decord with PyAV on it, or give frames of it."""
+    path: str
+    """Absolute path of the file."""
+    stamp: Stamp
+    """The file as the caller knows it; a file that has changed is refused."""
+    timeout_s: NotRequired[float]
+    """Set when it is sent: the process ends itself soon after."""
+    indices: NotRequired[list[int]]
+    """Frames, by rising index."""
+    keyframes: NotRequired[bool]
+    """Give the last keyframe at or before each instead."""
+    reader: NotRequired[str]
+    """`pyav` or `decord`."""
+    region: NotRequired[Region | None]
+    """Cut this out of each frame."""
+    width: NotRequired[int]
+    """Then scale it to this width, pixels."""
+    height: NotRequired[int]
+
 
 Ask = Callable[[Request, float], tuple[JsonObject, bytes]]
 

@@ -84,9 +84,8 @@ class IndexCache:
     def _prune(self) -> None:
         files = list(self._folder.iterdir())
         if len(files) > MAX_FILES:
-            for file in sorted(files, key=_used)[: len(files) - MAX_FILES * 9 // 10]:
-                with suppress(OSError):
-                    file.unlink()
+            for file in sorted(files, key=lambda file: file.stat().st_mtime)[: len(files) - MAX_FILES * 9 // 10]:
+                file.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=1)
@@ -95,10 +94,3 @@ def _decord_version() -> str:
         return version("decord")
     except PackageNotFoundError:
         return "none"
-
-
-def _used(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except OSError:
-        return 0.0

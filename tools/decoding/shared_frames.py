@@ -70,7 +70,8 @@ class SharedFrames:
         def leave() -> None:
             if os.getpid() != joined:  # a fork, which leaves its parent's frames alone
                 return
-            if _locked(users):
+            with suppress(OSError):  # others use them
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 for frame in self._folder.glob("*.rgb"):
                     with suppress(OSError):
                         frame.unlink()
@@ -142,11 +143,3 @@ class SharedFrames:
             with suppress(OSError):
                 os.unlink(path)
                 total -= size
-
-
-def _locked(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

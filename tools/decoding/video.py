@@ -19,10 +19,9 @@ import numpy as np
 
 from configs.episode import EpisodeConfig
 from storage.files import JsonObject
-from tools.decoding.decode_process import Ask, DecodeProcess
+from tools.decoding.decode_process import Ask, DecodeProcess, Request
 from tools.decoding.frame import DeadlineError, Frame, FrameKey, FrameRef, Region, Stamp, VideoError
 from tools.decoding.image import fit, open_image, read_image
-from tools.decoding.messages import Request
 from tools.decoding.shared_frames import SharedFrames
 from tools.decoding.thread_safe_cache import ThreadSafeCache
 
