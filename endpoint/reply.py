@@ -76,11 +76,7 @@ def parsed(choice: Choice, validator: jsonschema.Draft202012Validator, max_token
 
 
 def message_of(choice: Choice, max_tokens: int) -> ModelMessage:
-    """The message of a reply in a conversation.
-
-    Raises:
-        AnswerError: it says nothing at all.
-    """
+    """The message of a reply in a conversation. Raises AnswerError: it says nothing at all."""
     message = choice.message
     calls = [call.function for call in message.tool_calls or () if call.type == "function"]
     cut = choice.finish_reason == "length"

@@ -61,10 +61,7 @@ class Spending:
         self._totals: dict[str, Usage] = {}
 
     def add(self, what: str, usage: Usage, request_id: str = "") -> None:
-        """Book what one question of a stage came to.
-
-        Args:
-            request_id: the same for a request that is sent again because its answer was lost.
+        """Book what one question of a stage came to; `request_id` is the same for a request that is sent again.
 
         Raises:
             OSError: the disk is full or gone.

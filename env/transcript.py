@@ -85,11 +85,7 @@ class Transcript:
 
 
 def unexpanded(ids: Sequence[int], media: Sequence[Media]) -> list[int]:
-    """The ids with each frame's placeholders collapsed to one, as vLLM takes them.
-
-    Args:
-        media: the frames' spans in `ids`, in order.
-    """
+    """The ids with each frame's placeholders collapsed to one, as vLLM takes them; `media` has the spans, in order."""
     kept: list[int] = []
     end = 0
     for span in media:

@@ -15,12 +15,7 @@ from PIL import Image
 
 
 def render(template: Path, values: Mapping[str, object], filters: Mapping[str, Callable[..., object]] = {}) -> str:
-    """Fill in a page's template, which takes the palette by `{% include "palette.css" %}`; values are escaped.
-
-    Args:
-        values: What the template names.
-        filters: Functions that it applies to them.
-    """
+    """Fill in a page's template, which takes the palette by `{% include "palette.css" %}`; values are escaped."""
     folders = [template.parent, Path(__file__).parent]
     environment = Environment(loader=FileSystemLoader(folders), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= filters

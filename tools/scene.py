@@ -23,11 +23,7 @@ class Scene:
     """Follows the target; None for the tracker that needs no weights."""
 
     def require_confined(self) -> None:
-        """Check where the files really lie.
-
-        Raises:
-            VideoError: one is a link out of `root`.
-        """
+        """Check where the files really lie. Raises VideoError: one is a link out of `root`."""
         if not self.root:
             return
         named, real = os.path.abspath(self.root), os.path.realpath(self.root)

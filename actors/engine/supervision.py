@@ -33,11 +33,7 @@ class Engines:
         self.handles = [EngineHandle(actor.remote(config, model_dir, 0, seed + i)) for i in range(config.engines)]
 
     def wait(self) -> list[EngineInfo]:
-        """Wait until every engine serves.
-
-        Raises:
-            EngineError: one did not come up within `engine.start_timeout_s`.
-        """
+        """Wait until every engine serves. Raises EngineError: one did not come up within `engine.start_timeout_s`."""
         deadline = time.monotonic() + self._config.start_timeout_s
         return [self._info(handle, deadline - time.monotonic()) for handle in self.handles]
 

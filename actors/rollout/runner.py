@@ -43,7 +43,7 @@ class VideoEnvRunner(EnvRunner):
 
     def assert_healthy(self) -> None:
         """Check that the thread which plays the episodes lives."""
-        assert self._player.alive
+        assert self._player.thread.is_alive()
 
     def get_spaces(self) -> JsonObject:
         """Return none: no RLlib module is built from them."""

@@ -64,10 +64,8 @@ def parse_mark(mark: str | Mapping[str, object]) -> RequestedMark:
 
 
 def draw_mark(mark: RequestedMark, video: Video, image: Path, timeout_s: float) -> VisualPrompt:
-    """Draw the mark on the frame that the video shows at its time, at the video's own size, and save it as PNG.
-
-    Returns:
-        The visual prompt, with the frame's true presentation time.
+    """Draw the mark on the frame that the video shows at its time, at the video's own size, and save it as PNG. The
+    visual prompt has the frame's true presentation time.
 
     Raises:
         MarkError: its time is outside of the video, or its place outside of the frame.

@@ -76,17 +76,14 @@ PANELS = (
 def write_report(
     run_dir: str | Path, report: JsonObject, metrics: Sequence[JsonObject], arms: Arms, episodes: Sequence[Trajectory]
 ) -> Path:
-    """Write `run_dir/report.html`.
+    """Write `run_dir/report.html`, whose path is returned.
 
     Args:
-        run_dir: Folder of the run; its `config.yaml`, where there is one, is shown too.
+        run_dir: The run's folder; its `config.yaml`, where there is one, is shown too.
         report: What is known of the run, nested as you like; `name` is its title.
         metrics: Rows with `stage`, `step` and numbers; see `PANELS` for the keys that have a chart of their own.
         arms: Name and scores of each policy or ablation that was evaluated.
         episodes: Two are shown whole; of more, `filmstrip.choose` picks a right and a wrong one.
-
-    Returns:
-        Path of the file.
     """
     run_dir = Path(run_dir)
     config = run_dir / "config.yaml"

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import av
 import numpy as np
@@ -46,7 +46,6 @@ class Index:
     time_base: Fraction
     """Seconds of a tick."""
     width: int
-    """Pixels, upright."""
     height: int
     """Pixels, upright."""
     quarter_turns: int
@@ -282,14 +281,8 @@ class PyavReader:
         first = next((packet for packet in packets if packet.is_keyframe), None)
         if first is None or first.pts is None or first.pts > key:
             return
-        start = first.pts
-
-        def rest() -> Iterator[av.Packet]:
-            yield first
-            yield from packets
-
         # Frames that lead an open GOP lean on frames before it and come out broken.
-        yield from (frame for frame in self._decode(rest()) if frame.pts >= start)
+        yield from (frame for frame in self._decode(chain([first], packets)) if frame.pts >= first.pts)
 
     def _packets(self) -> Iterator[av.Packet]:
         """Packets of the video stream; a torn file ends where it is torn."""
