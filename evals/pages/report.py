@@ -17,9 +17,8 @@ from storage.files import JsonObject, write_text
 TEMPLATE = Path(__file__).with_name("report.html")
 Arms = Sequence[tuple[str, Scores]]
 
-HEADLINE = ("no_tools", "sft", "grpo")
-"""Arms of the headline chart, in the order of the method."""
 ARM_LABELS = {"no_tools": "No tools", "sft": "SFT", "grpo": "SFT + GRPO"}
+"""Arms of the headline chart, in the order of the method."""
 DIMENSIONS = {
     "OA": "object attribute",
     "HA": "human attribute",
@@ -120,7 +119,7 @@ def arm_label(name: str) -> str:
 def headline_arms(arms: Arms) -> list[tuple[str, Scores]]:
     """The arms of the headline chart: those of the method, or all where none of these was evaluated."""
     found = dict(arms)
-    return [(name, found[name]) for name in HEADLINE if name in found] or list(arms)
+    return [(name, found[name]) for name in ARM_LABELS if name in found] or list(arms)
 
 
 def lead(headline: Arms) -> str:
