@@ -44,10 +44,8 @@ class ParsedTurn:
 
 
 def parse_turn(text: str) -> ParsedTurn:
-    """Thought, tool calls or answer of one turn. Never raises.
-
-    The first complete action after the thought decides what kind of turn it is; several tool calls are all given.
-    """
+    """Thought, tool calls or answer of one turn. Never raises. The first complete action after the thought decides what
+    kind of turn it is; several tool calls are all given."""
     pieces = _TAG.split(text)
     tags, texts = pieces[1::2], pieces[::2]
     if tags[:2] == ["<think>", "</think>"] and not any(texts[i].strip() for i in range(0, len(texts), 2)):

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from configs.episode import EpisodeConfig
 from tools.decoding.frame import VideoError
@@ -26,9 +27,10 @@ class Scene:
         """Check where the files really lie. Raises VideoError: one is a link out of `root`."""
         if not self.root:
             return
-        named, real = os.path.abspath(self.root), os.path.realpath(self.root)
+        named, real = Path(os.path.abspath(self.root)), Path(os.path.realpath(self.root))
         for path in (self.video_path, *(prompt.image for prompt in self.visual_prompts)):
-            if _within(os.path.abspath(path), named) and not _within(os.path.realpath(path), real):
+            inside = Path(os.path.abspath(path)).is_relative_to(named)
+            if inside and not Path(os.path.realpath(path)).is_relative_to(real):
                 raise VideoError(f"{path}: is a link out of {self.root}; name the file itself, by its absolute path")
 
 
@@ -51,7 +53,3 @@ class Limits:
         """The limits that an episode's config sets."""
         same = [field.name for field in fields(Limits) if field.name != "timeout_s"]
         return Limits(**{name: getattr(config, name) for name in same}, timeout_s=config.tool_timeout_s)
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

@@ -24,9 +24,7 @@ class Engine(Protocol):
 @dataclass(frozen=True)
 class EngineHandle:
     """An engine actor. A method begins its call and returns at once; await what it returns, or pass it to `ray.get`.
-
-    Handles of the same actor are equal, and travel between processes.
-    """
+    Handles of the same actor are equal, and travel between processes."""
 
     actor: ActorHandle
 

@@ -93,10 +93,8 @@ class Engines:
 
 
 def actor_options(config: EngineConfig) -> dict[str, object]:
-    """Ray's options of one engine actor.
-
-    On the CPU it reserves no core: there it takes turns with the learner on the same few.
-    """
+    """Ray's options of one engine actor. On the CPU it reserves no core: there it takes turns with the learner on the
+    same few."""
     gpu = config.gpus_per_engine > 0
     return {
         "num_cpus": 1 if gpu else 0,

@@ -91,11 +91,8 @@ class WeightUpdate:
 
 
 class Witness:
-    """Checksums of what a model computes with.
-
-    On the CPU vLLM packs the weight of every linear layer for oneDNN and drops the weight itself: its checksum is taken
-    as it is handed to the packer.
-    """
+    """Checksums of what a model computes with. On the CPU vLLM packs the weight of every linear layer for oneDNN and
+    drops the weight itself: its checksum is taken as it is handed to the packer."""
 
     def __init__(self, model: torch.nn.Module):
         self._model = model

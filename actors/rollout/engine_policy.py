@@ -21,10 +21,8 @@ GRACE = 1.25
 
 
 class EnginePolicy:
-    """Turns of one episode, sampled by an engine.
-
-    Frames travel with their pixels once an engine: `sent` remembers which, and is shared by all episodes on it.
-    """
+    """Turns of one episode, sampled by an engine. Frames travel with their pixels once an engine: `sent` remembers
+    which, and is shared by all episodes on it."""
 
     def __init__(
         self,
@@ -36,10 +34,8 @@ class EnginePolicy:
         timeout_s: float | None = None,
         sent: set[str] | None = None,
     ):
-        """Take an engine, and `timeout_s` as the deadline of one turn.
-
-        With a `seed` the i-th turn samples with a seed made of it and i, so that the episode can be played again.
-        """
+        """Take an engine, and `timeout_s` as the deadline of one turn. With a `seed` the i-th turn samples with a seed
+        made of it and i, so that the episode can be played again."""
         self._engine = engine
         self._sampling = sampling
         self._seed = seed

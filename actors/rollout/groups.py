@@ -90,10 +90,8 @@ class GroupPlayer:
             asyncio.run_coroutine_threadsafe(self._play_group(order), self._loop)
 
     def collect(self, at_least: int, timeout_s: float) -> list[PlayedGroup]:
-        """Wait for so many groups, or for all there are if these are fewer, and take every finished one.
-
-        Past the deadline it returns what is finished; the rest plays on.
-        """
+        """Wait for so many groups, or for all there are if these are fewer, and take every finished one. Past the
+        deadline it returns what is finished; the rest plays on."""
         deadline = time.monotonic() + timeout_s
         played: list[PlayedGroup] = []
         while self.outstanding:
@@ -145,10 +143,8 @@ def play_tasks(
     sampling: SamplingConfig,
     in_flight: int,
 ) -> list[Trajectory | FailedEpisode]:
-    """Play each task once; the results are in the order of the tasks.
-
-    Every episode ends by its own deadline, so this returns.
-    """
+    """Play each task once; the results are in the order of the tasks. Every episode ends by its own deadline, so this
+    returns."""
     player = GroupPlayer(config, chat, sampling, in_flight)
     player.submit((GroupOrder(i, task, (i,)) for i, task in enumerate(tasks)), engines)
     results: dict[int, Trajectory | FailedEpisode] = {}

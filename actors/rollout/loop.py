@@ -7,17 +7,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from actors.errors import EpisodeError
-from actors.rollout.policy import Policy
 from actors.sam3.tracker import tracker_of
 from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
 from env.environment import VideoEnv
 from env.task import Task
 from env.trajectory import Trajectory
-from env.transcript import Transcript
+from env.transcript import Transcript, Turn
 from env.turn import ParsedTurn, parse_turn
 from tools.decoding.frame import Content, Frame, FrameRef
 
@@ -51,6 +50,15 @@ class Observed:
 EpisodeEvent = FirstLook | TurnTaken | Observed
 OnEvent = Callable[[EpisodeEvent], Awaitable[None]]
 """Called with each event of an episode as it goes on; the episode waits for it."""
+
+
+class Policy(Protocol):
+    """What the loop asks for turns: a policy engine, a teacher, a chat model, a script."""
+
+    async def act(self, transcript: Transcript, env: VideoEnv, max_tokens: int) -> Turn:
+        """The next turn, of at most `max_tokens` tokens, at least 1. The transcript ends with the opening of the
+        assistant's turn; `env.frames` holds the pixels of its media, in order."""
+        ...
 
 
 async def play(

@@ -33,10 +33,8 @@ class VideoEnvRunner(EnvRunner):
         timeout_s: float = 0.0,
         **_: object,
     ) -> list[PlayedGroup]:
-        """Take on more orders, wait for `at_least` groups (or all there are), and return every finished group.
-
-        Nothing that goes wrong in an episode is raised here; it comes back as a `FailedEpisode` of its group.
-        """
+        """Take on more orders, wait for `at_least` groups (or all there are), and return every finished group. Nothing
+        that goes wrong in an episode is raised here; it comes back as a `FailedEpisode` of its group."""
         if orders:
             self._player.submit(orders, engines)
         return self._player.collect(at_least, timeout_s)

@@ -15,8 +15,7 @@ import numpy as np
 from PIL import Image
 
 from actors.errors import EngineError, EpisodeError, sentence
-from actors.rollout.loop import EpisodeEvent, FirstLook, Observed, OnEvent, TurnTaken, play
-from actors.rollout.policy import Policy
+from actors.rollout.loop import EpisodeEvent, FirstLook, Observed, OnEvent, Policy, TurnTaken, play
 from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
 from env.prompt import readable

@@ -111,10 +111,8 @@ def _canonical(word: str) -> str:
 
 
 def _readings(answer: str) -> list[str]:
-    """The answer, and what follows its lead-in if it has one.
-
-    Long runs of punctuation, which a policy that has come apart may write, are cut: the patterns backtrack in them.
-    """
+    """The answer, and what follows its lead-in if it has one. Long runs of punctuation, which a policy that has come
+    apart may write, are cut: the patterns backtrack in them."""
     answer = _RUN.sub(lambda run: run[0][:4] + run[0][-4:], _LATEX.sub(" ", _typed(answer))).strip()
     lead_in = _LEAD_IN.fullmatch(answer)
     return [answer, lead_in["rest"].strip()] if lead_in else [answer]

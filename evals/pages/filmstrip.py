@@ -86,10 +86,8 @@ def film(trajectory: Trajectory) -> Film:
 
 
 def choose(episodes: Sequence[Trajectory]) -> list[Trajectory]:
-    """Two episodes worth reading: a right one and a wrong one, each with the most tools in the fewest calls.
-
-    Two or fewer are all shown, and where all are right (or all wrong) two of those.
-    """
+    """Two episodes worth reading: a right one and a wrong one, each with the most tools in the fewest calls. Two or
+    fewer are all shown, and where all are right (or all wrong) two of those."""
     if len(episodes) <= 2:
         return list(episodes)
     telling = sorted(episodes, key=lambda t: (-len({call.name for call in t.calls if call.ok}), len(t.calls)))

@@ -107,14 +107,16 @@ class DecodeProcess:
         kills, since = self._kills.get(file, (0, 0.0))
         if kills >= KILLS and time.monotonic() - since < QUARANTINE_S:
             raise VideoError(f"{where}: was set aside, for it took the decode process down {kills} times in a row")
-        if self._connection is None or self._is_gone():
+        if self._is_gone():
             self._stop()
-            self._connection = self._start()
+            self._start()
+        connection = self._connection
+        assert connection is not None
         try:
             with self._deadline(timeout_s) as missed:
-                self._connection.send_bytes(json.dumps({**request, "timeout_s": timeout_s}).encode())
-                head = json.loads(self._connection.recv_bytes())
-                body = self._connection.recv_bytes()
+                connection.send_bytes(json.dumps({**request, "timeout_s": timeout_s}).encode())
+                head = json.loads(connection.recv_bytes())
+                body = connection.recv_bytes()
         except (EOFError, OSError):
             self._stop()
             self._kills[file] = kills + 1, time.monotonic()
@@ -155,7 +157,7 @@ class DecodeProcess:
             timer.cancel()
             timer.join()
 
-    def _start(self) -> Connection:
+    def _start(self) -> None:
         root = str(Path(__file__).resolve().parents[2])
         # A subprocess, not multiprocessing: that would import the caller's main module, and refuses in daemons.
         ours, theirs = socket.socketpair()
@@ -187,7 +189,6 @@ class DecodeProcess:
         except BaseException:
             self._stop()
             raise
-        return connection
 
     def _stop(self) -> None:
         if self._process is not None:

@@ -66,10 +66,7 @@ class IndexCache:
 
     def save(self, entry: Path | None, path: str, index: Index, decord: bool | None = None) -> None:
         """Keep an index, whole or not at all, unless it is made again sooner than it is read, or the file is no longer
-        what it was when `entry` was asked for.
-
-        A disk that is full or read-only only means that nothing is kept.
-        """
+        what it was when `entry` was asked for. A disk that is full or read-only only means that nothing is kept."""
         if entry is None or (decord is None and len(index.pts) < MIN_FRAMES) or self.entry(path) != entry:
             return
         base = index.time_base

@@ -34,10 +34,8 @@ POLL_S = 0.002
 
 
 class SharedFrames:
-    """A folder of frames, least recently used out first once they are over `max_bytes`. Safe between processes.
-
-    It is made with the first frame; the last process that used it takes the frames along.
-    """
+    """A folder of frames, least recently used out first once they are over `max_bytes`. Safe between processes. It is
+    made with the first frame; the last process that used it takes the frames along."""
 
     def __init__(self, max_bytes: int, root: Path = FOLDER) -> None:
         """Shares no more than a quarter of what is free in `root`."""
