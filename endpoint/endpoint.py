@@ -11,6 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -69,7 +70,6 @@ class Endpoint:
             self._answers = Answers(self._folder / "answers")
             self._spending = Spending(self._folder / SPENDING, config.model)
         self._asked: dict[str, Future[JsonObject | None]] = {}
-        self._validators: dict[str, jsonschema.Draft202012Validator] = {}
 
     async def ask(self, what: str, system: str, content: Sequence[Part], schema: JsonObject) -> JsonObject:
         """The model's answer, which fits the schema; from the folder where it was asked before. Not to be changed.
@@ -84,8 +84,9 @@ class Endpoint:
             EndpointError: the server cannot be reached, refuses, or does not come round after all retries.
             BudgetError: the budget is spent; nothing was sent.
         """
-        validator = self._validator(schema)
-        key = await self._key(system, content, schema)
+        validator = _validator(json.dumps(schema))
+        parts = await _off_loop(content, lambda: [fingerprint(part) for part in content])
+        key = self._hash(system, parts, schema)
         return await self._once(what, key, lambda: self._ask_until_valid(what, key, system, content, validator))
 
     async def chat(self, what: str, messages: list[JsonObject], tools: list[JsonObject]) -> ModelMessage:
@@ -98,8 +99,7 @@ class Endpoint:
         Raises:
             AnswerError, EndpointError, BudgetError: as `ask`.
         """
-        asked = [FORMAT, *deciding(self._config).values(), messages, tools]
-        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        key = self._hash(messages, tools)
 
         async def reply() -> JsonObject:
             offered = {"tools": tools, "parallel_tool_calls": False} if tools else {}
@@ -240,18 +240,15 @@ class Endpoint:
         with self._disk():
             self._spending.add(what, usage, request_id)
 
-    def _validator(self, schema: JsonObject) -> jsonschema.Draft202012Validator:
-        text = json.dumps(schema)
-        if text not in self._validators:
-            jsonschema.Draft202012Validator.check_schema(schema)
-            self._validators[text] = jsonschema.Draft202012Validator(json.loads(text))
-        return self._validators[text]
-
-    async def _key(self, system: str, content: Sequence[Part], schema: JsonObject) -> str:
+    def _hash(self, *asked: object) -> str:
         """Changes with all that decides the answer, and with nothing else."""
-        parts = await _off_loop(content, lambda: [fingerprint(part) for part in content])
-        asked = [FORMAT, *deciding(self._config).values(), system, parts, schema]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([FORMAT, *deciding(self._config).values(), *asked]).encode()).hexdigest()
+
+
+@cache
+def _validator(schema: str) -> jsonschema.Draft202012Validator:
+    jsonschema.Draft202012Validator.check_schema(json.loads(schema))
+    return jsonschema.Draft202012Validator(json.loads(schema))
 
 
 async def _off_loop(parts: Sequence[Part], read: Callable[[], Made]) -> Made:

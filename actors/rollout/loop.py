@@ -109,6 +109,8 @@ async def play(
 async def _take_turns(env: VideoEnv, policy: Policy, chat: ChatFormat, transcript: Transcript, emit: OnEvent) -> None:
     """Sample a turn, run its tools, append what they gave, until the environment ends the episode."""
     config = env.config
+    # The deadlines of all the calls that a turn may make.
+    step_timeout_s = config.tool_timeout_s * config.max_calls_per_turn + STEP_GRACE_S
     index, terminated = 0, False
     while not terminated:
         room = config.max_tokens - len(transcript.ids)
@@ -120,7 +122,8 @@ async def _take_turns(env: VideoEnv, policy: Policy, chat: ChatFormat, transcrip
         await emit(TurnTaken(index, parsed))
         if not turn.ids or (turn.stop == "length" and len(turn.ids) < config.max_turn_tokens):
             return _truncate(env, "length", turn.text)
-        content, terminated = await _step(env, parsed)
+        step = asyncio.to_thread(env.take, parsed)
+        content, _, terminated, _, _ = await asyncio.wait_for(step, step_timeout_s)
         if not terminated:
             segment = chat.observation(content, after=turn.ids)
             if len(transcript.ids) + len(segment.ids) >= config.max_tokens:
@@ -129,17 +132,6 @@ async def _take_turns(env: VideoEnv, policy: Policy, chat: ChatFormat, transcrip
             await emit(Observed(index, content))
         index += 1
     return None
-
-
-async def _step(env: VideoEnv, turn: ParsedTurn) -> tuple[Content, bool]:
-    """The environment's step in a thread, within the deadlines of all the calls that a turn may make.
-
-    Raises:
-        TimeoutError: it missed them.
-    """
-    timeout_s = env.config.tool_timeout_s * env.config.max_calls_per_turn + STEP_GRACE_S
-    content, _, terminated, _, _ = await asyncio.wait_for(asyncio.to_thread(env.take, turn), timeout_s)
-    return content, terminated
 
 
 def _truncate(env: VideoEnv, stop: Literal["length", "timeout"], text: str = "") -> None:

@@ -20,7 +20,6 @@ from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
 from env.prompt import readable
 from env.task import Task
-from env.turn import ParsedTurn
 from pages.rendering import data_uri
 from storage.files import JsonObject
 from tools.decoding.frame import Content, Frame, VideoError
@@ -107,20 +106,18 @@ def _wire_event(event: EpisodeEvent, thumbnails: bool) -> Event:
         case FirstLook(frames):
             return {"type": "look", "frames": _frames(frames, thumbnails)}
         case TurnTaken(index, turn):
-            return {"type": "turn", "index": index, **_turn(turn)}
+            return {
+                "type": "turn",
+                "index": index,
+                "thought": turn.thought,
+                "calls": [{"name": call.name, "arguments": call.arguments} for call in turn.calls],
+                "answer": turn.answer,
+                # A turn that is not well formed is shown as it was written.
+                **({} if turn.well_formed else {"text": turn.text, "problem": turn.error}),
+            }
         case Observed(index, content):
             shown = _frames(content, thumbnails)
             return {"type": "observation", "index": index, "text": readable(content), "frames": shown}
-
-
-def _turn(turn: ParsedTurn) -> Event:
-    return {
-        "thought": turn.thought,
-        "calls": [{"name": call.name, "arguments": call.arguments} for call in turn.calls],
-        "answer": turn.answer,
-        # A turn that is not well formed is shown as it was written.
-        **({} if turn.well_formed else {"text": turn.text, "problem": turn.error}),
-    }
 
 
 def _frames(content: Content, thumbnails: bool) -> list[Event]:

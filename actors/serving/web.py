@@ -92,7 +92,6 @@ class BodyLimit:
         self._max_upload_mib = max_upload_mib
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI app."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         content_type = dict(scope["headers"]).get(b"content-type", b"")
