@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import ray
@@ -42,17 +43,14 @@ def start_ray(config: Config) -> None:
         return
     _quieten()
     on_sigterm = signal.getsignal(signal.SIGTERM)
+    init = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
     try:
         if os.environ.get("RAY_ADDRESS"):
-            return attempt(lambda: ray.init(log_to_driver=False, logging_level=logging.ERROR))
+            return attempt(init)
         ranks = config.ranks.ranks * config.ranks.cpus_per_rank
         cpus = max(os.cpu_count() or 1, ranks + config.grpo.env_runners + 1)
         with lock(LOCK, TURN_S):
-            attempt(
-                lambda: ray.init(
-                    num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
-                )
-            )
+            attempt(partial(init, num_cpus=cpus, include_dashboard=False))
     except TimeoutError as error:
         raise RayStartError(f"Ray: another process is still starting its own ({error})") from None
     finally:

@@ -21,11 +21,7 @@ class Answers:
     """The answers in a folder, by key. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
-        """Join the log that is there, or start one.
-
-        Raises:
-            OSError: the folder cannot be written to.
-        """
+        """Join the log that is there, or start one. Raises OSError: the folder cannot be written to."""
         self._log = AppendLog(machine_log(folder, LOG))
         self._reader = LogReader(folder, LOG)
         self._lock = threading.Lock()
@@ -33,11 +29,7 @@ class Answers:
         """Of each key's line: its file, and from which byte on."""
 
     def get(self, key: str) -> JsonObject | None:
-        """The answer kept under a key (64 hexadecimal digits), or None.
-
-        Raises:
-            OSError: the folder cannot be read.
-        """
+        """The answer kept under a key (64 hexadecimal digits), or None. Raises OSError: the folder cannot be read."""
         wanted = bytes.fromhex(key)
         with self._lock:
             if wanted not in self._places:
@@ -53,11 +45,7 @@ class Answers:
             return json_object(log.readline())
 
     def put(self, key: str, answer: JsonObject) -> None:
-        """Keep an answer. What a power cut takes is asked again.
-
-        Raises:
-            OSError: the folder cannot be written to.
-        """
+        """Keep an answer. What a power cut takes is asked again. Raises OSError: the folder cannot be written to."""
         self._log.append(f"{key} {json.dumps(answer)}".encode())
 
 

@@ -8,8 +8,10 @@ finds everything that was answered when it is started again.
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -64,13 +66,10 @@ class Endpoint:
         self._name = key
         self._folder = Path(folder)
         self._server = Server(config)
-        try:
+        with self._disk():
             self._answers = Answers(self._folder / "answers")
             self._spending = Spending(self._folder / SPENDING, config.model)
-        except OSError as error:
-            raise self._disk(error) from None
         self._asked: dict[str, Future[JsonObject | None]] = {}
-        self._validators: dict[str, jsonschema.Draft202012Validator] = {}
 
     async def ask(self, what: str, system: str, content: Sequence[Part], schema: JsonObject) -> JsonObject:
         """The model's answer, which fits the schema; from the folder where it was asked before. Not to be changed.
@@ -85,8 +84,9 @@ class Endpoint:
             EndpointError: the server cannot be reached, refuses, or does not come round after all retries.
             BudgetError: the budget is spent; nothing was sent.
         """
-        validator = self._validator(schema)
-        key = await self._key(system, content, schema)
+        validator = _validator(json.dumps(schema))
+        parts = await _off_loop(content, lambda: [fingerprint(part) for part in content])
+        key = self._hash(system, parts, schema)
         return await self._once(what, key, lambda: self._ask_until_valid(what, key, system, content, validator))
 
     async def chat(self, what: str, messages: list[JsonObject], tools: list[JsonObject]) -> ModelMessage:
@@ -99,12 +99,11 @@ class Endpoint:
         Raises:
             AnswerError, EndpointError, BudgetError: as `ask`.
         """
-        asked = [FORMAT, *deciding(self._config).values(), messages, tools]
-        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        key = self._hash(messages, tools)
 
         async def reply() -> JsonObject:
             offered = {"tools": tools, "parallel_tool_calls": False} if tools else {}
-            request = {**self._base, "messages": messages, **offered}
+            request = {**self._settings(), "messages": messages, **offered}
             choice = await self._send(what, _request_id(key, 0), lambda: _off_loop((), lambda: request))
             if declined(choice):
                 raise AnswerError("declined by the model", choice.message.refusal or choice.finish_reason)
@@ -146,18 +145,14 @@ class Endpoint:
         await self._server.close()
 
     async def _kept_or_made(self, what: str, key: str, make: Callable[[], Awaitable[JsonObject]]) -> JsonObject:
-        try:
+        with self._disk():
             answer = self._answers.get(key)
-        except OSError as error:
-            raise self._disk(error) from None
         if answer is not None:
             self._book(what, Usage(cached=1))
             return answer
         answer = await make()
-        try:
+        with self._disk():
             self._answers.put(key, answer)
-        except OSError as error:
-            raise self._disk(error) from None
         return answer
 
     async def _ask_until_valid(
@@ -185,8 +180,7 @@ class Endpoint:
         def request() -> JsonObject:
             wired = [wire(part) for part in parts]
             return {
-                **self._base,
-                **self._drawn_anew(tried),
+                **self._settings(tried),
                 "messages": [{"role": "system", "content": system}, {"role": "user", "content": wired}],
                 "response_format": {
                     "type": "json_schema",
@@ -207,24 +201,14 @@ class Endpoint:
             reply = await self._server.complete(await request(), paid)
         return reply.choices[0]
 
-    @property
-    def _base(self) -> JsonObject:
-        """The part that all requests share."""
+    def _settings(self, tried: int = 0) -> JsonObject:
+        """The part that all requests share. A further attempt draws anew: with the same draws a model would run into
+        the same loop again."""
         config = self._config
-        return {
-            "model": config.model,
-            "seed": config.seed,
-            config.max_tokens_as: config.max_tokens,
-            **({} if config.temperature is None else {"temperature": config.temperature}),
-        }
-
-    def _drawn_anew(self, tried: int) -> JsonObject:
-        """What differs in a further attempt: with the same draws a model would run into the same loop again."""
-        config = self._config
-        if not tried:
-            return {}
-        warmer = {} if config.temperature is None else {"temperature": max(config.temperature, RETRY_TEMPERATURE)}
-        return {"seed": config.seed + tried, **warmer}
+        settings = {"model": config.model, "seed": config.seed + tried, config.max_tokens_as: config.max_tokens}
+        if config.temperature is not None:
+            settings["temperature"] = max(config.temperature, RETRY_TEMPERATURE) if tried else config.temperature
+        return settings
 
     def _price(self, reply: ChatCompletion) -> Usage:
         config, used = self._config, reply.usage
@@ -236,8 +220,13 @@ class Endpoint:
         tokens = used.prompt_tokens or 0, used.completion_tokens or 0
         return Usage(1, 0, *tokens, config.usd(*tokens))
 
-    def _disk(self, error: OSError) -> EndpointError:
-        return EndpointError(f"{self._folder}: answers cannot be kept there ({error.strerror or error})")
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Say in one sentence what goes wrong with the folder in the block."""
+        try:
+            yield
+        except OSError as error:
+            raise EndpointError(f"{self._folder}: answers cannot be kept there ({error.strerror or error})") from None
 
     def _require_budget(self) -> None:
         budget = self._config.budget_usd
@@ -248,23 +237,18 @@ class Endpoint:
             )
 
     def _book(self, what: str, usage: Usage, request_id: str = "") -> None:
-        try:
+        with self._disk():
             self._spending.add(what, usage, request_id)
-        except OSError as error:
-            raise self._disk(error) from None
 
-    def _validator(self, schema: JsonObject) -> jsonschema.Draft202012Validator:
-        text = json.dumps(schema)
-        if text not in self._validators:
-            jsonschema.Draft202012Validator.check_schema(schema)
-            self._validators[text] = jsonschema.Draft202012Validator(json.loads(text))
-        return self._validators[text]
-
-    async def _key(self, system: str, content: Sequence[Part], schema: JsonObject) -> str:
+    def _hash(self, *asked: object) -> str:
         """Changes with all that decides the answer, and with nothing else."""
-        parts = await _off_loop(content, lambda: [fingerprint(part) for part in content])
-        asked = [FORMAT, *deciding(self._config).values(), system, parts, schema]
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([FORMAT, *deciding(self._config).values(), *asked]).encode()).hexdigest()
+
+
+@cache
+def _validator(schema: str) -> jsonschema.Draft202012Validator:
+    jsonschema.Draft202012Validator.check_schema(json.loads(schema))
+    return jsonschema.Draft202012Validator(json.loads(schema))
 
 
 async def _off_loop(parts: Sequence[Part], read: Callable[[], Made]) -> Made:

@@ -48,11 +48,7 @@ Part = str | Image | Clip
 
 
 def fingerprint(part: Part) -> list[str]:
-    """What decides a model's answer about the part, in few bytes.
-
-    Raises:
-        PartError: the video file cannot be read.
-    """
+    """What decides a model's answer about the part, in few bytes. Raises PartError: the video file cannot be read."""
     match part:
         case str():
             return ["text", part]

@@ -7,6 +7,7 @@ process of a run reads the lines of all (see `storage.logs`).
 import dataclasses
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,7 @@ class Usage:
     usd: float = 0.0
     """US dollars."""
 
-    def plus(self, other: "Usage") -> "Usage":
-        """The sum of both."""
+    def __add__(self, other: "Usage") -> "Usage":
         mine, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
         return Usage(*(a + b for a, b in zip(mine, theirs, strict=True)))
 
@@ -59,13 +59,10 @@ class Spending:
         self._log = AppendLog(machine_log(folder, LOG))
         self._reader = LogReader(folder, LOG)
         self._lock = threading.Lock()
-        self._totals: dict[str, Usage] = {}
+        self._totals: defaultdict[str, Usage] = defaultdict(Usage)
 
     def add(self, what: str, usage: Usage, request_id: str = "") -> None:
-        """Book what one question of a stage came to.
-
-        Args:
-            request_id: the same for a request that is sent again because its answer was lost.
+        """Book what one question of a stage came to; `request_id` is the same for a request that is sent again.
 
         Raises:
             OSError: the disk is full or gone.
@@ -78,7 +75,7 @@ class Spending:
         """Totals by stage, over all processes and all runs on this folder until now."""
         with self._lock:
             for entry in _news(self._reader):
-                self._totals[entry.what] = self._totals.get(entry.what, Usage()).plus(entry.usage)
+                self._totals[entry.what] += entry.usage
             return dict(self._totals)
 
     def usd(self) -> float:
@@ -88,20 +85,16 @@ class Spending:
 
 def spent(folder: Path) -> Usage:
     """What all processes and runs on the log of a folder asked and paid, together."""
-    total = Usage()
-    for entry in _news(LogReader(folder, LOG)):
-        total = total.plus(entry.usage)
-    return total
+    return sum((entry.usage for entry in _news(LogReader(folder, LOG))), Usage())
 
 
 def requests(folder: Path) -> dict[tuple[str, str], Usage]:
     """What the requests in the log of a folder took, by stage and model, without their price: each counts once, however
     often it was sent, so that neither kills nor restarts show."""
     last = {entry.request_id: entry for entry in _news(LogReader(folder, LOG)) if entry.request_id}
-    totals: dict[tuple[str, str], Usage] = {}
+    totals: defaultdict[tuple[str, str], Usage] = defaultdict(Usage)
     for entry in last.values():
-        once = dataclasses.replace(entry.usage, usd=0.0)
-        totals[entry.what, entry.model] = totals.get((entry.what, entry.model), Usage()).plus(once)
+        totals[entry.what, entry.model] += dataclasses.replace(entry.usage, usd=0.0)
     return totals
 
 

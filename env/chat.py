@@ -73,11 +73,8 @@ class ChatFormat:
         return self._assemble((*system_turn, *self._closed_turn("user", content), *_OPEN_ASSISTANT))
 
     def observation(self, content: Content, after: Sequence[int]) -> Segment:
-        """What a tool gave back: closes the assistant's turn and opens the next.
-
-        Args:
-            after: the ids so far. If they end with `<|im_end|>`, the policy has closed its turn itself.
-        """
+        """What a tool gave back: closes the assistant's turn, unless the ids so far (`after`) end with `<|im_end|>`,
+        and opens the next."""
         closing: tuple[_Part, ...] = () if after and after[-1] == self.eos_id else (_Token(_IM_END),)
         response = ("<tool_response>\n", *content, "\n</tool_response>")
         return self._assemble((*closing, "\n", *self._closed_turn("user", response), *_OPEN_ASSISTANT))

@@ -68,10 +68,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
         return system_prompt(self.config)
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Content, Info]:
-        """Start the episode of `options["task"]`, or of one drawn from `tasks`.
-
-        Returns:
-            The first user turn, and `{"task_id"}`.
+        """Start the episode of `options["task"]`, or of one drawn from `tasks`: the first user turn, and `{"task_id"}`.
 
         Raises:
             VideoError: the video or a marked frame cannot be read.
@@ -124,10 +121,8 @@ class VideoEnv(gymnasium.Env[Content, str]):
         return content, 0.0, False, False, {}
 
     def truncate(self, stop: Literal["length", "timeout"], text: str = "") -> Rewards:
-        """End the episode without an answer, for a cause outside of it.
-
-        Args:
-            text: what the agent had written of a turn that was not taken, for the record.
+        """End the episode without an answer, for a cause outside of it; `text` is what the agent had written of a turn
+        that was not taken, for the record.
 
         Raises:
             RuntimeError: no episode is under way.
@@ -138,11 +133,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
         return self._end(None, stop)
 
     def result(self) -> tuple[Rewards, str | None, Stop]:
-        """Rewards, answer and stop reason of the finished episode.
-
-        Raises:
-            RuntimeError: the episode is not over.
-        """
+        """Rewards, answer and stop reason of the finished episode. Raises RuntimeError: the episode is not over."""
         if self._result is None:
             raise RuntimeError("the episode is not over: step until it is terminated, or truncate it")
         return self._result

@@ -15,7 +15,6 @@ class AnyText(gymnasium.spaces.Text):
         super().__init__(max_length=256, min_length=0, charset=string.printable, seed=seed)
 
     def contains(self, x: object) -> bool:
-        """True for any string."""
         return isinstance(x, str)
 
 
@@ -39,7 +38,6 @@ class ContentSpace(gymnasium.Space[Content]):
         return (f"{time_s:.1f} s ", Frame(FrameRef("sample", time_s, side, side), pixels, time_s))
 
     def contains(self, x: object) -> bool:
-        """True for a tuple of strings and frames."""
         return isinstance(x, tuple) and all(isinstance(part, str) or self._is_frame(part) for part in x)
 
     def _is_frame(self, part: object) -> bool:

@@ -54,10 +54,8 @@ class Task:
 
 
 def save_tasks(path: str | Path, tasks: Iterable[Task]) -> None:
-    """Write tasks as JSONL, whole or not at all.
-
-    Videos and images inside the file's folder are named relative to it, so that the folder can be moved.
-    """
+    """Write tasks as JSONL, whole or not at all. Videos and images inside the file's folder are named relative to it,
+    so that the folder can be moved."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_rows(path, (_row(task, path.parent) for task in tasks))

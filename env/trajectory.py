@@ -112,19 +112,12 @@ def save_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> N
 
 
 def load_trajectories(path: str | Path) -> list[Trajectory]:
-    """The trajectories of a JSONL file.
-
-    Raises:
-        TrajectoryError: no such file, or a line that is no trajectory.
-    """
+    """The trajectories of a JSONL file. Raises TrajectoryError: no such file, or a line that is no trajectory."""
     return [_parse(row, path, number) for number, row in _rows(path)]
 
 
 def load_trajectory(path: str | Path, index: int = 0) -> Trajectory:
-    """One trajectory of a JSONL file.
-
-    Args:
-        index: which one, from 0; negative counts from the end.
+    """One trajectory of a JSONL file, counted from 0; a negative index counts from the end.
 
     Raises:
         TrajectoryError: no such file, no such trajectory, or a line that is none.

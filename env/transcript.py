@@ -73,10 +73,6 @@ class Transcript:
         self.logprobs += logprobs
         self.versions += [version] * len(ids)
 
-    def unexpanded_ids(self) -> list[int]:
-        """The ids with each frame's placeholders collapsed to one, as vLLM takes them."""
-        return unexpanded(self.ids, self.media)
-
     @property
     def sampled_tokens(self) -> int:
         """How many of the tokens a policy sampled."""
@@ -89,11 +85,7 @@ class Transcript:
 
 
 def unexpanded(ids: Sequence[int], media: Sequence[Media]) -> list[int]:
-    """The ids with each frame's placeholders collapsed to one, as vLLM takes them.
-
-    Args:
-        media: the frames' spans in `ids`, in order.
-    """
+    """The ids with each frame's placeholders collapsed to one, as vLLM takes them; `media` has the spans, in order."""
     kept: list[int] = []
     end = 0
     for span in media:

@@ -8,7 +8,6 @@ was meant, so that a missing thought costs the format reward and not the answer.
 """
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,10 +44,8 @@ class ParsedTurn:
 
 
 def parse_turn(text: str) -> ParsedTurn:
-    """Thought, tool calls or answer of one turn. Never raises.
-
-    The first complete action after the thought decides what kind of turn it is; several tool calls are all given.
-    """
+    """Thought, tool calls or answer of one turn. Never raises. The first complete action after the thought decides what
+    kind of turn it is; several tool calls are all given."""
     pieces = _TAG.split(text)
     tags, texts = pieces[1::2], pieces[::2]
     if tags[:2] == ["<think>", "</think>"] and not any(texts[i].strip() for i in range(0, len(texts), 2)):
@@ -131,8 +128,9 @@ def _actions(pieces: Sequence[str]) -> list[tuple[str, str]]:
 def _parse_call(payload: str) -> ParsedCall | str:
     """The call, or in a few words what is wrong with it."""
     try:
-        call = json.loads(payload, parse_constant=_refuse, parse_float=_finite)
-        json.dumps(call, ensure_ascii=False).encode()
+        call = json.loads(payload)
+        # Python reads NaN, numbers past the largest float and halves of surrogate pairs, of which no JSON can be made.
+        json.dumps(call, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return "the tool call is not valid JSON"
     if not isinstance(call, dict) or not isinstance(call.get("name"), str):
@@ -142,14 +140,3 @@ def _parse_call(payload: str) -> ParsedCall | str:
     if len(call) > 2:
         return 'the tool call has keys besides "name" and "arguments"'
     return ParsedCall(call["name"], call["arguments"])
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(constant)
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError(digits)
-    return number

@@ -35,11 +35,7 @@ def evaluate(config: Config, model_dir: str | Path, tasks: list[Task]) -> list[T
 
 
 def evaluate_on(engines: Engines, config: Config, model_dir: str | Path, tasks: list[Task]) -> list[Trajectory]:
-    """The same, on engines that run and hold the policy to be measured.
-
-    Args:
-        model_dir: folder of the policy's tokenizer and processor.
-    """
+    """The same, on engines that run and hold the policy to be measured; `model_dir` has its tokenizer and processor."""
     chosen = tasks[: config.eval.questions] if config.eval.questions else tasks
     chat = ChatFormat.from_pretrained(model_dir)
     chat.check(config.episode)

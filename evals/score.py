@@ -4,7 +4,6 @@ Invariant: every episode stays in every denominator. An episode without an answe
 and a question that was played several times weighs as much as one that was played once.
 """
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from env.trajectory import Trajectory
-from storage.files import JsonObject
 
 
 @dataclass(frozen=True)
@@ -51,16 +49,6 @@ class Scores:
     """Sampled tokens an episode."""
     seconds: float
     """Wall time an episode."""
-
-    def to_dict(self) -> JsonObject:
-        """Plain JSON types."""
-        return dataclasses.asdict(self)
-
-    @staticmethod
-    def from_dict(row: JsonObject) -> "Scores":
-        """The inverse of `to_dict`."""
-        dimensions = {name: Accuracy(**accuracy) for name, accuracy in row["dimensions"].items()}
-        return Scores(**{**row, "accuracy": Accuracy(**row["accuracy"]), "dimensions": dimensions})
 
 
 def accuracy_of(trajectory: Trajectory) -> float:

@@ -18,9 +18,7 @@ MAX_STRETCHES = 12
 
 
 def find_instance(
-    scene: Scene,
-    limits: Limits,
-    frame: Annotated[str, "Handle of the marked frame."] = FRAME,
+    scene: Scene, limits: Limits, frame: Annotated[str, "Handle of the marked frame."] = FRAME
 ) -> Content:
     """Find where in the video something looks like the marked target. Gives stretches, each with its likeness from 0
     to 1. Look-alikes are found too."""

@@ -30,23 +30,14 @@ class Stretch:
 
 
 def video_of(scene: Scene, handle: str, limits: Limits) -> Video:
-    """The video that a handle names.
-
-    Raises:
-        ToolError: no such handle.
-        VideoError: the file cannot be read.
-    """
+    """The video that a handle names. Raises ToolError: no such handle. Raises VideoError: the file cannot be read."""
     if handle != VIDEO:
         raise ToolError(f"there is no video '{handle[:40]}'; the only one is {VIDEO}")
     return open_video(scene.video_path, limits.timeout_s)
 
 
 def prompt_of(scene: Scene, handle: str) -> VisualPrompt:
-    """The marked frame that a handle names.
-
-    Raises:
-        ToolError: no such handle.
-    """
+    """The marked frame that a handle names. Raises ToolError: no such handle."""
     handles = [f"frame_{i}" for i in range(1, len(scene.visual_prompts) + 1)]
     if handle not in handles:
         raise ToolError(f"there is no frame '{handle[:40]}'; the marked frames are {listed(handles)}")
@@ -54,11 +45,7 @@ def prompt_of(scene: Scene, handle: str) -> VisualPrompt:
 
 
 def stretch_of(video: Video, start_s: float, end_s: float) -> Stretch:
-    """The part of the video between two times, seconds.
-
-    Raises:
-        ToolError: it is empty, or lies outside of the video.
-    """
+    """The part of the video between two times, seconds. Raises ToolError: it is empty, or lies outside of the video."""
     first, last = float(video.times[0]), video.duration_s
     if start_s < 0:
         raise ToolError(f"start_time must be 0 or more, not {start_s:g}")

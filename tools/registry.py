@@ -52,11 +52,7 @@ def _tool(name: str) -> Tool:
 
 
 def schemas(names: Sequence[str]) -> list[JsonObject]:
-    """The named tools in OpenAI function form.
-
-    Raises:
-        ToolError, ConfigError: as `offered_tools`.
-    """
+    """The named tools in OpenAI function form. Raises ToolError, ConfigError: as `offered_tools`."""
     return [tool.schema() for tool in offered_tools(names).values()]
 
 

@@ -1,7 +1,8 @@
 """What the tools of one episode may look at, and what one call may cost."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 from configs.episode import EpisodeConfig
 from tools.decoding.frame import VideoError
@@ -23,54 +24,32 @@ class Scene:
     """Follows the target; None for the tracker that needs no weights."""
 
     def require_confined(self) -> None:
-        """Check where the files really lie.
-
-        Raises:
-            VideoError: one is a link out of `root`.
-        """
+        """Check where the files really lie. Raises VideoError: one is a link out of `root`."""
         if not self.root:
             return
-        named, real = os.path.abspath(self.root), os.path.realpath(self.root)
+        named, real = Path(os.path.abspath(self.root)), Path(os.path.realpath(self.root))
         for path in (self.video_path, *(prompt.image for prompt in self.visual_prompts)):
-            if _within(os.path.abspath(path), named) and not _within(os.path.realpath(path), real):
+            inside = Path(os.path.abspath(path)).is_relative_to(named)
+            if inside and not Path(os.path.realpath(path)).is_relative_to(real):
                 raise VideoError(f"{path}: is a link out of {self.root}; name the file itself, by its absolute path")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one call may cost."""
+    """What one call may cost: settings of `EpisodeConfig`, which says what each means."""
 
     tool_max_pixels: int
-    """Pixel budget of a frame given back."""
     crop_fps: float
-    """Frames a second of a crop."""
     crop_max_frames: int
-    """Most frames of a crop."""
     view_max_frames: int
-    """Most single frames that one call gives."""
     track_max_s: float
-    """Most seconds that one call follows the target."""
     search_max_frames: int
-    """Most frames in which one call looks for the target."""
     pixel_multiple: int
-    """Width and height of a frame are multiples of this, pixels."""
     timeout_s: float
-    """Deadline of the decoding, seconds."""
+    """`tool_timeout_s` there."""
 
     @staticmethod
     def of(config: EpisodeConfig) -> "Limits":
         """The limits that an episode's config sets."""
-        return Limits(
-            tool_max_pixels=config.tool_max_pixels,
-            crop_fps=config.crop_fps,
-            crop_max_frames=config.crop_max_frames,
-            view_max_frames=config.view_max_frames,
-            track_max_s=config.track_max_s,
-            search_max_frames=config.search_max_frames,
-            pixel_multiple=config.pixel_multiple,
-            timeout_s=config.tool_timeout_s,
-        )
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+        same = [field.name for field in fields(Limits) if field.name != "timeout_s"]
+        return Limits(**{name: getattr(config, name) for name in same}, timeout_s=config.tool_timeout_s)

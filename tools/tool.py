@@ -18,11 +18,8 @@ from tools.scene import Limits, Scene
 
 @dataclass(frozen=True)
 class Tool:
-    """A perception tool made of a function `(scene, limits, parameters...) -> Content`.
-
-    The function's docstring is the description; each parameter is `Annotated[kind, "what it is"]` of a kind in
-    `_JSON_TYPES`.
-    """
+    """A perception tool made of a function `(scene, limits, parameters...) -> Content`. The function's docstring is the
+    description; each parameter is `Annotated[kind, "what it is"]` of a kind in `_JSON_TYPES`."""
 
     function: Callable[..., Content]
     cost: float = 1.0

@@ -9,9 +9,7 @@ from tools.scene import Limits, Scene
 
 
 def view_visual_prompt(
-    scene: Scene,
-    limits: Limits,
-    frame: Annotated[str, "Handle of the marked frame."] = FRAME,
+    scene: Scene, limits: Limits, frame: Annotated[str, "Handle of the marked frame."] = FRAME
 ) -> Content:
     """Look at the frame on which the target is marked. Gives the marked image with its time in the video."""
     prompt = prompt_of(scene, frame)

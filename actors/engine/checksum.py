@@ -17,11 +17,8 @@ MODULUS = 2**64
 
 
 def checksum(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """The checksum of a tensor as it would be in `dtype`; None takes its own.
-
-    Returns:
-        [] int64 on the tensor's device, so that a GPU need not be waited for; `exact` makes it a number.
-    """
+    """The checksum of a tensor as it would be in `dtype` (None takes its own), [] int64 on the tensor's device, so that
+    a GPU need not be waited for; `exact` makes it a number."""
     total = torch.zeros((), dtype=torch.int64, device=tensor.device)
     for chunk in tensor.detach().reshape(-1).split(CHUNK):
         values = chunk if dtype is None else chunk.to(dtype)
@@ -40,11 +37,7 @@ def exact(sums: Mapping[str, torch.Tensor]) -> dict[str, int]:
 
 
 def grouped(sums: Mapping[str, int], groups: Mapping[str, str]) -> dict[str, int]:
-    """Checksums of the parameters that the tensors are parts of.
-
-    Args:
-        groups: the parameter that each tensor is a part of.
-    """
+    """Checksums of the parameters that the tensors are parts of; `groups` names each tensor's parameter."""
     totals: dict[str, int] = {}
     for name, total in sums.items():
         group = groups[name]

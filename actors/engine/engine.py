@@ -8,10 +8,9 @@ import itertools
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TypeVar
 
-from actors.engine.request import EngineCounts, EngineInfo, GenerationRequest, TransferStep, WeightReport
+from actors.engine.request import EngineInfo, GenerationRequest, TransferStep, WeightReport
 from actors.engine.vllm_thread import VllmThread
 from actors.engine.work import Abort, Close, Job, Load, Transfer, Work
 from actors.errors import EngineError
@@ -96,10 +95,6 @@ class PolicyEngine:
         await self.ready()
         transfer = Transfer(step, arguments, version, asyncio.get_running_loop().create_future())
         return await self._finish(transfer, transfer.future, f"the {step} of policy version {version}")
-
-    async def counts(self) -> EngineCounts:
-        """What the engine has done since its start."""
-        return replace(self._vllm.counts)
 
     def close(self) -> None:
         """Stop; requests that wait fail."""

@@ -24,26 +24,20 @@ class Engine(Protocol):
 @dataclass(frozen=True)
 class EngineHandle:
     """An engine actor. A method begins its call and returns at once; await what it returns, or pass it to `ray.get`.
-
-    Handles of the same actor are equal, and travel between processes.
-    """
+    Handles of the same actor are equal, and travel between processes."""
 
     actor: ActorHandle
 
     def ready(self) -> Awaitable[EngineInfo]:
-        """See `PolicyEngine.ready`."""
         return self.actor.ready.remote()
 
     def generate(self, request: GenerationRequest) -> Awaitable[Turn]:
-        """See `PolicyEngine.generate`."""
         return self.actor.generate.remote(request)
 
     def load_weights(
         self, path: str, version: int, checksums: Mapping[str, int] | None = None
     ) -> Awaitable[WeightReport]:
-        """See `PolicyEngine.load_weights`."""
         return self.actor.load_weights.remote(path, version, checksums)
 
     def transfer_weights(self, step: TransferStep, version: int, *arguments: object) -> Awaitable[WeightReport]:
-        """See `PolicyEngine.transfer_weights`."""
         return self.actor.transfer_weights.remote(step, version, *arguments)

@@ -61,22 +61,6 @@ class WeightReport:
     """Parameters whose checksums were found to be those that the learner sent."""
 
 
-@dataclass
-class EngineCounts:
-    """What an engine has done since its start."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    sampled_tokens: int = 0
-    frames: int = 0
-    """Frames of all prompts."""
-    frames_processed: int = 0
-    """Of these, frames that were not in the cache and went through the image processor."""
-    weight_loads: int = 0
-    busy_seconds: float = 0.0
-    """Time spent in engine steps."""
-
-
 def frame_id(ref: FrameRef) -> str:
     """A name of the frame's pixels: the same frame of an unchanged file has the same name in every process.
 

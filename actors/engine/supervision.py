@@ -33,11 +33,7 @@ class Engines:
         self.handles = [EngineHandle(actor.remote(config, model_dir, 0, seed + i)) for i in range(config.engines)]
 
     def wait(self) -> list[EngineInfo]:
-        """Wait until every engine serves.
-
-        Raises:
-            EngineError: one did not come up within `engine.start_timeout_s`.
-        """
+        """Wait until every engine serves. Raises EngineError: one did not come up within `engine.start_timeout_s`."""
         deadline = time.monotonic() + self._config.start_timeout_s
         return [self._info(handle, deadline - time.monotonic()) for handle in self.handles]
 
@@ -97,10 +93,8 @@ class Engines:
 
 
 def actor_options(config: EngineConfig) -> dict[str, object]:
-    """Ray's options of one engine actor.
-
-    On the CPU it reserves no core: there it takes turns with the learner on the same few.
-    """
+    """Ray's options of one engine actor. On the CPU it reserves no core: there it takes turns with the learner on the
+    same few."""
     gpu = config.gpus_per_engine > 0
     return {
         "num_cpus": 1 if gpu else 0,

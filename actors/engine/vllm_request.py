@@ -20,10 +20,8 @@ BAN_BIAS = -100.0
 
 
 def prompt_of(request: GenerationRequest, cached: list[bool]) -> dict[str, object]:
-    """The prompt with each frame collapsed to one placeholder, as vLLM takes it.
-
-    Args:
-        cached: for each frame, whether vLLM holds it processed.
+    """The prompt with each frame collapsed to one placeholder, as vLLM takes it; `cached` says of each frame whether
+    vLLM holds it processed.
 
     Raises:
         MissingFrames: a frame is neither held nor sent.

@@ -107,13 +107,10 @@ def lora_args(rank: int) -> dict[str, object]:
 
 def load_adapter(engine: LLMEngine, path: str, number: int) -> LoRARequest:
     """Load an adapter's folder beside the weights, which stay as they are; vLLM has room for one (`lora_args`), and
-    drops the one before it.
+    drops the one before it. Every request that is to use it carries the `LoRARequest` that is returned.
 
     Args:
         number: from 1, never used before: vLLM keys what it caches, prefixes included, by it.
-
-    Returns:
-        vLLM's `LoRARequest`, which every request that is to use the adapter carries.
 
     Raises:
         EngineError: the folder holds no adapter for this model.

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from actors.engine.request import EngineCounts, WeightReport
+from actors.engine.request import WeightReport
 from actors.engine.vllm_request import prompt_of, sampling_of, turn_of
 from actors.engine.vllm_setup import (
     ADAPTER_CONFIG,
@@ -47,7 +47,9 @@ class VllmThread:
         self._held: deque[Job] = deque()
         """Requests that came during a weight update."""
         self.running: dict[str, Job] = {}
-        self.counts = EngineCounts()
+        self.frames_processed = 0
+        """Frames of all prompts that were not in the cache and went through the image processor."""
+        self._weight_loads = 0
         self._adapter: LoRARequest | None = None
         """The adapter in use, if any."""
         self.version = version
@@ -121,12 +123,11 @@ class VllmThread:
                 self._head = item
 
     def _step(self) -> None:
-        started = self.beat = time.monotonic()
+        self.beat = time.monotonic()
         for output in self._engine.step():
             job = self.running.pop(output.request_id, None) if output.finished else None
             if job is not None:
                 self._settle(job, output)
-        self.counts.busy_seconds += time.monotonic() - started
 
     def _add_held(self) -> None:
         job = self._held.popleft()
@@ -150,10 +151,7 @@ class VllmThread:
             return
         job.version = self.version
         self.running[job.id] = job
-        self.counts.requests += 1
-        self.counts.prompt_tokens += len(request.ids)
-        self.counts.frames += len(request.frames)
-        self.counts.frames_processed += cached.count(False)
+        self.frames_processed += cached.count(False)
 
     def _settle(self, job: Job, output: Any) -> None:
         try:
@@ -161,7 +159,6 @@ class VllmThread:
         except EngineError as error:
             _fail(job.future, error)
             return
-        self.counts.sampled_tokens += len(turn.ids)
         _resolve(job.future, turn)
 
     def _update(self, item: Load | Transfer) -> None:
@@ -171,7 +168,7 @@ class VllmThread:
         adapter = isinstance(item, Load) and (Path(item.path) / ADAPTER_CONFIG).exists()
         try:
             if isinstance(item, Load) and adapter:
-                self._adapter = load_adapter(self._engine, item.path, self.counts.weight_loads + 1)
+                self._adapter = load_adapter(self._engine, item.path, self._weight_loads + 1)
             elif isinstance(item, Load):
                 require_same_model(item.path, self._tensors)
         except EngineError as error:
@@ -187,7 +184,7 @@ class VllmThread:
         self.updating = self._weights.open
         if isinstance(item, Load) or item.step == "finish":
             self.version = item.version
-            self.counts.weight_loads += 1
+            self._weight_loads += 1
         _resolve(item.future, WeightReport(self.version, time.monotonic() - started, checked))
 
     def _die(self, death: EngineError) -> None:

@@ -34,14 +34,11 @@ class WeightUpdate:
         return self._gpus <= 1 and self._engine.model_config.quantization is None
 
     def reload(self, path: str, checksums: Mapping[str, int] | None) -> int:
-        """Load the safetensors of a folder in place.
+        """Load the safetensors of a folder in place; how many parameters had their checksums compared.
 
         Args:
             checksums: of every tensor as the learner sent it, by its Hugging Face name, in the engine's dtype; None
                 leaves the check out.
-
-        Returns:
-            Parameters whose checksums were compared.
 
         Raises:
             EngineError: the weights that vLLM holds are not those that were sent, or a cached state could not be
@@ -94,11 +91,8 @@ class WeightUpdate:
 
 
 class Witness:
-    """Checksums of what a model computes with.
-
-    On the CPU vLLM packs the weight of every linear layer for oneDNN and drops the weight itself: its checksum is taken
-    as it is handed to the packer.
-    """
+    """Checksums of what a model computes with. On the CPU vLLM packs the weight of every linear layer for oneDNN and
+    drops the weight itself: its checksum is taken as it is handed to the packer."""
 
     def __init__(self, model: torch.nn.Module):
         self._model = model
@@ -141,10 +135,7 @@ class Witness:
 
 
 def require_equal(sent: Mapping[str, int], held: Mapping[str, int], model: torch.nn.Module) -> int:
-    """Compare the learner's checksums with those of vLLM's model.
-
-    Returns:
-        Parameters compared.
+    """Compare the learner's checksums with those of vLLM's model; how many parameters were compared.
 
     Raises:
         EngineError: some differ.

@@ -5,6 +5,7 @@ Invariant: the frames that it sends are those of the transcript, in their order,
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,10 +21,8 @@ GRACE = 1.25
 
 
 class EnginePolicy:
-    """Turns of one episode, sampled by an engine.
-
-    Frames travel with their pixels once an engine: `sent` remembers which, and is shared by all episodes on it.
-    """
+    """Turns of one episode, sampled by an engine. Frames travel with their pixels once an engine: `sent` remembers
+    which, and is shared by all episodes on it."""
 
     def __init__(
         self,
@@ -35,10 +34,8 @@ class EnginePolicy:
         timeout_s: float | None = None,
         sent: set[str] | None = None,
     ):
-        """Take an engine, and `timeout_s` as the deadline of one turn.
-
-        With a `seed` the i-th turn samples with a seed made of it and i, so that the episode can be played again.
-        """
+        """Take an engine, and `timeout_s` as the deadline of one turn. With a `seed` the i-th turn samples with a seed
+        made of it and i, so that the episode can be played again."""
         self._engine = engine
         self._sampling = sampling
         self._seed = seed
@@ -56,34 +53,25 @@ class EnginePolicy:
         if [frame.ref for frame in env.frames] != transcript.frames:
             raise EngineError(f"task {env.task.id}: the frames of the environment are not those of the transcript")
         names = tuple(frame_id(frame.ref) for frame in env.frames)
-        seed = None if self._seed is None else turn_seed(self._seed, next(self._turns))
         pixels = tuple(frame.pixels for frame in env.frames)
-        unsent = tuple(None if name in self._sent else image for name, image in zip(names, pixels, strict=True))
-        self._sent.update(names)
-        try:
-            return await self._generate(transcript, unsent, names, max_tokens, seed)
-        except MissingFrames:
-            return await self._generate(transcript, pixels, names, max_tokens, seed)
-
-    async def _generate(
-        self,
-        transcript: Transcript,
-        frames: tuple[np.ndarray | None, ...],
-        names: tuple[str, ...],
-        max_tokens: int,
-        seed: int | None,
-    ) -> Turn:
         request = GenerationRequest(
             ids=np.asarray(transcript.ids, dtype=np.int32),
             media=tuple(transcript.media),
-            frames=frames,
+            frames=tuple(None if name in self._sent else image for name, image in zip(names, pixels, strict=True)),
             frame_ids=names,
             max_tokens=max_tokens,
             temperature=self._sampling.temperature,
             top_p=self._sampling.top_p,
-            seed=seed,
+            seed=None if self._seed is None else turn_seed(self._seed, next(self._turns)),
             min_version=self._min_version,
         )
+        self._sent.update(names)
+        try:
+            return await self._generate(request)
+        except MissingFrames:
+            return await self._generate(replace(request, frames=pixels))
+
+    async def _generate(self, request: GenerationRequest) -> Turn:
         try:
             return await asyncio.wait_for(self._engine.generate(request), self._timeout_s)
         except TimeoutError:

@@ -72,21 +72,12 @@ class GroupPlayer:
         self._sampling = sampling
         self._seats: list[_Seat] = []
         self._done: queue.SimpleQueue[PlayedGroup] = queue.SimpleQueue()
-        self._outstanding = 0
+        self.outstanding = 0
+        """Orders submitted and not yet collected."""
         self._places = asyncio.Semaphore(in_flight)
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="episodes", daemon=True)
-        self._thread.start()
-
-    @property
-    def outstanding(self) -> int:
-        """Orders submitted and not yet collected."""
-        return self._outstanding
-
-    @property
-    def alive(self) -> bool:
-        """Whether its thread runs."""
-        return self._thread.is_alive()
+        self.thread = threading.Thread(target=self._loop.run_forever, name="episodes", daemon=True)
+        self.thread.start()
 
     def submit(self, orders: Iterable[GroupOrder], engines: Sequence[Engine]) -> None:
         """Play these after what was submitted before, on these engines."""
@@ -95,29 +86,27 @@ class GroupPlayer:
         seats = {seat.engine: seat for seat in self._seats}
         self._seats = [seats.get(engine) or _Seat(engine) for engine in engines]
         for order in orders:
-            self._outstanding += 1
+            self.outstanding += 1
             asyncio.run_coroutine_threadsafe(self._play_group(order), self._loop)
 
     def collect(self, at_least: int, timeout_s: float) -> list[PlayedGroup]:
-        """Wait for so many groups, or for all there are if these are fewer, and take every finished one.
-
-        Past the deadline it returns what is finished; the rest plays on.
-        """
+        """Wait for so many groups, or for all there are if these are fewer, and take every finished one. Past the
+        deadline it returns what is finished; the rest plays on."""
         deadline = time.monotonic() + timeout_s
         played: list[PlayedGroup] = []
-        while self._outstanding:
+        while self.outstanding:
             wait_s = max(0.0, deadline - time.monotonic()) if len(played) < at_least else 0.0
             try:
                 played.append(self._done.get(timeout=wait_s) if wait_s else self._done.get_nowait())
             except queue.Empty:
                 break
-            self._outstanding -= 1
+            self.outstanding -= 1
         return played
 
     def close(self) -> None:
         """Stop; what still plays is abandoned."""
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
+        self.thread.join(timeout=10)
 
     async def _play_group(self, order: GroupOrder) -> None:
         seat = min(self._seats, key=lambda seat: seat.groups)
@@ -154,10 +143,8 @@ def play_tasks(
     sampling: SamplingConfig,
     in_flight: int,
 ) -> list[Trajectory | FailedEpisode]:
-    """Play each task once; the results are in the order of the tasks.
-
-    Every episode ends by its own deadline, so this returns.
-    """
+    """Play each task once; the results are in the order of the tasks. Every episode ends by its own deadline, so this
+    returns."""
     player = GroupPlayer(config, chat, sampling, in_flight)
     player.submit((GroupOrder(i, task, (i,)) for i, task in enumerate(tasks)), engines)
     results: dict[int, Trajectory | FailedEpisode] = {}

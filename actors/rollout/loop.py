@@ -5,23 +5,60 @@ Invariant: the transcript only grows by what the policy sampled, as ids, and by 
 
 import asyncio
 import time
-from typing import Literal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from actors.errors import EpisodeError
-from actors.rollout.events import Ended, EpisodeEvent, FirstLook, Observed, OnEvent, TurnTaken
-from actors.rollout.policy import Policy
 from actors.sam3.tracker import tracker_of
 from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
 from env.environment import VideoEnv
 from env.task import Task
 from env.trajectory import Trajectory
-from env.transcript import Transcript
+from env.transcript import Transcript, Turn
 from env.turn import ParsedTurn, parse_turn
-from tools.decoding.frame import Content, FrameRef
+from tools.decoding.frame import Content, Frame, FrameRef
 
 STEP_GRACE_S = 5.0
 """What a step may take beyond the deadlines of its tool calls, seconds."""
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """The frames of the prompt."""
+
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True)
+class TurnTaken:
+    """What the policy wrote, before its tools run."""
+
+    index: int
+    turn: ParsedTurn
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What came back from the tools."""
+
+    index: int
+    content: Content
+
+
+EpisodeEvent = FirstLook | TurnTaken | Observed
+OnEvent = Callable[[EpisodeEvent], Awaitable[None]]
+"""Called with each event of an episode as it goes on; the episode waits for it."""
+
+
+class Policy(Protocol):
+    """What the loop asks for turns: a policy engine, a teacher, a chat model, a script."""
+
+    async def act(self, transcript: Transcript, env: VideoEnv, max_tokens: int) -> Turn:
+        """The next turn, of at most `max_tokens` tokens, at least 1. The transcript ends with the opening of the
+        assistant's turn; `env.frames` holds the pixels of its media, in order."""
+        ...
 
 
 async def play(
@@ -53,8 +90,6 @@ async def play(
             raise EpisodeError(f"task {task.id}: no first look within {config.timeout_s:g} s") from None
         _truncate(env, "timeout")
     rewards, answer, stop = env.result()
-    seconds = time.monotonic() - started
-    await emit(Ended(answer, stop, seconds))
     return Trajectory(
         task_id=task.id,
         transcript=transcript,
@@ -64,7 +99,7 @@ async def play(
         calls=tuple(env.calls),
         prompt_frames=shown,
         turns=tuple(env.turns),
-        seconds=seconds,
+        seconds=time.monotonic() - started,
         question=task.question,
         expected=task.answer,
         dimension=task.dimension,
@@ -74,6 +109,8 @@ async def play(
 async def _take_turns(env: VideoEnv, policy: Policy, chat: ChatFormat, transcript: Transcript, emit: OnEvent) -> None:
     """Sample a turn, run its tools, append what they gave, until the environment ends the episode."""
     config = env.config
+    # The deadlines of all the calls that a turn may make.
+    step_timeout_s = config.tool_timeout_s * config.max_calls_per_turn + STEP_GRACE_S
     index, terminated = 0, False
     while not terminated:
         room = config.max_tokens - len(transcript.ids)
@@ -85,7 +122,8 @@ async def _take_turns(env: VideoEnv, policy: Policy, chat: ChatFormat, transcrip
         await emit(TurnTaken(index, parsed))
         if not turn.ids or (turn.stop == "length" and len(turn.ids) < config.max_turn_tokens):
             return _truncate(env, "length", turn.text)
-        content, terminated = await _step(env, parsed)
+        step = asyncio.to_thread(env.take, parsed)
+        content, _, terminated, _, _ = await asyncio.wait_for(step, step_timeout_s)
         if not terminated:
             segment = chat.observation(content, after=turn.ids)
             if len(transcript.ids) + len(segment.ids) >= config.max_tokens:
@@ -94,17 +132,6 @@ async def _take_turns(env: VideoEnv, policy: Policy, chat: ChatFormat, transcrip
             await emit(Observed(index, content))
         index += 1
     return None
-
-
-async def _step(env: VideoEnv, turn: ParsedTurn) -> tuple[Content, bool]:
-    """The environment's step in a thread, within the deadlines of all the calls that a turn may make.
-
-    Raises:
-        TimeoutError: it missed them.
-    """
-    timeout_s = env.config.tool_timeout_s * env.config.max_calls_per_turn + STEP_GRACE_S
-    content, _, terminated, _, _ = await asyncio.wait_for(asyncio.to_thread(env.take, turn), timeout_s)
-    return content, terminated
 
 
 def _truncate(env: VideoEnv, stop: Literal["length", "timeout"], text: str = "") -> None:

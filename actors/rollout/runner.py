@@ -33,17 +33,15 @@ class VideoEnvRunner(EnvRunner):
         timeout_s: float = 0.0,
         **_: object,
     ) -> list[PlayedGroup]:
-        """Take on more orders, wait for `at_least` groups (or all there are), and return every finished group.
-
-        Nothing that goes wrong in an episode is raised here; it comes back as a `FailedEpisode` of its group.
-        """
+        """Take on more orders, wait for `at_least` groups (or all there are), and return every finished group. Nothing
+        that goes wrong in an episode is raised here; it comes back as a `FailedEpisode` of its group."""
         if orders:
             self._player.submit(orders, engines)
         return self._player.collect(at_least, timeout_s)
 
     def assert_healthy(self) -> None:
         """Check that the thread which plays the episodes lives."""
-        assert self._player.alive
+        assert self._player.thread.is_alive()
 
     def get_spaces(self) -> JsonObject:
         """Return none: no RLlib module is built from them."""

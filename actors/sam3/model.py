@@ -25,12 +25,8 @@ class Sam3Model:
     """What the tracker and the segmenter have in common."""
 
     def __init__(self, model: str, processor: Any, architecture: Any, name: str, device: str | None) -> None:
-        """Load a folder or hub id, in bfloat16 on a GPU and float32 on a CPU.
-
-        Args:
-            processor: the transformers class of the processor.
-            architecture: the transformers class of the model.
-            name: what it is in words, `tracker`.
+        """Load a folder or hub id, in bfloat16 on a GPU and float32 on a CPU, into classes of transformers; `name` says
+        what it is in words, such as `tracker`.
 
         Raises:
             Sam3Error: there are no such weights, or they are of another architecture.

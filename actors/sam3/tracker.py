@@ -1,7 +1,6 @@
 """The SAM 3 tracker behind `track_instance`: the box of the mark goes in, a mask of every frame comes out.
 
-Frames are streamed, so memory does not go with the
-length of the stretch but for what the model remembers of it.
+Frames are streamed, so memory does not go with the length of the stretch but for what the model remembers of it.
 """
 
 import time
@@ -9,6 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
@@ -83,8 +83,7 @@ def _loaded(model: str) -> Sam3Tracker:
 
 def _box(mask: np.ndarray, scale: tuple[float, float]) -> Box | None:
     """x, y, width, height of a mask in pixels of the video; None if it is empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    if not width:
         return None
-    x, y = columns[0] * scale[0], rows[0] * scale[1]
-    return float(x), float(y), float((columns[-1] + 1) * scale[0] - x), float((rows[-1] + 1) * scale[1] - y)
+    return left * scale[0], top * scale[1], width * scale[0], height * scale[1]

@@ -26,10 +26,8 @@ class AskError(RuntimeError):
 
 
 def ask(server: str, video: str, mark: str, question: str, options: Sequence[str], console: Console) -> str | None:
-    """Ask and print the episode. A `video` that is a file here is uploaded; otherwise it names one of the server's.
-
-    Returns:
-        The answer; None if the agent gave none.
+    """Ask, print the episode, and return the answer; None if the agent gave none. A `video` that is a file here is
+    uploaded; otherwise it names one of the server's.
 
     Raises:
         MarkError: the mark is not well formed.

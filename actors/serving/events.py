@@ -7,8 +7,6 @@ Invariant: the last event is `answer` or `error`, and nothing plays on once the 
 """
 
 import asyncio
-import base64
-import io
 import logging
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -17,14 +15,12 @@ import numpy as np
 from PIL import Image
 
 from actors.errors import EngineError, EpisodeError, sentence
-from actors.rollout.events import Ended, EpisodeEvent, FirstLook, Observed, TurnTaken
-from actors.rollout.loop import play
-from actors.rollout.policy import Policy
+from actors.rollout.loop import EpisodeEvent, FirstLook, Observed, OnEvent, Policy, TurnTaken, play
 from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
 from env.prompt import readable
 from env.task import Task
-from env.turn import ParsedTurn
+from pages.rendering import data_uri
 from storage.files import JsonObject
 from tools.decoding.frame import Content, Frame, VideoError
 
@@ -48,7 +44,14 @@ async def episode_events(
     """
     queue: asyncio.Queue[Event] = asyncio.Queue()
     yield _start(task, thumbnails)
-    player = asyncio.create_task(_play_into(queue, task, policy, chat, config, timeout_s, thumbnails))
+
+    async def on_event(event: EpisodeEvent) -> None:
+        await queue.put(await asyncio.to_thread(_wire_event, event, thumbnails))
+
+    async def play_on() -> None:
+        await queue.put(await _last_event(task, policy, chat, config, timeout_s, on_event))
+
+    player = asyncio.create_task(play_on())
     try:
         while True:
             event = await queue.get()
@@ -64,39 +67,23 @@ def error_event(status: int, text: str) -> Event:
     return {"type": "error", "status": status, "error": text}
 
 
-def data_uri(pixels: np.ndarray, longest_px: int) -> str:
-    """A small JPEG of a picture ([H, W, 3] uint8 RGB)."""
-    image = Image.fromarray(pixels)
-    image.thumbnail((longest_px, longest_px))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-async def _play_into(
-    queue: "asyncio.Queue[Event]",
-    task: Task,
-    policy: Policy,
-    chat: ChatFormat,
-    config: EpisodeConfig,
-    timeout_s: float,
-    thumbnails: bool,
-) -> None:
-    async def on_event(event: EpisodeEvent) -> None:
-        await queue.put(await asyncio.to_thread(_wire_event, event, thumbnails))
-
+async def _last_event(
+    task: Task, policy: Policy, chat: ChatFormat, config: EpisodeConfig, timeout_s: float, on_event: OnEvent
+) -> Event:
+    """Play the task to its end."""
     try:
         async with asyncio.timeout(timeout_s):
-            await play(task, policy, chat, config, on_event=on_event)
+            played = await play(task, policy, chat, config, on_event=on_event)
     except (TimeoutError, EpisodeError):
-        await queue.put(error_event(504, f"no answer within {timeout_s:g} s, the deadline of this server"))
+        return error_event(504, f"no answer within {timeout_s:g} s, the deadline of this server")
     except VideoError as error:
-        await queue.put(error_event(422, "video: " + str(error).removeprefix(f"{task.video}: ")))
+        return error_event(422, "video: " + str(error).removeprefix(f"{task.video}: "))
     except EngineError as error:
-        await queue.put(error_event(503, sentence(error)))
+        return error_event(503, sentence(error))
     except Exception:  # the stream must end with a reason, whatever broke
         logger.exception("task %s failed", task.id)
-        await queue.put(error_event(500, "the episode failed for a reason that is in the server's log"))
+        return error_event(500, "the episode failed for a reason that is in the server's log")
+    return {"type": "answer", "answer": played.answer, "stop": played.stop, "seconds": round(played.seconds, 2)}
 
 
 def _start(task: Task, thumbnails: bool) -> Event:
@@ -119,22 +106,18 @@ def _wire_event(event: EpisodeEvent, thumbnails: bool) -> Event:
         case FirstLook(frames):
             return {"type": "look", "frames": _frames(frames, thumbnails)}
         case TurnTaken(index, turn):
-            return {"type": "turn", "index": index, **_turn(turn)}
+            return {
+                "type": "turn",
+                "index": index,
+                "thought": turn.thought,
+                "calls": [{"name": call.name, "arguments": call.arguments} for call in turn.calls],
+                "answer": turn.answer,
+                # A turn that is not well formed is shown as it was written.
+                **({} if turn.well_formed else {"text": turn.text, "problem": turn.error}),
+            }
         case Observed(index, content):
             shown = _frames(content, thumbnails)
             return {"type": "observation", "index": index, "text": readable(content), "frames": shown}
-        case Ended(answer, stop, seconds):
-            return {"type": "answer", "answer": answer, "stop": stop, "seconds": round(seconds, 2)}
-
-
-def _turn(turn: ParsedTurn) -> Event:
-    return {
-        "thought": turn.thought,
-        "calls": [{"name": call.name, "arguments": call.arguments} for call in turn.calls],
-        "answer": turn.answer,
-        # A turn that is not well formed is shown as it was written.
-        **({} if turn.well_formed else {"text": turn.text, "problem": turn.error}),
-    }
 
 
 def _frames(content: Content, thumbnails: bool) -> list[Event]:

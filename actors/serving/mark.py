@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from configs.world import PROMPT_KINDS
 from tools.decoding.video import Video
+from tools.marks.canvas import Box, Point
 from tools.marks.drawing import draw
 from tools.marks.visual_prompt import VisualPrompt
 
@@ -35,9 +36,8 @@ class RequestedMark:
     """One of the eight kinds, `configs.world.PROMPT_KINDS`."""
     time_s: float
     """When; the frame shown then is marked."""
-    box: tuple[float, float, float, float] | None = None
-    """x, y, width, height."""
-    points: tuple[tuple[float, float], ...] = ()
+    box: Box | None = None
+    points: tuple[Point, ...] = ()
     """One point on the target, or its outline (three or more)."""
 
 
@@ -64,10 +64,8 @@ def parse_mark(mark: str | Mapping[str, object]) -> RequestedMark:
 
 
 def draw_mark(mark: RequestedMark, video: Video, image: Path, timeout_s: float) -> VisualPrompt:
-    """Draw the mark on the frame that the video shows at its time, at the video's own size, and save it as PNG.
-
-    Returns:
-        The visual prompt, with the frame's true presentation time.
+    """Draw the mark on the frame that the video shows at its time, at the video's own size, and save it as PNG. The
+    visual prompt has the frame's true presentation time.
 
     Raises:
         MarkError: its time is outside of the video, or its place outside of the frame.
@@ -114,15 +112,13 @@ def _number(name: str, value: object) -> float:
     return number
 
 
-def _points(points: object) -> tuple[tuple[float, float], ...]:
+def _points(points: object) -> tuple[Point, ...]:
     if not isinstance(points, list | tuple) or any(not isinstance(p, list | tuple) or len(p) != 2 for p in points):
         raise MarkError("mark: points is not a list of [x, y] pairs")
     return tuple((_number("points", x), _number("points", y)) for x, y in points)
 
 
-def _place(
-    kind: str, numbers: Mapping[str, float], points: tuple[tuple[float, float], ...]
-) -> tuple[tuple[float, float, float, float] | None, tuple[tuple[float, float], ...]]:
+def _place(kind: str, numbers: Mapping[str, float], points: tuple[Point, ...]) -> tuple[Box | None, tuple[Point, ...]]:
     """The box or the points of the target."""
     given = {name for name in "xywh" if name in numbers}
     if points and given:
@@ -143,9 +139,7 @@ def _place(
     return (numbers["x"], numbers["y"], numbers["w"], numbers["h"]), ()
 
 
-def _in_pixels(
-    mark: RequestedMark, width: int, height: int
-) -> tuple[tuple[float, float, float, float] | None, tuple[tuple[float, float], ...]]:
+def _in_pixels(mark: RequestedMark, width: int, height: int) -> tuple[Box | None, tuple[Point, ...]]:
     box, points = mark.box, mark.points
     if all(value <= 1 for value in [*(box or ()), *(value for point in points for value in point)]):
         box = (box[0] * width, box[1] * height, box[2] * width, box[3] * height) if box else None
@@ -157,7 +151,7 @@ def _in_pixels(
     return box, points
 
 
-def _filled(outline: tuple[tuple[float, float], ...], width: int, height: int) -> np.ndarray:
+def _filled(outline: tuple[Point, ...], width: int, height: int) -> np.ndarray:
     """[height, width] bool: the inside of an outline."""
     canvas = Image.new("1", (width, height))
     ImageDraw.Draw(canvas).polygon(outline, fill=1, outline=1)

@@ -4,7 +4,7 @@ Invariant: no path that a request names is opened unless it lies, links resolved
 """
 
 import os
-from dataclasses import dataclass
+import uuid
 from pathlib import Path
 
 from actors.serving.mark import RequestedMark, draw_mark
@@ -26,22 +26,8 @@ class RequestError(ValueError):
         self.status = status
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is asked."""
-
-    text: str
-    mark: RequestedMark
-    options: tuple[str, ...] = ()
-    """Texts of the options of a multiple choice question; empty if it is open."""
-
-
-def check_question(text: object, mark: RequestedMark, options: object = ()) -> Question:
-    """A question whose parts are of the right type and size.
-
-    Raises:
-        RequestError: one is not.
-    """
+def check_question(text: object, options: object) -> tuple[str, tuple[str, ...]]:
+    """A question and its options, none if it is open, of the right type and size. Raises RequestError: one is not."""
     if not isinstance(text, str) or not text.strip():
         raise RequestError(422, "question: write what you want to know about the marked thing")
     if len(text) > MAX_QUESTION_CHARS:
@@ -50,15 +36,11 @@ def check_question(text: object, mark: RequestedMark, options: object = ()) -> Q
         raise RequestError(422, "options: not a list of texts")
     if len(options) == 1 or len(options) > MAX_OPTIONS:
         raise RequestError(422, f"options: give 2 to {MAX_OPTIONS}, or none for an open question")
-    return Question(text.strip(), mark, tuple(option.strip() for option in options))
+    return text.strip(), tuple(option.strip() for option in options)
 
 
 def confined(root: Path, name: str) -> Path:
-    """The file `name` under `root`, links resolved.
-
-    Raises:
-        RequestError: it lies outside of `root`, or is no file.
-    """
+    """The file `name` under `root`, links resolved. Raises RequestError: it lies outside of `root`, or is no file."""
     try:
         path = (root / name).resolve()
         inside = path.is_relative_to(root.resolve())
@@ -85,7 +67,9 @@ def list_videos(root: Path) -> list[str]:
     return sorted(found[:MAX_LISTED])
 
 
-def make_task(task_id: str, question: Question, video_path: Path, folder: Path, timeout_s: float) -> Task:
+def make_task(
+    question: str, options: tuple[str, ...], mark: RequestedMark, video_path: Path, folder: Path, timeout_s: float
+) -> Task:
     """The task of a question; its marked frame is saved in `folder`.
 
     Raises:
@@ -94,19 +78,19 @@ def make_task(task_id: str, question: Question, video_path: Path, folder: Path, 
     """
     try:
         video = open_video(video_path, timeout_s)
-        prompt = draw_mark(question.mark, video, folder / "marked.png", timeout_s)
+        prompt = draw_mark(mark, video, folder / "marked.png", timeout_s)
     except VideoError as error:
         # The message names the file by its place on this machine, which is nobody else's business.
         raise RequestError(422, "video: " + str(error).removeprefix(f"{video_path}: ")) from None
     return Task(
-        id=task_id,
+        id=uuid.uuid4().hex[:12],
         video=str(video_path),
-        question=question.text,
+        question=question,
         # Nobody knows the answer yet. A choice needs some letter; the rewards of a served episode are not used.
-        answer="A" if question.options else "",
+        answer="A" if options else "",
         dimension="",
         visual_prompts=(prompt,),
-        form="choice" if question.options else "open",
-        options=question.options or None,
+        form="choice" if options else "open",
+        options=options or None,
         source="served",
     )

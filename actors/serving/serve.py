@@ -42,11 +42,7 @@ class Agent:
     """One replica: a policy engine, and the web app that plays its episodes."""
 
     def __init__(self, config: Config, model_dir: str) -> None:
-        """Start the engine and wait for it.
-
-        Raises:
-            EngineError: it did not come up.
-        """
+        """Start the engine and wait for it. Raises EngineError: it did not come up."""
         self._config = config
         self._chat = ChatFormat.from_pretrained(model_dir)
         self._engines = Engines(dataclasses.replace(config.engine, engines=1), model_dir, config.seed)
@@ -57,11 +53,7 @@ class Agent:
         return build_app(self._events, self._health, self._config.serve)
 
     async def check_health(self) -> None:
-        """Ray Serve replaces a replica for which this keeps failing.
-
-        Raises:
-            EngineError: the engine does not answer.
-        """
+        """Ray Serve replaces a replica for which this keeps failing. Raises EngineError: the engine does not answer."""
         await self._health()
 
     def _events(self, task: Task, timeout_s: float, thumbnails: bool) -> AsyncGenerator[Event]:
@@ -148,9 +140,6 @@ def _start(config: Config, model_dir: str) -> None:
         status = ray_serve.status().applications.get("videoseeker")
         deployments = status.deployments.values() if status else ()
         reasons = [deployment.message for deployment in deployments if deployment.message]
-        raise ServeError(f"the agent did not come up: {_last_line(reasons[0] if reasons else str(error))}") from None
-
-
-def _last_line(text: str) -> str:
-    """A traceback's last line says what happened."""
-    return text.strip().splitlines()[-1].strip()
+        # A traceback's last line says what happened.
+        [*_, reason] = (reasons or [str(error)])[0].strip().splitlines()
+        raise ServeError(f"the agent did not come up: {reason.strip()}") from None

@@ -13,7 +13,6 @@ import json
 import shutil
 import tempfile
 import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.serving.events import Event
 from actors.serving.mark import MarkError, parse_mark
-from actors.serving.question import Question, RequestError, check_question, confined, list_videos, make_task
+from actors.serving.question import RequestError, check_question, confined, list_videos, make_task
 from configs.run import ServeConfig
 from env.task import Task
 from pages.rendering import render
@@ -93,7 +92,6 @@ class BodyLimit:
         self._max_upload_mib = max_upload_mib
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI app."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         content_type = dict(scope["headers"]).get(b"content-type", b"")
@@ -127,15 +125,11 @@ async def _read_task(request: Request, root: Path, folder: Path, timeout_s: floa
         video = confined(root, fields["video"])
     else:
         raise RequestError(415, f"content type '{kind}' is neither application/json nor multipart/form-data")
-    question = _question(fields)
-    return await asyncio.to_thread(make_task, uuid.uuid4().hex[:12], question, video, folder, timeout_s)
-
-
-def _question(fields: JsonObject) -> Question:
-    mark = fields.get("mark")
-    if not isinstance(mark, str | dict):
+    if not isinstance(mark := fields.get("mark"), str | dict):
         raise RequestError(422, 'mark: missing; say what is asked about, for example {"kind": "point", "t": 3, ...}')
-    return check_question(fields.get("question"), parse_mark(mark), fields.get("options") or ())
+    wanted = parse_mark(mark)
+    question, options = check_question(fields.get("question"), fields.get("options") or ())
+    return await asyncio.to_thread(make_task, question, options, wanted, video, folder, timeout_s)
 
 
 def _json_fields(body: bytes) -> JsonObject:
@@ -177,7 +171,7 @@ async def _attended(
 ) -> AsyncGenerator[Event]:
     """The events for as long as the client listens; after them the request's folder is removed."""
     gone = asyncio.create_task(_disconnected(request))
-    coming: asyncio.Task[Event | None] = asyncio.create_task(_next(events))
+    coming: asyncio.Future[Event | None] = asyncio.ensure_future(anext(events, None))
     try:
         while True:
             await asyncio.wait((coming, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -187,17 +181,13 @@ async def _attended(
             if event is None:
                 return
             yield event
-            coming = asyncio.create_task(_next(events))
+            coming = asyncio.ensure_future(anext(events, None))
     finally:
         gone.cancel()
         coming.cancel()
         await asyncio.wait((coming,))
         await events.aclose()
         folder.cleanup()
-
-
-async def _next(events: AsyncGenerator[Event]) -> Event | None:
-    return await anext(events, None)
 
 
 async def _disconnected(request: Request) -> None:

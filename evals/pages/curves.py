@@ -5,10 +5,11 @@ The drawings carry no colours of their own: their classes are styled by the page
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 WIDTH, HEIGHT = 340, 190
 _LEFT, _TOP, _BOTTOM = 40, 10, 24
@@ -27,35 +28,23 @@ class Curve:
     values: Sequence[float]
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """Data to drawing coordinates."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+Scale = Callable[[float], float]
+"""Data to drawing coordinates."""
 
 
-def ticks(low: float, high: float, most: int = 4) -> list[float]:
-    """Round numbers that cover `low` to `high`, at most `most` steps of 1, 2, 2.5 or 5 times a power of ten."""
-    span = (high - low) or abs(high) or 1.0
-    power = 10.0 ** math.floor(math.log10(span / most))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10, 20) if span / (m * power) <= most)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [float(f"{i * step:.10g}") for i in range(first, max(last, first + 1) + 1)]
+def _scale(low: float, high: float, start: float, end: float) -> Scale:
+    return lambda value: start + (value - low) / (high - low) * (end - start)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers that cover `low` to `high`, in at most 4 steps of 1, 2, 2.5 or 5 times a power of ten."""
+    return [float(mark) for mark in MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
 
 
 def smooth(values: Sequence[float], window: int) -> np.ndarray:
     """The running mean over `window` values centred on each, over fewer near the ends, [n]."""
-    sums = np.cumsum([0.0, *values])
-    centres = np.arange(len(values))
-    starts = np.maximum(0, centres - (window - 1) // 2)
-    ends = np.minimum(len(values), centres + window // 2 + 1)
-    return (sums[ends] - sums[starts]) / (ends - starts)
+    kernel = np.ones(window)
+    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
 
 
 def smoothing(points: int) -> int:
@@ -87,9 +76,9 @@ def line_chart(name: str, curves: Sequence[Curve], limits: tuple[float, float] |
     values = [value for curve in curves for value in curve.values]
     low, high = limits or (min(0.0, *values), max(0.0, *values))
     marks = ticks(low, high)
-    y = _Scale(marks[0], marks[-1], HEIGHT - _BOTTOM, _TOP)
+    y = _scale(marks[0], marks[-1], HEIGHT - _BOTTOM, _TOP)
     steps = [step for curve in curves for step in curve.steps]
-    x = _Scale(min(steps), max(steps) if max(steps) > min(steps) else min(steps) + 1, _LEFT, WIDTH - right)
+    x = _scale(min(steps), max(steps) if max(steps) > min(steps) else min(steps) + 1, _LEFT, WIDTH - right)
     body = [_grid(marks, y, right), _step_axis(min(steps), max(steps), x)]
     body += [_line(curve, i, x, y) for i, curve in enumerate(curves)]
     if len(curves) > 1:
@@ -99,23 +88,19 @@ def line_chart(name: str, curves: Sequence[Curve], limits: tuple[float, float] |
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{alt}">{"".join(body)}</svg>'
 
 
-def _grid(marks: Sequence[float], y: _Scale, right: int) -> str:
+def _grid(marks: Sequence[float], y: Scale, right: int) -> str:
     lines = [f'<path class="grid" d="M{_LEFT} {y(m):.1f}H{WIDTH - right}"/>' for m in marks]
     texts = [f'<text class="tick end" x="{_LEFT - 7}" y="{y(m) + 3.5:.1f}">{number(m)}</text>' for m in marks]
     return "".join(lines + texts)
 
 
-def _step_axis(first: float, last: float, x: _Scale) -> str:
+def _step_axis(first: float, last: float, x: Scale) -> str:
     at = f'y="{HEIGHT - 6}"'
-    if first == last:
-        return f'<text class="tick" x="{x(first):.1f}" {at}>step {number(first)}</text>'
-    return (
-        f'<text class="tick" x="{x(first):.1f}" {at}>step {number(first)}</text>'
-        f'<text class="tick end" x="{x(last):.1f}" {at}>{number(last)}</text>'
-    )
+    text = f'<text class="tick" x="{x(first):.1f}" {at}>step {number(first)}</text>'
+    return text if first == last else f'{text}<text class="tick end" x="{x(last):.1f}" {at}>{number(last)}</text>'
 
 
-def _line(curve: Curve, index: int, x: _Scale, y: _Scale) -> str:
+def _line(curve: Curve, index: int, x: Scale, y: Scale) -> str:
     window = smoothing(len(curve.values))
     if len(curve.values) <= FEW:
         points = zip(curve.steps, curve.values, strict=True)
@@ -126,11 +111,11 @@ def _line(curve: Curve, index: int, x: _Scale, y: _Scale) -> str:
     return raw + mean
 
 
-def _path(steps: Sequence[float], values: Sequence[float] | np.ndarray, x: _Scale, y: _Scale) -> str:
+def _path(steps: Sequence[float], values: Sequence[float] | np.ndarray, x: Scale, y: Scale) -> str:
     return "M" + "L".join(f"{x(s):.1f} {y(v):.1f}" for s, v in zip(steps, values, strict=True))
 
 
-def _labels(curves: Sequence[Curve], y: _Scale) -> list[str]:
+def _labels(curves: Sequence[Curve], y: Scale) -> list[str]:
     """The curves' names at their ends, from the top down, pushed apart where they would meet."""
     ends = [y(float(smooth(c.values, smoothing(len(c.values)))[-1])) for c in curves]
     order = sorted(range(len(curves)), key=lambda i: ends[i])

@@ -4,18 +4,16 @@ Invariant: a picture is the frame that the policy saw, read again by its referen
 cannot be read again is shown as missing.
 """
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
-from env.trajectory import Rewards, Trajectory
+from env.trajectory import Trajectory
 from env.turn_views import FrameView, TurnView, marked_frame, turn_views
 from evals.score import accuracy_of
+from pages.rendering import data_uri
 from tools.decoding.video import VideoError, open_video, read_frame
 
 FIRST_LOOK = 16
@@ -40,14 +38,6 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Look:
-    """A stretch of the video that the policy looked at, in percent of its length."""
-
-    start: float
-    width: float
-
-
-@dataclass(frozen=True)
 class Timeline:
     """Where in the video the policy looked."""
 
@@ -56,16 +46,9 @@ class Timeline:
     mark: float | None
     """Percent of the length; None if it never saw the mark."""
     first_look: tuple[float, ...]
-    looks: tuple[Look, ...]
+    looks: tuple[tuple[float, float], ...]
+    """Start and width of each stretch that it looked at closer, percent of the length."""
     alt: str
-
-
-@dataclass(frozen=True)
-class StripTurn:
-    """One turn with its pictures."""
-
-    view: TurnView
-    pictures: tuple[Picture, ...]
 
 
 @dataclass(frozen=True)
@@ -74,14 +57,13 @@ class Film:
 
     trajectory: Trajectory
     accuracy: float
-    rewards: Rewards
     mark: Picture | None
     first_look: tuple[Picture, ...]
     first_look_frames: int
     """Frames of the first look, of which `first_look` may show fewer."""
-    turns: tuple[StripTurn, ...]
+    turns: tuple[tuple[TurnView, tuple[Picture, ...]], ...]
+    """Each with the frames that came back."""
     timeline: Timeline | None
-    sampled_tokens: int
 
 
 def film(trajectory: Trajectory) -> Film:
@@ -92,24 +74,20 @@ def film(trajectory: Trajectory) -> Film:
     return Film(
         trajectory=trajectory,
         accuracy=accuracy_of(trajectory),
-        rewards=trajectory.rewards,
         mark=picture(mark, "The marked frame") if mark else None,
         first_look=tuple(picture(frame, "First look") for frame in spread(first_look, FIRST_LOOK)),
         first_look_frames=len(first_look),
         turns=tuple(
-            StripTurn(turn, tuple(picture(frame, f"Returned in turn {i}") for frame in turn.frames))
+            (turn, tuple(picture(frame, f"Returned in turn {i}") for frame in turn.frames))
             for i, turn in enumerate(turns, 1)
         ),
         timeline=_timeline(first_look, mark, turns),
-        sampled_tokens=trajectory.transcript.sampled_tokens,
     )
 
 
 def choose(episodes: Sequence[Trajectory]) -> list[Trajectory]:
-    """Two episodes worth reading: a right one and a wrong one, each with the most tools in the fewest calls.
-
-    Two or fewer are all shown, and where all are right (or all wrong) two of those.
-    """
+    """Two episodes worth reading: a right one and a wrong one, each with the most tools in the fewest calls. Two or
+    fewer are all shown, and where all are right (or all wrong) two of those."""
     if len(episodes) <= 2:
         return list(episodes)
     telling = sorted(episodes, key=lambda t: (-len({call.name for call in t.calls if call.ok}), len(t.calls)))
@@ -129,20 +107,10 @@ def picture(frame: FrameView, what: str) -> Picture:
     """An embedded frame; `what` begins its alternative text."""
     caption = "time unknown" if frame.time_s is None else f"{frame.time_s:.{1 if frame.ref.time_s is None else 2}f} s"
     try:
-        source = data_uri(read_frame(frame.ref))
+        source = data_uri(read_frame(frame.ref), EMBEDDED_PX, frame.ref.width * frame.ref.height <= LOSSLESS_PIXELS)
     except VideoError:
         return Picture("", caption, f"{what}, {caption}: the file cannot be read", frame.ref.width, frame.ref.height)
     return Picture(source, caption, f"{what}, {caption}", frame.ref.width, frame.ref.height)
-
-
-def data_uri(pixels: np.ndarray) -> str:
-    """An image as a data URI: [H, W, 3] uint8 RGB."""
-    image = Image.fromarray(pixels)
-    image.thumbnail((EMBEDDED_PX, EMBEDDED_PX))
-    buffer = io.BytesIO()
-    kind = "png" if pixels.shape[0] * pixels.shape[1] <= LOSSLESS_PIXELS else "jpeg"
-    image.save(buffer, format=kind, **({"optimize": True} if kind == "png" else {"quality": 88}))
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _timeline(first_look: Sequence[FrameView], mark: FrameView | None, turns: Sequence[TurnView]) -> Timeline | None:
@@ -164,7 +132,7 @@ def _timeline(first_look: Sequence[FrameView], mark: FrameView | None, turns: Se
         end_s=end_s,
         mark=None if mark_s is None else (mark_s - start_s) * percent,
         first_look=tuple((time_s - start_s) * percent for time_s in seen),
-        looks=tuple(Look((min(times) - start_s) * percent, (max(times) - min(times)) * percent) for times in stretches),
+        looks=tuple(((min(times) - start_s) * percent, (max(times) - min(times)) * percent) for times in stretches),
         alt=alt,
     )
 

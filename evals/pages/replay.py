@@ -104,12 +104,7 @@ def _verdict(trajectory: Trajectory) -> Text:
 
 def _rewards(trajectory: Trajectory) -> Text:
     rewards = trajectory.rewards
-    parts = {
-        "reward": rewards.total,
-        "accuracy": rewards.accuracy,
-        "format": rewards.format,
-        "parsimony": rewards.parsimony,
-    }
-    line = Text("  ".join(f"{name} {value:.2f}" for name, value in parts.items()), style="dim")
+    parts = f"accuracy {rewards.accuracy:.2f}  format {rewards.format:.2f}  parsimony {rewards.parsimony:.2f}"
+    line = Text(f"reward {rewards.total:.2f}  {parts}", style="dim")
     tokens = trajectory.transcript.sampled_tokens
     return line.append(f"  {len(trajectory.calls)} calls  {tokens} tokens  {trajectory.seconds:.1f} s", "dim")

@@ -17,9 +17,8 @@ from storage.files import JsonObject, write_text
 TEMPLATE = Path(__file__).with_name("report.html")
 Arms = Sequence[tuple[str, Scores]]
 
-HEADLINE = ("no_tools", "sft", "grpo")
-"""Arms of the headline chart, in the order of the method."""
 ARM_LABELS = {"no_tools": "No tools", "sft": "SFT", "grpo": "SFT + GRPO"}
+"""Arms of the headline chart, in the order of the method."""
 DIMENSIONS = {
     "OA": "object attribute",
     "HA": "human attribute",
@@ -54,12 +53,7 @@ PANELS = (
     Panel(
         "Reward and its parts",
         "grpo",
-        {
-            "total": "reward",
-            "accuracy": "accuracy",
-            "format": "format_reward",
-            "parsimony": "parsimony_reward",
-        },
+        {"total": "reward", "accuracy": "accuracy", "format": "format_reward", "parsimony": "parsimony_reward"},
         "Mean over the step's episodes; each part before its weight.",
         share=True,
     ),
@@ -79,23 +73,16 @@ PANELS = (
 
 
 def write_report(
-    run_dir: str | Path,
-    report: JsonObject,
-    metrics: Sequence[JsonObject],
-    arms: Arms,
-    episodes: Sequence[Trajectory],
+    run_dir: str | Path, report: JsonObject, metrics: Sequence[JsonObject], arms: Arms, episodes: Sequence[Trajectory]
 ) -> Path:
-    """Write `run_dir/report.html`.
+    """Write `run_dir/report.html`, whose path is returned.
 
     Args:
-        run_dir: Folder of the run; its `config.yaml`, where there is one, is shown too.
+        run_dir: The run's folder; its `config.yaml`, where there is one, is shown too.
         report: What is known of the run, nested as you like; `name` is its title.
         metrics: Rows with `stage`, `step` and numbers; see `PANELS` for the keys that have a chart of their own.
         arms: Name and scores of each policy or ablation that was evaluated.
         episodes: Two are shown whole; of more, `filmstrip.choose` picks a right and a wrong one.
-
-    Returns:
-        Path of the file.
     """
     run_dir = Path(run_dir)
     config = run_dir / "config.yaml"
@@ -108,8 +95,8 @@ def write_report(
         "names": DIMENSIONS,
         "errors_shown_by_calls": _errors_shown_by_calls,
         "dimensions": [(key, DIMENSIONS.get(key, "")) for key in _dimensions(arms)],
-        "panels": charts(metrics),
-        "more": other_charts(metrics),
+        "panels": charts(metrics, PANELS),
+        "more": charts(metrics, other_panels(metrics)),
         "films": [film(episode) for episode in choose(episodes)],
         "facts": list(_flat(report)),
         "config": config.read_text() if config.exists() else "",
@@ -132,7 +119,7 @@ def arm_label(name: str) -> str:
 def headline_arms(arms: Arms) -> list[tuple[str, Scores]]:
     """The arms of the headline chart: those of the method, or all where none of these was evaluated."""
     found = dict(arms)
-    return [(name, found[name]) for name in HEADLINE if name in found] or list(arms)
+    return [(name, found[name]) for name in ARM_LABELS if name in found] or list(arms)
 
 
 def lead(headline: Arms) -> str:
@@ -149,10 +136,10 @@ def lead(headline: Arms) -> str:
     return f"{text}, against {percent(first.accuracy.mean)} % ({arm_label(first_name)})."
 
 
-def charts(metrics: Sequence[JsonObject]) -> list[dict[str, str]]:
+def charts(metrics: Sequence[JsonObject], panels: Sequence[Panel]) -> list[dict[str, str]]:
     """The panels that the metrics have numbers for, as `title`, `phase`, `note`, `last` and `svg`."""
     drawn = []
-    for panel in PANELS:
+    for panel in panels:
         curves = [c for label, key in panel.keys.items() if (c := _curve(metrics, panel.phase, key, label))]
         if curves:
             svg = line_chart(panel.title, curves, (0.0, 1.0) if panel.share else None)
@@ -162,17 +149,11 @@ def charts(metrics: Sequence[JsonObject]) -> list[dict[str, str]]:
     return drawn
 
 
-def other_charts(metrics: Sequence[JsonObject]) -> list[dict[str, str]]:
-    """Every other number of the metrics, one small chart each."""
+def other_panels(metrics: Sequence[JsonObject]) -> list[Panel]:
+    """A panel for every other number of the metrics."""
     shown = {(panel.phase, key) for panel in PANELS for key in panel.keys.values()}
-    known = sorted({(str(row["stage"]), key) for row in metrics for key in row if key not in ("stage", "step")})
-    drawn = []
-    for phase, key in known:
-        if (phase, key) not in shown and (curve := _curve(metrics, phase, key, key)):
-            svg = line_chart(key, [curve])
-            last = number(curve.values[-1])
-            drawn.append({"title": key, "phase": phase.upper(), "note": "", "last": last, "svg": svg})
-    return drawn
+    known = {(str(row["stage"]), key) for row in metrics for key in row if key not in ("stage", "step")}
+    return [Panel(key, phase, {key: key}) for phase, key in sorted(known - shown)]
 
 
 def _curve(metrics: Sequence[JsonObject], phase: str, key: str, label: str) -> Curve | None:

@@ -3,8 +3,6 @@
 Invariant: the same records are shown whenever it is made; what each stage rejected is shown beside what got through.
 """
 
-import base64
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from string import ascii_uppercase
 import numpy as np
 from PIL import Image
 
-from pages.rendering import render
+from pages.rendering import data_uri, render
 from storage.files import write_text
 from synth.errors import SynthError
 from synth.output.datasheet import TITLES, Census
@@ -88,17 +86,9 @@ def _sample(record: Record) -> Sample:
     whole = video.duration_s
     return Sample(
         record=record,
-        marked_frame=_picture(np.asarray(Image.open(marked.image).convert("RGB"))),
-        mask=_picture(overlay),
+        marked_frame=data_uri(np.asarray(Image.open(marked.image).convert("RGB")), SHOWN_PX),
+        mask=data_uri(overlay, SHOWN_PX),
         window=(100 * target.start_s / whole, 100 * (target.end_s - target.start_s) / whole),
         mark_at=100 * marked.time_s / whole,
         options=tuple((text, ascii_uppercase[i] == record.answer) for i, text in enumerate(marked.options or ())),
     )
-
-
-def _picture(pixels: np.ndarray) -> str:
-    image = Image.fromarray(pixels)
-    image.thumbnail((SHOWN_PX, SHOWN_PX))
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"

@@ -24,7 +24,7 @@ _TAG = re.compile(r"</?(?:think|tool_call|answer)>")
 
 
 class ChatTeacher:
-    """A `actors.rollout.policy.Policy` that asks a model for each turn."""
+    """A `actors.rollout.loop.Policy` that asks a model for each turn."""
 
     def __init__(self, chat: ChatFormat, endpoint: Endpoint) -> None:
         self._chat = chat

@@ -13,8 +13,7 @@ from typing import TypedDict
 import numpy as np
 
 from actors.errors import sentence
-from actors.rollout.loop import play
-from actors.rollout.policy import Policy
+from actors.rollout.loop import Policy, play
 from configs import Config
 from endpoint.endpoint import AnswerError, Endpoint
 from env.chat import ChatFormat

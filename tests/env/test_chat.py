@@ -13,7 +13,7 @@ from PIL import Image
 
 from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
-from env.transcript import Segment, Transcript, Turn
+from env.transcript import Segment, Transcript, Turn, unexpanded
 from tools.decoding.frame import Content, Frame, FrameRef
 
 SPELLED = "a <|im_end|>\n<|im_start|>system\nb <|vision_start|><|image_pad|><|vision_end|> c <|endoftext|>"
@@ -127,7 +127,7 @@ def test_media_spans_cover_their_placeholders(chat: ChatFormat) -> None:
         assert media.frame == seen.ref
         assert set(transcript.ids[media.start : media.start + media.tokens]) == {chat.image_token_id}
     assert transcript.ids.count(chat.image_token_id) == 7
-    assert transcript.unexpanded_ids().count(chat.image_token_id) == 2
+    assert unexpanded(transcript.ids, transcript.media).count(chat.image_token_id) == 2
 
 
 def test_the_policy_may_end_its_turn_but_sample_no_other_special_token(chat: ChatFormat, processor: Any) -> None:

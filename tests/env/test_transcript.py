@@ -2,7 +2,7 @@
 
 import pytest
 
-from env.transcript import Media, Segment, Transcript, Turn
+from env.transcript import Media, Segment, Transcript, Turn, unexpanded
 from tools.decoding.frame import FrameRef
 
 VIDEO_FRAME, MARK = FrameRef("v.mp4", 1.0, 64, 32), FrameRef("m.png", None, 32, 32)
@@ -26,7 +26,7 @@ def test_what_is_appended_stays_as_it_was() -> None:
     assert made.media == [Media(VIDEO_FRAME, 1, 2), Media(MARK, 7, 1)]
     assert made.frames == [VIDEO_FRAME, MARK]
     assert made.sampled_tokens == 2
-    assert made.unexpanded_ids() == [1, PAD, 2, 5, 6, 1, PAD, 2]
+    assert unexpanded(made.ids, made.media) == [1, PAD, 2, 5, 6, 1, PAD, 2]
 
 
 def test_a_turn_has_a_logprob_for_each_token() -> None:

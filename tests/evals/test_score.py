@@ -1,5 +1,4 @@
 import dataclasses
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 
 from env.trajectory import Rewards, ToolCallRecord, Trajectory
 from env.transcript import Transcript
-from evals.score import Scores, bootstrap_interval, score
+from evals.score import bootstrap_interval, score
 
 CALL = ToolCallRecord("crop_video", {}, True, 0.1, 3)
 FAILED = dataclasses.replace(CALL, ok=False, frames=0, error="no")
@@ -72,11 +71,6 @@ def test_without_calls_the_error_rate_is_zero() -> None:
 def test_no_episodes_cannot_be_scored() -> None:
     with pytest.raises(ValueError, match="no episodes"):
         score([])
-
-
-def test_scores_survive_json() -> None:
-    scores = score([episode("a", calls=[CALL]), episode("b", 0.0, dimension="SR")])
-    assert Scores.from_dict(json.loads(json.dumps(scores.to_dict()))) == scores
 
 
 def test_the_interval_is_that_of_the_mean() -> None:

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Literal, NotRequired, TypedDict
 
 from storage.files import JsonObject
-from tools.decoding.frame import DeadlineError, VideoError
-from tools.decoding.messages import Request
+from tools.decoding.frame import DeadlineError, Region, Stamp, VideoError
 
 START_TIMEOUT_S = 60.0
 """Deadline for the process to come up, seconds; on a quiet machine it takes a quarter of one."""
@@ -27,6 +27,31 @@ KILLS = 2
 """Times in a row that a file may take the process down, by crash or by deadline, before it is set aside."""
 QUARANTINE_S = 600.0
 """How long it is then refused, seconds; a machine that was only too busy gets another chance."""
+
+
+class Request(TypedDict):
+    """One request, as a JSON message. `index` and `prove` need no more than the file; `frames` needs all the rest."""
+
+    do: Literal["index", "prove", "frames"]
+    """Give its times and sizes, compare decord with PyAV on it, or give frames of it."""
+    path: str
+    """Absolute path of the file."""
+    stamp: Stamp
+    """The file as the caller knows it; a file that has changed is refused."""
+    timeout_s: NotRequired[float]
+    """Set when it is sent: the process ends itself soon after."""
+    indices: NotRequired[list[int]]
+    """Frames, by rising index."""
+    keyframes: NotRequired[bool]
+    """Give the last keyframe at or before each instead."""
+    reader: NotRequired[str]
+    """`pyav` or `decord`."""
+    region: NotRequired[Region | None]
+    """Cut this out of each frame."""
+    width: NotRequired[int]
+    """Then scale it to this width, pixels."""
+    height: NotRequired[int]
+
 
 Ask = Callable[[Request, float], tuple[JsonObject, bytes]]
 
@@ -66,7 +91,7 @@ class DecodeProcess:
 
     def _ask(self, request: Request, timeout_s: float) -> tuple[JsonObject, bytes]:
         deadline = time.monotonic() + timeout_s
-        fresh = self._process is None or self._process.poll() is not None
+        fresh = self._is_gone()
         head, body = self._answered(request, timeout_s)
         if head.get("starved") and not fresh:
             # What it read before may have taken the memory; a fresh process has all of it.
@@ -82,14 +107,16 @@ class DecodeProcess:
         kills, since = self._kills.get(file, (0, 0.0))
         if kills >= KILLS and time.monotonic() - since < QUARANTINE_S:
             raise VideoError(f"{where}: was set aside, for it took the decode process down {kills} times in a row")
-        if self._process is None or self._process.poll() is not None:
+        if self._is_gone():
             self._stop()
             self._start()
+        connection = self._connection
+        assert connection is not None
         try:
             with self._deadline(timeout_s) as missed:
-                self._send({**request, "timeout_s": timeout_s})
-                head = json.loads(self._receive())
-                body = self._receive()
+                connection.send_bytes(json.dumps({**request, "timeout_s": timeout_s}).encode())
+                head = json.loads(connection.recv_bytes())
+                body = connection.recv_bytes()
         except (EOFError, OSError):
             self._stop()
             self._kills[file] = kills + 1, time.monotonic()
@@ -106,6 +133,9 @@ class DecodeProcess:
         if missed.is_set():
             self._stop()
         return head, body
+
+    def _is_gone(self) -> bool:
+        return self._process is None or self._process.poll() is not None
 
     @contextmanager
     def _deadline(self, timeout_s: float) -> Iterator[threading.Event]:
@@ -126,14 +156,6 @@ class DecodeProcess:
         finally:
             timer.cancel()
             timer.join()
-
-    def _send(self, request: Request) -> None:
-        assert self._connection is not None
-        self._connection.send_bytes(json.dumps(request).encode())
-
-    def _receive(self) -> bytes:
-        assert self._connection is not None
-        return self._connection.recv_bytes()
 
     def _start(self) -> None:
         root = str(Path(__file__).resolve().parents[2])
@@ -157,10 +179,10 @@ class DecodeProcess:
             except OSError as error:
                 ours.close()
                 raise VideoError(f"the decode process cannot be started ({error.strerror})") from None
-        self._connection = Connection(ours.detach())
+        connection = self._connection = Connection(ours.detach())
         try:
             with self._deadline(START_TIMEOUT_S):
-                self._receive()
+                connection.recv_bytes()
         except (EOFError, OSError):
             self._stop()
             raise VideoError(f"the decode process did not start, or not within {START_TIMEOUT_S:g} s") from None

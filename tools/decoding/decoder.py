@@ -22,11 +22,11 @@ import numpy as np
 from cachetools import LRUCache
 
 from storage.files import JsonObject
+from tools.decoding.decode_process import Request
 from tools.decoding.decord_reader import DecordReader, speedup
 from tools.decoding.frame import VideoError
 from tools.decoding.image import resize
 from tools.decoding.index_cache import IndexCache
-from tools.decoding.messages import Request
 from tools.decoding.pyav_reader import Index, PyavReader
 
 OPEN_VIDEOS = 400

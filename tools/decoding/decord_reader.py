@@ -14,11 +14,7 @@ PROBES = (0.97, 0.3, 0.31, 0.0)
 
 
 class DecordReader:
-    """A video file read by frame index with decord.
-
-    Raises:
-        ImportError: decord is not installed.
-    """
+    """A video file read by frame index with decord. Raises ImportError: decord is not installed."""
 
     def __init__(self, path: str) -> None:
         import decord

@@ -31,7 +31,6 @@ class FrameRef:
     time_s: float | None
     """Presentation time in the video, seconds; None for an image file."""
     width: int
-    """Pixels, as fed to the model."""
     height: int
     """Pixels, as fed to the model."""
     region: Region | None = None

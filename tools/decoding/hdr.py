@@ -17,11 +17,6 @@ BT2020_TO_BT709 = np.array(
 )
 
 
-def is_hdr(transfer: int) -> bool:
-    """Whether a frame's transfer characteristic is one of `TRANSFERS`."""
-    return transfer in TRANSFERS
-
-
 def to_srgb(pixels: np.ndarray, transfer: int) -> np.ndarray:
     """[H, W, 3] uint16 of BT.2020 with an HDR transfer characteristic to [H, W, 3] uint8 sRGB."""
     linear = _decoded(transfer)[pixels]
@@ -32,15 +27,11 @@ def to_srgb(pixels: np.ndarray, transfer: int) -> np.ndarray:
     return _ENCODED[(np.clip(toned, 0.0, 1.0) * (len(_ENCODED) - 1) + 0.5).astype(np.uint16)]
 
 
-def _encoded() -> np.ndarray:
-    """[65536] uint8: sRGB of evenly spaced light from 0 to 1."""
-    light = np.arange(65536) / 65535
-    return np.round(255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)).astype(
-        np.uint8
-    )
-
-
-_ENCODED = _encoded()
+_LIGHT = np.arange(65536) / 65535
+_ENCODED = np.round(255 * np.where(_LIGHT <= 0.0031308, 12.92 * _LIGHT, 1.055 * _LIGHT ** (1 / 2.4) - 0.055)).astype(
+    np.uint8
+)
+"""[65536] uint8: sRGB of evenly spaced light from 0 to 1."""
 
 
 @cache

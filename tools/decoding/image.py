@@ -57,11 +57,7 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def open_image(path: str, time_s: float, max_pixels: int, multiple: int) -> Frame:
-    """An image file as a frame that is labelled `time_s`.
-
-    Raises:
-        VideoError: it cannot be read.
-    """
+    """An image file as a frame that is labelled `time_s`. Raises VideoError: it cannot be read."""
     pixels = load_image(path)
     width, height = fit(pixels.shape[1], pixels.shape[0], max_pixels, multiple)
     pixels = resize(pixels, width, height)
@@ -70,11 +66,7 @@ def open_image(path: str, time_s: float, max_pixels: int, multiple: int) -> Fram
 
 
 def image_size(path: str) -> tuple[int, int]:
-    """Width and height of an image file, upright, from its header.
-
-    Raises:
-        VideoError: it cannot be read.
-    """
+    """Width and height of an image file, upright, from its header. Raises VideoError: it cannot be read."""
     with _opened(path) as image:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
         return (image.height, image.width) if turned else image.size
@@ -88,11 +80,7 @@ def read_image(ref: FrameRef) -> np.ndarray:
 
 
 def load_image(path: str) -> np.ndarray:
-    """An image file at its own size, upright, [height, width, 3] uint8 RGB.
-
-    Raises:
-        VideoError: it cannot be read.
-    """
+    """An image file at its own size, upright, [height, width, 3] uint8 RGB. Raises VideoError: it cannot be read."""
     with _opened(path) as image:
         return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 

@@ -66,10 +66,7 @@ class IndexCache:
 
     def save(self, entry: Path | None, path: str, index: Index, decord: bool | None = None) -> None:
         """Keep an index, whole or not at all, unless it is made again sooner than it is read, or the file is no longer
-        what it was when `entry` was asked for.
-
-        A disk that is full or read-only only means that nothing is kept.
-        """
+        what it was when `entry` was asked for. A disk that is full or read-only only means that nothing is kept."""
         if entry is None or (decord is None and len(index.pts) < MIN_FRAMES) or self.entry(path) != entry:
             return
         base = index.time_base
@@ -84,9 +81,8 @@ class IndexCache:
     def _prune(self) -> None:
         files = list(self._folder.iterdir())
         if len(files) > MAX_FILES:
-            for file in sorted(files, key=_used)[: len(files) - MAX_FILES * 9 // 10]:
-                with suppress(OSError):
-                    file.unlink()
+            for file in sorted(files, key=lambda file: file.stat().st_mtime)[: len(files) - MAX_FILES * 9 // 10]:
+                file.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=1)
@@ -95,10 +91,3 @@ def _decord_version() -> str:
         return version("decord")
     except PackageNotFoundError:
         return "none"
-
-
-def _used(file: Path) -> float:
-    try:
-        return file.stat().st_mtime
-    except OSError:
-        return 0.0

@@ -10,14 +10,14 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from tools.decoding.frame import VideoError
-from tools.decoding.hdr import is_hdr, to_srgb
+from tools.decoding.hdr import TRANSFERS, to_srgb
 
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif,mxf,ivf,nut,mp3,wav,flac,aac"
 """Containers that are opened, of sound too for a clear refusal. Playlists and image patterns could name other files."""
@@ -46,7 +46,6 @@ class Index:
     time_base: Fraction
     """Seconds of a tick."""
     width: int
-    """Pixels, upright."""
     height: int
     """Pixels, upright."""
     quarter_turns: int
@@ -223,7 +222,7 @@ class PyavReader:
                 break
             self._shown = ahead
         if self._shown is None:
-            raise VideoError(f"cannot be decoded at {self._seconds(target):.3f} s")
+            raise VideoError(f"cannot be decoded at {float(target * self._stream.time_base):.3f} s")
         pixels = self._pixels(self._shown)
         if self.index.quarter_turns:
             pixels = np.ascontiguousarray(np.rot90(pixels, self.index.quarter_turns))
@@ -231,12 +230,9 @@ class PyavReader:
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
         transfer = int(frame.color_trc)
-        if is_hdr(transfer):
+        if transfer in TRANSFERS:
             return to_srgb(self._rgb.reformat(frame, format="rgb48le").to_ndarray(), transfer)
         return self._rgb.reformat(frame, format="rgb24").to_ndarray()
-
-    def _seconds(self, pts: int) -> float:
-        return float(pts * self._stream.time_base)
 
     def _is_near(self, target: int) -> bool:
         if self._shown is None or self._shown.pts > target:
@@ -285,14 +281,8 @@ class PyavReader:
         first = next((packet for packet in packets if packet.is_keyframe), None)
         if first is None or first.pts is None or first.pts > key:
             return
-        start = first.pts
-
-        def rest() -> Iterator[av.Packet]:
-            yield first
-            yield from packets
-
         # Frames that lead an open GOP lean on frames before it and come out broken.
-        yield from (frame for frame in self._decode(rest()) if frame.pts >= start)
+        yield from (frame for frame in self._decode(chain([first], packets)) if frame.pts >= first.pts)
 
     def _packets(self) -> Iterator[av.Packet]:
         """Packets of the video stream; a torn file ends where it is torn."""

@@ -34,10 +34,8 @@ POLL_S = 0.002
 
 
 class SharedFrames:
-    """A folder of frames, least recently used out first once they are over `max_bytes`. Safe between processes.
-
-    It is made with the first frame; the last process that used it takes the frames along.
-    """
+    """A folder of frames, least recently used out first once they are over `max_bytes`. Safe between processes. It is
+    made with the first frame; the last process that used it takes the frames along."""
 
     def __init__(self, max_bytes: int, root: Path = FOLDER) -> None:
         """Shares no more than a quarter of what is free in `root`."""
@@ -70,7 +68,8 @@ class SharedFrames:
         def leave() -> None:
             if os.getpid() != joined:  # a fork, which leaves its parent's frames alone
                 return
-            if _locked(users):
+            with suppress(OSError):  # others use them
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 for frame in self._folder.glob("*.rgb"):
                     with suppress(OSError):
                         frame.unlink()
@@ -142,11 +141,3 @@ class SharedFrames:
             with suppress(OSError):
                 os.unlink(path)
                 total -= size
-
-
-def _locked(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -19,10 +19,9 @@ import numpy as np
 
 from configs.episode import EpisodeConfig
 from storage.files import JsonObject
-from tools.decoding.decode_process import Ask, DecodeProcess
+from tools.decoding.decode_process import Ask, DecodeProcess, Request
 from tools.decoding.frame import DeadlineError, Frame, FrameKey, FrameRef, Region, Stamp, VideoError
 from tools.decoding.image import fit, open_image, read_image
-from tools.decoding.messages import Request
 from tools.decoding.shared_frames import SharedFrames
 from tools.decoding.thread_safe_cache import ThreadSafeCache
 
@@ -88,9 +87,10 @@ class Video:
         """Size in bytes and modification time in nanoseconds of the file that was indexed."""
 
     def __repr__(self) -> str:
+        rate = f"{float(self.rate):.6g} frames a second" if self.rate else "variable frame rate"
         return (
             f"Video({self.path!r}, {len(self.times)} frames from {self.times[0]:.3f} s to {self.duration_s:.3f} s, "
-            f"{self.width}x{self.height}, {_rate(self.rate)}, read by {self.reader})"
+            f"{self.width}x{self.height}, {rate}, read by {self.reader})"
         )
 
     def frames_at(
@@ -118,23 +118,6 @@ class Video:
             width, height = right - left, bottom - top
         indices = [self._index(time_s) for time_s in times]
         return self._frames(indices, _Form(*fit(width, height, max_pixels, multiple), region), timeout_s)
-
-    def frame_before(self, time_s: float, max_pixels: int, multiple: int, timeout_s: float = TIMEOUT_S) -> Frame | None:
-        """The last frame that is over when the one shown at `time_s` begins; None if that is the first.
-
-        Raises:
-            VideoError: decoding failed or took longer than `timeout_s`.
-        """
-        return self._beside(self._index(time_s) - 1, max_pixels, multiple, timeout_s)
-
-    def frame_after(self, time_s: float, max_pixels: int, multiple: int, timeout_s: float = TIMEOUT_S) -> Frame | None:
-        """The first frame that begins after `time_s`; None if there is none.
-
-        Raises:
-            VideoError: decoding failed or took longer than `timeout_s`.
-        """
-        index = int(np.searchsorted(self.times, time_s + TICK_S, side="right"))
-        return self._beside(index, max_pixels, multiple, timeout_s)
 
     def clip(
         self,
@@ -190,11 +173,6 @@ class Video:
                 shown, pictures = self._asked(ask, onward, form, left_s, keyframes)
             for row in (onward.index(index) for index in part):
                 yield self.times[shown[row]].item(), pictures[row]
-
-    def _beside(self, index: int, max_pixels: int, multiple: int, timeout_s: float) -> Frame | None:
-        if not 0 <= index < len(self.times):
-            return None
-        return self._frames([index], _Form(*fit(self.width, self.height, max_pixels, multiple)), timeout_s)[0]
 
     def _index(self, time_s: float) -> int:
         if math.isnan(time_s):
@@ -288,10 +266,6 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _rate(rate: Fraction | None) -> str:
-    return f"{float(rate):.6g} frames a second" if rate else "variable frame rate"
-
-
 def forget_frames(max_bytes: int = FRAME_CACHE_BYTES) -> None:
     """Drop the frames that this process keeps, and keep at most `max_bytes` from now on; the node's stay."""
     _state.frames = _cache_of_frames(max_bytes)
@@ -324,18 +298,14 @@ def read_frame(ref: FrameRef, timeout_s: float = TIMEOUT_S) -> np.ndarray:
     Raises:
         VideoError: the file cannot be read, or has no frame at that time any more.
     """
-    if ref.time_s is not None:
-        return _read_video_frame(ref, ref.time_s, timeout_s)
-    key = ref, _stamp(ref.path)
-    pixels = _state.frames.get(key)
-    return _state.frames.keep(key, read_image(ref)) if pixels is None else pixels
-
-
-def _read_video_frame(ref: FrameRef, time_s: float, timeout_s: float) -> np.ndarray:
+    if ref.time_s is None:
+        key = ref, _stamp(ref.path)
+        pixels = _state.frames.get(key)
+        return _state.frames.keep(key, read_image(ref)) if pixels is None else pixels
     video = open_video(ref.path, timeout_s)
-    frame = video._frames([video._index(time_s)], _Form(ref.width, ref.height, ref.region), timeout_s)[0]
-    if abs(frame.time_s - time_s) > TICK_S:
-        raise VideoError(f"{ref.path}: has no frame at {time_s} s any more; the file was changed")
+    [frame] = video._frames([video._index(ref.time_s)], _Form(ref.width, ref.height, ref.region), timeout_s)
+    if abs(frame.time_s - ref.time_s) > TICK_S:
+        raise VideoError(f"{ref.path}: has no frame at {ref.time_s} s any more; the file was changed")
     return frame.pixels
 
 

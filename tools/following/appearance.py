@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.ndimage import correlate1d
 
 from tools.marks.canvas import Box
 
@@ -89,16 +90,8 @@ def _histogram(pixels: np.ndarray) -> np.ndarray:
     """[BINS, BINS, BINS] smoothed share of each colour."""
     counts, _ = np.histogramdd(pixels.reshape(-1, 3), bins=(BINS,) * 3, range=[(0, 256)] * 3)
     for axis in range(3):
-        counts = 0.5 * counts + 0.25 * (_shifted(counts, 1, axis) + _shifted(counts, -1, axis))
+        counts = correlate1d(counts, (0.25, 0.5, 0.25), axis, mode="constant")
     return counts / max(1.0, counts.sum())
-
-
-def _shifted(counts: np.ndarray, by: int, axis: int) -> np.ndarray:
-    shifted = np.roll(counts, by, axis)
-    edge: list[slice | int] = [slice(None)] * 3
-    edge[axis] = 0 if by > 0 else -1
-    shifted[tuple(edge)] = 0
-    return shifted
 
 
 def _contrast(likely: np.ndarray, w: int, h: int) -> np.ndarray:

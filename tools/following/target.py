@@ -49,11 +49,7 @@ def target_box(prompt: VisualPrompt, frame: np.ndarray) -> Box:
 
 def target_mask(frame: np.ndarray, box: Box, rough: bool = False) -> np.ndarray:
     """[H, W] bool: what stands out from its surroundings in the box (GrabCut, Rother et al. 2004); the inner part of
-    the box where nothing does.
-
-    Args:
-        rough: the box tells where the target is, not how large.
-    """
+    the box where nothing does. A rough box tells where the target is, not how large."""
     height, width = frame.shape[:2]
     x, y, w, h = box
     # Only the surroundings matter, and GrabCut's time goes with the area.

@@ -155,17 +155,11 @@ class _Target:
 
 
 def presences(looks: Iterable[Sighting], gap_s: float) -> list[Presence]:
-    """Stretches in sight; a gap of up to `gap_s` between two sightings does not end one.
-
-    A stretch reaches from its first sighting to its last, so one that was seen once has no length.
-    """
+    """Stretches in sight; a gap of up to `gap_s` between two sightings does not end one. A stretch reaches from its
+    first sighting to its last, so one that was seen once has no length."""
     seen = [look for look in looks if look.box is not None]
-    groups: list[list[Sighting]] = [seen[:1]] if seen else []
-    for before, look in pairwise(seen):
-        if look.time_s - before.time_s <= gap_s:
-            groups[-1].append(look)
-        else:
-            groups.append([look])
+    ends = [i for i, (before, look) in enumerate(pairwise(seen), 1) if look.time_s - before.time_s > gap_s]
+    groups = [seen[start:end] for start, end in pairwise([0, *ends, len(seen)]) if seen]
     return [
         Presence(group[0].time_s, group[-1].time_s, float(np.mean([look.likeness for look in group])))
         for group in groups

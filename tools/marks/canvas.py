@@ -75,20 +75,14 @@ class Canvas:
         self._paint(window, core, _dilated(near, outer + rim) - _dilated(near, inner))
         return {"box": rounded(box)}
 
-    def badge(self, mask: np.ndarray | None, box: Box, label: str = LABEL, taken: Sequence[Point] = ()) -> Geometry:
-        """A numbered disc beside a corner of the target, the upper left if the frame has room, and its outline.
-
-        Args:
-            taken: middles of the discs that are there already; this one covers none of them where it can.
-        """
+    def badge(self, mask: np.ndarray | None, box: Box) -> Geometry:
+        """A numbered disc beside a corner of the target, the upper left if the frame has room, and its outline."""
         geometry = self.contour(mask, box) if mask is not None else self.line(corners(self.around(box)), closed=True)
         radius = 2.5 * self.stroke
-        centre = self._beside(box, radius, taken)
+        centre = self._beside(box, radius)
         window, colour = self._paint_path([centre], 2 * radius)
-        self._blend(
-            window, self._text(window, label, centre, 1.7 * radius / max(1, len(label)) ** 0.5), _opposite(colour)
-        )
-        return geometry | {"box": rounded(box), "label": label, "badge": rounded_points([centre])[0]}
+        self._blend(window, self._text(window, LABEL, centre, 1.7 * radius), _opposite(colour))
+        return geometry | {"box": rounded(box), "label": LABEL, "badge": rounded_points([centre])[0]}
 
     def around(self, box: Box) -> Box:
         """The box with room for a stroke around it, kept where the whole stroke is in the frame."""
@@ -98,30 +92,16 @@ class Canvas:
         bottom = min(box[1] + box[3] + self.gap, self.height - edge)
         return left, top, max(1.0, right - left), max(1.0, bottom - top)
 
-    def _beside(self, box: Box, radius: float, taken: Sequence[Point]) -> Point:
-        """The place off a corner of the box that needs the least shift to stay in the frame; if discs are there, one
-        farther around the box."""
+    def _beside(self, box: Box, radius: float) -> Point:
+        """The place off a corner of the box that needs the least shift to stay in the frame."""
         reach, margin = radius / math.sqrt(2) + self.gap, radius + self.rim
         places = [
             (x, y) for y in (box[1] - reach, box[1] + box[3] + reach) for x in (box[0] - reach, box[0] + box[2] + reach)
         ]
-        inside = [self._inside(place, margin) for place in places]
-        free = [(math.dist(a, b), a) for a, b in zip(inside, places, strict=True) if _clear(a, taken, 2 * margin)]
-        if free:
-            return min(free, key=lambda place: place[0])[1]
-        middle = box[0] + box[2] / 2, box[1] + box[3] / 2
-        half = math.hypot(box[2], box[3]) / 2
-        around = [
-            self._inside((middle[0] + far * math.cos(angle), middle[1] + far * math.sin(angle)), margin)
-            for far in np.arange(half + reach, half + 12 * radius, radius)
-            for angle in np.arange(16) * math.pi / 8
+        inside = [
+            (min(max(x, margin), self.width - margin), min(max(y, margin), self.height - margin)) for x, y in places
         ]
-        clear = [place for place in around if _clear(place, taken, 2 * margin)]
-        return clear[0] if clear else max(around, key=lambda place: min(math.dist(place, other) for other in taken))
-
-    def _inside(self, place: Point, margin: float) -> Point:
-        """The place, moved to where a disc of this margin is whole in the frame."""
-        return min(max(place[0], margin), self.width - margin), min(max(place[1], margin), self.height - margin)
+        return min(zip(inside, places, strict=True), key=lambda moved: math.dist(*moved))[0]
 
     def _window(self, points: Sequence[Point], margin: float) -> Window:
         """The part of the frame around the points; only that is worked on."""
@@ -172,10 +152,6 @@ class Canvas:
     def _layer(self, window: Window) -> Image.Image:
         height, width = self.pixels[window].shape[:2]
         return Image.new("L", (width * _SCALE, height * _SCALE))
-
-
-def _clear(place: Point, taken: Sequence[Point], distance: float) -> bool:
-    return all(math.dist(place, other) >= distance for other in taken)
 
 
 def _coverage(layer: Image.Image) -> np.ndarray:

@@ -5,7 +5,6 @@ along the edge.
 """
 
 import math
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -64,36 +63,6 @@ def draw(
     if "box" in geometry:
         geometry.pop("points", None)
     return canvas.pixels, geometry
-
-
-def draw_set(
-    image: np.ndarray, boxes: Sequence[Box] = (), masks: Sequence[np.ndarray] = ()
-) -> tuple[np.ndarray, list[Geometry]]:
-    """A copy of `image` ([H, W, 3] uint8 RGB) with numbered set-of-mark badges on several targets, and what was drawn.
-
-    Numbers go from 1 in the order given; no badge covers another while the frame has room.
-
-    Args:
-        boxes: x, y, width and height of each target, pixels; not needed where masks are given.
-        masks: [H, W] bool of each target.
-
-    Raises:
-        ValueError: no target, boxes and masks that differ in number, or a target outside the image.
-    """
-    if not boxes and not masks:
-        raise ValueError("give the targets' boxes or masks")
-    if boxes and masks and len(boxes) != len(masks):
-        raise ValueError(f"{len(boxes)} boxes and {len(masks)} masks are not of the same targets")
-    canvas = Canvas(image)
-    targets: list[np.ndarray | None] = [*masks] or [None] * len(boxes)
-    geometries: list[Geometry] = []
-    for i, mask in enumerate(targets):
-        box = _target_box(canvas, boxes[i] if boxes and mask is None else None, mask, None)
-        taken = [(x, y) for x, y in (geometry["badge"] for geometry in geometries)]
-        geometry = canvas.badge(mask, box, str(i + 1), taken)
-        geometry.pop("points", None)
-        geometries.append(geometry)
-    return canvas.pixels, geometries
 
 
 def _target_box(canvas: Canvas, box: Box | None, mask: np.ndarray | None, point: Point | None) -> Box:

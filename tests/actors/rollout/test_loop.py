@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from actors.errors import EpisodeError
-from actors.rollout.events import Ended, FirstLook, Observed, TurnTaken
-from actors.rollout.loop import play
+from actors.rollout.loop import FirstLook, Observed, TurnTaken, play
 from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
 from env.environment import VideoEnv
@@ -50,10 +49,10 @@ def test_events_tell_the_episode_in_order(task: Task, chat: ChatFormat, episode:
     async def hear(event: Any) -> None:
         events.append(event)
 
-    asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode, hear))
-    assert [type(event) for event in events] == [FirstLook, TurnTaken, Observed, TurnTaken, Ended]
+    trajectory = asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode, hear))
+    assert [type(event) for event in events] == [FirstLook, TurnTaken, Observed, TurnTaken]
     assert [part.ref.path for part in events[2].content if isinstance(part, Frame)] == [task.visual_prompts[0].image]
-    assert events[-1].answer == "red"
+    assert events[-1].turn.answer == trajectory.answer == "red"
 
 
 def test_without_an_answer_the_rounds_run_out(task: Task, chat: ChatFormat, episode: EpisodeConfig) -> None:

@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 from rich.console import Console
 
-from actors.rollout.policy import Policy
+from actors.rollout.loop import Policy
 from actors.serving.ask import AskError, ask
 from actors.serving.events import episode_events
 from actors.serving.web import build_app

@@ -141,6 +141,6 @@ def test_the_timeline_places_mark_and_looks_in_the_video(episodes: list[Trajecto
     assert timeline is not None
     assert (timeline.start_s, timeline.end_s) == (0.0, 24.0)
     assert timeline.mark == pytest.approx(100 * 4.5 / 24)
-    (look,) = timeline.looks
-    assert look.start == pytest.approx(100 * 20.125 / 24)
-    assert look.width == pytest.approx(100 * 1.0 / 24)
+    ((start, width),) = timeline.looks
+    assert start == pytest.approx(100 * 20.125 / 24)
+    assert width == pytest.approx(100 * 1.0 / 24)

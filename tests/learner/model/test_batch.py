@@ -15,7 +15,7 @@ from transformers import Qwen3VLForConditionalGeneration
 
 from env.chat import ChatFormat
 from env.trajectory import Trajectory
-from env.transcript import Transcript
+from env.transcript import Transcript, unexpanded
 from learner.model.batch import Batch, collate
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.micro_batches import micro_batches, mini_batches
@@ -37,7 +37,7 @@ def test_a_batch_holds_what_the_processor_makes_of_the_same_episode(
     batch = collate(trajectories, None, patches, chat)
     texts, images = [], []
     for trajectory in trajectories:
-        texts.append(chat.decode(trajectory.transcript.unexpanded_ids()))
+        texts.append(chat.decode(unexpanded(trajectory.transcript.ids, trajectory.transcript.media)))
         images.append([Image.open(frame.path) for frame in trajectory.transcript.frames])
     pixels = processor.image_processor(images=list(chain(*images)), return_tensors="pt")
     assert torch.equal(as_processor_gives(batch, Normalise(processor.image_processor)), pixels.pixel_values)
@@ -56,7 +56,7 @@ def test_a_prompt_is_id_for_id_the_processors(
 ) -> None:
     trajectory = make_trajectory(chat, folder, seed=1, frames=(0, 1, 2), turns=(1,))
     batch = collate([trajectory], None, patches, chat)
-    text = chat.decode(trajectory.transcript.unexpanded_ids()[:-1])
+    text = chat.decode(unexpanded(trajectory.transcript.ids, trajectory.transcript.media)[:-1])
     images = [Image.open(frame.path) for frame in trajectory.transcript.frames]
     alone = processor(text=[text], images=images, return_tensors="pt", return_mm_token_type_ids=True)
     assert torch.equal(batch.ids[:, :-1], alone.input_ids)

@@ -14,9 +14,8 @@ import pytest
 
 from tests.films import movies
 from tests.servers.ray_session import own_ray
-from tools.decoding.decode_process import DecodeProcess
+from tools.decoding.decode_process import DecodeProcess, Request
 from tools.decoding.decoder import MEMORY_BYTES
-from tools.decoding.messages import Request
 from tools.decoding.video import VideoError, decode_process, open_video
 
 pytestmark = pytest.mark.process

@@ -6,8 +6,8 @@ import pytest
 
 from tests.films import movies
 from tools.decoding import decoder, video
+from tools.decoding.decode_process import Request
 from tools.decoding.decord_reader import DecordReader, speedup
-from tools.decoding.messages import Request
 from tools.decoding.pyav_reader import PyavReader
 from tools.decoding.video import open_video
 

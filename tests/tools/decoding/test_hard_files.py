@@ -64,7 +64,6 @@ def test_a_video_of_one_frame(tmp_path: Path) -> None:
     video = open_video(movies.write(tmp_path / "one.mp4", [0]))
     assert [movies.number(f.pixels) for f in video.clip(0.0, 9.0, 2.0, 8, BIG, 32)] == [0]
     assert video.rate is None
-    assert video.frame_before(5.0, BIG, 32) is None
 
 
 def test_ten_hours_at_a_frame_a_second(tmp_path: Path) -> None:

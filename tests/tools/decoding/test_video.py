@@ -216,18 +216,6 @@ def test_frames_without_true_times_are_refused(tmp_path: Path) -> None:
         open_video(path)
 
 
-def test_the_frames_beside_a_time(films: dict[str, str]) -> None:
-    video = open_video(films["uneven"])
-    between = (video.times[7] + video.times[8]) / 2
-    shown = [video.frame_before(between, BIG, 32), video.frame_after(between, BIG, 32)]
-    assert [movies.number(frame.pixels) for frame in shown if frame] == [6, 8]
-    assert video.frame_before(video.times[0], BIG, 32) is None
-    assert video.frame_after(video.times[-1], BIG, 32) is None
-    first = video.frame_after(-5.0, BIG, 32)
-    assert first is not None
-    assert movies.number(first.pixels) == 0
-
-
 def test_a_region_is_cut_out_before_it_is_resized(films: dict[str, str]) -> None:
     video = open_video(films["even"])
     [whole] = video.frames_at([5.0], BIG, 1)

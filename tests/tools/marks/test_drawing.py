@@ -1,5 +1,4 @@
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from configs.world import PROMPT_KINDS
-from tools.marks.drawing import draw, draw_set
+from tools.marks.drawing import draw
 
 SIZE = 192
 ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE]
@@ -152,45 +151,12 @@ def test_what_cannot_be_drawn_is_refused(arguments: dict[str, Any], message: str
         draw(background("grey"), **arguments)
 
 
-@pytest.mark.parametrize("places", [[(40, 40), (60, 60), (150, 100)], [(96, 96), (100, 100), (104, 96), (98, 104)]])
-def test_numbers_of_several_targets_do_not_cover_each_other(places: list[tuple[int, int]]) -> None:
-    masks = [disc(x, y, 12) for x, y in places]
+@pytest.mark.parametrize("place", [(40, 40), (150, 100), (14, 96), (180, 180)])
+def test_a_number_stands_whole_in_the_frame(place: tuple[int, int]) -> None:
     image = background("noise")
-    marked, geometries = draw_set(image, masks=masks)
-    assert [geometry["label"] for geometry in geometries] == [str(i + 1) for i in range(len(places))]
-    badges = np.array([geometry["badge"] for geometry in geometries])
-    distances = np.linalg.norm(badges[:, None] - badges, axis=-1)[np.triu_indices(len(places), 1)]
-    assert distances.min() >= 2 * 2.5 * 3.0
-    assert ((badges >= 0) & (badges <= SIZE)).all()
-    for x, y in badges.round().astype(int):
-        assert (marked != image).any(-1)[y - 4 : y + 4, x - 4 : x + 4].mean() > 0.9
-    assert json.loads(json.dumps(geometries)) == geometries
-
-
-def test_a_set_of_one_is_the_single_mark() -> None:
-    image = background("gradient")
-    several, [geometry] = draw_set(image, boxes=[(50, 60, 30, 20)])
-    single, same = draw(image, "set_of_mark", box=(50, 60, 30, 20))
-    assert np.array_equal(several, single)
-    assert geometry == same
-
-
-def test_a_full_frame_still_gets_all_its_numbers() -> None:
-    boxes = [(x, y, 20, 20) for x in range(0, 180, 24) for y in range(0, 180, 24)]
-    _, geometries = draw_set(background("grey"), boxes=boxes)
-    assert len(geometries) == len(boxes)
-
-
-@pytest.mark.parametrize(
-    ("boxes", "masks", "message"),
-    [
-        ((), (), "give the targets' boxes or masks"),
-        ([(1, 1, 5, 5)], [disc(9, 9, 5)] * 2, "1 boxes and 2 masks"),
-        ([(500, 1, 5, 5)], (), "outside the image"),
-    ],
-)
-def test_a_set_that_cannot_be_drawn_is_refused(
-    boxes: Sequence[tuple[float, float, float, float]], masks: Sequence[np.ndarray], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        draw_set(background("grey"), boxes, masks)
+    marked, geometry = draw(image, "set_of_mark", mask=disc(*place, 12))
+    assert geometry["label"] == "1"
+    x, y = (round(value) for value in geometry["badge"])
+    assert min(x, y, SIZE - x, SIZE - y) > 2 * 3.0
+    assert (marked != image).any(-1)[y - 4 : y + 4, x - 4 : x + 4].mean() > 0.9
+    assert json.loads(json.dumps(geometry)) == geometry
