@@ -3,14 +3,13 @@
 Invariant: a key that no dataclass declares never passes; the error names the nearest key that exists.
 """
 
-import dataclasses
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast, get_origin
+from typing import Any, cast
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from configs.run import Config
 
@@ -39,10 +38,12 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             raise ConfigError(f"override '{override}' is not of the form key=value")
     layers.append(("command line", OmegaConf.from_dotlist(list(overrides))))
     for origin, layer in layers:
-        for key in _dotted_keys(OmegaConf.to_container(layer)):
-            _require_known(origin, key)
         try:
             merged = OmegaConf.merge(merged, layer)
+        except ConfigKeyError as error:
+            key, known = str(error.full_key), _dotted_keys(OmegaConf.to_container(merged))
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+            raise ConfigError(f"{origin}: unknown key '{key}'; did you mean '{near}'?") from None
         except OmegaConfBaseException as error:
             raise ConfigError(f"{origin}: {_first_line(error)} (key '{error.full_key}')") from error
     return cast(Config, OmegaConf.to_object(merged))
@@ -62,18 +63,3 @@ def _dotted_keys(tree: Any, prefix: str = "") -> Iterator[str]:
         for key, value in tree.items():
             yield f"{prefix}{key}"
             yield from _dotted_keys(value, f"{prefix}{key}.")
-
-
-def _all_keys(kind: type, prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """Every key, and whether it is a mapping, whose own keys are values."""
-    for field in dataclasses.fields(kind):
-        yield f"{prefix}{field.name}", get_origin(field.type) is dict
-        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
-            yield from _all_keys(field.type, f"{prefix}{field.name}.")
-
-
-def _require_known(origin: str, key: str) -> None:
-    known = dict(_all_keys(Config))
-    if key not in known and not known.get(key.rpartition(".")[0], False):
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-        raise ConfigError(f"{origin}: unknown key '{key}'; did you mean '{near}'?")

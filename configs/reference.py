@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +87,9 @@ def _section(kind: type, keys: list[str]) -> Iterator[str]:
 def _defaults(kind: type, keys: list[str], name: str) -> str:
     """The default, and where a section of the same dataclass has another one."""
     usual = getattr(kind(), name)
-    there = {key: _value_at(f"{key}.{name}".lstrip(".")) for key in keys}
+    there = {key: attrgetter(f"{key}.{name}".lstrip("."))(Config()) for key in keys}
     odd = [f", in `{key}` `{_yaml(value)}`" for key, value in there.items() if value != usual]
     return "".join([f"`{_yaml(usual)}`", *odd])
-
-
-def _value_at(key: str) -> Any:
-    value: Any = Config()
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def _yaml(value: Any) -> str:

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoConfig, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLTextConfig,
+    Qwen3VLVisionConfig,
+)
 
 from configs.policy import ModelConfig
 from configs.training import RanksConfig
@@ -72,22 +78,18 @@ class ModelShape:
     projector: int
     """Parameters of the mergers."""
     linears: tuple[Linears, ...]
-    vocabulary: int
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    intermediate: int
-    vision_hidden: int
-    vision_layers: int
-    vision_intermediate: int
-    deepstack: int
-    """Mergers beside the last one, each of which feeds a text layer."""
-    patch_size: int
-    """Side of a vision patch, pixels."""
-    patches_per_token: int
-    """Vision patches that are merged into one token."""
+    text: Qwen3VLTextConfig
+    tower: Qwen3VLVisionConfig
+
+    @property
+    def deepstack(self) -> int:
+        """Mergers beside the last one, each of which feeds a text layer."""
+        return len(self.tower.deepstack_visual_indexes)
+
+    @property
+    def patches_per_token(self) -> int:
+        """Vision patches that are merged into one token."""
+        return int(self.tower.spatial_merge_size) ** 2
 
     def trained(self, ranks: RanksConfig) -> int:
         """Count the parameters that get gradients: of the parts that train or, with LoRA, of the adapter."""
@@ -153,7 +155,6 @@ def _read(path: str) -> Qwen3VLConfig:
 def _measured(name: str, config: Qwen3VLConfig) -> ModelShape:
     with torch.device("meta"):
         model = Qwen3VLForConditionalGeneration(config)
-    text, vision = config.text_config, config.vision_config
     sizes = {"language": 0, "projector": 0, "vision": 0}
     for parameter_name, parameter in model.named_parameters():
         sizes[part_of(parameter_name)] += parameter.numel()
@@ -163,19 +164,8 @@ def _measured(name: str, config: Qwen3VLConfig) -> ModelShape:
         vision=sizes["vision"],
         projector=sizes["projector"],
         linears=_linears(model),
-        vocabulary=text.vocab_size,
-        hidden=text.hidden_size,
-        layers=text.num_hidden_layers,
-        heads=text.num_attention_heads,
-        kv_heads=text.num_key_value_heads,
-        head_dim=text.head_dim,
-        intermediate=text.intermediate_size,
-        vision_hidden=vision.hidden_size,
-        vision_layers=vision.depth,
-        vision_intermediate=vision.intermediate_size,
-        deepstack=len(vision.deepstack_visual_indexes),
-        patch_size=vision.patch_size,
-        patches_per_token=vision.spatial_merge_size**2,
+        text=config.text_config,
+        tower=config.vision_config,
     )
 
 
