@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from ray.rllib.algorithms.algorithm import Algorithm
-from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from actors.engine.handle import EngineHandle
@@ -60,12 +60,7 @@ class GRPOConfig(AlgorithmConfig):
         self._dont_auto_sync_env_runner_states = True
 
     def grpo(
-        self,
-        *,
-        run: Config = NotProvided,
-        model_dir: str | Path = NotProvided,
-        tasks_file: str | Path = NotProvided,
-        reference_dir: str | Path | None = NotProvided,
+        self, *, run: Config, model_dir: str | Path, tasks_file: str | Path, reference_dir: str | Path | None
     ) -> "GRPOConfig":
         """Set what to train, and on which tasks.
 
@@ -75,23 +70,17 @@ class GRPOConfig(AlgorithmConfig):
             tasks_file: JSONL of the training tasks.
             reference_dir: Folder of the reference policy of the KL term; None leaves the term out.
         """
-        if run is not NotProvided:
-            self.run = run
-            self.seed = run.seed
-            self.env_runners(
-                env_runner_cls=VideoEnvRunner,
-                num_env_runners=run.grpo.env_runners,
-                create_local_env_runner=False,
-                max_requests_in_flight_per_env_runner=1,
-                validate_env_runners_after_construction=False,
-            )
-            self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=1.0)
-        if model_dir is not NotProvided:
-            self.model_dir = str(model_dir)
-        if tasks_file is not NotProvided:
-            self.tasks_file = str(tasks_file)
-        if reference_dir is not NotProvided:
-            self.reference_dir = None if reference_dir is None else str(reference_dir)
+        self.run, self.seed = run, run.seed
+        self.model_dir, self.tasks_file = str(model_dir), str(tasks_file)
+        self.reference_dir = None if reference_dir is None else str(reference_dir)
+        self.env_runners(
+            env_runner_cls=VideoEnvRunner,
+            num_env_runners=run.grpo.env_runners,
+            create_local_env_runner=False,
+            max_requests_in_flight_per_env_runner=1,
+            validate_env_runners_after_construction=False,
+        )
+        self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=1.0)
         return self
 
     def validate(self) -> None:
@@ -109,13 +98,6 @@ class GRPOConfig(AlgorithmConfig):
 class GRPO(Algorithm):
     """Group relative policy optimization (paper, Eq. 8) of a policy that plays episodes with tools."""
 
-    groups: list[PlayedGroup]
-    """The groups of the last step, for logs and replay."""
-    rebuilt_ranks: int
-    """Times that the ranks were replaced."""
-    on_activity: OnActivity
-    """Called as each activity of a step begins, and with `between` as it ends."""
-
     @classmethod
     def get_default_config(cls) -> GRPOConfig:
         """Give RLlib the config to start from."""
@@ -130,9 +112,12 @@ class GRPO(Algorithm):
         run: Config = self.config.run
         ChatFormat.from_pretrained(self.config.model_dir).check(run.episode)
         self.version = 0
-        self.groups = []
+        self.groups: list[PlayedGroup] = []
+        """The groups of the last step, for logs and replay."""
         self.rebuilt_ranks = 0
-        self.on_activity = unwatched
+        """Times that the ranks were replaced."""
+        self.on_activity: OnActivity = unwatched
+        """Called as each activity of a step begins, and with `between` as it ends."""
         self._seconds: dict[Activity, float] = {}
         if run.engine.colocate:  # vLLM counts what fills its GPU while it starts
             self._start_ranks()

@@ -105,10 +105,6 @@ class RunLog:
         for trajectory in trajectories[: self._config.sample_episodes]:
             self._send(partial(self._log_episode, step, trajectory))
 
-    def artifact(self, path: str | Path) -> None:
-        """Send a file."""
-        self._send(lambda: self._store().log_artifact(self.run_id, str(path)))
-
     def finish(self, status: str = "FINISHED") -> None:
         """Send what is left, for at most `finish_timeout_s`, and end the run: FINISHED, FAILED or KILLED.
 

@@ -7,8 +7,7 @@ renamed; what a crash leaves behind has another name and is never read.
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from storage.files import PARTIAL, JsonObject, begin_folder, commit_folder
@@ -21,25 +20,13 @@ class CheckpointError(RuntimeError):
     """A checkpoint that cannot be used; the message says why in one sentence."""
 
 
-@contextmanager
-def writing(directory: str | Path, step: int, facts: Mapping[str, object] | None = None) -> Iterator[Path]:
-    """Give a folder to fill; when the block ends it becomes `directory/step-NNNNNN`. Where it raises, nothing does.
-
-    Args:
-        facts: JSON values, kept in the manifest.
-    """
-    partial = begin(directory, step)
-    yield partial
-    commit(partial, step, facts)
-
-
 def begin(directory: str | Path, step: int) -> Path:
     """Make an empty folder to fill, for `commit` to rename."""
     return begin_folder(Path(directory) / f"step-{step:06d}")
 
 
 def commit(partial: Path, step: int, facts: Mapping[str, object] | None = None) -> Path:
-    """Make a checkpoint of the folder that `begin` gave; its path."""
+    """Make a checkpoint of the folder that `begin` gave, with `facts`, JSON values, in its manifest; its path."""
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     sizes = {str(path.relative_to(partial)): path.stat().st_size for path in files}
     (partial / MANIFEST).write_text(json.dumps({"step": step, **(facts or {}), "files": sizes}, indent=2))

@@ -129,9 +129,11 @@ def make_plan(
     Args:
         tasks: training tasks, lessons: the teacher's accepted episodes; None where they are not made yet.
     """
-    roles = (_rank(config, shape, machine, phase), *((_engine(config, shape, machine),) if phase == "grpo" else ()))
-    work = (_sft(config, lessons), *((_grpo(config, tasks),) if phase == "grpo" else ()))
-    return Plan(shape, shape.trained(config.ranks), roles, work, machine, _notes(config, phase))
+    roles, work = [_rank(config, shape, machine, phase)], [_sft(config, lessons)]
+    if phase == "grpo":
+        roles.append(_engine(config, shape, machine))
+        work.append(_grpo(config, tasks))
+    return Plan(shape, shape.trained(config.ranks), tuple(roles), tuple(work), machine, _notes(config, phase))
 
 
 def _rank(config: Config, shape: ModelShape, machine: Machine, phase: Phase) -> Role:
@@ -146,18 +148,18 @@ def _rank(config: Config, shape: ModelShape, machine: Machine, phase: Phase) -> 
         ("gradients", state.gradients),
         ("optimizer", state.optimizer),
         ("buckets", state.buffers),
-        # With LoRA the reference is the same model without its adapter.
-        *(
-            [("reference", DTYPE_BYTES[ranks.dtype] * shape.parameters)]
-            if phase == "grpo" and not ranks.lora.rank
-            else []
-        ),
+    ]
+    if phase == "grpo" and not ranks.lora.rank:  # with LoRA the reference is the same model without its adapter
+        parts.append(("reference", DTYPE_BYTES[ranks.dtype] * shape.parameters))
+    parts += [
         ("activations", active.stored),
         ("layer or logits at hand", at_hand),
         # The activations are gone when the gradients are there.
         ("update, beyond these two", max(0, state.passing - active.stored - at_hand)),
     ]
-    host = [("frames", ranks.frame_cache_mib * 2**20), *([("offloaded", state.host)] if state.host else [])]
+    host = [("frames", ranks.frame_cache_mib * 2**20)]
+    if state.host:
+        host.append(("offloaded", state.host))
     shared = config.engine.gpu_memory_utilization if phase == "grpo" and config.engine.colocate else 0.0
     if not ranks.gpus_per_rank:
         parts, host = [*parts, *host, ("process", PROCESS_BYTES)], []

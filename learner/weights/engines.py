@@ -22,7 +22,6 @@ class Written:
 
     path: str
     """Folder of `model.safetensors`, or of an adapter."""
-    nbytes: int
     checksums: dict[str, int] | None
     """Checksums of every tensor in the engines' dtype (`actors.engine.checksum`); None where that dtype is left to
     vLLM, and for an adapter."""

@@ -106,20 +106,6 @@ def walk(parts: Sequence[Part], *, sharded: bool, bucket_bytes: int) -> Iterator
                 yield part.entry.name, part.tensor()
 
 
-def gather(parts: Sequence[Part], *, sharded: bool, bucket_bytes: int, keep: bool) -> dict[str, torch.Tensor] | None:
-    """Gather the tensors by name on the CPU, where `keep`; None elsewhere. Where nothing is sharded and the model is on
-    the CPU these are the parameters themselves.
-
-    Args:
-        sharded: by ZeRO-3; then all ranks must call this.
-    """
-    tensors = {}
-    for name, tensor in walk(parts, sharded=sharded, bucket_bytes=bucket_bytes):
-        if keep:
-            tensors[name] = tensor.to("cpu", copy=sharded).contiguous()
-    return tensors if keep else None
-
-
 def _shape(value: torch.nn.Parameter) -> tuple[int, ...]:
     # ZeRO-3 leaves an empty tensor and keeps the shape beside it.
     return tuple(getattr(value, "ds_shape", value.shape))

@@ -32,11 +32,7 @@ def header(entries: Sequence[Entry]) -> bytes:
     start, described = 0, {}
     for entry in entries:
         end = start + entry.nbytes
-        described[entry.name] = {
-            "dtype": DTYPES[entry.dtype],
-            "shape": list(entry.shape),
-            "data_offsets": [start, end],
-        }
+        described[entry.name] = {"dtype": DTYPES[entry.dtype], "shape": list(entry.shape), "data_offsets": [start, end]}
         start = end
     text = json.dumps({"__metadata__": {"format": "pt"}, **described}).encode()
     text += b" " * (-(8 + len(text)) % ALIGNMENT)

@@ -5,7 +5,6 @@ in a collective for another; rank 0 alone talks to the engines, and each of its 
 waits for has none but that of the call which the ranks serve (`ranks.step_timeout_s`).
 """
 
-import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -179,14 +178,12 @@ def trainer_info(transport: Transport, rank: int, workers: int, bucket_bytes: in
 
         return IPCTrainerInitInfo(rank=rank, packed=True, packed_buffer_size_bytes=bucket_bytes)
     from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
+    from vllm.utils.network_utils import get_open_port
 
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port = probe.getsockname()[1]
     return NCCLTrainerInitInfo(
         rank=rank,
         master_address=ray.util.get_node_ip_address(),
-        master_port=port,
+        master_port=get_open_port(),
         world_size=1 + workers,
         packed=True,
         packed_buffer_size_bytes=bucket_bytes,

@@ -24,11 +24,11 @@ from evals.evaluate import evaluate
 from evals.score import accuracy_of, score
 from recipes.data import run_synth
 from recipes.folder import RunFolder, with_arm
-from recipes.metrics import metrics_of
 from recipes.phases import first_model, run_cold_start, run_train
 from recipes.progress import phase
 from recipes.studies.guessing_page import page
 from storage.files import JsonObject, whole_folder, write_text
+from storage.logs import whole_rows
 from synth.teachers.scripted import CROP, question_of
 from synth.teachers.trajectories import teacher_trajectories
 from synth.world.tasks import as_choice
@@ -89,7 +89,7 @@ def _one_seed(run: Config) -> JsonObject:
         arm = dataclasses.replace(study, name=f"{run.name}/guessing/{name}")
         _branch_off(arm, start, options)
         folder = run_train(arm, resume=True)
-        report[name] = {**_examined(arm, folder, "grpo"), "curve": curve_ends(metrics_of(folder))}
+        report[name] = {**_examined(arm, folder, "grpo"), "curve": curve_ends(list(whole_rows(folder.metrics)))}
     return report
 
 

@@ -8,9 +8,9 @@ from statistics import fmean, stdev
 from configs import Config
 from evals.score import Scores
 from recipes.folder import ARMS, RunFolder, with_arm
-from recipes.metrics import metrics_of
 from recipes.phases import trained_arm
 from storage.files import JsonObject, write_text
+from storage.logs import whole_rows
 
 SEEDS = (0, 1, 2)
 PHASES = ("sft", "grpo")
@@ -34,7 +34,7 @@ def run_results(config: Config) -> Path:
         for arm in ARMS:
             for phase, found in trained_arm(run, arm).items():
                 scores[arm][phase].append(found)
-            rows += metrics_of(RunFolder.of(with_arm(run, arm)))
+            rows += whole_rows(RunFolder.of(with_arm(run, arm)).metrics)
     report = Path(config.runs_dir) / config.name / "report.json"
     write_text(PAGE, page(config, scores, rows, json.loads(report.read_text()) if report.is_file() else None))
     print(f"results: {PAGE}")
