@@ -19,11 +19,8 @@ class ConfigError(ValueError):
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """The typed config of a YAML file (None: the defaults alone), with dotted `key=value` overrides.
-
-    Raises:
-        ConfigError: no such file, invalid YAML, an unknown key, or a value of the wrong type.
-    """
+    """The typed config of a YAML file (None: the defaults alone), with dotted `key=value` overrides. Raises
+    ConfigError: no such file, invalid YAML, an unknown key, or a value of the wrong type."""
     merged = OmegaConf.structured(Config)
     layers = []
     if path is not None:

@@ -25,6 +25,7 @@ that do not go together are refused before anything starts ([configs/rules.py](.
 Brackets in a meaning name the source of a default or a formula; *the paper* is arXiv 2605.16079. This page is written
 by `python -m configs.reference > docs/config.md`.
 """
+CHOICES = re.compile(r"Literal\[([^\]]*)\]")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ def settings_of(kind: type) -> list[Setting]:
     meanings: dict[str, str] = defaultdict(str)
     for node in tree.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            types[node.target.id] = _readable(ast.unparse(node.annotation))
+            types[node.target.id] = CHOICES.sub(
+                lambda found: found[1].replace(", ", " | ").replace("'", ""), ast.unparse(node.annotation)
+            )
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and types:
             meanings[[*types][-1]] = " ".join(str(node.value.value).split())
     sections = {field.name for field in dataclasses.fields(kind) if dataclasses.is_dataclass(field.type)}
@@ -100,11 +103,6 @@ def _yaml(value: Any) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {_yaml(item)}' for key, item in value.items())}}}"
     return "''" if value == "" else str(value)
-
-
-def _readable(annotation: str) -> str:
-    choices = re.compile(r"Literal\[([^\]]*)\]")
-    return choices.sub(lambda found: found[1].replace(", ", " | ").replace("'", ""), annotation)
 
 
 if __name__ == "__main__":

@@ -22,21 +22,15 @@ Phase = Literal["synth", "sft", "grpo", "difficulty", "eval", "serve", "guessing
 
 
 def check(config: Config, phase: Phase) -> None:
-    """Check the settings that a phase uses, and those of the phases before it.
-
-    Raises:
-        ConfigError: two of them contradict each other, or one is out of its range; names the keys and what to set.
-    """
+    """Check the settings that a phase uses, and those of the phases before it. Raises ConfigError, with the keys and
+    what to set, where two contradict each other or one is out of its range."""
     for rules in RULES[phase]:
         rules(config)
 
 
 def check_endpoint(config: EndpointConfig, key: str) -> None:
-    """Check a model's server by the key of its settings, e.g. `synth.video_model`.
-
-    Raises:
-        ConfigError: one of them makes no sense.
-    """
+    """Check a model's server by the key of its settings, e.g. `synth.video_model`; raises ConfigError where one makes
+    no sense."""
     if not config.model:
         raise ConfigError(f"{key}.model: is empty; name the model as the server at {key}.base_url has it")
     if not config.base_url.startswith(("http://", "https://")):

@@ -84,11 +84,7 @@ class GRPOConfig(AlgorithmConfig):
         return self
 
     def validate(self) -> None:
-        """Check both configs.
-
-        Raises:
-            ValueError: they cannot work together.
-        """
+        """Check both configs; raises ValueError where they cannot work together."""
         super().validate()
         check(self.run, "grpo")
         if self.run.grpo.kl_in == "reward" and self.reference_dir is None:
@@ -187,11 +183,7 @@ class GRPO(Algorithm):
         self.ranks.publish(engines, self.version)
 
     def _require_agreement(self, learned: dict[str, float]) -> None:
-        """Stop at too wide a gap between the engine's and the learner's logprobs of the same tokens.
-
-        Raises:
-            TrainingStopped: it is past `grpo.max_mismatch_kl`.
-        """
+        """Raise TrainingStopped where the engine's and the learner's logprobs of the same tokens differ by too much."""
         gap, limit = learned["mismatch_kl"], self.config.run.grpo.max_mismatch_kl
         if not gap <= limit:
             raise TrainingStopped(
@@ -259,11 +251,7 @@ class GRPO(Algorithm):
         return folder
 
     def start_save(self, path: Path) -> Callable[[], None]:
-        """Save as `save_to_path` does, but let the ranks write what they hold now while the next step runs.
-
-        Returns:
-            What waits until all is written; see `RankGroup.start_save`.
-        """
+        """Save as `save_to_path` does, but let the ranks write while the next step runs; see `RankGroup.start_save`."""
         return self.ranks.start_save(Path(super().save_to_path(str(path))) / RANKS_FOLDER)
 
     def restore_from_path(self, path: str | Path, *_: object, **__: object) -> None:

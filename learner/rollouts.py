@@ -37,12 +37,8 @@ class Rollouts:
         publish_to: Callable[[list[EngineHandle]], None],
         teaches: Callable[[PlayedGroup], bool],
     ) -> None:
-        """`publish_to` brings engines to the learner's present weights; `teaches` says which groups dynamic sampling
-        counts."""
-        self._config = config
-        self.ledger = ledger
-        self._runners = runners
-        self._engines = engines
+        """`publish_to` brings engines to the present weights; `teaches` says which groups dynamic sampling counts."""
+        self._config, self.ledger, self._runners, self._engines = config, ledger, runners, engines
         self._publish_to = publish_to
         self._teaches = teaches if config.dynamic_sampling else lambda _: True
         self._held: dict[int, set[int]] = {}
@@ -87,11 +83,7 @@ class Rollouts:
         return groups
 
     def _enough(self, wanted: int, most: int, counts: dict[int, bool]) -> int:
-        """How many of the waiting groups fill a step; 0 while they do not.
-
-        Args:
-            counts: by order, whether the groups seen so far in this step teach; grows.
-        """
+        """How many of the waiting groups fill a step, else 0. `counts` says by order which of those seen teach."""
         useful = 0
         for number, group in enumerate(self.ledger.waiting, 1):
             if group.order.id not in counts:
@@ -103,10 +95,7 @@ class Rollouts:
 
     def abandon(self) -> None:
         """Wait for what the runners play, and drop it: the run goes back to where these orders were not given yet.
-
-        Raises:
-            RolloutError: they do not end in time.
-        """
+        Raises RolloutError where they do not end in time."""
         deadline = time.monotonic() + self._config.rollout_timeout_s
         while self._calling or any(self._held.values()):
             self._drop_dead_runners()

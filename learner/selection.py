@@ -64,11 +64,7 @@ class TrainingBatch:
 
 
 def judge_group(group: PlayedGroup, version: int, config: GrpoConfig, max_tokens: int) -> Verdict:
-    """Judge whether the learner at `version` can learn from a group.
-
-    Args:
-        max_tokens: most tokens of an episode, those shown included.
-    """
+    """Judge whether the learner at `version` can learn from a group; `max_tokens` are the most of an episode."""
     rewards = shaped_rewards(group, config, max_tokens)
     if config.drop_uniform_groups and max(rewards) == min(rewards):
         return "uniform"
@@ -129,8 +125,7 @@ def cut_batch(
 
 
 def staleness(trajectory: Trajectory, version: int) -> int:
-    """Count the training steps between the trajectory's oldest sampled token and the learner; 0 if nothing was
-    sampled."""
+    """Count the training steps between a trajectory's oldest sampled token and the learner; 0 if it has none."""
     sampled = [v for v, mask in zip(trajectory.transcript.versions, trajectory.transcript.sampled, strict=True) if mask]
     return version - min(sampled) if sampled else 0
 

@@ -91,11 +91,7 @@ def batches(count: int, size: int, seed: int) -> Iterator[list[int]]:
 
 
 def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
-    """Linear warm-up over the first `warmup` share of the steps, then a cosine down to `FLOOR` of the peak.
-
-    Args:
-        step: from 0.
-    """
+    """Linear warm-up over the first `warmup` share of the steps (from 0), then a cosine down to `FLOOR` of the peak."""
     rising = round(warmup * steps)
     if step < rising:
         return peak * (step + 1) / (rising + 1)

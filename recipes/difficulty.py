@@ -4,6 +4,7 @@ Invariant: a task's attempts are whole in the file or not there, so a run that w
 """
 
 import json
+from contextlib import closing
 from pathlib import Path
 from statistics import fmean
 
@@ -59,8 +60,7 @@ def _play(config: Config, model_dir: str | Path, tasks: list[Task], log: AppendL
     chat = ChatFormat.from_pretrained(model_dir)
     chat.check(config.episode)
     times = config.difficulty.attempts
-    engines = Engines(config.engine, str(model_dir), config.seed)
-    try:
+    with closing(Engines(config.engine, str(model_dir), config.seed)) as engines:
         engines.wait()
         for start in range(0, len(tasks), CHUNK):
             chunk = [task for task in tasks[start : start + CHUNK] for _ in range(times)]
@@ -73,8 +73,6 @@ def _play(config: Config, model_dir: str | Path, tasks: list[Task], log: AppendL
                 right = [episode.rewards.accuracy for episode in tries]
                 log.append(json.dumps({"model": str(model_dir), "task_id": chunk[i].id, "accuracies": right}).encode())
             bar.step(min(start + CHUNK, len(tasks)), {})
-    finally:
-        engines.close()
 
 
 def _attempts(log: Path, model: str, times: int) -> dict[str, list[float]]:

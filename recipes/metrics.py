@@ -16,9 +16,7 @@ class MetricsLog:
     """Takes the metrics of one phase."""
 
     def __init__(self, path: Path, phase: str, run_log: RunLog) -> None:
-        self._path = path
-        self._phase = phase
-        self._run_log = run_log
+        self._path, self._phase, self._run_log = path, phase, run_log
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write those of one step."""

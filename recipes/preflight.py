@@ -23,20 +23,15 @@ PROBE_S = 60.0
 
 
 def print_plan(config: Config, phase: Phase) -> None:
-    """Print the plan as comments, so that they can follow the config in one YAML file.
-
-    Raises:
-        PlanError: the phase cannot fit.
-        ShapeError: the model's sizes cannot be known.
-    """
+    """Print the plan as comments, so that they can follow the config in one YAML file. Raises as `require_room`
+    does."""
     plan = _plan(config, phase, _local_gpu())
     print("\n".join(f"# {line}".rstrip() for line in describe(plan)))
     require_fit(config, plan.shape, plan, phase)
 
 
 def require_room(config: Config, phase: Phase) -> None:
-    """Refuse a phase that cannot fit, and print what is only odd. Ray is started where the cluster is to be asked for
-    the memory of its GPUs.
+    """Refuse a phase that cannot fit, and print what is only odd; starts Ray to ask for the memory of the GPUs.
 
     Raises:
         PlanError: it cannot fit.
@@ -91,8 +86,7 @@ def _cluster_gpu() -> int | None:
         return None
     probe = ray.remote(_local_gpu).options(num_cpus=0, num_gpus=1).remote()
     try:
-        found: int | None = ray.get(probe, timeout=PROBE_S)
-        return found
+        return ray.get(probe, timeout=PROBE_S)
     except ray.exceptions.GetTimeoutError:
         ray.cancel(probe, force=True)
         return None

@@ -54,8 +54,7 @@ def whole_folder(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def begin_folder(path: str | Path) -> Path:
-    """An empty folder to fill, for `commit_folder` to rename to `path`; the two halves of `whole_folder`, for work that
-    goes on in another thread."""
+    """An empty folder for `commit_folder` to rename to `path`; these are `whole_folder` in halves, for two threads."""
     partial = Path(f"{path}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -89,21 +88,13 @@ def write_rows(path: str | Path, rows: Iterable[JsonObject]) -> None:
 
 
 def read_rows(path: str | Path) -> Iterator[JsonObject]:
-    """The rows of a file of JSON lines that is whole.
-
-    Raises:
-        ValueError: a line is no JSON; names file and line.
-    """
+    """The rows of a file of JSON lines that is whole; see `numbered_rows`."""
     return (row for _, row in numbered_rows(path))
 
 
 def numbered_rows(path: str | Path) -> Iterator[tuple[int, JsonObject]]:
-    """The rows of a file of JSON lines, each with the number of its line, from 1; empty lines are passed over.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: a line is no JSON; names file and line.
-    """
+    """The rows of a file of JSON lines, each with the number of its line, from 1; empty lines are passed over. Raises
+    OSError where the file cannot be read, ValueError, with file and line, where a line is no JSON."""
     number = 0
     with open(path, encoding="utf-8") as lines:
         try:

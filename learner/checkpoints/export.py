@@ -66,11 +66,8 @@ def export_checkpoint(checkpoint: str | Path, out: str | Path, model_dir: str | 
 def _module(folder: Path, zero_stage: int) -> dict[str, torch.Tensor]:
     """Read the module's tensors by name, as DeepSpeed saved them."""
     if zero_stage < 3:
-        state = torch.load(folder / TAG / MODEL_STATES[2], map_location="cpu", weights_only=False)
-        module: dict[str, torch.Tensor] = state["module"]
-        return module
+        return torch.load(folder / TAG / MODEL_STATES[2], map_location="cpu", weights_only=False)["module"]
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
     with contextlib.redirect_stdout(io.StringIO()):
-        sharded: dict[str, torch.Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(folder), tag=TAG)
-    return sharded
+        return get_fp32_state_dict_from_zero_checkpoint(str(folder), tag=TAG)

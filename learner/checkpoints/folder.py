@@ -50,11 +50,8 @@ def step_of(path: str | Path) -> int:
 
 
 def read_manifest(path: str | Path) -> JsonObject:
-    """Read the manifest of a checkpoint: `step`, `files` (name to bytes), and the facts it was written with.
-
-    Raises:
-        CheckpointError: no manifest, or a file that it lists is missing or of another size.
-    """
+    """Read the manifest of a checkpoint: `step`, `files` (name to bytes), and the facts it was written with. Raises
+    CheckpointError where there is none, or a file that it lists is missing or of another size."""
     path = Path(path)
     try:
         manifest: JsonObject = json.loads((path / MANIFEST).read_text())
@@ -69,11 +66,8 @@ def read_manifest(path: str | Path) -> JsonObject:
 
 
 def best(directory: str | Path, metric: str) -> Path | None:
-    """Find the whole checkpoint whose manifest has the highest `metric`, the newest of equals; None without one.
-
-    Args:
-        metric: a key of the fact `metrics`, which maps names to floats; with a leading minus the lowest is best.
-    """
+    """Find the whole checkpoint whose manifest has the highest of the fact `metrics[metric]`, or the lowest where
+    `metric` has a leading minus; the newest of equals, None without one."""
     name, sign = metric.removeprefix("-"), -1.0 if metric.startswith("-") else 1.0
     scores = []
     for step, path in _steps(directory):
@@ -87,8 +81,7 @@ def best(directory: str | Path, metric: str) -> Path | None:
 
 
 def prune(directory: str | Path, keep: int, metric: str = "") -> list[Path]:
-    """Remove all checkpoints but the `keep` newest and the `best` by `metric`, and what crashes left behind; the
-    removed folders."""
+    """Remove all checkpoints but the `keep` newest and the `best` by `metric`, and what crashes left; the folders."""
     old = [path for _, path in sorted(_steps(directory))]
     champion = best(directory, metric) if metric else None
     removed = [path for path in old[: max(0, len(old) - keep)] if path != champion]

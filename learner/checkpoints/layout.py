@@ -54,11 +54,8 @@ class Layout:
 
     @staticmethod
     def read(folder: str | Path) -> "Layout":
-        """Read the layout of the ranks that filled a folder by `RankGroup.save`.
-
-        Raises:
-            CheckpointError: it is no such folder.
-        """
+        """Read the layout of the ranks that filled a folder by `RankGroup.save`; raises CheckpointError for any other
+        folder."""
         try:
             return Layout(**json.loads((Path(folder) / MANIFEST).read_text()))
         except (OSError, ValueError, TypeError) as error:
@@ -69,12 +66,8 @@ class Layout:
         (folder / MANIFEST).write_text(json.dumps(dataclasses.asdict(self)))
 
     def loads_as_it_is(self, ranks: "Layout") -> bool:
-        """Return whether ranks of another layout can take a state of this one without a conversion.
-
-        Raises:
-            ValueError: they cannot take it at all: another dtype, adapter or other trained parts, or stage 0 on one
-                side alone.
-        """
+        """Return whether ranks of another layout can take a state of this one without a conversion. Raises ValueError
+        where they cannot at all: another dtype, adapter or other trained parts, or stage 0 on one side alone."""
         unlike = [key for key in FIXED if getattr(self, key) != getattr(ranks, key)]
         if unlike or (self.zero_stage == 0) != (ranks.zero_stage == 0):
             targets = ",".join(self.lora_targets)

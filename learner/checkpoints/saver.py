@@ -41,11 +41,8 @@ class Saver:
         self._error: str | None = None
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """Take note of a step's metrics, and report a checkpoint that failed since the last step.
-
-        Raises:
-            CheckpointError: the metric to choose by is not among them.
-        """
+        """Take note of a step's metrics, and report a checkpoint that failed since the last step. Raises
+        CheckpointError where the metric to choose by is not among them."""
         self._report()
         name = self._metric.removeprefix("-")
         if name and name not in metrics:

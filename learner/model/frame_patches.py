@@ -31,11 +31,8 @@ class FramePatches:
         self._grids: dict[tuple[int, int], tuple[int, int]] = {}
 
     def grid(self, ref: FrameRef) -> tuple[int, int]:
-        """Return rows and columns of a frame's patches.
-
-        Raises:
-            ValueError: the processor would resize the frame, so the engine saw other pixels than these.
-        """
+        """Return rows and columns of a frame's patches. Raises ValueError where the processor would resize the frame,
+        so that the engine saw other pixels than these."""
         size = ref.height, ref.width
         if size not in self._grids:
             rows, columns = ref.height // self.patch, ref.width // self.patch
@@ -62,8 +59,7 @@ class FramePatches:
         return [found[ref] for ref in refs]
 
     def load_ahead(self, refs: Iterable[FrameRef]) -> None:
-        """Decode these and keep them for when they are needed; for a thread beside the computation. What can't be read
-        is left to `load`, which says so."""
+        """Decode these before they are needed, in another thread. What can't be read is left for `load` to say."""
         for ref in refs:
             with suppress(VideoError, ValueError):
                 self.load([ref])

@@ -69,8 +69,7 @@ def _packs(lengths: Sequence[int], by_length: list[int], max_tokens: int, ranks:
 
 
 def mini_batches(task_ids: Sequence[str], parts: int) -> list[list[int]]:
-    """Cut trajectories into at most `parts` lists of indices, by whole groups (runs of one task) where there are
-    enough of them."""
+    """Cut trajectories into at most `parts` lists of indices, by whole groups (runs of one task) if they suffice."""
     runs = [list(run) for _, run in groupby(range(len(task_ids)), task_ids.__getitem__)]
     if len(runs) < parts:
         runs = [[i] for i in range(len(task_ids))]

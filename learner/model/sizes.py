@@ -26,25 +26,15 @@ VOCABULARY = 151_936
 """Tokens of every released Qwen3-VL (`vocab_size` of their config.json)."""
 Tower = dict[str, int | list[int]]
 """Sizes of a vision tower, by the names of its config."""
-SMALL_TOWER: Tower = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "depth": 24,
-    "deepstack_visual_indexes": [5, 11, 17],
-}
+SMALL: Tower = {"hidden_size": 1024, "intermediate_size": 4096, "depth": 24, "deepstack_visual_indexes": [5, 11, 17]}
 """Vision tower of the 2B and the 4B."""
-LARGE_TOWER: Tower = {
-    "hidden_size": 1152,
-    "intermediate_size": 4304,
-    "depth": 27,
-    "deepstack_visual_indexes": [8, 16, 24],
-}
+LARGE: Tower = {"hidden_size": 1152, "intermediate_size": 4304, "depth": 27, "deepstack_visual_indexes": [8, 16, 24]}
 """Vision tower of the 8B and the 32B."""
-RELEASED: dict[str, tuple[int, int, int, int, int, bool, Tower]] = {
-    "2B": (2048, 28, 16, 8, 6144, True, SMALL_TOWER),
-    "4B": (2560, 36, 32, 8, 9728, True, SMALL_TOWER),
-    "8B": (4096, 36, 32, 8, 12288, False, LARGE_TOWER),
-    "32B": (5120, 64, 64, 8, 25600, False, LARGE_TOWER),
+RELEASED = {
+    "2B": (2048, 28, 16, 8, 6144, True, SMALL),
+    "4B": (2560, 36, 32, 8, 9728, True, SMALL),
+    "8B": (4096, 36, 32, 8, 12288, False, LARGE),
+    "32B": (5120, 64, 64, 8, 25600, False, LARGE),
 }
 """Width, layers, heads, key-value heads, width of the MLP, tied embeddings and tower of the dense Qwen3-VL, as the
 config.json of `Qwen/Qwen3-VL-*-Instruct` has them; heads are of 128, those of the tower 16."""
@@ -110,11 +100,8 @@ class ModelShape:
 
 
 def shape_of(model: ModelConfig) -> ModelShape:
-    """The shape of the configured policy; without a path that of the tiny model, its vocabulary full.
-
-    Raises:
-        ShapeError: no config.json can be read, or it is of another architecture.
-    """
+    """The shape of the configured policy; without a path that of the tiny model, its vocabulary full. Raises ShapeError
+    where no config.json can be read, or it is of another architecture."""
     if model.path is None:
         return _measured("tiny", tiny_model_config(model.tiny, model.tiny.vocab_size))
     return _measured(model.path, _released(model.path) or _read(model.path))

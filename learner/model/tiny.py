@@ -47,14 +47,8 @@ CHAT_TEMPLATE = (
 
 
 def build_tiny_model(config: TinyModelConfig, texts: Iterable[str], out_dir: str | Path, seed: int) -> Path:
-    """Build and save the model, a byte-level BPE tokenizer trained on `texts`, and the processor.
-
-    Returns:
-        `out_dir`, holding config, tokenizer, processor and safetensors.
-
-    Raises:
-        ValueError: sizes that do not fit each other.
-    """
+    """Build and save the model, a byte-level BPE tokenizer trained on `texts`, and the processor; returns `out_dir`.
+    Raises ValueError for sizes that do not fit each other."""
     _check(config)
     out_dir = Path(out_dir)
     processor = _processor(config, texts)
@@ -134,11 +128,8 @@ def tiny_model_config(
     text_ids: dict[str, int | None] = {}
     vision_ids: dict[str, int] = {}
     if tokenizer is not None:
-        text_ids = {
-            "pad_token_id": tokenizer.pad_token_id,
-            "bos_token_id": None,
-            "eos_token_id": tokenizer.eos_token_id,
-        }
+        pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+        text_ids = {"pad_token_id": pad, "bos_token_id": None, "eos_token_id": end}
         names = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
         vision_ids = dict(zip(names, tokenizer.convert_tokens_to_ids(VISION_TOKENS), strict=True))
     heads = config.hidden_size // HEAD_DIM

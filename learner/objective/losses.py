@@ -142,17 +142,9 @@ def token_shares(inputs: LossInputs, config: GrpoConfig) -> torch.Tensor:
 def sft_loss(
     logprobs: torch.Tensor, entropy: torch.Tensor, kinds: torch.Tensor, tokens: int
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Mean negative log-likelihood of the sampled tokens.
-
-    Args:
-        logprobs: [N] float32, with gradient.
-        entropy: [N] float32.
-        kinds: [N] int64, index into `TOKEN_KINDS`.
-        tokens: sampled tokens of the whole batch.
-
-    Returns:
-        (this part's share of the loss, sums for `means`).
-    """
+    """Mean negative log-likelihood of sampled tokens, with `tokens` in the whole batch, from logprobs and entropy [N]
+    float32 and kinds [N] int64, indices into `TOKEN_KINDS`. Returns this part's share of the loss, and sums for
+    `means`."""
     loss = -logprobs.sum() / tokens
     with torch.no_grad():
         nll = torch.zeros(len(TOKEN_KINDS), dtype=logprobs.dtype, device=logprobs.device)

@@ -22,16 +22,8 @@ def ratio(logprobs: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 
 def sequence_mean(values: torch.Tensor, sequences: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """For each token the mean over its trajectory's sampled tokens.
-
-    Args:
-        values: [N].
-        sequences: [N] int64, the trajectory of each token.
-        lengths: [N], sampled tokens of the token's trajectory.
-
-    Returns:
-        [N], with gradient to all tokens of the trajectory.
-    """
+    """For each token [N] the mean of `values` [N] over its trajectory, which `sequences` [N] int64 tells and of which
+    `lengths` [N] counts the sampled tokens; with gradient to all of them."""
     count = int(sequences.max()) + 1 if len(sequences) else 0
     return values.new_zeros(count).index_add(0, sequences, values)[sequences] / lengths
 

@@ -34,11 +34,7 @@ class PlanError(ValueError):
 
 
 def require_fit(config: Config, shape: ModelShape, plan: Plan, phase: Phase) -> None:
-    """Refuse a run that cannot fit.
-
-    Raises:
-        PlanError: naming what does not fit, and the values that would.
-    """
+    """Raise PlanError for a run that cannot fit, naming what does not fit, and the values that would."""
     if not plan.problems:
         return
     changes = advise(config, shape, plan.machine, phase)
@@ -133,8 +129,7 @@ def _halves(start: int, least: int) -> list[int]:
 
 
 def _gentlest(fits: Callable[[Changes], bool], others: Changes, key: str, values: Sequence[Value]) -> Value | None:
-    """Find the first value that fits with the other changes; of long lists by bisection, as each value needs less than
-    the one before."""
+    """Find the first value that fits with the other changes; each value needs less than the one before."""
 
     def fit(value: Value) -> bool:
         return fits({**others, key: value})

@@ -57,8 +57,7 @@ class ActivationBytes:
 
 
 def state_bytes(shape: ModelShape, ranks: RanksConfig) -> StateBytes:
-    """Count the bytes of one rank, with P parameters of which T train, on n ranks (ZeRO: Rajbhandari et al. 2020,
-    section 3).
+    """Count the bytes of one rank, with P parameters of which T train, on n ranks (ZeRO: arXiv 1910.02054, 3).
 
     stage   weights   gradients    optimizer                    buffers      passing
     0       b P       b T          8 T, and for b = 2 4 T of    none         the larger of b B, and for b = 2 4 T
@@ -174,8 +173,7 @@ class EngineBytes:
 
 
 def engine_bytes(shape: ModelShape, engine: EngineConfig) -> EngineBytes:
-    """Count the bytes of one engine: b P weights and 2 b K a layer of KV cache for each token, both divided by the GPUs
-    it spans.
+    """Count the bytes of one engine: b P weights and 2 b K a layer of KV cache for each token, divided by its GPUs.
 
     The working memory is what vLLM finds out for itself at its start; this is an estimate on the safe side.
     """

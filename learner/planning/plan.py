@@ -124,11 +124,8 @@ def make_plan(
     tasks: int | None = None,
     lessons: int | None = None,
 ) -> Plan:
-    """Plan a phase; the plan of GRPO has the work of the cold start before it as well.
-
-    Args:
-        tasks: training tasks, lessons: the teacher's accepted episodes; None where they are not made yet.
-    """
+    """Plan a phase with so many training tasks and lessons (the teacher's accepted episodes), None where they are not
+    made yet. The plan of GRPO has the work of the cold start before it as well."""
     roles, work = [_rank(config, shape, machine, phase)], [_sft(config, lessons)]
     if phase == "grpo":
         roles.append(_engine(config, shape, machine))
@@ -163,14 +160,8 @@ def _rank(config: Config, shape: ModelShape, machine: Machine, phase: Phase) -> 
     shared = config.engine.gpu_memory_utilization if phase == "grpo" and config.engine.colocate else 0.0
     if not ranks.gpus_per_rank:
         parts, host = [*parts, *host, ("process", PROCESS_BYTES)], []
-    return Role(
-        "a learner rank",
-        ranks.ranks,
-        ranks.gpus_per_rank,
-        tuple(parts),
-        round((USABLE - shared) * machine.gpu_bytes) if ranks.gpus_per_rank else machine.ram_bytes,
-        tuple(host),
-    )
+    limit = round((USABLE - shared) * machine.gpu_bytes) if ranks.gpus_per_rank else machine.ram_bytes
+    return Role("a learner rank", ranks.ranks, ranks.gpus_per_rank, tuple(parts), limit, tuple(host))
 
 
 def _engine(config: Config, shape: ModelShape, machine: Machine) -> Role:
@@ -187,17 +178,8 @@ def _engine(config: Config, shape: ModelShape, machine: Machine) -> Role:
         cache = left
         parts, host = [*parts, *host, ("process", PROCESS_BYTES)], []
     parts.append(("KV cache", cache))
-    sequences = max(0, left) // size.sequence
-    return Role(
-        "an engine",
-        engine.engines,
-        engine.gpus_per_engine,
-        tuple(parts),
-        limit,
-        tuple(host),
-        sequences,
-        guest=engine.colocate,
-    )
+    count, gpus, sequences = engine.engines, engine.gpus_per_engine, max(0, left) // size.sequence
+    return Role("an engine", count, gpus, tuple(parts), limit, tuple(host), sequences, guest=engine.colocate)
 
 
 def _sft(config: Config, lessons: int | None) -> Work:

@@ -97,20 +97,14 @@ class RankGroup:
             )
             reference = None if reference_dir is None else str(reference_dir)
             self._ranks.append(actor.remote(config, self._model_dir, reference, rank, norm))
-        host, port = self._all(Rank.address)[0]
-        self._all(Rank.start, host, port)
+        self._all(Rank.start, *self._all(Rank.address)[0])
 
     def sft_step(
         self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory] = ()
     ) -> dict[str, float]:
-        """Make one supervised update on the trajectories' sampled tokens.
-
-        Args:
-            upcoming: what the next step will eat; its frames are decoded meanwhile.
-
-        Returns:
-            loss (mean NLL), nll_thought, nll_call, nll_answer, entropy, grad_norm, tokens, seconds.
-        """
+        """Make one supervised update on the trajectories' sampled tokens; the frames of the `upcoming` ones, which the
+        next step will eat, are decoded meanwhile. Returns loss (mean NLL), nll_thought, nll_call, nll_answer, entropy,
+        grad_norm, tokens, seconds."""
         return self._metrics(self._all(Updates.sft_step, ray.put(list(trajectories)), lr, ray.put(list(upcoming))))
 
     def grpo_step(self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float) -> dict[str, float]:
@@ -147,11 +141,8 @@ class RankGroup:
         return path
 
     def export_adapter(self, path: str | Path) -> Path:
-        """Write the LoRA adapter alone: a folder for `peft.PeftModel.from_pretrained` beside the first weights.
-
-        Raises:
-            ValueError: the policy has none.
-        """
+        """Write the LoRA adapter alone: a folder for `peft.PeftModel.from_pretrained` beside the first weights. Raises
+        ValueError where the policy has none."""
         if not self.config.ranks.lora.rank:
             raise ValueError("the policy has no adapter to export; ranks.lora.rank is 0")
         path = Path(path).absolute()
@@ -201,20 +192,13 @@ class RankGroup:
         return choose(config.ranks, gpus, [info.devices for info in ready]), ready
 
     def save(self, folder: str | Path) -> None:
-        """Write model, optimizer, random state and version, for an exact resume.
-
-        Raises:
-            CheckpointError: they could not be written.
-        """
+        """Write model, optimizer, random state and version, for an exact resume; see `start_save`."""
         self.start_save(folder)()
 
     def start_save(self, folder: str | Path) -> Callable[[], None]:
-        """Copy the state of this moment to host memory, and write it while the ranks go on.
-
-        Returns:
-            What waits until all is on disk, at most `ranks.step_timeout_s`. It may be called from another thread, and
-            raises CheckpointError where a rank could not write; the ranks live on.
-        """
+        """Copy the state of this moment to host memory, and write it while the ranks go on. Returns what waits, in any
+        thread, until all is on disk, at most `ranks.step_timeout_s`; it raises CheckpointError where a rank could not
+        write, and the ranks live on."""
         folder = Path(folder).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         layout = self._layout()
@@ -292,8 +276,7 @@ class RankGroup:
         return self._wait([actor.call.remote(method, *args, **kwargs) for actor in self._ranks], method.__name__)
 
     def _wait(self, calls: list[ray.ObjectRef], method: str) -> list[R]:
-        """Wait for the results by rank. The first failure counts: the ranks that wait for a dead one would only time
-        out."""
+        """Wait for the results by rank. The first failure counts: who waits for a dead rank would only time out."""
         deadline = time.monotonic() + self._timeout_s
         waiting = list(calls)
         while waiting:
@@ -308,8 +291,7 @@ class RankGroup:
                 self.close()
                 sentence = f"{method}: rank {calls.index(done[0])} {_cause(error)}"
                 raise RanksError(sentence, refused=_refused(error)) from error
-        results: list[R] = ray.get(calls)
-        return results
+        return ray.get(calls)
 
     def _metrics(self, parts: list[dict[str, float]]) -> dict[str, float]:
         sums = losses.merge(parts)
@@ -322,8 +304,7 @@ class RankGroup:
 
 
 def _refused(error: Exception) -> bool:
-    """Return whether our own code raised it. What the ranks' communication raises, as one of them dies, is a
-    RuntimeError."""
+    """Return whether our own code raised it. As a rank dies, the others' communication raises a RuntimeError."""
     return isinstance(root_cause(error), ValueError | ArithmeticError | LookupError | TypeError)
 
 

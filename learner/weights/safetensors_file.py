@@ -27,8 +27,7 @@ DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 
 def header(entries: Sequence[Entry]) -> bytes:
-    """Make the head of a safetensors file: the length, 8 bytes, then JSON. The data follow in the entries' order, with
-    nothing between them."""
+    """Make the head of a safetensors file: the length, 8 bytes, then JSON. The data follow without gaps, in order."""
     start, described = 0, {}
     for entry in entries:
         end = start + entry.nbytes
@@ -56,11 +55,7 @@ class SharedFile:
         return len(self._bytes) > size or (hasattr(os, "memfd_create") and psutil.virtual_memory().available > 2 * size)
 
     def write(self, entries: Sequence[Entry], tensors: Iterable[tuple[str, torch.Tensor]]) -> Path:
-        """Write all `tensors`, which come in the order of `entries`.
-
-        Returns:
-            A new folder that holds the file; remove it once the engines have read it.
-        """
+        """Write all `tensors`, in the order of `entries`, into a new folder, to be removed once it is read."""
         head = header(entries)
         if head != self._head:
             self._make(head, sum(entry.nbytes for entry in entries))
@@ -91,12 +86,7 @@ class SharedFile:
 
 
 def write_file(entries: Sequence[Entry], tensors: Iterable[tuple[str, torch.Tensor]], folder: str | None) -> Path:
-    """Write all `tensors`, which come in the order of `entries`, into a new folder within `folder`; None takes the one
-    for temporary files.
-
-    Returns:
-        The new folder.
-    """
+    """Write all `tensors`, which come in the order of `entries`, into a folder that `new_folder` makes in `folder`."""
     path = new_folder(folder)
     with open(path / NAME, "wb") as file:
         file.write(header(entries))

@@ -15,11 +15,11 @@ from actors.engine.request import EngineInfo
 from configs.run import Config
 from configs.training import Transport
 from learner.model import lora
-from learner.weights.engines import Written
+from learner.weights.engines import PublishError, Written
 from learner.weights.gather import Part, adapter_parts, policy_parts, walk
 from learner.weights.hf_folder import write_hf_folder
 from learner.weights.safetensors_file import SharedFile, new_folder, write_file
-from learner.weights.vllm_transfer import EngineConnection, EnginesFailed, ParameterSource
+from learner.weights.vllm_transfer import EngineConnection, ParameterSource
 
 
 class WeightSender:
@@ -64,7 +64,7 @@ class WeightSender:
             joined: dict[int, str] = {}
             try:
                 self._connection = EngineConnection(transport, self._rank, self._source(), engines, infos, *limits)
-            except EnginesFailed as error:
+            except PublishError as error:
                 joined = error.failed
             joined = self._agreed(joined)
             if joined or self._connection is None:

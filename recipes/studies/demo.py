@@ -22,11 +22,8 @@ from storage.logs import whole_rows
 
 
 def run_demo(config: Config) -> Path:
-    """Train the agent and its no-tool baseline, measure both, serve the agent and ask it.
-
-    Returns:
-        The report, `report.html`; beside it lies `report.json`.
-    """
+    """Train the agent and its no-tool baseline, measure both, serve the agent and ask it. Returns the report,
+    `report.html`; beside it lies `report.json`."""
     started = time.monotonic()
     with PeakMemory() as memory:
         agent = trained_arm(config, "both")

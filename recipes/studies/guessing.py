@@ -107,8 +107,7 @@ def _cold_start(config: Config) -> RunFolder:
 
 
 def _branch_off(arm: Config, start: RunFolder, options: int) -> None:
-    """An arm's folder: the start's policy, metrics and held-out episodes, and the training tasks with that many options
-    at most; 0 asks openly."""
+    """An arm's folder: all that the start has, and the training tasks with so many options at most; 0 asks openly."""
     folder = RunFolder.of(arm, make=False)
     if folder.arm.exists():
         return
@@ -119,11 +118,8 @@ def _branch_off(arm: Config, start: RunFolder, options: int) -> None:
 
 
 def in_forms(tasks: Sequence[Task], seed: int, options: int, choice_fraction: float = 1.0) -> list[Task]:
-    """The tasks of the procedural world, that share of them as multiple choice; each is a function of (seed, task).
-
-    Args:
-        options: The most that a question gets; one whose vocabulary is smaller gets all of it.
-    """
+    """The tasks of the procedural world, that share of them as multiple choice, with `options` at most or all that
+    there are; each is a function of (seed, task)."""
     asked = []
     for task in tasks:
         rng = np.random.default_rng([seed, *task.id.encode()])

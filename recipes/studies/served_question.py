@@ -29,12 +29,8 @@ class DemoError(RuntimeError):
 
 
 def ask_served(config: Config, model_dir: Path, task: Task) -> str | None:
-    """Serve the model in a process of its own, ask it a held-out question about its marked instance, stop it.
-
-    Raises:
-        DemoError: the server did not come up.
-        AskError: it did not answer.
-    """
+    """Serve the model in a process of its own, ask it a held-out question about its marked instance, stop it. Raises
+    DemoError where the server did not come up, AskError where it did not answer."""
     settings = model_dir.parent / "serve.yaml"
     write_text(settings, to_yaml(config))
     port = _free_port(config.serve.host)
