@@ -30,13 +30,11 @@ CHOICES = re.compile(r"Literal\[([^\]]*)\]")
 
 @dataclass(frozen=True)
 class Setting:
-    """One field of one dataclass of the config."""
+    """One field of the config: its type as annotated, or its values where it is one of several, and its docstring."""
 
     name: str
     type: str
-    """As it is annotated; the values themselves where it is one of several."""
     meaning: str
-    """Its docstring, on one line; empty where it has none."""
 
 
 def settings_of(kind: type) -> list[Setting]:

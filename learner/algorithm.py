@@ -51,7 +51,6 @@ class GRPOConfig(AlgorithmConfig):
     """RLlib's config around ours."""
 
     def __init__(self, algo_class: type | None = None) -> None:
-        """Take what RLlib passes."""
         super().__init__(algo_class=algo_class or GRPO)
         self.run = Config()
         self.model_dir = ""
@@ -62,14 +61,8 @@ class GRPOConfig(AlgorithmConfig):
     def grpo(
         self, *, run: Config, model_dir: str | Path, tasks_file: str | Path, reference_dir: str | Path | None
     ) -> "GRPOConfig":
-        """Set what to train, and on which tasks.
-
-        Args:
-            run: The whole run's config; episode, engine, sampling, ranks and grpo are used.
-            model_dir: Hugging Face folder of the first policy.
-            tasks_file: JSONL of the training tasks.
-            reference_dir: Folder of the reference policy of the KL term; None leaves the term out.
-        """
+        """Set what to train, the Hugging Face folder of the first policy, on which tasks, a JSONL file, and the folder
+        of the reference policy of the KL term; None leaves that out."""
         self.run, self.seed = run, run.seed
         self.model_dir, self.tasks_file = str(model_dir), str(tasks_file)
         self.reference_dir = None if reference_dir is None else str(reference_dir)
@@ -96,7 +89,6 @@ class GRPO(Algorithm):
 
     @classmethod
     def get_default_config(cls) -> GRPOConfig:
-        """Give RLlib the config to start from."""
         return GRPOConfig()
 
     def setup(self, config: AlgorithmConfig) -> None:
@@ -138,7 +130,6 @@ class GRPO(Algorithm):
         self.ranks = RankGroup(self.config.run, self.config.model_dir, self.config.reference_dir)
 
     def _teaches(self, group: PlayedGroup) -> bool:
-        """Return whether dynamic sampling counts a group."""
         run: Config = self.config.run
         return judge_group(group, self.version, run.grpo, run.episode.max_tokens) == "teaches"
 

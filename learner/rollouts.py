@@ -52,12 +52,7 @@ class Rollouts:
 
         With dynamic sampling as many that teach, and with them those that do not, each of which was replaced by
         another; at most `max_prompt_batches` times as many in all. Nothing leaves the ledger before the step is full,
-        so a step that fails loses nothing.
-
-        Fewer only if tasks had to be skipped so often that too few can be had.
-
-        Raises:
-            RolloutError: they did not come in time.
+        so a step that fails loses nothing. Raises RolloutError where they did not come in time, or too many fail.
         """
         wanted = self._config.prompts_per_step
         most = wanted * (self._config.max_prompt_batches if self._config.dynamic_sampling else 1)

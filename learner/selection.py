@@ -94,12 +94,9 @@ def sift(groups: Sequence[PlayedGroup], version: int, config: GrpoConfig, max_to
 def cut_batch(
     sifted: Sifted, version: int, config: GrpoConfig, max_tokens: int, kl: Sequence[float] | None = None
 ) -> TrainingBatch:
-    """Cut the batch that the learner at `version` updates on.
-
-    Args:
-        kl: for each of `sifted.trajectories` its estimate of KL(pi_old || pi_ref), summed over its tokens, of which
-            `config.kl_coef` times is taken off its reward; None where the KL is a term of the loss.
-    """
+    """Cut the batch that the learner at `version` updates on. Where the KL is no term of the loss, `kl` is for each of
+    `sifted.trajectories` its estimate of KL(pi_old || pi_ref), summed over its tokens, of which `config.kl_coef` times
+    is taken off its reward."""
     trajectories: list[Trajectory] = []
     advantages: list[float] = []
     costs = iter(kl) if kl is not None else None

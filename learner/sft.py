@@ -33,20 +33,10 @@ def run_sft(
     on_step: Callable[[int, dict[str, float]], None],
     checkpoints: Path | None = None,
 ) -> Path:
-    """Train the model of `model_dir` for `config.sft.steps` steps.
-
-    Args:
-        on_step: called after each step with its number, from 1, and its metrics (`RankGroup.sft_step` and `lr`).
-        checkpoints: folder of this training's checkpoints alone (see `identity`), from the newest of which it goes on;
-            None makes none.
-
-    Returns:
-        `out_dir`, a Hugging Face folder.
-
-    Raises:
-        ValueError: there is nothing to train on.
-        RanksError: the learner failed.
-    """
+    """Train the model of `model_dir` for `config.sft.steps` steps, and write it to `out_dir`, a Hugging Face folder.
+    `on_step` is called after each step with its number, from 1, and its metrics (`RankGroup.sft_step` and `lr`).
+    `checkpoints` is a folder of this training alone (see `identity`), from the newest of which it goes on. Raises
+    ValueError where there is nothing to train on, RanksError where the learner failed."""
     if not trajectories:
         raise ValueError("no trajectories to train on; has the teacher's file any accepted episode?")
     sft = config.sft

@@ -157,7 +157,6 @@ def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, run_log: RunLo
 
 
 def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, run_log: RunLog, bar: PhaseBar) -> None:
-    """One GRPO step, and its checkpoint where one is due."""
     grpo = config.grpo
     metrics: dict[str, float] = algorithm.train()["grpo"]
     step = algorithm.training_iteration

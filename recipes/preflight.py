@@ -63,7 +63,6 @@ def describe(plan: Plan) -> list[str]:
 
 
 def _plan(config: Config, phase: Phase, gpu_bytes: int | None) -> Plan:
-    """Of the config's own figure, else `gpu_bytes`, else the usual."""
     given = config.ranks.gpu_memory_gib
     known = round(given * GIB) if given is not None else gpu_bytes or round(GPU_GIB * GIB)
     machine = Machine(known, psutil.virtual_memory().total)

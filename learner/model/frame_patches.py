@@ -21,7 +21,6 @@ class FramePatches:
     """Patches of frames by reference, least recently used out first once they are over `max_bytes`. Thread-safe."""
 
     def __init__(self, image_processor: BaseImageProcessor, max_bytes: int) -> None:
-        """Take the image processor of the model."""
         self.patch: int = image_processor.patch_size
         self.merge: int = image_processor.merge_size
         self._processor = image_processor

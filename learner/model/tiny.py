@@ -49,7 +49,13 @@ CHAT_TEMPLATE = (
 def build_tiny_model(config: TinyModelConfig, texts: Iterable[str], out_dir: str | Path, seed: int) -> Path:
     """Build and save the model, a byte-level BPE tokenizer trained on `texts`, and the processor; returns `out_dir`.
     Raises ValueError for sizes that do not fit each other."""
-    _check(config)
+    if config.hidden_size % HEAD_DIM:
+        raise ValueError(f"model.tiny.hidden_size must be a multiple of {HEAD_DIM}, not {config.hidden_size}")
+    if config.vision_hidden_size % config.vision_heads:
+        raise ValueError(
+            f"model.tiny.vision_hidden_size ({config.vision_hidden_size}) must be a multiple of "
+            f"model.tiny.vision_heads ({config.vision_heads})"
+        )
     out_dir = Path(out_dir)
     processor = _processor(config, texts)
     torch.manual_seed(seed)
@@ -61,16 +67,6 @@ def build_tiny_model(config: TinyModelConfig, texts: Iterable[str], out_dir: str
     model.save_pretrained(out_dir)
     processor.save_pretrained(out_dir)
     return out_dir
-
-
-def _check(config: TinyModelConfig) -> None:
-    if config.hidden_size % HEAD_DIM:
-        raise ValueError(f"model.tiny.hidden_size must be a multiple of {HEAD_DIM}, not {config.hidden_size}")
-    if config.vision_hidden_size % config.vision_heads:
-        raise ValueError(
-            f"model.tiny.vision_hidden_size ({config.vision_hidden_size}) must be a multiple of "
-            f"model.tiny.vision_heads ({config.vision_heads})"
-        )
 
 
 def _processor(config: TinyModelConfig, texts: Iterable[str]) -> Qwen3VLProcessor:

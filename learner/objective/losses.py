@@ -49,14 +49,12 @@ class LossInputs:
 
 
 def policy_loss(inputs: LossInputs, config: GrpoConfig) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The objective that `config` chooses, negated: tokens added up by `config.aggregation`, each
+    """This part's share of the loss, and sums for `means`: the objective that `config` chooses, negated, with tokens
+    added up by `config.aggregation`, each
 
         w surrogate(r, A) - beta KL(pi_theta || pi_ref) + entropy_coef H(pi_theta),  r = pi_theta / pi_old,
 
     with w = 1 unless `config.correction` asks for pi_old / pi_engine. The defaults are the paper's Eq. 8.
-
-    Returns:
-        (this part's share of the loss, sums for `means`).
     """
     value, r, clipped = surrogate(inputs, config)
     extra: dict[str, torch.Tensor] = {}

@@ -102,17 +102,14 @@ def state_bytes(shape: ModelShape, ranks: RanksConfig) -> StateBytes:
 
 
 def activation_bytes(shape: ModelShape, ranks: RanksConfig, tokens: int, frame_tokens: int) -> ActivationBytes:
-    """Count the bytes of the activations of a micro-batch.
+    """Count the bytes of the activations of a micro-batch of so many padded tokens, of which `frame_tokens` stand for
+    frames, each frame counted once.
 
     Without checkpointing each layer stores what `text_layer` and `vision_layer` count; with it only its input, b H or
     b H_v, and the layer at hand is recomputed. The mergers store four times b H_v a patch, each; a tower that trains
     its patch embedding stores the pixels in float32. Nothing is stored before the first part in which something trains.
     What comes after it counts as if its weights trained, of which frozen ones need less; an adapter of rank r adds b r
     a layer that has one.
-
-    Args:
-        tokens: padded tokens of the micro-batch.
-        frame_tokens: those of them that stand for frames, each frame counted once.
     """
     b, patches = DTYPE_BYTES[ranks.dtype], frame_tokens * shape.patches_per_token
     hidden, layers = shape.text.hidden_size, shape.text.num_hidden_layers

@@ -126,10 +126,15 @@ def make_plan(
 ) -> Plan:
     """Plan a phase with so many training tasks and lessons (the teacher's accepted episodes), None where they are not
     made yet. The plan of GRPO has the work of the cold start before it as well."""
-    roles, work = [_rank(config, shape, machine, phase)], [_sft(config, lessons)]
+    sft, grpo, most = config.sft, config.grpo, config.episode.max_tokens
+    epochs = sft.steps * sft.batch / lessons if lessons else None
+    roles = [_rank(config, shape, machine, phase)]
+    work = [Work("sft", sft.steps, sft.batch, sft.batch * most, 1, epochs)]
     if phase == "grpo":
+        trajectories = grpo.prompts_per_step * grpo.group_size
+        epochs = grpo.steps * grpo.prompts_per_step / tasks if tasks else None
         roles.append(_engine(config, shape, machine))
-        work.append(_grpo(config, tasks))
+        work.append(Work("grpo", grpo.steps, trajectories, trajectories * most, grpo.mini_batches, epochs))
     return Plan(shape, shape.trained(config.ranks), tuple(roles), tuple(work), machine, _notes(config, phase))
 
 
@@ -180,19 +185,6 @@ def _engine(config: Config, shape: ModelShape, machine: Machine) -> Role:
     parts.append(("KV cache", cache))
     count, gpus, sequences = engine.engines, engine.gpus_per_engine, max(0, left) // size.sequence
     return Role("an engine", count, gpus, tuple(parts), limit, tuple(host), sequences, guest=engine.colocate)
-
-
-def _sft(config: Config, lessons: int | None) -> Work:
-    sft = config.sft
-    epochs = sft.steps * sft.batch / lessons if lessons else None
-    return Work("sft", sft.steps, sft.batch, sft.batch * config.episode.max_tokens, 1, epochs)
-
-
-def _grpo(config: Config, tasks: int | None) -> Work:
-    grpo = config.grpo
-    trajectories = grpo.prompts_per_step * grpo.group_size
-    epochs = grpo.steps * grpo.prompts_per_step / tasks if tasks else None
-    return Work("grpo", grpo.steps, trajectories, trajectories * config.episode.max_tokens, grpo.mini_batches, epochs)
 
 
 def _notes(config: Config, phase: Phase) -> tuple[str, ...]:

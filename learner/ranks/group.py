@@ -61,16 +61,10 @@ class RankGroup:
     def __init__(
         self, config: Config, model_dir: str, reference_dir: str | None = None, *, max_grad_norm: float | None = None
     ) -> None:
-        """Start the ranks and load the model on each.
-
-        Args:
-            reference_dir: folder of the reference policy of the KL term; None leaves the term out.
-            max_grad_norm: None takes `config.grpo.max_grad_norm`.
-
-        Raises:
-            ValueError: settings of the ranks that do not go together.
-            RanksError: no room on the cluster, or a rank did not come up.
-        """
+        """Start the ranks and load the model on each, with a clip at `max_grad_norm`, else at
+        `config.grpo.max_grad_norm`. `reference_dir` is that of the KL term; None leaves it out. Raises ValueError for
+        settings of the ranks that do not go together, RanksError where the cluster has no room or a rank did not come
+        up."""
         check(config, "ranks")
         if config.ranks.lora.rank and reference_dir is not None and Path(reference_dir) != Path(model_dir):
             raise ValueError(
@@ -108,11 +102,8 @@ class RankGroup:
         return self._metrics(self._all(Updates.sft_step, ray.put(list(trajectories)), lr, ray.put(list(upcoming))))
 
     def grpo_step(self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float) -> dict[str, float]:
-        """Make the updates of one GRPO step, `config.grpo.mini_batches` of them.
-
-        Args:
-            trajectories: of one task next to each other, so that mini-batches are cut between groups.
-            advantages: one for each trajectory.
+        """Make the updates of one GRPO step, `config.grpo.mini_batches` of them, cut between groups where those of one
+        task lie next to each other.
 
         Returns:
             loss, kl, entropy, clip_fraction, ratio, ratio_max, grad_norm, mismatch_kl (0 with mismatch_tokens 0 where
@@ -150,15 +141,10 @@ class RankGroup:
         return path
 
     def publish(self, engines: Sequence[EngineHandle], version: int) -> dict[str, float]:
-        """Give the weights to every engine actor as policy version `version`.
-
-        Returns:
-            seconds, in all; parameters whose checksums every engine found to be those that were sent, which is 0 by
-            vLLM's own weight transfer, where each engine compares and says nothing.
-
-        Raises:
-            weights.PublishError: engines that failed or missed the deadline, by index; the others have the version.
-        """
+        """Give the weights to every engine actor as policy version `version`. Returns seconds, in all, and the number
+        of parameters whose checksums every engine found to be those that were sent, which is 0 by vLLM's own weight
+        transfer, where each engine compares and says nothing. Raises PublishError with the engines that failed or
+        missed the deadline; the others have the version."""
         started = time.monotonic()
         self.version = version
         if not engines:

@@ -58,7 +58,14 @@ class SharedFile:
         """Write all `tensors`, in the order of `entries`, into a new folder, to be removed once it is read."""
         head = header(entries)
         if head != self._head:
-            self._make(head, sum(entry.nbytes for entry in entries))
+            self.close()
+            size = len(head) + sum(entry.nbytes for entry in entries)
+            self._file = os.memfd_create(PREFIX + "memory")
+            os.ftruncate(self._file, size)
+            os.pwrite(self._file, head, 0)
+            # The tensor keeps the mapping alive.
+            self._bytes = torch.frombuffer(mmap.mmap(self._file, size), dtype=torch.uint8)
+            self._head = head
         start = len(head)
         for entry, (_, tensor) in zip(entries, tensors, strict=True):
             # As bytes: a tensor behind one of another type need not be aligned to its own.
@@ -74,15 +81,6 @@ class SharedFile:
             self._bytes = torch.empty(0, dtype=torch.uint8)
             os.close(self._file)
             self._file, self._head = -1, b""
-
-    def _make(self, head: bytes, size: int) -> None:
-        self.close()
-        self._file = os.memfd_create(PREFIX + "memory")
-        os.ftruncate(self._file, len(head) + size)
-        os.pwrite(self._file, head, 0)
-        # The tensor keeps the mapping alive.
-        self._bytes = torch.frombuffer(mmap.mmap(self._file, len(head) + size), dtype=torch.uint8)
-        self._head = head
 
 
 def write_file(entries: Sequence[Entry], tensors: Iterable[tuple[str, torch.Tensor]], folder: str | None) -> Path:

@@ -43,7 +43,6 @@ class ParameterSource:
         self._walk = walk(self._parts, sharded=self._sharded, bucket_bytes=self._bucket_bytes)
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Go on with the walk that `renew` began."""
         for name, tensor in self._walk:
             if self._dtype is not None:
                 self._sums[name] = checksum(tensor, self._dtype)

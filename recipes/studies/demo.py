@@ -65,7 +65,7 @@ def summary(scores: dict[str, Scores], rows: Iterable[JsonObject]) -> JsonObject
         "seconds_per_episode": round(scores["grpo"].seconds, 3),
         "mismatch_kl_max": max((abs(row["mismatch_kl"]) for row in steps), default=0.0),
         "tokens_per_s": {
-            "rollout": round(fmean(row["rollout_tokens_per_s"] for row in steps), 1) if steps else 0.0,
-            "learner": round(fmean(row["learner_tokens_per_s"] for row in steps), 1) if steps else 0.0,
+            who: round(fmean(row[f"{who}_tokens_per_s"] for row in steps), 1) if steps else 0.0
+            for who in ("rollout", "learner")
         },
     }

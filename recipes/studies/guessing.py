@@ -94,7 +94,6 @@ def _one_seed(run: Config) -> JsonObject:
 
 
 def _cold_start(config: Config) -> RunFolder:
-    """The policy that all arms begin with."""
     folder = RunFolder.of(config)
     if not folder.teacher.exists():
         start_ray(config)
