@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"videoseeker: {' '.join(str(ours).split())}", file=sys.stderr)
         return 2
     finally:
-        _shut_ray_down()
+        if (ray := sys.modules.get("ray")) is not None and ray.is_initialized():
+            ray.shutdown()
 
 
 class InOrder(click.Group):
@@ -311,12 +312,6 @@ def _our_error(error: BaseException) -> BaseException | None:
     while last.tb_next is not None:
         last = last.tb_next
     return error if last.tb_frame.f_globals.get("__name__", "").split(".")[0] in ROOMS else None
-
-
-def _shut_ray_down() -> None:
-    ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized():
-        ray.shutdown()
 
 
 if __name__ == "__main__":

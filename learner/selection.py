@@ -77,10 +77,9 @@ def judge_group(group: PlayedGroup, version: int, config: GrpoConfig, max_tokens
 
 def shaped_rewards(group: PlayedGroup, config: GrpoConfig, max_tokens: int) -> list[float]:
     """Return the rewards of a group less what their lengths cost."""
-    penalties = [length_penalty(t, max_tokens, config.overlong_buffer) for t in group.trajectories]
     return [
-        trajectory.rewards.total + config.overlong_penalty * penalty
-        for trajectory, penalty in zip(group.trajectories, penalties, strict=True)
+        t.rewards.total + config.overlong_penalty * length_penalty(t, max_tokens, config.overlong_buffer)
+        for t in group.trajectories
     ]
 
 

@@ -28,12 +28,8 @@ CHUNK = 32
 
 def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
     """Play every training task `difficulty.attempts` times, and write those that are neither always right nor always
-    wrong to `rl.jsonl`, which GRPO then trains on.
-
-    Raises:
-        EvaluationError: an episode could not be played, or no task is left.
-        EngineError: no engine came up.
-    """
+    wrong to `rl.jsonl`, which GRPO then trains on. Raises EvaluationError where an episode could not be played or no
+    task is left, EngineError where no engine came up."""
     folder = run_synth(config)
     tasks = load_tasks(folder.train)
     log = folder.arm / "difficulty.jsonl"

@@ -31,12 +31,8 @@ def print_plan(config: Config, phase: Phase) -> None:
 
 
 def require_room(config: Config, phase: Phase) -> None:
-    """Refuse a phase that cannot fit, and print what is only odd; starts Ray to ask for the memory of the GPUs.
-
-    Raises:
-        PlanError: it cannot fit.
-        ShapeError: the model's sizes cannot be known.
-    """
+    """Refuse a phase that cannot fit, and print what is only odd; starts Ray to ask for the memory of the GPUs. Raises
+    PlanError where it cannot fit, ShapeError where the model's sizes cannot be known."""
     gpu_bytes = None
     if config.ranks.gpu_memory_gib is None and (config.ranks.gpus_per_rank or config.engine.gpus_per_engine):
         start_ray(config)

@@ -187,10 +187,10 @@ class RunLog:
         log_episode(trajectory, self._experiment_id, str(self.run_id), step)
 
 
-def log_episode(trajectory: Trajectory, experiment_id: str, run_id: str, step: int) -> str:
-    """Send an episode to the process's tracking URI as a trace: episode, turns, tool calls, with frames attached.
-    Returns its id. The durations of the episode and of its tool calls are the measured ones. When a call began is not
-    recorded, so the calls lie end to end from the episode's start, and a turn is as long as its calls."""
+def log_episode(trajectory: Trajectory, experiment_id: str, run_id: str, step: int) -> None:
+    """Send an episode to the process's tracking URI as a trace: episode, turns, tool calls, with frames attached. The
+    durations of the episode and of its tool calls are the measured ones. When a call began is not recorded, so the
+    calls lie end to end from the episode's start, and a turn is as long as its calls."""
     end_ns = time.time_ns()
     clock_ns = end_ns - int(trajectory.seconds * 1e9)
     refs = trajectory.prompt_frames
@@ -218,7 +218,6 @@ def log_episode(trajectory: Trajectory, experiment_id: str, run_id: str, step: i
     root.set_attribute("reward.total", rewards.total)
     root.set_outputs({"answer": trajectory.answer})
     root.end(end_time_ns=end_ns)
-    return str(root.trace_id)
 
 
 def _log_call(call: CallView, parent: LiveSpan, start_ns: int) -> int:

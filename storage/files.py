@@ -22,13 +22,8 @@ PARTIAL = ".partial"
 @contextmanager
 def whole_file(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """A file to fill in the block; when the block ends it has the name `path`. Threads and processes may race for it.
-
-    Args:
-        durable: have it on disk before it gets its name, so that a power cut leaves the old file or the new one.
-
-    Raises:
-        OSError: the disk is full, or the folder cannot be written to; what was there is untouched.
-    """
+    `durable` has it on disk first, so that a power cut leaves the old file or the new one. Raises OSError where the
+    disk is full or the folder cannot be written to; what was there is untouched."""
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
     try:

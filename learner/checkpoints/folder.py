@@ -80,15 +80,14 @@ def best(directory: str | Path, metric: str) -> Path | None:
     return max(scores)[-1] if scores else None
 
 
-def prune(directory: str | Path, keep: int, metric: str = "") -> list[Path]:
-    """Remove all checkpoints but the `keep` newest and the `best` by `metric`, and what crashes left; the folders."""
+def prune(directory: str | Path, keep: int, metric: str = "") -> None:
+    """Remove all checkpoints but the `keep` newest and the `best` by `metric`, and what crashes left behind."""
     old = [path for _, path in sorted(_steps(directory))]
     champion = best(directory, metric) if metric else None
     removed = [path for path in old[: max(0, len(old) - keep)] if path != champion]
     removed += sorted(Path(directory).glob(f"step-*{PARTIAL}"))
     for path in removed:
         shutil.rmtree(path)
-    return removed
 
 
 def _steps(directory: str | Path) -> list[tuple[int, Path]]:

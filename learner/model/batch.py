@@ -84,16 +84,9 @@ def collate(
     *,
     packed: bool = False,
 ) -> Batch:
-    """Make the batch of these trajectories.
-
-    Args:
-        packed: end to end in one row instead of padded to the longest.
-
-    Raises:
-        ValueError: a transcript breaks its own promises (named by task id): ragged lists, frames that do not lie on
-            placeholders, or a sampled token that can't be sampled.
-        VideoError: a frame can't be read any more.
-    """
+    """Make the batch of these trajectories, padded to the longest or, `packed`, end to end in one row. Raises
+    ValueError, by task id, for a transcript that breaks its own promises: ragged lists, frames that do not lie on
+    placeholders, or a sampled token that can't be sampled; VideoError for a frame that can't be read any more."""
     transcripts = [trajectory.transcript for trajectory in trajectories]
     for trajectory in trajectories:
         _check(trajectory, chat, patches)

@@ -92,16 +92,14 @@ def policy_loss(inputs: LossInputs, config: GrpoConfig) -> tuple[torch.Tensor, d
 
 
 def surrogate(inputs: LossInputs, config: GrpoConfig) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What is maximized for each token, before its weight.
+    """What is maximized for each token, before its weight: (surrogate [N] with gradient, ratio [N], and [N] bool: the
+    clip stops the gradient or, in `cispo`, bounds it).
 
     `clip`: min(r A, clip(r, 1 - epsilon_low, 1 + epsilon_high) A), at least c A for A < 0 with a dual clip c.
     `gspo`: the same with s_i = exp(mean_t log r_t) for r; its gradient is s_i A_i mean_t grad log pi_theta(o_t)
     (arXiv 2507.18071, Eq. 10).
     `cispo`: sg(clip(r, 1 - epsilon_low, 1 + epsilon_high)) A log pi_theta (arXiv 2506.13585, Eq. 4).
     `reinforce`: r A, whose gradient is r A grad log pi_theta.
-
-    Returns:
-        (surrogate [N] with gradient, ratio [N], [N] bool: the clip stops the gradient or, in `cispo`, bounds it).
     """
     a = inputs.advantages
     low, high = 1 - config.clip, 1 + (config.clip if config.clip_high is None else config.clip_high)

@@ -207,13 +207,9 @@ class RankGroup:
 
     def load(self, folder: str | Path) -> None:
         """Load what `save` wrote, also with another number of ranks, and from one ZeRO stage of 1 to 3 to another.
-
-        Raises:
-            ValueError: saved with another dtype, adapter or other trained parts, or at ZeRO stage 0 where these ranks
-                are not, or the other way round.
-            CheckpointError: it is no saved state.
-            RanksError: the ranks failed at it.
-        """
+        Raises ValueError where it was saved with another dtype, adapter or other trained parts, or at ZeRO stage 0
+        where these ranks are not, or the other way round; CheckpointError where it is no saved state; RanksError where
+        the ranks failed at it."""
         folder = Path(folder).absolute()
         saved = Layout.read(folder)
         try:

@@ -58,16 +58,10 @@ class Examined:
 
 
 def run_guessing(config: Config) -> Path:
-    """Train and examine every arm with every seed of `guessing.seeds`; what was done before is not done again.
-
-    A seed's world and captions are those of `make results`; the rest lies in `guessing` in the run's folder.
-
-    Returns:
-        The page, `docs/guessing.md`.
-
-    Raises:
-        ValueError: a choice of less than two options, or tasks that are not of the procedural world.
-    """
+    """Train and examine every arm with every seed of `guessing.seeds`, unless it was done before. A seed's world and
+    captions are those of `make results`; the rest lies in `guessing` in the run's folder. Returns the page,
+    `docs/guessing.md`. Raises ValueError for a choice of less than two options, or tasks that are not of the procedural
+    world."""
     check(config, "guessing")
     found = []
     for seed in config.guessing.seeds:
