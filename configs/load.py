@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from configs.run import Config
 
@@ -21,7 +21,8 @@ class ConfigError(ValueError):
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """The typed config of a YAML file (None: the defaults alone), with dotted `key=value` overrides. Raises
     ConfigError: no such file, invalid YAML, an unknown key, or a value of the wrong type."""
-    merged = OmegaConf.structured(Config)
+    merged = defaults = OmegaConf.structured(Config)
+    known = list(_dotted_keys(OmegaConf.to_container(defaults)))
     layers = []
     if path is not None:
         try:
@@ -35,12 +36,15 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             raise ConfigError(f"override '{override}' is not of the form key=value")
     layers.append(("command line", OmegaConf.from_dotlist(list(overrides))))
     for origin, layer in layers:
+        for key in _dotted_keys(OmegaConf.to_container(layer)):
+            parent = key.rpartition(".")[0]
+            # The keys of a mapping are values, such as the kinds of `teacher.hasty`.
+            is_value = parent in known and OmegaConf.get_type(OmegaConf.select(defaults, parent)) is dict
+            if key not in known and not is_value:
+                near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+                raise ConfigError(f"{origin}: unknown key '{key}'; did you mean '{near}'?")
         try:
             merged = OmegaConf.merge(merged, layer)
-        except ConfigKeyError as error:
-            key, known = str(error.full_key), _dotted_keys(OmegaConf.to_container(merged))
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            raise ConfigError(f"{origin}: unknown key '{key}'; did you mean '{near}'?") from None
         except OmegaConfBaseException as error:
             raise ConfigError(f"{origin}: {_first_line(error)} (key '{error.full_key}')") from error
     return cast(Config, OmegaConf.to_object(merged))

@@ -8,7 +8,7 @@ from configs.endpoint import EndpointConfig
 PROMPT_KINDS = ("rectangle", "mask_contour", "ellipse", "triangle", "scribble", "point", "arrow", "set_of_mark")
 """The eight kinds of visual prompt (paper, section 3.2)."""
 QUESTION_KINDS = ("attribute", "direction", "feature", "forward", "reverse", "sequence", "spatial", "counting")
-"""Each maps to one V2P-Bench dimension (OA, OD, FM, FT, RT, AS, SR, GC)."""
+"""Every kind of question about the procedural world."""
 
 
 @dataclass
