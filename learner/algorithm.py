@@ -61,8 +61,8 @@ class GRPOConfig(AlgorithmConfig):
     def grpo(
         self, *, run: Config, model_dir: str | Path, tasks_file: str | Path, reference_dir: str | Path | None
     ) -> "GRPOConfig":
-        """Set what to train, the Hugging Face folder of the first policy, on which tasks, a JSONL file, and the folder
-        of the reference policy of the KL term; None leaves that out."""
+        """Set what to train: `model_dir`, the Hugging Face folder of the first policy, on the tasks of `tasks_file`,
+        JSONL. `reference_dir` is the reference policy of the KL term; None leaves the term out."""
         self.run, self.seed = run, run.seed
         self.model_dir, self.tasks_file = str(model_dir), str(tasks_file)
         self.reference_dir = None if reference_dir is None else str(reference_dir)
