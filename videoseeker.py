@@ -28,6 +28,7 @@ SERVER = "http://{0.host}:{0.port}".format(Config().serve)
 TRACEBACK = click.Option(["--traceback"], is_flag=True, expose_value=False, help="Show where an error came from.")
 CHECKPOINT = click.Argument(["checkpoint"])
 """Folder of a model, or a checkpoint that holds one."""
+RESUME = click.Option(["--resume"], is_flag=True, help="Go on from the run's newest checkpoint.")
 SETTINGS = click.Argument(["settings"], nargs=-1, metavar="[CONFIG.yaml] [key=value]...")
 
 
@@ -58,14 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"videoseeker: {' '.join(str(ours).split())}", file=sys.stderr)
         return 2
     finally:
-        _shut_ray_down()
+        if (ray := sys.modules.get("ray")) is not None and ray.is_initialized():
+            ray.shutdown()
 
 
 class InOrder(click.Group):
     """Lists its commands as they are written here."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the commands."""
         return list(self.commands)
 
 
@@ -73,7 +74,6 @@ class WithDefault(InOrder):
     """A group whose first command is meant where none is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Name the command that is meant."""
         named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
         return super().parse_args(ctx, args if named else [next(iter(self.commands)), *args])
 
@@ -163,9 +163,6 @@ def difficulty(config: Config, checkpoint: str) -> None:
     from recipes.difficulty import run_difficulty
 
     run_difficulty(config, model)
-
-
-RESUME = click.Option(["--resume"], is_flag=True, help="Go on from the run's newest checkpoint.")
 
 
 @configured("grpo", RESUME, plan="grpo")
@@ -315,12 +312,6 @@ def _our_error(error: BaseException) -> BaseException | None:
     while last.tb_next is not None:
         last = last.tb_next
     return error if last.tb_frame.f_globals.get("__name__", "").split(".")[0] in ROOMS else None
-
-
-def _shut_ray_down() -> None:
-    ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized():
-        ray.shutdown()
 
 
 if __name__ == "__main__":

@@ -13,8 +13,7 @@ class EndpointConfig:
     model: str = ""
     """The model's name, as the server has it."""
     api_key_env: str = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the key; where it is not set, the key sent is `EMPTY`, as local
-    servers take it."""
+    """Environment variable that holds the key; where it is not set, `EMPTY` is sent, as local servers take it."""
     concurrency: int = 64
     """Requests that one process has out at once."""
     timeout_s: float = 120.0
@@ -39,8 +38,7 @@ class EndpointConfig:
     usd_per_million_output: float = 0.0
     """Price of a million tokens of replies, US dollars."""
     budget_usd: float | None = None
-    """US dollars that all runs on one folder may spend together; None sets no limit. What is in flight when it is
-    reached is still paid."""
+    """US dollars that all runs on one folder may spend, besides what is then in flight; None sets no limit."""
     video_as: Literal["frames", "video"] = "frames"
     """What a video is sent as: single frames labelled with their times, or the file, as vLLM takes it."""
     fps: float = 1.0

@@ -35,11 +35,9 @@ class EpisodeConfig:
     """The environment of one question."""
 
     tools: list[str] = field(default_factory=lambda: ["view_visual_prompt", "crop_video"])
-    """Tools on offer, by name; one of your own as `module:function`. Without `view_visual_prompt` the marked frame
-    stands in the prompt."""
+    """Tools, by name or your own as `module:function`. Without `view_visual_prompt` the prompt has the marked frame."""
     prompt_style: Literal["full", "compact"] = "full"
-    """`full` gives JSON schemas of the tools and the turn format; `compact` one sentence, for models that
-    learn the format from scratch."""
+    """`full` gives the tools' JSON schemas and the turn format; `compact` one sentence, for models that start blank."""
     prompt_fps: float = 1.0
     """Frames a second of the first look (paper, training details)."""
     prompt_max_frames: int = 256
@@ -55,15 +53,13 @@ class EpisodeConfig:
     view_max_frames: int = 8
     """Most single frames that one call gives."""
     tracker: str = ""
-    """SAM 3 tracker weights that `track_instance` follows the target with, a folder or hub id; empty for the tracker
-    that needs none."""
+    """Folder or hub id of the SAM 3 tracker of `track_instance`; empty for the tracker that needs no weights."""
     track_max_s: float = 60.0
     """Most seconds that one call follows the target."""
     search_max_frames: int = 240
     """Most frames in which one call looks for the target, spread evenly over the video."""
     pixel_multiple: int = 32
-    """Frames are resized to multiples of this many pixels: the policy's patch times its spatial merge.
-    Checked against the processor at start."""
+    """Sides of frames are multiples of this, pixels: the policy's patch times its spatial merge, checked at start."""
     max_tool_rounds: int = 5
     """Turns that may call tools; after them the agent is told to answer (paper, training details)."""
     max_calls_per_turn: int = 4

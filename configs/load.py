@@ -23,12 +23,10 @@ class ConfigError(ValueError):
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """The typed config of a YAML file (None: the defaults alone), with dotted `key=value` overrides.
-
-    Raises:
-        ConfigError: no such file, invalid YAML, an unknown key, or a value of the wrong type.
-    """
-    merged = OmegaConf.structured(Config)
+    """The typed config of a YAML file (None: the defaults alone), with dotted `key=value` overrides. Raises
+    ConfigError: no such file, invalid YAML, an unknown key, or a value of the wrong type."""
+    merged = defaults = OmegaConf.structured(Config)
+    known = list(_dotted_keys(OmegaConf.to_container(defaults)))
     layers = []
     if path is not None:
         try:
@@ -46,7 +44,12 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             raise ConfigError(f"override '{override}' cannot be read ({_first_line(error)})") from None
     for origin, layer in layers:
         for key in _dotted_keys(OmegaConf.to_container(layer)):
-            _require_known(origin, key)
+            parent = key.rpartition(".")[0]
+            # The keys of a mapping are values, such as the kinds of `teacher.hasty`.
+            is_value = parent in known and OmegaConf.get_type(OmegaConf.select(defaults, parent)) is dict
+            if key not in known and not is_value:
+                near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+                raise ConfigError(f"{origin}: unknown key '{key}'; did you mean '{near}'?")
         try:
             merged = OmegaConf.merge(merged, layer)
         except OmegaConfBaseException as error:
@@ -102,10 +105,3 @@ def _fields(kind: type, prefix: str = "") -> Iterator[tuple[str, object]]:
         yield f"{prefix}{field.name}", field.type
         if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
             yield from _fields(field.type, f"{prefix}{field.name}.")
-
-
-def _require_known(origin: str, key: str) -> None:
-    known = dict(_fields(Config))
-    if key not in known and get_origin(known.get(key.rpartition(".")[0])) is not dict:
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-        raise ConfigError(f"{origin}: unknown key '{key}'; did you mean '{near}'?")

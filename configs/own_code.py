@@ -7,14 +7,8 @@ from configs.load import ConfigError
 
 
 def own_code(key: str, name: str) -> Any:
-    """What `name` stands for, imported by whichever process asks.
-
-    Args:
-        key: the setting, for the error.
-
-    Raises:
-        ConfigError: it is not of that form, or cannot be imported.
-    """
+    """What `name` stands for, imported by whichever process asks. Raises ConfigError, which names the setting `key`,
+    where it is not of that form or cannot be imported."""
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
         raise ConfigError(f"{key}: '{name}' is not of the form module:name")

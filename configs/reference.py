@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,16 @@ that do not go together are refused before anything starts ([configs/rules.py](.
 Brackets in a meaning name the source of a default or a formula; *the paper* is arXiv 2605.16079. This page is written
 by `python -m configs.reference > docs/config.md`.
 """
+CHOICES = re.compile(r"Literal\[([^\]]*)\]")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One field of one dataclass of the config."""
+    """One field of the config: its type as annotated, or its values where it is one of several, and its docstring."""
 
     name: str
     type: str
-    """As it is annotated; the values themselves where it is one of several."""
     meaning: str
-    """Its docstring, on one line; empty where it has none."""
 
 
 def settings_of(kind: type) -> list[Setting]:
@@ -45,7 +45,9 @@ def settings_of(kind: type) -> list[Setting]:
     meanings: dict[str, str] = defaultdict(str)
     for node in tree.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            types[node.target.id] = _readable(ast.unparse(node.annotation))
+            types[node.target.id] = CHOICES.sub(
+                lambda found: found[1].replace(", ", " | ").replace("'", ""), ast.unparse(node.annotation)
+            )
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and types:
             meanings[[*types][-1]] = " ".join(str(node.value.value).split())
     sections = {field.name for field in dataclasses.fields(kind) if dataclasses.is_dataclass(field.type)}
@@ -86,16 +88,9 @@ def _section(kind: type, keys: list[str]) -> Iterator[str]:
 def _defaults(kind: type, keys: list[str], name: str) -> str:
     """The default, and where a section of the same dataclass has another one."""
     usual = getattr(kind(), name)
-    there = {key: _value_at(f"{key}.{name}".lstrip(".")) for key in keys}
+    there = {key: attrgetter(f"{key}.{name}".lstrip("."))(Config()) for key in keys}
     odd = [f", in `{key}` `{_yaml(value)}`" for key, value in there.items() if value != usual]
     return "".join([f"`{_yaml(usual)}`", *odd])
-
-
-def _value_at(key: str) -> Any:
-    value: Any = Config()
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def _yaml(value: Any) -> str:
@@ -106,11 +101,6 @@ def _yaml(value: Any) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {_yaml(item)}' for key, item in value.items())}}}"
     return "''" if value == "" else str(value)
-
-
-def _readable(annotation: str) -> str:
-    choices = re.compile(r"Literal\[([^\]]*)\]")
-    return choices.sub(lambda found: found[1].replace(", ", " | ").replace("'", ""), annotation)
 
 
 if __name__ == "__main__":

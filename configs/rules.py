@@ -15,28 +15,22 @@ from configs.load import ConfigError
 from configs.own_code import own_code
 from configs.run import Config
 from configs.training import LEAST_STAGE, NATIVE, LoraConfig
-from configs.world import PROMPT_KINDS, WorldConfig
+from configs.world import PROMPT_KINDS, QUESTION_KINDS
 
 Phase = Literal["synth", "sft", "grpo", "difficulty", "eval", "serve", "guessing", "ranks"]
 """What the settings are to be used for, with all that goes before it."""
 
 
 def check(config: Config, phase: Phase) -> None:
-    """Check the settings that a phase uses, and those of the phases before it.
-
-    Raises:
-        ConfigError: two of them contradict each other, or one is out of its range; names the keys and what to set.
-    """
+    """Check the settings that a phase uses, and those of the phases before it. Raises ConfigError, with the keys and
+    what to set, where two contradict each other or one is out of its range."""
     for rules in RULES[phase]:
         rules(config)
 
 
 def check_endpoint(config: EndpointConfig, key: str) -> None:
-    """Check a model's server by the key of its settings, e.g. `synth.video_model`.
-
-    Raises:
-        ConfigError: one of them makes no sense.
-    """
+    """Check a model's server by the key of its settings, e.g. `synth.video_model`; raises ConfigError where one makes
+    no sense."""
     if not config.model:
         raise ConfigError(f"{key}.model: is empty; name the model as the server at {key}.base_url has it")
     if not config.base_url.startswith(("http://", "https://")):
@@ -54,7 +48,7 @@ def check_endpoint(config: EndpointConfig, key: str) -> None:
 
 def _data(config: Config) -> None:
     synth, world = config.synth, config.world
-    _require_known(world.kinds, WorldConfig().kinds, "world.kinds", "kind")
+    _require_known(world.kinds, QUESTION_KINDS, "world.kinds", "kind")
     for key, kinds in (("world.prompt_kinds", world.prompt_kinds), ("synth.prompt_kinds", synth.prompt_kinds)):
         _require_known(kinds, PROMPT_KINDS, key, "kind")
     if not 0.0 <= synth.test_fraction <= 1.0:
@@ -194,7 +188,7 @@ def _require_at_least_1(config: Config, *keys: str) -> None:
             raise ConfigError(f"{key} must be at least 1, not {attrgetter(key)(config)}")
 
 
-def _require_known(given: list[str], known: tuple[str, ...] | list[str], key: str, what: str) -> None:
+def _require_known(given: list[str], known: tuple[str, ...], key: str, what: str) -> None:
     for name in given:
         if name not in known:
             raise ConfigError(f"{key}: no {what} '{name}'; there are {', '.join(known)}")

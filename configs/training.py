@@ -44,8 +44,7 @@ class RanksConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Compute type of the learner; bfloat16 is slower than float32 on a CPU."""
     offload: Literal["none", "optimizer", "all"] = "none"
-    """What ZeRO keeps in the memory of the host instead of the GPU's: the optimizer's state (stages 1 to 3), or the
-    parameters as well (stage 3)."""
+    """What ZeRO keeps in the host's memory: the optimizer's state (stages 1 to 3), or parameters as well (stage 3)."""
     micro_batch_tokens: int = 8192
     """Most tokens of one forward pass, padding included."""
     packing: bool = False
@@ -68,16 +67,13 @@ class RanksConfig:
     packed NCCL broadcast or by CUDA IPC. auto takes the file if `weights_dir` is set; between GPUs ipc where all
     engines are on the ranks' own, else nccl; and shared memory, or a file where that is short, in all other cases."""
     weights_dir: str | None = None
-    """Folder of the file; one that all nodes share where engines run on other nodes than rank 0. None takes the folder
-    for temporary files."""
+    """Folder of the file, shared by all nodes that rank 0 or engines are on; None takes that for temporary files."""
     bucket_mib: int = 512
-    """Most weights that ZeRO-3 ranks gather, or that vLLM's weight transfer packs, at once, MiB; a larger tensor goes
-    alone."""
+    """Most weights that ZeRO-3 gathers, or vLLM's weight transfer packs, at once, MiB; a larger tensor goes alone."""
     step_timeout_s: float = 600.0
     """Deadline of each call of the ranks (start, step, load, publish) and of writing a checkpoint, seconds."""
     gpu_memory_gib: float | None = None
-    """Memory of each GPU of the cluster, GiB, that the plan of a run must fit into. None asks the cluster, and takes 80
-    where it has no GPU yet."""
+    """Memory of each GPU, GiB, that a run must fit into. None asks the cluster, and takes 80 where it has none yet."""
 
 
 @dataclass
@@ -129,8 +125,7 @@ class GrpoConfig:
     norm_tokens: int = 4096
     """Constant length that `token_sum_norm` divides by, tokens (paper: the response limit)."""
     clip: float = 0.2
-    """Epsilon of the clipped ratio; below 1 and, unless `clip_high` says otherwise, above it. A ratio is never
-    negative, so 1 leaves it unbounded below."""
+    """Epsilon of the clipped ratio, below 1 and, without `clip_high`, above it; 1 leaves the ratio unbounded below."""
     clip_high: float | None = None
     """Epsilon above 1 (clip-higher, DAPO); None takes `clip`."""
     dual_clip: float | None = None
@@ -167,8 +162,7 @@ class GrpoConfig:
     """Added to a group's standard deviation of rewards. As small as this, it gives a group that differs in the number
     of calls alone the same weight as one that differs in right and wrong."""
     overlong_buffer: int = 0
-    """Last tokens before the end of `episode.max_tokens` in which the reward falls, linearly, by `overlong_penalty`
-    (DAPO, Eq. 13). 0 punishes no length."""
+    """Last of `episode.max_tokens` in which the reward falls, by `overlong_penalty` (DAPO, Eq. 13); 0 punishes none."""
     overlong_penalty: float = 1.0
     """What a trajectory that was cut off at its limit loses of its reward, where `overlong_buffer` is not 0."""
     mask_overlong: bool = False
@@ -178,8 +172,7 @@ class GrpoConfig:
     dynamic_sampling: bool = False
     """Play more prompts in place of groups left out, until a step has `prompts_per_step` that teach (DAPO, Eq. 11)."""
     max_prompt_batches: int = 10
-    """Most prompts that dynamic sampling tries for one step, in `prompts_per_step`s (verl: 10); a step that reaches it
-    trains on what there is."""
+    """Most prompts tried for a step, in `prompts_per_step`s (verl: 10); one that reaches it trains on what there is."""
     max_staleness: int = 0
     """Most optimizer steps between a token's policy version and the learner's. 0 is fully synchronous."""
     max_mismatch_kl: float = 1e-3

@@ -7,6 +7,8 @@ from configs.endpoint import EndpointConfig
 
 PROMPT_KINDS = ("rectangle", "mask_contour", "ellipse", "triangle", "scribble", "point", "arrow", "set_of_mark")
 """The eight kinds of visual prompt (paper, section 3.2)."""
+QUESTION_KINDS = ("attribute", "direction", "feature", "forward", "reverse", "sequence", "spatial", "counting")
+"""Every kind of question about the procedural world."""
 
 
 @dataclass
@@ -33,18 +35,7 @@ class WorldConfig:
     """Most instances in one video."""
     gop_s: float = 2.0
     """Seconds between keyframes of the H.264 file."""
-    kinds: list[str] = field(
-        default_factory=lambda: [
-            "attribute",
-            "direction",
-            "feature",
-            "forward",
-            "reverse",
-            "sequence",
-            "spatial",
-            "counting",
-        ]
-    )
+    kinds: list[str] = field(default_factory=lambda: list(QUESTION_KINDS))
     """Question kinds; each maps to one V2P-Bench dimension (OA, OD, FM, FT, RT, AS, SR, GC)."""
     prompt_kinds: list[str] = field(default_factory=lambda: list(PROMPT_KINDS))
     """Visual prompt kinds, drawn uniformly (paper, section 3.2, stage 4)."""

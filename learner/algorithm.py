@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from ray.rllib.algorithms.algorithm import Algorithm
-from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from actors.engine.handle import EngineHandle
@@ -51,7 +51,6 @@ class GRPOConfig(AlgorithmConfig):
     """RLlib's config around ours."""
 
     def __init__(self, algo_class: type | None = None) -> None:
-        """Take what RLlib passes."""
         super().__init__(algo_class=algo_class or GRPO)
         self.run = Config()
         self.model_dir = ""
@@ -60,46 +59,25 @@ class GRPOConfig(AlgorithmConfig):
         self._dont_auto_sync_env_runner_states = True
 
     def grpo(
-        self,
-        *,
-        run: Config = NotProvided,
-        model_dir: str | Path = NotProvided,
-        tasks_file: str | Path = NotProvided,
-        reference_dir: str | Path | None = NotProvided,
+        self, *, run: Config, model_dir: str | Path, tasks_file: str | Path, reference_dir: str | Path | None
     ) -> "GRPOConfig":
-        """Set what to train, and on which tasks.
-
-        Args:
-            run: The whole run's config; episode, engine, sampling, ranks and grpo are used.
-            model_dir: Hugging Face folder of the first policy.
-            tasks_file: JSONL of the training tasks.
-            reference_dir: Folder of the reference policy of the KL term; None leaves the term out.
-        """
-        if run is not NotProvided:
-            self.run = run
-            self.seed = run.seed
-            self.env_runners(
-                env_runner_cls=VideoEnvRunner,
-                num_env_runners=run.grpo.env_runners,
-                create_local_env_runner=False,
-                max_requests_in_flight_per_env_runner=1,
-                validate_env_runners_after_construction=False,
-            )
-            self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=1.0)
-        if model_dir is not NotProvided:
-            self.model_dir = str(model_dir)
-        if tasks_file is not NotProvided:
-            self.tasks_file = str(tasks_file)
-        if reference_dir is not NotProvided:
-            self.reference_dir = None if reference_dir is None else str(reference_dir)
+        """Set what to train: `model_dir`, the Hugging Face folder of the first policy, on the tasks of `tasks_file`,
+        JSONL. `reference_dir` is the reference policy of the KL term; None leaves the term out."""
+        self.run, self.seed = run, run.seed
+        self.model_dir, self.tasks_file = str(model_dir), str(tasks_file)
+        self.reference_dir = None if reference_dir is None else str(reference_dir)
+        self.env_runners(
+            env_runner_cls=VideoEnvRunner,
+            num_env_runners=run.grpo.env_runners,
+            create_local_env_runner=False,
+            max_requests_in_flight_per_env_runner=1,
+            validate_env_runners_after_construction=False,
+        )
+        self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=1.0)
         return self
 
     def validate(self) -> None:
-        """Check both configs.
-
-        Raises:
-            ValueError: they cannot work together.
-        """
+        """Check both configs; raises ValueError where they cannot work together."""
         super().validate()
         check(self.run, "grpo")
         if self.run.grpo.kl_in == "reward" and self.reference_dir is None:
@@ -109,16 +87,8 @@ class GRPOConfig(AlgorithmConfig):
 class GRPO(Algorithm):
     """Group relative policy optimization (paper, Eq. 8) of a policy that plays episodes with tools."""
 
-    groups: list[PlayedGroup]
-    """The groups of the last step, for logs and replay."""
-    rebuilt_ranks: int
-    """Times that the ranks were replaced."""
-    on_activity: OnActivity
-    """Called as each activity of a step begins, and with `between` as it ends."""
-
     @classmethod
     def get_default_config(cls) -> GRPOConfig:
-        """Give RLlib the config to start from."""
         return GRPOConfig()
 
     def setup(self, config: AlgorithmConfig) -> None:
@@ -130,9 +100,12 @@ class GRPO(Algorithm):
         run: Config = self.config.run
         ChatFormat.from_pretrained(self.config.model_dir).check(run.episode)
         self.version = 0
-        self.groups = []
+        self.groups: list[PlayedGroup] = []
+        """The groups of the last step, for logs and replay."""
         self.rebuilt_ranks = 0
-        self.on_activity = unwatched
+        """Times that the ranks were replaced."""
+        self.on_activity: OnActivity = unwatched
+        """Called as each activity of a step begins, and with `between` as it ends."""
         self._seconds: dict[Activity, float] = {}
         if run.engine.colocate:  # vLLM counts what fills its GPU while it starts
             self._start_ranks()
@@ -157,7 +130,6 @@ class GRPO(Algorithm):
         self.ranks = RankGroup(self.config.run, self.config.model_dir, self.config.reference_dir)
 
     def _teaches(self, group: PlayedGroup) -> bool:
-        """Return whether dynamic sampling counts a group."""
         run: Config = self.config.run
         return judge_group(group, self.version, run.grpo, run.episode.max_tokens) == "teaches"
 
@@ -202,11 +174,7 @@ class GRPO(Algorithm):
         self.ranks.publish(engines, self.version)
 
     def _require_agreement(self, learned: dict[str, float]) -> None:
-        """Stop at too wide a gap between the engine's and the learner's logprobs of the same tokens.
-
-        Raises:
-            TrainingStopped: it is past `grpo.max_mismatch_kl`.
-        """
+        """Raise TrainingStopped where the engine's and the learner's logprobs of the same tokens differ by too much."""
         gap, limit = learned["mismatch_kl"], self.config.run.grpo.max_mismatch_kl
         if not gap <= limit:
             raise TrainingStopped(
@@ -274,11 +242,7 @@ class GRPO(Algorithm):
         return folder
 
     def start_save(self, path: Path) -> Callable[[], None]:
-        """Save as `save_to_path` does, but let the ranks write what they hold now while the next step runs.
-
-        Returns:
-            What waits until all is written; see `RankGroup.start_save`.
-        """
+        """Save as `save_to_path` does, but let the ranks write while the next step runs; see `RankGroup.start_save`."""
         return self.ranks.start_save(Path(super().save_to_path(str(path))) / RANKS_FOLDER)
 
     def restore_from_path(self, path: str | Path, *_: object, **__: object) -> None:

@@ -45,9 +45,7 @@ class GroupLedger:
 
     def __init__(self, tasks: Sequence[Task], seed: int, group_size: int) -> None:
         """`tasks` in their file's order; `seed` shuffles them anew each epoch."""
-        self._tasks = tuple(tasks)
-        self._seed = seed
-        self._group_size = group_size
+        self._tasks, self._seed, self._group_size = tuple(tasks), seed, group_size
         self._next = 0
         self._again: deque[int] = deque()
         self._playing: set[int] = set()
@@ -62,11 +60,6 @@ class GroupLedger:
     def open(self) -> int:
         """Groups being played or ready."""
         return len(self._playing) + len(self._ready)
-
-    @property
-    def ready(self) -> int:
-        """Whole groups that can be taken."""
-        return len(self._ready)
 
     @property
     def waiting(self) -> tuple[PlayedGroup, ...]:

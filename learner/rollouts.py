@@ -37,12 +37,8 @@ class Rollouts:
         publish_to: Callable[[list[EngineHandle]], None],
         teaches: Callable[[PlayedGroup], bool],
     ) -> None:
-        """`publish_to` brings engines to the learner's present weights; `teaches` says which groups dynamic sampling
-        counts."""
-        self._config = config
-        self.ledger = ledger
-        self._runners = runners
-        self._engines = engines
+        """`publish_to` brings engines to the present weights; `teaches` says which groups dynamic sampling counts."""
+        self._config, self.ledger, self._runners, self._engines = config, ledger, runners, engines
         self._publish_to = publish_to
         self._teaches = teaches if config.dynamic_sampling else lambda _: True
         self._held: dict[int, set[int]] = {}
@@ -56,12 +52,7 @@ class Rollouts:
 
         With dynamic sampling as many that teach, and with them those that do not, each of which was replaced by
         another; at most `max_prompt_batches` times as many in all. Nothing leaves the ledger before the step is full,
-        so a step that fails loses nothing.
-
-        Fewer only if tasks had to be skipped so often that too few can be had.
-
-        Raises:
-            RolloutError: they did not come in time.
+        so a step that fails loses nothing. Raises RolloutError where they did not come in time, or too many fail.
         """
         wanted = self._config.prompts_per_step
         most = wanted * (self._config.max_prompt_batches if self._config.dynamic_sampling else 1)
@@ -87,11 +78,7 @@ class Rollouts:
         return groups
 
     def _enough(self, wanted: int, most: int, counts: dict[int, bool]) -> int:
-        """How many of the waiting groups fill a step; 0 while they do not.
-
-        Args:
-            counts: by order, whether the groups seen so far in this step teach; grows.
-        """
+        """How many of the waiting groups fill a step, else 0. `counts` says by order which of those seen teach."""
         useful = 0
         for number, group in enumerate(self.ledger.waiting, 1):
             if group.order.id not in counts:
@@ -103,10 +90,7 @@ class Rollouts:
 
     def abandon(self) -> None:
         """Wait for what the runners play, and drop it: the run goes back to where these orders were not given yet.
-
-        Raises:
-            RolloutError: they do not end in time.
-        """
+        Raises RolloutError where they do not end in time."""
         deadline = time.monotonic() + self._config.rollout_timeout_s
         while self._calling or any(self._held.values()):
             self._drop_dead_runners()

@@ -64,11 +64,7 @@ class TrainingBatch:
 
 
 def judge_group(group: PlayedGroup, version: int, config: GrpoConfig, max_tokens: int) -> Verdict:
-    """Judge whether the learner at `version` can learn from a group.
-
-    Args:
-        max_tokens: most tokens of an episode, those shown included.
-    """
+    """Judge whether the learner at `version` can learn from a group; `max_tokens` are the most of an episode."""
     rewards = shaped_rewards(group, config, max_tokens)
     if config.drop_uniform_groups and max(rewards) == min(rewards):
         return "uniform"
@@ -81,10 +77,9 @@ def judge_group(group: PlayedGroup, version: int, config: GrpoConfig, max_tokens
 
 def shaped_rewards(group: PlayedGroup, config: GrpoConfig, max_tokens: int) -> list[float]:
     """Return the rewards of a group less what their lengths cost."""
-    penalties = [length_penalty(t, max_tokens, config.overlong_buffer) for t in group.trajectories]
     return [
-        trajectory.rewards.total + config.overlong_penalty * penalty
-        for trajectory, penalty in zip(group.trajectories, penalties, strict=True)
+        t.rewards.total + config.overlong_penalty * length_penalty(t, max_tokens, config.overlong_buffer)
+        for t in group.trajectories
     ]
 
 
@@ -98,12 +93,9 @@ def sift(groups: Sequence[PlayedGroup], version: int, config: GrpoConfig, max_to
 def cut_batch(
     sifted: Sifted, version: int, config: GrpoConfig, max_tokens: int, kl: Sequence[float] | None = None
 ) -> TrainingBatch:
-    """Cut the batch that the learner at `version` updates on.
-
-    Args:
-        kl: for each of `sifted.trajectories` its estimate of KL(pi_old || pi_ref), summed over its tokens, of which
-            `config.kl_coef` times is taken off its reward; None where the KL is a term of the loss.
-    """
+    """Cut the batch that the learner at `version` updates on. Where the KL is no term of the loss, `kl` is for each of
+    `sifted.trajectories` its estimate of KL(pi_old || pi_ref), summed over its tokens, of which `config.kl_coef` times
+    is taken off its reward."""
     trajectories: list[Trajectory] = []
     advantages: list[float] = []
     costs = iter(kl) if kl is not None else None
@@ -129,8 +121,7 @@ def cut_batch(
 
 
 def staleness(trajectory: Trajectory, version: int) -> int:
-    """Count the training steps between the trajectory's oldest sampled token and the learner; 0 if nothing was
-    sampled."""
+    """Count the training steps between a trajectory's oldest sampled token and the learner; 0 if it has none."""
     sampled = [v for v, mask in zip(trajectory.transcript.versions, trajectory.transcript.sampled, strict=True) if mask]
     return version - min(sampled) if sampled else 0
 

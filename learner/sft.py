@@ -33,20 +33,10 @@ def run_sft(
     on_step: Callable[[int, dict[str, float]], None],
     checkpoints: Path | None = None,
 ) -> Path:
-    """Train the model of `model_dir` for `config.sft.steps` steps.
-
-    Args:
-        on_step: called after each step with its number, from 1, and its metrics (`RankGroup.sft_step` and `lr`).
-        checkpoints: folder of this training's checkpoints alone (see `identity`), from the newest of which it goes on;
-            None makes none.
-
-    Returns:
-        `out_dir`, a Hugging Face folder.
-
-    Raises:
-        ValueError: there is nothing to train on.
-        RanksError: the learner failed.
-    """
+    """Train the model of `model_dir` for `config.sft.steps` steps, and write it to `out_dir`, a Hugging Face folder.
+    `on_step` is called after each step with its number, from 1, and its metrics (`RankGroup.sft_step` and `lr`).
+    `checkpoints` is a folder of this training alone (see `identity`), from the newest of which it goes on. Raises
+    ValueError where there is nothing to train on, RanksError where the learner failed."""
     if not trajectories:
         raise ValueError("no trajectories to train on; has the teacher's file any accepted episode?")
     sft = config.sft
@@ -91,11 +81,7 @@ def batches(count: int, size: int, seed: int) -> Iterator[list[int]]:
 
 
 def learning_rate(step: int, steps: int, warmup: float, peak: float) -> float:
-    """Linear warm-up over the first `warmup` share of the steps, then a cosine down to `FLOOR` of the peak.
-
-    Args:
-        step: from 0.
-    """
+    """Linear warm-up over the first `warmup` share of the steps (from 0), then a cosine down to `FLOOR` of the peak."""
     rising = round(warmup * steps)
     if step < rising:
         return peak * (step + 1) / (rising + 1)

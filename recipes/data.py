@@ -13,11 +13,8 @@ from synth.world.tasks import make_tasks
 
 
 def run_synth(config: Config) -> RunFolder:
-    """Make tasks, and the procedural world's videos, unless they are there.
-
-    Raises:
-        SynthError: what is there was made of another source or with other settings, or data could not be made.
-    """
+    """Make tasks, and the procedural world's videos, unless they are there. Raises SynthError where what is there was
+    made of another source or with other settings, or data could not be made."""
     folder = RunFolder.of(config)
     ended = folder.train.exists()
     if config.synth.source or not ended:

@@ -4,7 +4,7 @@ Invariant: a task's attempts are whole in the file or not there, so a run that w
 """
 
 import json
-from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from statistics import fmean
 
@@ -18,23 +18,18 @@ from env.trajectory import Trajectory
 from evals.evaluate import EvaluationError
 from recipes.data import run_synth
 from recipes.folder import RunFolder
-from recipes.progress import phase
+from recipes.progress import PhaseBar, phase
 from storage.logs import AppendLog, whole_rows
 from synth.pass_at_k import by_difficulty, pass_at_k
 
-OnTasks = Callable[[int, Mapping[str, float]], None]
 CHUNK = 32
 """Tasks that are played between two writes."""
 
 
 def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
     """Play every training task `difficulty.attempts` times, and write those that are neither always right nor always
-    wrong to `rl.jsonl`, which GRPO then trains on.
-
-    Raises:
-        EvaluationError: an episode could not be played, or no task is left.
-        EngineError: no engine came up.
-    """
+    wrong to `rl.jsonl`, which GRPO then trains on. Raises EvaluationError where an episode could not be played or no
+    task is left, EngineError where no engine came up."""
     folder = run_synth(config)
     tasks = load_tasks(folder.train)
     log = folder.arm / "difficulty.jsonl"
@@ -43,7 +38,7 @@ def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
     if left:
         start_ray(config)
         with phase("training tasks, each several times", len(left)) as bar:
-            _play(config, model_dir, left, AppendLog(log), bar.step)
+            _play(config, model_dir, left, AppendLog(log), bar)
         known = _attempts(log, str(model_dir), config.difficulty.attempts)
     attempts = {task.id: known[task.id] for task in tasks}
     found = by_difficulty(attempts, config.difficulty.low, config.difficulty.high)
@@ -55,12 +50,11 @@ def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
     return folder
 
 
-def _play(config: Config, model_dir: str | Path, tasks: list[Task], log: AppendLog, on_tasks: OnTasks) -> None:
+def _play(config: Config, model_dir: str | Path, tasks: list[Task], log: AppendLog, bar: PhaseBar) -> None:
     chat = ChatFormat.from_pretrained(model_dir)
     chat.check(config.episode)
     times = config.difficulty.attempts
-    engines = Engines(config.engine, str(model_dir), config.seed)
-    try:
+    with closing(Engines(config.engine, str(model_dir), config.seed)) as engines:
         engines.wait()
         for start in range(0, len(tasks), CHUNK):
             chunk = [task for task in tasks[start : start + CHUNK] for _ in range(times)]
@@ -72,9 +66,7 @@ def _play(config: Config, model_dir: str | Path, tasks: list[Task], log: AppendL
                 tries = [episode for episode in played[i : i + times] if isinstance(episode, Trajectory)]
                 right = [episode.rewards.accuracy for episode in tries]
                 log.append(json.dumps({"model": str(model_dir), "task_id": chunk[i].id, "accuracies": right}).encode())
-            on_tasks(min(start + CHUNK, len(tasks)), {})
-    finally:
-        engines.close()
+            bar.step(min(start + CHUNK, len(tasks)), {})
 
 
 def _attempts(log: Path, model: str, times: int) -> dict[str, list[float]]:

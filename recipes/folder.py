@@ -3,7 +3,7 @@
 Invariant: every output appears whole or not at all, so what exists need not be made again.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from configs import Config, to_yaml
@@ -29,13 +29,31 @@ def arm_of(config: Config) -> str:
     return next((arm for arm, tools in ARMS.items() if set(tools) == set(offered)), "+".join(sorted(offered)))
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """Paths of one run and arm."""
 
-    root: Path
-    data: Path
-    arm: Path
+    def __init__(self, root: Path, data: Path, arm: Path) -> None:
+        self.root, self.data, self.arm = root, data, arm
+        self.train = data / "train.jsonl"
+        """Training tasks."""
+        self.test = data / "test.jsonl"
+        """Held-out tasks."""
+        self.blank_model = root / "model"
+        """The tiny model before anything is learned."""
+        self.seeing_model = root / "captions"
+        """The tiny model after the captions; all arms start from it."""
+        self.teacher = arm / "teacher.jsonl"
+        """The teacher's accepted episodes."""
+        self.rl = arm / "rl.jsonl"
+        """The training tasks that `videoseeker difficulty` kept for GRPO, if it was run."""
+        self.sft = arm / "sft"
+        """The policy after the cold start."""
+        self.checkpoints = arm / "checkpoints"
+        """GRPO checkpoints."""
+        self.policy = arm / "policy"
+        """The policy after GRPO."""
+        self.metrics = arm / "metrics.jsonl"
+        """One JSON object a step."""
 
     @classmethod
     def of(cls, config: Config, make: bool = True) -> "RunFolder":
@@ -45,58 +63,7 @@ class RunFolder:
         if make:
             arm.mkdir(parents=True, exist_ok=True)
             write_text(arm / "config.yaml", to_yaml(config))
-        data = Path(config.data_dir).absolute() if config.data_dir else root / "data"
-        return cls(root, data, arm)
-
-    @property
-    def train(self) -> Path:
-        """Training tasks."""
-        return self.data / "train.jsonl"
-
-    @property
-    def test(self) -> Path:
-        """Held-out tasks."""
-        return self.data / "test.jsonl"
-
-    @property
-    def blank_model(self) -> Path:
-        """The tiny model before anything is learned."""
-        return self.root / "model"
-
-    @property
-    def seeing_model(self) -> Path:
-        """The tiny model after the captions; all arms start from it."""
-        return self.root / "captions"
-
-    @property
-    def teacher(self) -> Path:
-        """The teacher's accepted episodes."""
-        return self.arm / "teacher.jsonl"
-
-    @property
-    def rl(self) -> Path:
-        """The training tasks that `videoseeker difficulty` kept for GRPO, if it was run."""
-        return self.arm / "rl.jsonl"
-
-    @property
-    def sft(self) -> Path:
-        """The policy after the cold start."""
-        return self.arm / "sft"
-
-    @property
-    def checkpoints(self) -> Path:
-        """GRPO checkpoints."""
-        return self.arm / "checkpoints"
-
-    @property
-    def policy(self) -> Path:
-        """The policy after GRPO."""
-        return self.arm / "policy"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object a step."""
-        return self.arm / "metrics.jsonl"
+        return cls(root, Path(config.data_dir).absolute() if config.data_dir else root / "data", arm)
 
     def episodes(self, name: str) -> Path:
         """Held-out episodes: `sft` and `grpo` are those after the phase, `eval` is the command's."""

@@ -7,9 +7,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from recipes.folder import RunFolder
 from recipes.run_log import RunLog
-from storage.files import JsonObject, write_rows
+from storage.files import write_rows
 from storage.logs import AppendLog, whole_rows
 
 
@@ -17,9 +16,7 @@ class MetricsLog:
     """Takes the metrics of one phase."""
 
     def __init__(self, path: Path, phase: str, run_log: RunLog) -> None:
-        self._path = path
-        self._phase = phase
-        self._run_log = run_log
+        self._path, self._phase, self._run_log = path, phase, run_log
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write those of one step."""
@@ -32,8 +29,3 @@ class MetricsLog:
 def forget_rows(path: Path, phase: str, after: int) -> None:
     """Drop a phase's rows of the steps after `after`, which will be made again, and a line that was torn."""
     write_rows(path, [row for row in whole_rows(path) if row["stage"] != phase or row["step"] <= after])
-
-
-def metrics_of(folder: RunFolder) -> list[JsonObject]:
-    """Read the rows of an arm."""
-    return list(whole_rows(folder.metrics))

@@ -3,7 +3,6 @@
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 
 import psutil
@@ -47,10 +46,8 @@ class PeakMemory:
 
 
 def _bytes(process: psutil.Process) -> int:
-    with suppress(OSError):
-        for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
+    with suppress(psutil.Error, AttributeError):
+        return int(process.memory_full_info().pss)
     with suppress(psutil.Error):
         return int(process.memory_info().rss)
     return 0

@@ -62,11 +62,8 @@ def first_model(config: Config, folder: RunFolder) -> Path:
 
 
 def run_cold_start(config: Config) -> RunFolder:
-    """Let the teacher play, and fine-tune the student on what it got right.
-
-    Raises:
-        PlanError: it cannot fit; raised before anything is started.
-    """
+    """Let the teacher play, and fine-tune the student on what it got right. Raises PlanError, before anything is
+    started, where it cannot fit."""
     if not RunFolder.of(config, make=False).sft.exists():
         require_room(config, "sft")
     folder = run_synth(config)
@@ -106,13 +103,9 @@ def _supervised(config: Config, lessons: list[Trajectory], source: Path, out: Pa
 
 
 def run_train(config: Config, resume: bool = False, on_activity: OnActivity = unwatched) -> RunFolder:
-    """SFT if it was not run, then GRPO, then the held-out questions; `resume` goes on from the newest checkpoint.
-
-    The held-out episodes lie in `episodes/sft.jsonl` and `episodes/grpo.jsonl`.
-
-    Raises:
-        PlanError: a phase cannot fit; raised before anything is started.
-    """
+    """SFT if it was not run, then GRPO, then the held-out questions, to `episodes/sft.jsonl` and `episodes/grpo.jsonl`;
+    `resume` goes on from the newest checkpoint. Raises PlanError, before anything is started, where a phase cannot
+    fit."""
     if not RunFolder.of(config, make=False).policy.exists():
         require_room(config, "grpo")
     folder = run_cold_start(config)
@@ -164,7 +157,6 @@ def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, run_log: RunLo
 
 
 def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, run_log: RunLog, bar: PhaseBar) -> None:
-    """One GRPO step, and its checkpoint where one is due."""
     grpo = config.grpo
     metrics: dict[str, float] = algorithm.train()["grpo"]
     step = algorithm.training_iteration

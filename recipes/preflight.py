@@ -23,25 +23,16 @@ PROBE_S = 60.0
 
 
 def print_plan(config: Config, phase: Phase) -> None:
-    """Print the plan as comments, so that they can follow the config in one YAML file.
-
-    Raises:
-        PlanError: the phase cannot fit.
-        ShapeError: the model's sizes cannot be known.
-    """
+    """Print the plan as comments, so that they can follow the config in one YAML file. Raises as `require_room`
+    does."""
     plan = _plan(config, phase, _local_gpu())
     print("\n".join(f"# {line}".rstrip() for line in describe(plan)))
     require_fit(config, plan.shape, plan, phase)
 
 
 def require_room(config: Config, phase: Phase) -> None:
-    """Refuse a phase that cannot fit, and print what is only odd. Ray is started where the cluster is to be asked for
-    the memory of its GPUs.
-
-    Raises:
-        PlanError: it cannot fit.
-        ShapeError: the model's sizes cannot be known.
-    """
+    """Refuse a phase that cannot fit, and print what is only odd; starts Ray to ask for the memory of the GPUs. Raises
+    PlanError where it cannot fit, ShapeError where the model's sizes cannot be known."""
     gpu_bytes = None
     if config.ranks.gpu_memory_gib is None and (config.ranks.gpus_per_rank or config.engine.gpus_per_engine):
         start_ray(config)
@@ -68,7 +59,6 @@ def describe(plan: Plan) -> list[str]:
 
 
 def _plan(config: Config, phase: Phase, gpu_bytes: int | None) -> Plan:
-    """Of the config's own figure, else `gpu_bytes`, else the usual."""
     given = config.ranks.gpu_memory_gib
     known = round(given * GIB) if given is not None else gpu_bytes or round(GPU_GIB * GIB)
     machine = Machine(known, psutil.virtual_memory().total)
@@ -91,8 +81,7 @@ def _cluster_gpu() -> int | None:
         return None
     probe = ray.remote(_local_gpu).options(num_cpus=0, num_gpus=1).remote()
     try:
-        found: int | None = ray.get(probe, timeout=PROBE_S)
-        return found
+        return ray.get(probe, timeout=PROBE_S)
     except ray.exceptions.GetTimeoutError:
         ray.cancel(probe, force=True)
         return None

@@ -1,5 +1,4 @@
-"""What a person sees while a phase runs: a bar in a terminal; in a log one line when it begins, one when it has ended,
-and a few between."""
+"""What a person sees of a phase: a bar in a terminal; in a log a line as it begins, one at its end, a few between."""
 
 import threading
 import time
@@ -19,10 +18,7 @@ class PhaseBar:
     """Progress of one phase."""
 
     def __init__(self, name: str, total: int, console: Console, progress: Progress | None) -> None:
-        self._name = name
-        self._total = total
-        self._console = console
-        self._progress = progress
+        self._name, self._total, self._console, self._progress = name, total, console, progress
         self._task = progress.add_task(name, total=total, figures="") if progress else None
         self._started = time.monotonic()
 

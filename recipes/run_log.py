@@ -63,8 +63,6 @@ class RunLog:
         """Start sending. Returns at once; the store is opened in the background.
 
         Args:
-            config: Where the store is.
-            run_name: Name of the run in it.
             params: Nested as you like; keys are joined by dots.
             folder: What the run is about on this machine; a tag of the run.
             resume: Go on with the newest unfinished run of this name and folder, if the store has one.
@@ -74,15 +72,11 @@ class RunLog:
         """Id of the MLflow run; None until the store has answered."""
         self.dropped = 0
         """Jobs that never reached the queue."""
-        self._config = config
-        self._run_name = run_name
-        self._params = _flatten(params)
+        self._config, self._run_name, self._params = config, run_name, _flatten(params)
         self._tags = {} if folder is None else {FOLDER_TAG: str(Path(folder).absolute())}
-        self._resume = resume
-        self._finish_timeout_s = finish_timeout_s
+        self._resume, self._finish_timeout_s = resume, finish_timeout_s
         self._unsent: list[Metric] = []
-        self._warned = False
-        self._finished = False
+        self._warned = self._finished = False
         self._client: mlflow.MlflowClient | None = None
         self._experiment_id = ""
         self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUED_JOBS)
@@ -104,10 +98,6 @@ class RunLog:
         """Send the first `config.sample_episodes` episodes as traces, with their frames."""
         for trajectory in trajectories[: self._config.sample_episodes]:
             self._send(partial(self._log_episode, step, trajectory))
-
-    def artifact(self, path: str | Path) -> None:
-        """Send a file."""
-        self._send(lambda: self._store().log_artifact(self.run_id, str(path)))
 
     def finish(self, status: str = "FINISHED") -> None:
         """Send what is left, for at most `finish_timeout_s`, and end the run: FINISHED, FAILED or KILLED.
@@ -200,21 +190,18 @@ class RunLog:
         log_episode(trajectory, self._experiment_id, str(self.run_id), step)
 
 
-def log_episode(trajectory: Trajectory, experiment_id: str, run_id: str, step: int) -> str:
-    """Send an episode to the process's tracking URI as a trace: episode, turns, tool calls, with frames attached.
-
-    The durations of the episode and of its tool calls are the measured ones. When a call began is not recorded, so
-    the calls lie end to end from the episode's start, and a turn is as long as its calls.
-
-    Returns:
-        The trace's id.
-    """
+def log_episode(trajectory: Trajectory, experiment_id: str, run_id: str, step: int) -> None:
+    """Send an episode to the process's tracking URI as a trace: episode, turns, tool calls, with frames attached. The
+    durations of the episode and of its tool calls are the measured ones. When a call began is not recorded, so the
+    calls lie end to end from the episode's start, and a turn is as long as its calls."""
     end_ns = time.time_ns()
     clock_ns = end_ns - int(trajectory.seconds * 1e9)
+    refs = trajectory.prompt_frames
+    shown = [FrameView(ref, ref.time_s) for ref in refs[:: max(1, math.ceil(len(refs) / PROMPT_FRAMES))]]
     root = mlflow.start_span_no_context(
         f"episode {trajectory.task_id}",
         span_type=SpanType.AGENT,
-        inputs={"question": trajectory.question, "first look": _first_look(trajectory)},
+        inputs={"question": trajectory.question, "first look": _attachments(shown)},
         attributes={"dimension": trajectory.dimension, "stop": trajectory.stop, "expected": trajectory.expected},
         tags={"task_id": trajectory.task_id, "dimension": trajectory.dimension, "step": str(step)},
         metadata={TraceMetadataKey.SOURCE_RUN: run_id},
@@ -234,7 +221,6 @@ def log_episode(trajectory: Trajectory, experiment_id: str, run_id: str, step: i
     root.set_attribute("reward.total", rewards.total)
     root.set_outputs({"answer": trajectory.answer})
     root.end(end_time_ns=end_ns)
-    return str(root.trace_id)
 
 
 def _log_call(call: CallView, parent: LiveSpan, start_ns: int) -> int:
@@ -259,19 +245,10 @@ def _turn_outputs(view: TurnView) -> dict[str, object]:
     return outputs
 
 
-def _first_look(trajectory: Trajectory) -> dict[str, Attachment | str]:
-    refs = trajectory.prompt_frames
-    every = max(1, math.ceil(len(refs) / PROMPT_FRAMES))
-    return _attachments([FrameView(ref, ref.time_s) for ref in refs[::every]])
-
-
 def _attachments(frames: Sequence[FrameView]) -> dict[str, Attachment | str]:
     """Frames by their number and time."""
-    return {f"{i}: {_when(frame)}": _attachment(frame) for i, frame in enumerate(frames, 1)}
-
-
-def _when(frame: FrameView) -> str:
-    return "time unknown" if frame.time_s is None else f"{frame.time_s:.2f} s"
+    times = ["time unknown" if frame.time_s is None else f"{frame.time_s:.2f} s" for frame in frames]
+    return {f"{i}: {times[i - 1]}": _attachment(frame) for i, frame in enumerate(frames, 1)}
 
 
 def _attachment(frame: FrameView) -> Attachment | str:

@@ -15,16 +15,9 @@ from tools.server import serve_http, serve_stdio, tool_server
 
 
 def serve_tools(path: str, marks: Sequence[str], episode: EpisodeConfig, address: tuple[str, int] | None) -> None:
-    """Serve until the client leaves or until Ctrl-C.
-
-    Args:
-        marks: As `videoseeker ask` takes them.
-        address: Host and port to serve HTTP at; None serves over stdio.
-
-    Raises:
-        VideoError, MarkError: the video cannot be read, or a mark cannot be drawn on it.
-        ToolServerError: the address cannot be listened on.
-    """
+    """Serve over HTTP at `address`, or None over stdio, until the client leaves or until Ctrl-C, with `marks` as
+    `videoseeker ask` takes them. Raises VideoError or MarkError where the video cannot be read or a mark cannot be
+    drawn on it, ToolServerError where the address cannot be listened on."""
     video = open_video(path)
     with tempfile.TemporaryDirectory(prefix="videoseeker-") as folder:
         drawn = tuple(

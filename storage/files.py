@@ -22,13 +22,8 @@ PARTIAL = ".partial"
 @contextmanager
 def whole_file(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """A file to fill in the block; when the block ends it has the name `path`. Threads and processes may race for it.
-
-    Args:
-        durable: have it on disk before it gets its name, so that a power cut leaves the old file or the new one.
-
-    Raises:
-        OSError: the disk is full, or the folder cannot be written to; what was there is untouched.
-    """
+    `durable` has it on disk first, so that a power cut leaves the old file or the new one. Raises OSError where the
+    disk is full or the folder cannot be written to; what was there is untouched."""
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{PARTIAL}")
     try:
@@ -54,8 +49,7 @@ def whole_folder(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def begin_folder(path: str | Path) -> Path:
-    """An empty folder to fill, for `commit_folder` to rename to `path`; the two halves of `whole_folder`, for work that
-    goes on in another thread."""
+    """An empty folder for `commit_folder` to rename to `path`; these are `whole_folder` in halves, for two threads."""
     partial = Path(f"{path}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -89,22 +83,13 @@ def write_rows(path: str | Path, rows: Iterable[JsonObject]) -> None:
 
 
 def read_rows(path: str | Path) -> Iterator[JsonObject]:
-    """The rows of a file of JSON lines that is whole.
-
-    Raises:
-        ValueError: a line is no JSON; names file and line.
-    """
+    """The rows of a file of JSON lines that is whole; see `numbered_rows`."""
     return (row for _, row in numbered_rows(path))
 
 
 def numbered_rows(path: str | Path) -> Iterator[tuple[int, JsonObject]]:
-    """The rows of a file of JSON lines, each with the number of its line, from 1; empty lines and a byte-order mark
-    are passed over.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: a line is no JSON; names file and line.
-    """
+    """The rows of a file of JSON lines, each with the number of its line, from 1; empty lines and a byte-order mark are
+    passed over. Raises OSError where the file cannot be read, ValueError, with file and line, where a line is no JSON."""
     number = 0
     with open(path, encoding="utf-8-sig") as lines:
         try:

@@ -15,11 +15,8 @@ POLL_S = 0.1
 
 @contextmanager
 def lock(path: str | Path, timeout_s: float, poll_s: float = POLL_S) -> Iterator[None]:
-    """Hold the lock file for the block; it is made where it is missing, and stays.
-
-    Raises:
-        TimeoutError: another process holds it for longer than `timeout_s`.
-    """
+    """Hold the lock file for the block; it is made where it is missing, and stays. Raises TimeoutError where another
+    process holds it for longer than `timeout_s`."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + timeout_s
     with open(path, "a") as file:

@@ -20,11 +20,7 @@ class AppendLog:
     """A log that this process appends to. Thread-safe."""
 
     def __init__(self, path: str | Path) -> None:
-        """Join the log that is there, or start one.
-
-        Raises:
-            OSError: the folder cannot be written to.
-        """
+        """Join the log that is there, or start one; raises OSError where the folder cannot be written to."""
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
@@ -34,10 +30,7 @@ class AppendLog:
 
     def append(self, line: bytes) -> None:
         """Add a line, given without its end. It is not flushed to disk, which would cost a thousand times the rest.
-
-        Raises:
-            OSError: the disk is full; the line is torn.
-        """
+        Raises OSError where the disk is full; then the line is torn."""
         whole = line + b"\n"
         if os.write(self._file, whole) != len(whole):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))

@@ -15,16 +15,9 @@ MODEL_STATES = {2: "mp_rank_00_model_states.pt", 3: "zero_pp_rank_0_mp_rank_00_m
 
 
 def convert(source: Path, out: Path, zero_stage: int) -> None:
-    """Convert a DeepSpeed checkpoint of ZeRO 1 to 3 into the universal format.
-
-    Args:
-        source: folder with the `*_states.pt` of all ranks.
-        out: new folder for the converted one.
-        zero_stage: the stage that is to load it, at any number of ranks.
-
-    Raises:
-        ValueError: it was saved before the first update.
-    """
+    """Convert a DeepSpeed checkpoint of ZeRO 1 to 3, the folder `source` with the `*_states.pt` of all ranks, into the
+    universal format, in the new folder `out`, for any number of ranks of `zero_stage`. Raises ValueError where it was
+    saved before the first update."""
     from deepspeed.checkpoint import ds_to_universal
 
     out.mkdir(parents=True)

@@ -21,18 +21,10 @@ PREFIX = "model."
 
 
 def export_checkpoint(checkpoint: str | Path, out: str | Path, model_dir: str | None = None) -> Path:
-    """Write the policy of a `step-NNNNNN` folder to `out`, which transformers and vLLM load.
-
-    Args:
-        model_dir: the model that the run began with, whose config, tokenizer and processor are taken; None takes it
-            from where it was then.
-
-    Returns:
-        `out`, absolute.
-
-    Raises:
-        CheckpointError: the checkpoint is not whole, the first model is gone, or it is another model.
-    """
+    """Write the policy of a `step-NNNNNN` folder to `out`, which transformers and vLLM load; returns its absolute path.
+    Config, tokenizer and processor are those of `model_dir`, the model that the run began with; None takes it from
+    where it was then. Raises CheckpointError where the checkpoint is not whole, or that model is gone or is another
+    one."""
     from transformers import Qwen3VLForConditionalGeneration
 
     read_manifest(checkpoint)
@@ -66,11 +58,8 @@ def export_checkpoint(checkpoint: str | Path, out: str | Path, model_dir: str | 
 def _module(folder: Path, zero_stage: int) -> dict[str, torch.Tensor]:
     """Read the module's tensors by name, as DeepSpeed saved them."""
     if zero_stage < 3:
-        state = torch.load(folder / TAG / MODEL_STATES[2], map_location="cpu", weights_only=False)
-        module: dict[str, torch.Tensor] = state["module"]
-        return module
+        return torch.load(folder / TAG / MODEL_STATES[2], map_location="cpu", weights_only=False)["module"]
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
     with contextlib.redirect_stdout(io.StringIO()):
-        sharded: dict[str, torch.Tensor] = get_fp32_state_dict_from_zero_checkpoint(str(folder), tag=TAG)
-    return sharded
+        return get_fp32_state_dict_from_zero_checkpoint(str(folder), tag=TAG)

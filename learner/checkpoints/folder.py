@@ -8,8 +8,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from storage.files import PARTIAL, JsonObject, begin_folder, commit_folder
@@ -22,25 +21,13 @@ class CheckpointError(RuntimeError):
     """A checkpoint that cannot be used; the message says why in one sentence."""
 
 
-@contextmanager
-def writing(directory: str | Path, step: int, facts: Mapping[str, object] | None = None) -> Iterator[Path]:
-    """Give a folder to fill; when the block ends it becomes `directory/step-NNNNNN`. Where it raises, nothing does.
-
-    Args:
-        facts: JSON values, kept in the manifest.
-    """
-    partial = begin(directory, step)
-    yield partial
-    commit(partial, step, facts)
-
-
 def begin(directory: str | Path, step: int) -> Path:
     """Make an empty folder to fill, for `commit` to rename."""
     return begin_folder(Path(directory) / f"step-{step:06d}")
 
 
 def commit(partial: Path, step: int, facts: Mapping[str, object] | None = None) -> Path:
-    """Make a checkpoint of the folder that `begin` gave; its path."""
+    """Make a checkpoint of the folder that `begin` gave, with `facts`, JSON values, in its manifest; its path."""
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     sizes = {str(path.relative_to(partial)): path.stat().st_size for path in files}
     (partial / MANIFEST).write_text(json.dumps({"step": step, **(facts or {}), "files": sizes}, indent=2))
@@ -64,11 +51,8 @@ def step_of(path: str | Path) -> int:
 
 
 def read_manifest(path: str | Path) -> JsonObject:
-    """Read the manifest of a checkpoint: `step`, `files` (name to bytes), and the facts it was written with.
-
-    Raises:
-        CheckpointError: no manifest, or a file that it lists is missing or of another size.
-    """
+    """Read the manifest of a checkpoint: `step`, `files` (name to bytes), and the facts it was written with. Raises
+    CheckpointError where there is none, or a file that it lists is missing or of another size."""
     path = Path(path)
     try:
         manifest: JsonObject = json.loads((path / MANIFEST).read_text())
@@ -83,12 +67,8 @@ def read_manifest(path: str | Path) -> JsonObject:
 
 
 def best(directory: str | Path, metric: str) -> Path | None:
-    """Find the whole checkpoint whose manifest has the highest `metric` that is a number, the newest of equals; None
-    without one.
-
-    Args:
-        metric: a key of the fact `metrics`, which maps names to floats; with a leading minus the lowest is best.
-    """
+    """Find the whole checkpoint whose manifest has the highest of the fact `metrics[metric]`, or the lowest where
+    `metric` has a leading minus; the newest of equals, None where none has a number."""
     name, sign = metric.removeprefix("-"), -1.0 if metric.startswith("-") else 1.0
     scores = []
     for step, path in _steps(directory):
@@ -101,16 +81,14 @@ def best(directory: str | Path, metric: str) -> Path | None:
     return max(scores)[-1] if scores else None
 
 
-def prune(directory: str | Path, keep: int, metric: str = "") -> list[Path]:
-    """Remove all checkpoints but the `keep` newest and the `best` by `metric`, and what crashes left behind; the
-    removed folders."""
+def prune(directory: str | Path, keep: int, metric: str = "") -> None:
+    """Remove all checkpoints but the `keep` newest and the `best` by `metric`, and what crashes left behind."""
     old = [path for _, path in sorted(_steps(directory))]
     champion = best(directory, metric) if metric else None
     removed = [path for path in old[: max(0, len(old) - keep)] if path != champion]
     removed += sorted(Path(directory).glob(f"step-*{PARTIAL}"))
     for path in removed:
         shutil.rmtree(path)
-    return removed
 
 
 def _steps(directory: str | Path) -> list[tuple[int, Path]]:

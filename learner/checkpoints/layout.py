@@ -54,11 +54,8 @@ class Layout:
 
     @staticmethod
     def read(folder: str | Path) -> "Layout":
-        """Read the layout of the ranks that filled a folder by `RankGroup.save`.
-
-        Raises:
-            CheckpointError: it is no such folder.
-        """
+        """Read the layout of the ranks that filled a folder by `RankGroup.save`; raises CheckpointError for any other
+        folder."""
         try:
             return Layout(**json.loads((Path(folder) / MANIFEST).read_text()))
         except (OSError, ValueError, TypeError) as error:
@@ -69,19 +66,17 @@ class Layout:
         (folder / MANIFEST).write_text(json.dumps(dataclasses.asdict(self)))
 
     def loads_as_it_is(self, ranks: "Layout") -> bool:
-        """Return whether ranks of another layout can take a state of this one without a conversion.
-
-        Raises:
-            ValueError: they cannot take it at all: another dtype, adapter or other trained parts, or stage 0 on one
-                side alone.
-        """
+        """Return whether ranks of another layout can take a state of this one without a conversion. Raises ValueError
+        where they cannot at all: another dtype, adapter or other trained parts, or stage 0 on one side alone."""
         unlike = [key for key in FIXED if getattr(self, key) != getattr(ranks, key)]
         if unlike or (self.zero_stage == 0) != (ranks.zero_stage == 0):
+            targets = ",".join(self.lora_targets)
+            adapter = f", ranks.lora.alpha={self.lora_alpha}, ranks.lora.targets=[{targets}]" if self.lora_rank else ""
             raise ValueError(
                 f"was saved with {self.summary}, which ranks with {ranks.summary} cannot take; run with "
                 f"ranks.dtype={self.dtype}, ranks.zero_stage={self.zero_stage}, ranks.train=[{','.join(self.train)}], "
-                f"ranks.lora.rank={self.lora_rank}{self._adapter}, or start from its weights alone (`videoseeker "
-                "export`, then model.path)"
+                f"ranks.lora.rank={self.lora_rank}{adapter}, or start from its weights alone (`videoseeker export`, "
+                "then model.path)"
             )
         return ranks.zero_stage == 0 or (self.ranks, self.zero_stage) == (ranks.ranks, ranks.zero_stage)
 
@@ -91,9 +86,3 @@ class Layout:
         adapter = f" by an adapter of rank {self.lora_rank} and alpha {self.lora_alpha}" if self.lora_rank else ""
         parts = f"{' and '.join(self.train)} trained{adapter}"
         return f"{self.ranks} rank(s), ZeRO stage {self.zero_stage}, {parts}, and {self.dtype}"
-
-    @property
-    def _adapter(self) -> str:
-        if not self.lora_rank:
-            return ""
-        return f", ranks.lora.alpha={self.lora_alpha}, ranks.lora.targets=[{','.join(self.lora_targets)}]"

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import fmean
 
 from learner.activity import OnActivity, unwatched
 from learner.checkpoints.folder import CheckpointError, begin, commit, prune
@@ -22,12 +23,7 @@ class Saver:
     """Checkpoints in one folder: the newest few, and the best."""
 
     def __init__(
-        self,
-        directory: Path,
-        keep: int,
-        metric: str,
-        timeout_s: float,
-        on_activity: OnActivity = unwatched,
+        self, directory: Path, keep: int, metric: str, timeout_s: float, on_activity: OnActivity = unwatched
     ) -> None:
         """
         Args:
@@ -38,21 +34,15 @@ class Saver:
         """
         self.failed = 0
         """Checkpoints that could not be written."""
-        self._directory = directory
-        self._keep = keep
-        self._metric = metric
-        self._timeout_s = timeout_s
-        self._on_activity = on_activity
+        self._directory, self._keep, self._metric = directory, keep, metric
+        self._timeout_s, self._on_activity = timeout_s, on_activity
         self._values: list[float] = []
         self._thread: threading.Thread | None = None
         self._error: str | None = None
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """Take note of a step's metrics, and report a checkpoint that failed since the last step.
-
-        Raises:
-            CheckpointError: the metric to choose by is not among them.
-        """
+        """Take note of a step's metrics, and report a checkpoint that failed since the last step. Raises
+        CheckpointError where the metric to choose by is not among them."""
         self._report()
         name = self._metric.removeprefix("-")
         if name and name not in metrics:
@@ -66,7 +56,8 @@ class Saver:
         if self._thread is not None:
             self._fail(f"checkpoint of step {step}: left out, the one before is still being written")
             return self._report()
-        facts = {"metrics": self._means()}
+        values, self._values = self._values, []
+        facts = {"metrics": {self._metric.removeprefix("-"): fmean(values)} if values else {}}
         try:
             partial = begin(self._directory, step)
             finish = start(partial)
@@ -98,10 +89,6 @@ class Saver:
         if self._thread is not None:
             self._fail(f"checkpoint: was not written within {self._timeout_s:g} s")
             self._report()
-
-    def _means(self) -> dict[str, float]:
-        values, self._values = self._values, []
-        return {self._metric.removeprefix("-"): sum(values) / len(values)} if values else {}
 
     def _write(self, partial: Path, step: int, facts: Mapping[str, object], finish: Callable[[], None]) -> None:
         self._on_activity("writing")

@@ -84,16 +84,9 @@ def collate(
     *,
     packed: bool = False,
 ) -> Batch:
-    """Make the batch of these trajectories.
-
-    Args:
-        packed: end to end in one row instead of padded to the longest.
-
-    Raises:
-        ValueError: a transcript breaks its own promises (named by task id): ragged lists, frames that do not lie on
-            placeholders, or a sampled token that can't be sampled.
-        VideoError: a frame can't be read any more.
-    """
+    """Make the batch of these trajectories, padded to the longest or, `packed`, end to end in one row. Raises
+    ValueError, by task id, for a transcript that breaks its own promises: ragged lists, frames that do not lie on
+    placeholders, or a sampled token that can't be sampled; VideoError for a frame that can't be read any more."""
     transcripts = [trajectory.transcript for trajectory in trajectories]
     for trajectory in trajectories:
         _check(trajectory, chat, patches)
@@ -113,6 +106,7 @@ def collate(
         ids, positions, bounds = ids[kept][None], positions[:, kept][:, None], np.cumsum([0, *lengths])
         kept = np.ones_like(ids, bool)
     tags = [chat.encode(opening) for opening in OPENINGS]
+    nothing = np.zeros((0, 3, patches.patch, patches.patch), np.uint8)
     values = np.zeros(len(transcripts)) if advantages is None else np.asarray(advantages, np.float64)
     return Batch(
         ids=torch.from_numpy(ids),
@@ -120,7 +114,7 @@ def collate(
         attention_mask=torch.from_numpy(kept),
         mm_token_type_ids=torch.from_numpy(((ids == chat.image_token_id) & kept).astype(np.int64)),
         position_ids=torch.from_numpy(positions),
-        pixels=_stack(patches.load(refs), patches.patch),
+        pixels=torch.from_numpy(np.concatenate([nothing, *patches.load(refs)])),
         grid_thw=torch.tensor([(1, *grid) for grid in grids], dtype=torch.long).reshape(-1, 3),
         frame_tokens=_frame_tokens(transcripts, refs, grids, patches.merge),
         rows=torch.from_numpy(rows),
@@ -182,10 +176,6 @@ def _frame_tokens(
     spans = {ref: np.arange(starts[i], starts[i] + sizes[i]) for i, ref in enumerate(refs)}
     tokens = [spans[ref] for transcript in transcripts for ref in transcript.frames]
     return torch.from_numpy(np.concatenate(tokens) if tokens else np.zeros(0, np.int64))
-
-
-def _stack(frames: Sequence[np.ndarray], patch: int) -> torch.Tensor:
-    return torch.from_numpy(np.concatenate([np.zeros((0, 3, patch, patch), np.uint8), *frames]))
 
 
 def _of_sampled(

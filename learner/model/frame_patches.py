@@ -21,7 +21,6 @@ class FramePatches:
     """Patches of frames by reference, least recently used out first once they are over `max_bytes`. Thread-safe."""
 
     def __init__(self, image_processor: BaseImageProcessor, max_bytes: int) -> None:
-        """Take the image processor of the model."""
         self.patch: int = image_processor.patch_size
         self.merge: int = image_processor.merge_size
         self._processor = image_processor
@@ -31,11 +30,8 @@ class FramePatches:
         self._grids: dict[tuple[int, int], tuple[int, int]] = {}
 
     def grid(self, ref: FrameRef) -> tuple[int, int]:
-        """Return rows and columns of a frame's patches.
-
-        Raises:
-            ValueError: the processor would resize the frame, so the engine saw other pixels than these.
-        """
+        """Return rows and columns of a frame's patches. Raises ValueError where the processor would resize the frame,
+        so that the engine saw other pixels than these."""
         size = ref.height, ref.width
         if size not in self._grids:
             rows, columns = ref.height // self.patch, ref.width // self.patch
@@ -62,8 +58,7 @@ class FramePatches:
         return [found[ref] for ref in refs]
 
     def load_ahead(self, refs: Iterable[FrameRef]) -> None:
-        """Decode these and keep them for when they are needed; for a thread beside the computation. What can't be read
-        is left to `load`, which says so."""
+        """Decode these before they are needed, in another thread. What can't be read is left for `load` to say."""
         for ref in refs:
             with suppress(VideoError, ValueError):
                 self.load([ref])

@@ -6,6 +6,7 @@ Pure functions. Invariant: every trajectory is in exactly one pass of one rank, 
 import heapq
 import math
 from collections.abc import Sequence
+from itertools import groupby
 
 
 def micro_batches(
@@ -68,14 +69,8 @@ def _packs(lengths: Sequence[int], by_length: list[int], max_tokens: int, ranks:
 
 
 def mini_batches(task_ids: Sequence[str], parts: int) -> list[list[int]]:
-    """Cut trajectories into at most `parts` lists of indices, by whole groups (runs of one task) where there are
-    enough of them."""
-    runs: list[list[int]] = []
-    for i, task_id in enumerate(task_ids):
-        if runs and task_ids[runs[-1][0]] == task_id:
-            runs[-1].append(i)
-        else:
-            runs.append([i])
+    """Cut trajectories into at most `parts` lists of indices, by whole groups (runs of one task) if they suffice."""
+    runs = [list(run) for _, run in groupby(range(len(task_ids)), task_ids.__getitem__)]
     if len(runs) < parts:
         runs = [[i] for i in range(len(task_ids))]
     cuts = [runs[len(runs) * k // parts : len(runs) * (k + 1) // parts] for k in range(parts)]

@@ -142,7 +142,9 @@ def attend_per_segment(
     if cu_seq_lens_q is None:
         return sdpa_attention_forward(module, query, key, value, None, dropout=dropout, scaling=scaling)
     causal, grouped = bool(module.is_causal), query.shape[1] != key.shape[1]
-    if causal and not dropout and _has_flash(query):
+    half = query.dtype in (torch.bfloat16, torch.float16)
+    has_flash = query.is_cuda and half and torch.cuda.get_device_capability(query.device) >= (8, 0)
+    if causal and not dropout and has_flash:
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
         bounds, longest = cu_seq_lens_q, max_length_q
         window = (-1, 0)  # all that came before, nothing that comes after
@@ -164,11 +166,6 @@ def attend_per_segment(
         )
         outputs.append(attended.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs)[None], None
-
-
-def _has_flash(query: torch.Tensor) -> bool:
-    half = query.dtype in (torch.bfloat16, torch.float16)
-    return query.is_cuda and half and torch.cuda.get_device_capability(query.device) >= (8, 0)
 
 
 AttentionInterface.register(SEGMENT_ATTENTION, attend_per_segment)

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoConfig, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLTextConfig,
+    Qwen3VLVisionConfig,
+)
 
 from configs.policy import ModelConfig
 from configs.training import RanksConfig
@@ -20,25 +26,15 @@ VOCABULARY = 151_936
 """Tokens of every released Qwen3-VL (`vocab_size` of their config.json)."""
 Tower = dict[str, int | list[int]]
 """Sizes of a vision tower, by the names of its config."""
-SMALL_TOWER: Tower = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "depth": 24,
-    "deepstack_visual_indexes": [5, 11, 17],
-}
+SMALL: Tower = {"hidden_size": 1024, "intermediate_size": 4096, "depth": 24, "deepstack_visual_indexes": [5, 11, 17]}
 """Vision tower of the 2B and the 4B."""
-LARGE_TOWER: Tower = {
-    "hidden_size": 1152,
-    "intermediate_size": 4304,
-    "depth": 27,
-    "deepstack_visual_indexes": [8, 16, 24],
-}
+LARGE: Tower = {"hidden_size": 1152, "intermediate_size": 4304, "depth": 27, "deepstack_visual_indexes": [8, 16, 24]}
 """Vision tower of the 8B and the 32B."""
-RELEASED: dict[str, tuple[int, int, int, int, int, bool, Tower]] = {
-    "2B": (2048, 28, 16, 8, 6144, True, SMALL_TOWER),
-    "4B": (2560, 36, 32, 8, 9728, True, SMALL_TOWER),
-    "8B": (4096, 36, 32, 8, 12288, False, LARGE_TOWER),
-    "32B": (5120, 64, 64, 8, 25600, False, LARGE_TOWER),
+RELEASED = {
+    "2B": (2048, 28, 16, 8, 6144, True, SMALL),
+    "4B": (2560, 36, 32, 8, 9728, True, SMALL),
+    "8B": (4096, 36, 32, 8, 12288, False, LARGE),
+    "32B": (5120, 64, 64, 8, 25600, False, LARGE),
 }
 """Width, layers, heads, key-value heads, width of the MLP, tied embeddings and tower of the dense Qwen3-VL, as the
 config.json of `Qwen/Qwen3-VL-*-Instruct` has them; heads are of 128, those of the tower 16."""
@@ -72,22 +68,18 @@ class ModelShape:
     projector: int
     """Parameters of the mergers."""
     linears: tuple[Linears, ...]
-    vocabulary: int
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    intermediate: int
-    vision_hidden: int
-    vision_layers: int
-    vision_intermediate: int
-    deepstack: int
-    """Mergers beside the last one, each of which feeds a text layer."""
-    patch_size: int
-    """Side of a vision patch, pixels."""
-    patches_per_token: int
-    """Vision patches that are merged into one token."""
+    text: Qwen3VLTextConfig
+    tower: Qwen3VLVisionConfig
+
+    @property
+    def deepstack(self) -> int:
+        """Mergers beside the last one, each of which feeds a text layer."""
+        return len(self.tower.deepstack_visual_indexes)
+
+    @property
+    def patches_per_token(self) -> int:
+        """Vision patches that are merged into one token."""
+        return int(self.tower.spatial_merge_size) ** 2
 
     def trained(self, ranks: RanksConfig) -> int:
         """Count the parameters that get gradients: of the parts that train or, with LoRA, of the adapter."""
@@ -108,11 +100,8 @@ class ModelShape:
 
 
 def shape_of(model: ModelConfig) -> ModelShape:
-    """The shape of the configured policy; without a path that of the tiny model, its vocabulary full.
-
-    Raises:
-        ShapeError: no config.json can be read, or it is of another architecture.
-    """
+    """The shape of the configured policy; without a path that of the tiny model, its vocabulary full. Raises ShapeError
+    where no config.json can be read, or it is of another architecture."""
     if model.path is None:
         return _measured("tiny", tiny_model_config(model.tiny, model.tiny.vocab_size))
     return _measured(model.path, _released(model.path) or _read(model.path))
@@ -153,7 +142,6 @@ def _read(path: str) -> Qwen3VLConfig:
 def _measured(name: str, config: Qwen3VLConfig) -> ModelShape:
     with torch.device("meta"):
         model = Qwen3VLForConditionalGeneration(config)
-    text, vision = config.text_config, config.vision_config
     sizes = {"language": 0, "projector": 0, "vision": 0}
     for parameter_name, parameter in model.named_parameters():
         sizes[part_of(parameter_name)] += parameter.numel()
@@ -163,19 +151,8 @@ def _measured(name: str, config: Qwen3VLConfig) -> ModelShape:
         vision=sizes["vision"],
         projector=sizes["projector"],
         linears=_linears(model),
-        vocabulary=text.vocab_size,
-        hidden=text.hidden_size,
-        layers=text.num_hidden_layers,
-        heads=text.num_attention_heads,
-        kv_heads=text.num_key_value_heads,
-        head_dim=text.head_dim,
-        intermediate=text.intermediate_size,
-        vision_hidden=vision.hidden_size,
-        vision_layers=vision.depth,
-        vision_intermediate=vision.intermediate_size,
-        deepstack=len(vision.deepstack_visual_indexes),
-        patch_size=vision.patch_size,
-        patches_per_token=vision.spatial_merge_size**2,
+        text=config.text_config,
+        tower=config.vision_config,
     )
 
 

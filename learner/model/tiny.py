@@ -5,10 +5,9 @@ Invariant: the folder is indistinguishable in kind from a released Qwen3-VL chec
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
-from types import MappingProxyType
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -48,28 +47,8 @@ CHAT_TEMPLATE = (
 
 
 def build_tiny_model(config: TinyModelConfig, texts: Iterable[str], out_dir: str | Path, seed: int) -> Path:
-    """Build and save the model, a byte-level BPE tokenizer trained on `texts`, and the processor.
-
-    Returns:
-        `out_dir`, holding config, tokenizer, processor and safetensors.
-
-    Raises:
-        ValueError: sizes that do not fit each other.
-    """
-    _check(config)
-    out_dir = Path(out_dir)
-    processor = _processor(config, texts)
-    torch.manual_seed(seed)
-    model = Qwen3VLForConditionalGeneration(_model_config(config, processor.tokenizer))
-    torch.nn.init.normal_(model.model.visual.pos_embed.weight, std=config.position_range)
-    model.generation_config.eos_token_id = processor.tokenizer.convert_tokens_to_ids("<|im_end|>")
-    model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
-    model.save_pretrained(out_dir)
-    processor.save_pretrained(out_dir)
-    return out_dir
-
-
-def _check(config: TinyModelConfig) -> None:
+    """Build and save the model, a byte-level BPE tokenizer trained on `texts`, and the processor; returns `out_dir`.
+    Raises ValueError for sizes that do not fit each other."""
     if config.hidden_size % HEAD_DIM:
         raise ValueError(f"model.tiny.hidden_size must be a multiple of {HEAD_DIM}, not {config.hidden_size}")
     if config.vision_hidden_size % config.vision_heads:
@@ -77,6 +56,17 @@ def _check(config: TinyModelConfig) -> None:
             f"model.tiny.vision_hidden_size ({config.vision_hidden_size}) must be a multiple of "
             f"model.tiny.vision_heads ({config.vision_heads})"
         )
+    out_dir = Path(out_dir)
+    processor = _processor(config, texts)
+    torch.manual_seed(seed)
+    tokenizer = processor.tokenizer
+    model = Qwen3VLForConditionalGeneration(tiny_model_config(config, len(tokenizer), tokenizer))
+    torch.nn.init.normal_(model.model.visual.pos_embed.weight, std=config.position_range)
+    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(out_dir)
+    processor.save_pretrained(out_dir)
+    return out_dir
 
 
 def _processor(config: TinyModelConfig, texts: Iterable[str]) -> Qwen3VLProcessor:
@@ -127,29 +117,17 @@ def _bpe(vocab_size: int, texts: Iterable[str]) -> Tokenizer:
     return tokenizer
 
 
-def _model_config(config: TinyModelConfig, tokenizer: PreTrainedTokenizerBase) -> Qwen3VLConfig:
-    ids = dict(zip(VISION_TOKENS, tokenizer.convert_tokens_to_ids(VISION_TOKENS), strict=True))
-    text_ids = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
-    vision_ids = {
-        "image_token_id": ids["<|image_pad|>"],
-        "video_token_id": ids["<|video_pad|>"],
-        "vision_start_token_id": ids["<|vision_start|>"],
-        "vision_end_token_id": ids["<|vision_end|>"],
-    }
-    return tiny_model_config(config, len(tokenizer), text_ids, vision_ids)
-
-
 def tiny_model_config(
-    config: TinyModelConfig,
-    vocab_size: int,
-    text_ids: Mapping[str, int | None] = MappingProxyType({}),
-    vision_ids: Mapping[str, int] = MappingProxyType({}),
+    config: TinyModelConfig, vocab_size: int, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> Qwen3VLConfig:
-    """Make the config of a model of these sizes.
-
-    Args:
-        text_ids, vision_ids: special tokens of a tokenizer, by the config's names; its own where left out.
-    """
+    """Make the config of a model of these sizes, with the ids of the tokenizer's special tokens if one is given."""
+    text_ids: dict[str, int | None] = {}
+    vision_ids: dict[str, int] = {}
+    if tokenizer is not None:
+        pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+        text_ids = {"pad_token_id": pad, "bos_token_id": None, "eos_token_id": end}
+        names = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
+        vision_ids = dict(zip(names, tokenizer.convert_tokens_to_ids(VISION_TOKENS), strict=True))
     heads = config.hidden_size // HEAD_DIM
     third = HEAD_DIM // 2 // 3
     return Qwen3VLConfig(

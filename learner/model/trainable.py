@@ -24,11 +24,8 @@ def part_of(name: str) -> str:
 
 def train_only(model: nn.Module, parts: Sequence[str], lora: LoraConfig) -> None:
     """Freeze all but `parts`; with a `lora.rank`, freeze all and put a trained adapter on the linear layers of `parts`
-    that `lora.targets` names. A new adapter computes nothing: its B is zero.
-
-    Raises:
-        ValueError: nothing is left to train, or a target that is no linear layer of these parts, or is tied.
-    """
+    that `lora.targets` names. A new adapter computes nothing: its B is zero. Raises ValueError where nothing is left to
+    train, or for a target that is no linear layer of these parts, or is tied."""
     if not parts:
         raise ValueError("ranks.train is empty, so that nothing would train")
     if lora.rank:

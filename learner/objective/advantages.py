@@ -13,17 +13,11 @@ Advantage = Literal["standardized", "centred", "leave_one_out"]
 
 
 def group_advantages(rewards: torch.Tensor, eps: float = 1e-6, kind: Advantage = "standardized") -> torch.Tensor:
-    """A_i of each trajectory from the rewards r of its group; exactly 0 where all rewards of a group are equal.
+    """A_i [groups, G] of each trajectory from the rewards r [groups, G]; exactly 0 where those of a group are equal.
 
     `standardized`: (r_i - mean(r)) / (std(r) + eps), the standard deviation over G (paper, Eq. 7).
     `centred`: r_i - mean(r) (Dr. GRPO, arXiv 2503.20783, section 3.2).
     `leave_one_out`: r_i - mean of the other G - 1 rewards (RLOO, arXiv 2402.14740).
-
-    Args:
-        rewards: [groups, G].
-
-    Returns:
-        [groups, G], same type.
     """
     r = rewards.double()
     advantages = r - r.mean(-1, keepdim=True)
@@ -45,11 +39,8 @@ def length_penalty(trajectory: Trajectory, max_tokens: int, buffer: int) -> floa
     """The soft overlong punishment (DAPO, arXiv 2503.14476, Eq. 13), between -1 and 0.
 
     |y| are the trajectory's sampled tokens, L_max what could have been sampled beside all that it was shown, and
-    L_cache the buffer: 0 up to L_max - L_cache, then linear, and -1 for a trajectory that was cut off.
-
-    Args:
-        max_tokens: most tokens of an episode, those shown included.
-        buffer: L_cache, tokens; 0 punishes nothing.
+    L_cache the buffer: 0 up to L_max - L_cache, then linear, and -1 for a trajectory that was cut off. A buffer of 0
+    punishes nothing; `max_tokens` are the most of an episode, those shown included.
     """
     if not buffer:
         return 0.0

@@ -49,14 +49,12 @@ class LossInputs:
 
 
 def policy_loss(inputs: LossInputs, config: GrpoConfig) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The objective that `config` chooses, negated: tokens added up by `config.aggregation`, each
+    """This part's share of the loss, and sums for `means`: the objective that `config` chooses, negated, with tokens
+    added up by `config.aggregation`, each
 
         w surrogate(r, A) - beta KL(pi_theta || pi_ref) + entropy_coef H(pi_theta),  r = pi_theta / pi_old,
 
     with w = 1 unless `config.correction` asks for pi_old / pi_engine. The defaults are the paper's Eq. 8.
-
-    Returns:
-        (this part's share of the loss, sums for `means`).
     """
     value, r, clipped = surrogate(inputs, config)
     extra: dict[str, torch.Tensor] = {}
@@ -94,16 +92,14 @@ def policy_loss(inputs: LossInputs, config: GrpoConfig) -> tuple[torch.Tensor, d
 
 
 def surrogate(inputs: LossInputs, config: GrpoConfig) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What is maximized for each token, before its weight.
+    """What is maximized for each token, before its weight: (surrogate [N] with gradient, ratio [N], and [N] bool: the
+    clip stops the gradient or, in `cispo`, bounds it).
 
     `clip`: min(r A, clip(r, 1 - epsilon_low, 1 + epsilon_high) A), at least c A for A < 0 with a dual clip c.
     `gspo`: the same with s_i = exp(mean_t log r_t) for r; its gradient is s_i A_i mean_t grad log pi_theta(o_t)
     (arXiv 2507.18071, Eq. 10).
     `cispo`: sg(clip(r, 1 - epsilon_low, 1 + epsilon_high)) A log pi_theta (arXiv 2506.13585, Eq. 4).
     `reinforce`: r A, whose gradient is r A grad log pi_theta.
-
-    Returns:
-        (surrogate [N] with gradient, ratio [N], [N] bool: the clip stops the gradient or, in `cispo`, bounds it).
     """
     a = inputs.advantages
     low, high = 1 - config.clip, 1 + (config.clip if config.clip_high is None else config.clip_high)
@@ -142,17 +138,9 @@ def token_shares(inputs: LossInputs, config: GrpoConfig) -> torch.Tensor:
 def sft_loss(
     logprobs: torch.Tensor, entropy: torch.Tensor, kinds: torch.Tensor, tokens: int
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Mean negative log-likelihood of the sampled tokens.
-
-    Args:
-        logprobs: [N] float32, with gradient.
-        entropy: [N] float32.
-        kinds: [N] int64, index into `TOKEN_KINDS`.
-        tokens: sampled tokens of the whole batch.
-
-    Returns:
-        (this part's share of the loss, sums for `means`).
-    """
+    """Mean negative log-likelihood of sampled tokens, with `tokens` in the whole batch, from logprobs and entropy [N]
+    float32 and kinds [N] int64, indices into `TOKEN_KINDS`. Returns this part's share of the loss, and sums for
+    `means`."""
     loss = -logprobs.sum() / tokens
     with torch.no_grad():
         nll = torch.zeros(len(TOKEN_KINDS), dtype=logprobs.dtype, device=logprobs.device)

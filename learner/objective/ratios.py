@@ -22,16 +22,8 @@ def ratio(logprobs: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 
 def sequence_mean(values: torch.Tensor, sequences: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """For each token the mean over its trajectory's sampled tokens.
-
-    Args:
-        values: [N].
-        sequences: [N] int64, the trajectory of each token.
-        lengths: [N], sampled tokens of the token's trajectory.
-
-    Returns:
-        [N], with gradient to all tokens of the trajectory.
-    """
+    """For each token [N] the mean of `values` [N] over its trajectory, which `sequences` [N] int64 tells and of which
+    `lengths` [N] counts the sampled tokens; with gradient to all of them."""
     count = int(sequences.max()) + 1 if len(sequences) else 0
     return values.new_zeros(count).index_add(0, sequences, values)[sequences] / lengths
 
@@ -39,13 +31,10 @@ def sequence_mean(values: torch.Tensor, sequences: torch.Tensor, lengths: torch.
 def kl_estimate(
     logprobs: torch.Tensor, other: torch.Tensor, estimator: Literal["k1", "k2", "k3"] = "k3"
 ) -> torch.Tensor:
-    """KL(pi || pi_other) from tokens drawn from pi, each on its own (Schulman, "Approximating KL divergence", 2020).
+    """KL(pi || pi_other), [N], of each token drawn from pi alone (Schulman, "Approximating KL divergence", 2020).
 
     With d = log pi - log pi_other: k1 = d is unbiased; k2 = d^2 / 2 is never negative and its gradient is, in
     expectation, that of the KL; k3 = exp(-d) + d - 1 is unbiased and never negative.
-
-    Returns:
-        [N].
     """
     log_ratio = (other - logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     if estimator == "k1":
@@ -59,18 +48,12 @@ def kl_estimate(
 def correction_weights(
     old: torch.Tensor, sampler: torch.Tensor, sequences: torch.Tensor, lengths: torch.Tensor, config: GrpoConfig
 ) -> torch.Tensor:
-    """w = pi_old / pi_engine of each token, or of its whole trajectory, within its bounds.
+    """w = pi_old / pi_engine, [N] without gradient, of each token or of its whole trajectory, within its bounds; all
+    ones where `grpo.correction` is `none`. `old` and `sampler` [N] are the logarithms.
 
     Truncated importance sampling takes min(w, C) (Yao et al., "Your efficient RL framework secretly brings you
     off-policy RL training", 2025); masked importance sampling w 1[w <= C] (Liu et al., "When speed kills stability",
     2025), with a lower bound as well IcePop's (Ling team, 2025).
-
-    Args:
-        old: [N], log pi_old.
-        sampler: [N], log pi_engine.
-
-    Returns:
-        [N], without gradient; all ones where `grpo.correction` is `none`.
     """
     log_w = old - sampler
     if config.correction == "none":

@@ -34,18 +34,14 @@ class PlanError(ValueError):
 
 
 def require_fit(config: Config, shape: ModelShape, plan: Plan, phase: Phase) -> None:
-    """Refuse a run that cannot fit.
-
-    Raises:
-        PlanError: naming what does not fit, and the values that would.
-    """
+    """Raise PlanError for a run that cannot fit, naming what does not fit, and the values that would."""
     if not plan.problems:
         return
     changes = advise(config, shape, plan.machine, phase)
     if changes is None:
         turn = "no setting makes it fit; take a smaller model.path or more memory (ranks.gpu_memory_gib)"
     else:
-        turn = "it fits with " + " ".join(f"{key}={_text(value)}" for key, value in changes.items())
+        turn = "it fits with " + " ".join(f"{key}={str(value).lower()}" for key, value in changes.items())
     raise PlanError(f"{config.name}: {'; '.join(plan.problems)}: {turn}")
 
 
@@ -129,16 +125,11 @@ def _down(start: int) -> Sequence[int]:
 
 
 def _halves(start: int, least: int) -> list[int]:
-    values = []
-    while start // 2 >= least:
-        start //= 2
-        values.append(start)
-    return values
+    return [start >> i for i in range(1, start.bit_length()) if start >> i >= least]
 
 
 def _gentlest(fits: Callable[[Changes], bool], others: Changes, key: str, values: Sequence[Value]) -> Value | None:
-    """Find the first value that fits with the other changes; of long lists by bisection, as each value needs less than
-    the one before."""
+    """Find the first value that fits with the other changes; each value needs less than the one before."""
 
     def fit(value: Value) -> bool:
         return fits({**others, key: value})
@@ -164,7 +155,3 @@ def _no_more_than_needed(
             elif (value := _gentlest(fits, others, key, knobs[key])) is not None:
                 changes = {**changes, key: value}
     return changes
-
-
-def _text(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -57,8 +57,7 @@ class ActivationBytes:
 
 
 def state_bytes(shape: ModelShape, ranks: RanksConfig) -> StateBytes:
-    """Count the bytes of one rank, with P parameters of which T train, on n ranks (ZeRO: Rajbhandari et al. 2020,
-    section 3).
+    """Count the bytes of one rank, with P parameters of which T train, on n ranks (ZeRO: arXiv 1910.02054, 3).
 
     stage   weights   gradients    optimizer                    buffers      passing
     0       b P       b T          8 T, and for b = 2 4 T of    none         the larger of b B, and for b = 2 4 T
@@ -95,7 +94,7 @@ def state_bytes(shape: ModelShape, ranks: RanksConfig) -> StateBytes:
     if ranks.offload != "none":
         host = (20 + (b if stage < 3 else 0)) * share
         gradients, optimizer = 4 * trained if stage == 1 else 0, 0
-        buffers += b * min(shape.vocabulary * shape.hidden, trained) if stage < 3 else 0
+        buffers += b * min(shape.text.vocab_size * shape.text.hidden_size, trained) if stage < 3 else 0
         passing = {1: b * trained + (6 if half else 4) * bucket, 2: 2 * b * trained}.get(stage, passing)
     if ranks.offload == "all":
         weights, host = 0, host + weights
@@ -103,36 +102,32 @@ def state_bytes(shape: ModelShape, ranks: RanksConfig) -> StateBytes:
 
 
 def activation_bytes(shape: ModelShape, ranks: RanksConfig, tokens: int, frame_tokens: int) -> ActivationBytes:
-    """Count the bytes of the activations of a micro-batch.
+    """Count the bytes of the activations of a micro-batch of so many padded tokens, of which `frame_tokens` stand for
+    frames, each frame counted once.
 
     Without checkpointing each layer stores what `text_layer` and `vision_layer` count; with it only its input, b H or
     b H_v, and the layer at hand is recomputed. The mergers store four times b H_v a patch, each; a tower that trains
     its patch embedding stores the pixels in float32. Nothing is stored before the first part in which something trains.
     What comes after it counts as if its weights trained, of which frozen ones need less; an adapter of rank r adds b r
     a layer that has one.
-
-    Args:
-        tokens: padded tokens of the micro-batch.
-        frame_tokens: those of them that stand for frames, each frame counted once.
     """
     b, patches = DTYPE_BYTES[ranks.dtype], frame_tokens * shape.patches_per_token
-    changing = shape.changing(ranks)
+    hidden, layers = shape.text.hidden_size, shape.text.num_hidden_layers
+    changing, width, depth = shape.changing(ranks), shape.tower.hidden_size, shape.tower.depth
     tower = patches if "vision" in changing else 0
     merged = patches if changing & {"vision", "projector"} else 0
     adapters = sum(linears.count for linears in shape.adapted(ranks) if linears.part == "language")
-    text = tokens * (
-        text_layer(shape, b, frozen=bool(ranks.lora.rank)) + b * ranks.lora.rank * adapters // shape.layers
-    )
+    text = tokens * (text_layer(shape, b, frozen=bool(ranks.lora.rank)) + b * ranks.lora.rank * adapters // layers)
     vision = tower * vision_layer(shape, b)
     if ranks.gradient_checkpointing:
-        stored = tokens * b * shape.hidden * shape.layers + tower * b * shape.vision_hidden * shape.vision_layers
+        stored = tokens * b * hidden * layers + tower * b * width * depth
     else:
-        stored = text * shape.layers + vision * shape.vision_layers
-    stored += merged * (1 + shape.deepstack) * 4 * b * shape.vision_hidden
-    stored += tower * 3 * shape.patch_size**2 * 4
-    stored += tokens * (4 if ranks.lora.rank else 4 + 2 * b) * shape.hidden  # the last norm, and the head's input
-    flowing = tokens * b * (3 * shape.intermediate + 2 * shape.hidden)
-    chunk = min(LOGITS_PER_CHUNK, tokens * shape.vocabulary)
+        stored = text * layers + vision * depth
+    stored += merged * (1 + shape.deepstack) * 4 * b * width
+    stored += tower * 3 * shape.tower.patch_size**2 * 4
+    stored += tokens * (4 if ranks.lora.rank else 4 + 2 * b) * hidden  # the last norm, and the head's input
+    flowing = tokens * b * (3 * shape.text.intermediate_size + 2 * hidden)
+    chunk = min(LOGITS_PER_CHUNK, tokens * shape.text.vocab_size)
     return ActivationBytes(
         stored=stored,
         layer=flowing + (max(text, vision) if ranks.gradient_checkpointing else 0),
@@ -148,18 +143,19 @@ def text_layer(shape: ModelShape, b: int, *, frozen: bool = False) -> int:
     queries and keys the first two. Attention (without its matrix, as the fused kernels do) keeps Q, K, V, its output
     and, in float32, a sum for each head; the gated MLP its four products.
     """
-    q, k = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    text, heads = shape.text, shape.text.num_attention_heads
+    q, k = heads * text.head_dim, text.num_key_value_heads * text.head_dim
     normalised = 0 if frozen else b
-    norms = 2 * (4 + b + normalised) * shape.hidden + (4 + normalised) * (q + k)
-    attention = 2 * b * (q + k) + 4 * shape.heads
-    return norms + attention + 4 * b * shape.intermediate
+    norms = 2 * (4 + b + normalised) * text.hidden_size + (4 + normalised) * (q + k)
+    attention = 2 * b * (q + k) + 4 * heads
+    return int(norms + attention + 4 * b * text.intermediate_size)
 
 
 def vision_layer(shape: ModelShape, b: int) -> int:
     """Count the bytes that one layer of the tower stores for a patch: input and output of two norms, the joint
     projection (3), queries and keys after the rotation, attention's output and the copy that is projected; two of the
     MLP."""
-    return b * (11 * shape.vision_hidden + 2 * shape.vision_intermediate)
+    return int(b * (11 * shape.tower.hidden_size + 2 * shape.tower.intermediate_size))
 
 
 @dataclass(frozen=True)
@@ -174,22 +170,19 @@ class EngineBytes:
 
 
 def engine_bytes(shape: ModelShape, engine: EngineConfig) -> EngineBytes:
-    """Count the bytes of one engine: b P weights and 2 b K a layer of KV cache for each token, both divided by the GPUs
-    it spans.
+    """Count the bytes of one engine: b P weights and 2 b K a layer of KV cache for each token, divided by its GPUs.
 
     The working memory is what vLLM finds out for itself at its start; this is an estimate on the safe side.
     """
     b, gpus = DTYPE_BYTES[engine.dtype], max(1, engine.gpus_per_engine)
-    k = max(1, shape.kv_heads // gpus) * shape.head_dim
-    step = engine.max_num_batched_tokens * b * (4 * shape.hidden + 3 * shape.intermediate // gpus)
-    logits = engine.max_num_seqs * shape.vocabulary * 4 * 3
+    text = shape.text
+    k = max(1, text.num_key_value_heads // gpus) * text.head_dim
+    step = engine.max_num_batched_tokens * b * (4 * text.hidden_size + 3 * text.intermediate_size // gpus)
+    logits = engine.max_num_seqs * text.vocab_size * 4 * 3
     working = step + logits
     if engine.gpus_per_engine:
         image = max(engine.max_num_batched_tokens, LARGEST_IMAGE)
-        tower = shape.patches_per_token * b * (8 * shape.vision_hidden + 2 * shape.vision_intermediate)
-        working += image * (tower + b * (1 + shape.deepstack) * shape.hidden) + CUDA_GRAPHS
-    return EngineBytes(
-        weights=b * shape.parameters // gpus,
-        working=working,
-        sequence=engine.max_model_len * shape.layers * 2 * b * k,
-    )
+        tower = shape.patches_per_token * b * (8 * shape.tower.hidden_size + 2 * shape.tower.intermediate_size)
+        working += image * (tower + b * (1 + shape.deepstack) * text.hidden_size) + CUDA_GRAPHS
+    sequence = engine.max_model_len * text.num_hidden_layers * 2 * b * k
+    return EngineBytes(weights=b * shape.parameters // gpus, working=working, sequence=sequence)

@@ -124,14 +124,18 @@ def make_plan(
     tasks: int | None = None,
     lessons: int | None = None,
 ) -> Plan:
-    """Plan a phase; the plan of GRPO has the work of the cold start before it as well.
-
-    Args:
-        tasks: training tasks, lessons: the teacher's accepted episodes; None where they are not made yet.
-    """
-    roles = (_rank(config, shape, machine, phase), *((_engine(config, shape, machine),) if phase == "grpo" else ()))
-    work = (_sft(config, lessons), *((_grpo(config, tasks),) if phase == "grpo" else ()))
-    return Plan(shape, shape.trained(config.ranks), roles, work, machine, _notes(config, phase))
+    """Plan a phase with so many training tasks and lessons (the teacher's accepted episodes), None where they are not
+    made yet. The plan of GRPO has the work of the cold start before it as well."""
+    sft, grpo, most = config.sft, config.grpo, config.episode.max_tokens
+    epochs = sft.steps * sft.batch / lessons if lessons else None
+    roles = [_rank(config, shape, machine, phase)]
+    work = [Work("sft", sft.steps, sft.batch, sft.batch * most, 1, epochs)]
+    if phase == "grpo":
+        trajectories = grpo.prompts_per_step * grpo.group_size
+        epochs = grpo.steps * grpo.prompts_per_step / tasks if tasks else None
+        roles.append(_engine(config, shape, machine))
+        work.append(Work("grpo", grpo.steps, trajectories, trajectories * most, grpo.mini_batches, epochs))
+    return Plan(shape, shape.trained(config.ranks), tuple(roles), tuple(work), machine, _notes(config, phase))
 
 
 def _rank(config: Config, shape: ModelShape, machine: Machine, phase: Phase) -> Role:
@@ -146,29 +150,23 @@ def _rank(config: Config, shape: ModelShape, machine: Machine, phase: Phase) -> 
         ("gradients", state.gradients),
         ("optimizer", state.optimizer),
         ("buckets", state.buffers),
-        # With LoRA the reference is the same model without its adapter.
-        *(
-            [("reference", DTYPE_BYTES[ranks.dtype] * shape.parameters)]
-            if phase == "grpo" and not ranks.lora.rank
-            else []
-        ),
+    ]
+    if phase == "grpo" and not ranks.lora.rank:  # with LoRA the reference is the same model without its adapter
+        parts.append(("reference", DTYPE_BYTES[ranks.dtype] * shape.parameters))
+    parts += [
         ("activations", active.stored),
         ("layer or logits at hand", at_hand),
         # The activations are gone when the gradients are there.
         ("update, beyond these two", max(0, state.passing - active.stored - at_hand)),
     ]
-    host = [("frames", ranks.frame_cache_mib * 2**20), *([("offloaded", state.host)] if state.host else [])]
+    host = [("frames", ranks.frame_cache_mib * 2**20)]
+    if state.host:
+        host.append(("offloaded", state.host))
     shared = config.engine.gpu_memory_utilization if phase == "grpo" and config.engine.colocate else 0.0
     if not ranks.gpus_per_rank:
         parts, host = [*parts, *host, ("process", PROCESS_BYTES)], []
-    return Role(
-        "a learner rank",
-        ranks.ranks,
-        ranks.gpus_per_rank,
-        tuple(parts),
-        round((USABLE - shared) * machine.gpu_bytes) if ranks.gpus_per_rank else machine.ram_bytes,
-        tuple(host),
-    )
+    limit = round((USABLE - shared) * machine.gpu_bytes) if ranks.gpus_per_rank else machine.ram_bytes
+    return Role("a learner rank", ranks.ranks, ranks.gpus_per_rank, tuple(parts), limit, tuple(host))
 
 
 def _engine(config: Config, shape: ModelShape, machine: Machine) -> Role:
@@ -185,30 +183,8 @@ def _engine(config: Config, shape: ModelShape, machine: Machine) -> Role:
         cache = left
         parts, host = [*parts, *host, ("process", PROCESS_BYTES)], []
     parts.append(("KV cache", cache))
-    sequences = max(0, left) // size.sequence
-    return Role(
-        "an engine",
-        engine.engines,
-        engine.gpus_per_engine,
-        tuple(parts),
-        limit,
-        tuple(host),
-        sequences,
-        guest=engine.colocate,
-    )
-
-
-def _sft(config: Config, lessons: int | None) -> Work:
-    sft = config.sft
-    epochs = sft.steps * sft.batch / lessons if lessons else None
-    return Work("sft", sft.steps, sft.batch, sft.batch * config.episode.max_tokens, 1, epochs)
-
-
-def _grpo(config: Config, tasks: int | None) -> Work:
-    grpo = config.grpo
-    trajectories = grpo.prompts_per_step * grpo.group_size
-    epochs = grpo.steps * grpo.prompts_per_step / tasks if tasks else None
-    return Work("grpo", grpo.steps, trajectories, trajectories * config.episode.max_tokens, grpo.mini_batches, epochs)
+    count, gpus, sequences = engine.engines, engine.gpus_per_engine, max(0, left) // size.sequence
+    return Role("an engine", count, gpus, tuple(parts), limit, tuple(host), sequences, guest=engine.colocate)
 
 
 def _notes(config: Config, phase: Phase) -> tuple[str, ...]:

@@ -55,8 +55,7 @@ class DeepSpeedPolicy:
         self, batch: Batch, temperature: float = 1.0, differentiable_entropy: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return log-probabilities and entropies; see `Scorer`."""
-        scores: tuple[torch.Tensor, torch.Tensor] = self.engine(batch, temperature, differentiable_entropy)
-        return scores
+        return self.engine(batch, temperature, differentiable_entropy)
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradients of this rank's share of the loss."""
@@ -64,11 +63,8 @@ class DeepSpeedPolicy:
         self.engine.backward(loss * self._ranks)
 
     def step(self, lr: float, weight_decay: float) -> float:
-        """Make one update with the gradients so far; returns their norm before clipping.
-
-        Raises:
-            ArithmeticError: the norm is not finite.
-        """
+        """Make one update with the gradients so far; returns their norm before clipping. Raises ArithmeticError where
+        that is not finite."""
         for group in self.optimizer.param_groups:
             group["lr"], group["weight_decay"] = lr, weight_decay if group["decays"] else 0.0
         self.engine.step()

@@ -61,16 +61,10 @@ class RankGroup:
     def __init__(
         self, config: Config, model_dir: str, reference_dir: str | None = None, *, max_grad_norm: float | None = None
     ) -> None:
-        """Start the ranks and load the model on each.
-
-        Args:
-            reference_dir: folder of the reference policy of the KL term; None leaves the term out.
-            max_grad_norm: None takes `config.grpo.max_grad_norm`.
-
-        Raises:
-            ValueError: settings of the ranks that do not go together.
-            RanksError: no room on the cluster, or a rank did not come up.
-        """
+        """Start the ranks and load the model on each, with a clip at `max_grad_norm`, else at
+        `config.grpo.max_grad_norm`. `reference_dir` is that of the KL term; None leaves it out. Raises ValueError for
+        settings of the ranks that do not go together, RanksError where the cluster has no room or a rank did not come
+        up."""
         check(config, "ranks")
         if config.ranks.lora.rank and reference_dir is not None and Path(reference_dir) != Path(model_dir):
             raise ValueError(
@@ -97,28 +91,19 @@ class RankGroup:
             )
             reference = None if reference_dir is None else str(reference_dir)
             self._ranks.append(actor.remote(config, self._model_dir, reference, rank, norm))
-        host, port = self._all(Rank.address)[0]
-        self._all(Rank.start, host, port)
+        self._all(Rank.start, *self._all(Rank.address)[0])
 
     def sft_step(
         self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory] = ()
     ) -> dict[str, float]:
-        """Make one supervised update on the trajectories' sampled tokens.
-
-        Args:
-            upcoming: what the next step will eat; its frames are decoded meanwhile.
-
-        Returns:
-            loss (mean NLL), nll_thought, nll_call, nll_answer, entropy, grad_norm, tokens, seconds.
-        """
+        """Make one supervised update on the trajectories' sampled tokens; the frames of the `upcoming` ones, which the
+        next step will eat, are decoded meanwhile. Returns loss (mean NLL), nll_thought, nll_call, nll_answer, entropy,
+        grad_norm, tokens, seconds."""
         return self._metrics(self._all(Updates.sft_step, ray.put(list(trajectories)), lr, ray.put(list(upcoming))))
 
     def grpo_step(self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float) -> dict[str, float]:
-        """Make the updates of one GRPO step, `config.grpo.mini_batches` of them.
-
-        Args:
-            trajectories: of one task next to each other, so that mini-batches are cut between groups.
-            advantages: one for each trajectory.
+        """Make the updates of one GRPO step, `config.grpo.mini_batches` of them, cut between groups where those of one
+        task lie next to each other.
 
         Returns:
             loss, kl, entropy, clip_fraction, ratio, ratio_max, grad_norm, mismatch_kl (0 with mismatch_tokens 0 where
@@ -147,11 +132,8 @@ class RankGroup:
         return path
 
     def export_adapter(self, path: str | Path) -> Path:
-        """Write the LoRA adapter alone: a folder for `peft.PeftModel.from_pretrained` beside the first weights.
-
-        Raises:
-            ValueError: the policy has none.
-        """
+        """Write the LoRA adapter alone: a folder for `peft.PeftModel.from_pretrained` beside the first weights. Raises
+        ValueError where the policy has none."""
         if not self.config.ranks.lora.rank:
             raise ValueError("the policy has no adapter to export; ranks.lora.rank is 0")
         path = Path(path).absolute()
@@ -159,15 +141,10 @@ class RankGroup:
         return path
 
     def publish(self, engines: Sequence[EngineHandle], version: int) -> dict[str, float]:
-        """Give the weights to every engine actor as policy version `version`.
-
-        Returns:
-            seconds, in all; parameters whose checksums every engine found to be those that were sent, which is 0 by
-            vLLM's own weight transfer, where each engine compares and says nothing.
-
-        Raises:
-            weights.PublishError: engines that failed or missed the deadline, by index; the others have the version.
-        """
+        """Give the weights to every engine actor as policy version `version`. Returns seconds, in all, and the number
+        of parameters whose checksums every engine found to be those that were sent, which is 0 by vLLM's own weight
+        transfer, where each engine compares and says nothing. Raises PublishError with the engines that failed or
+        missed the deadline; the others have the version."""
         started = time.monotonic()
         self.version = version
         if not engines:
@@ -201,20 +178,13 @@ class RankGroup:
         return choose(config.ranks, gpus, [info.devices for info in ready]), ready
 
     def save(self, folder: str | Path) -> None:
-        """Write model, optimizer, random state and version, for an exact resume.
-
-        Raises:
-            CheckpointError: they could not be written.
-        """
+        """Write model, optimizer, random state and version, for an exact resume; see `start_save`."""
         self.start_save(folder)()
 
     def start_save(self, folder: str | Path) -> Callable[[], None]:
-        """Copy the state of this moment to host memory, and write it while the ranks go on.
-
-        Returns:
-            What waits until all is on disk, at most `ranks.step_timeout_s`. It may be called from another thread, and
-            raises CheckpointError where a rank could not write; the ranks live on.
-        """
+        """Copy the state of this moment to host memory, and write it while the ranks go on. Returns what waits, in any
+        thread, until all is on disk, at most `ranks.step_timeout_s`; it raises CheckpointError where a rank could not
+        write, and the ranks live on."""
         folder = Path(folder).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         layout = self._layout()
@@ -237,13 +207,9 @@ class RankGroup:
 
     def load(self, folder: str | Path) -> None:
         """Load what `save` wrote, also with another number of ranks, and from one ZeRO stage of 1 to 3 to another.
-
-        Raises:
-            ValueError: saved with another dtype, adapter or other trained parts, or at ZeRO stage 0 where these ranks
-                are not, or the other way round.
-            CheckpointError: it is no saved state.
-            RanksError: the ranks failed at it.
-        """
+        Raises ValueError where it was saved with another dtype, adapter or other trained parts, or at ZeRO stage 0
+        where these ranks are not, or the other way round; CheckpointError where it is no saved state; RanksError where
+        the ranks failed at it."""
         folder = Path(folder).absolute()
         saved = Layout.read(folder)
         try:
@@ -292,8 +258,7 @@ class RankGroup:
         return self._wait([actor.call.remote(method, *args, **kwargs) for actor in self._ranks], method.__name__)
 
     def _wait(self, calls: list[ray.ObjectRef], method: str) -> list[R]:
-        """Wait for the results by rank. The first failure counts: the ranks that wait for a dead one would only time
-        out."""
+        """Wait for the results by rank. The first failure counts: who waits for a dead rank would only time out."""
         deadline = time.monotonic() + self._timeout_s
         waiting = list(calls)
         while waiting:
@@ -308,8 +273,7 @@ class RankGroup:
                 self.close()
                 sentence = f"{method}: rank {calls.index(done[0])} {_cause(error)}"
                 raise RanksError(sentence, refused=_refused(error)) from error
-        results: list[R] = ray.get(calls)
-        return results
+        return ray.get(calls)
 
     def _metrics(self, parts: list[dict[str, float]]) -> dict[str, float]:
         sums = losses.merge(parts)
@@ -322,8 +286,7 @@ class RankGroup:
 
 
 def _refused(error: Exception) -> bool:
-    """Return whether our own code raised it. What the ranks' communication raises, as one of them dies, is a
-    RuntimeError."""
+    """Return whether our own code raised it. As a rank dies, the others' communication raises a RuntimeError."""
     return isinstance(root_cause(error), ValueError | ArithmeticError | LookupError | TypeError)
 
 

@@ -29,8 +29,7 @@ R = TypeVar("R")
 class Rank:
     """A plain class that `learner.ranks.group` makes a Ray actor of.
 
-    Its work is that of its parts, which are there once it has started; each of their methods is called on all ranks at
-    once.
+    Its work is that of its parts, which are there once it has started; their methods are called on all ranks at once.
     """
 
     updates: Updates
@@ -44,15 +43,11 @@ class Rank:
         self._rank, self._max_grad_norm = rank, max_grad_norm
 
     def call(self, method: Callable[..., R], *args: object, **kwargs: object) -> R:
-        """Call a method of this class or of a part's, given as the class has it: `Updates.grpo_step`.
-
-        Raises:
-            TypeError: neither the rank nor what it holds has such a method.
-        """
+        """Call a method of this class or of a part's, given as the class has it: `Updates.grpo_step`. Raises TypeError
+        where neither the rank nor what it holds has such a method."""
         for part in (self, *vars(self).values()):
             if any(vars(kind).get(method.__name__) is method for kind in type(part).__mro__):
-                result: R = getattr(part, method.__name__)(*args, **kwargs)
-                return result
+                return getattr(part, method.__name__)(*args, **kwargs)
         raise TypeError(f"{method.__qualname__} is no method of a rank or of a part of it")
 
     def address(self) -> tuple[str, int]:

@@ -46,14 +46,8 @@ class Updates:
     def sft_step(
         self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory]
     ) -> dict[str, float]:
-        """Make one supervised update.
-
-        Args:
-            upcoming: what the next step will eat; its frames are decoded meanwhile.
-
-        Returns:
-            This rank's sums (see `losses.means`), and the step's `grad_norm` and `seconds`.
-        """
+        """Make one supervised update; the frames of the `upcoming` trajectories are decoded meanwhile. Returns this
+        rank's sums (see `losses.means`), and the step's `grad_norm` and `seconds`."""
         started = time.monotonic()
         tokens = sum(trajectory.transcript.sampled_tokens for trajectory in trajectories)
 
@@ -67,14 +61,8 @@ class Updates:
     def grpo_step(
         self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float, version: int
     ) -> dict[str, float]:
-        """Make the GRPO updates of one step.
-
-        Args:
-            version: that of the weights which the learner holds now.
-
-        Returns:
-            This rank's sums over the updates, `grad_norm` and `loss` summed over `updates`, and `seconds_max`.
-        """
+        """Make the GRPO updates of one step with the weights of `version`. Returns this rank's sums over the updates,
+        `grad_norm` and `loss` summed over `updates`, and `seconds_max`."""
         started = time.monotonic()
         cuts = mini_batches([trajectory.task_id for trajectory in trajectories], self._config.grpo.mini_batches)
         minis = [[trajectories[i] for i in cut] for cut in cuts]
@@ -87,11 +75,8 @@ class Updates:
         return {**losses.merge(parts), "seconds_max": time.monotonic() - started}
 
     def _grpo_loss(self, mini: Sequence[Trajectory], version: int | None, old: list[torch.Tensor] | None) -> Loss:
-        """Build the loss of a mini-batch, to be called on its passes in their order.
-
-        Args:
-            old: log pi_old of each pass where it is neither the engine's nor what the policy gives now.
-        """
+        """Build the loss of a mini-batch, to be called on its passes in their order; `old` is log pi_old of each where
+        it is neither the engine's nor what the policy gives now."""
         config, temperature = self._config.grpo, self._config.sampling.temperature
         tokens, ahead = sum(trajectory.transcript.sampled_tokens for trajectory in mini), iter(old or ())
 
@@ -129,13 +114,8 @@ class Updates:
         return [self._score(self._policy, batch) for _, batch in self._passes(mini)]
 
     def reference_kl(self, trajectories: Sequence[Trajectory]) -> dict[int, float]:
-        """Estimate KL(pi_old || pi_ref), nats, of each trajectory of this rank's share, by index.
-
-        It is summed over the sampled tokens.
-
-        Raises:
-            ValueError: there is no reference.
-        """
+        """Estimate KL(pi_old || pi_ref), nats, summed over sampled tokens, of each trajectory of this rank, by index.
+        Raises ValueError without a reference."""
         if self._reference is None:
             raise ValueError("the KL to the reference policy needs one: give `reference_dir`")
         config = self._config.grpo
@@ -160,11 +140,7 @@ class Updates:
         advantages: Sequence[float] | None = None,
         upcoming: Sequence[Trajectory] = (),
     ) -> Iterator[tuple[tuple[int, ...], Batch]]:
-        """Yield the passes of this rank: their indices, none where there is no work, and their tensors.
-
-        Args:
-            upcoming: what the next step will eat; its frames are decoded meanwhile.
-        """
+        """Yield the passes of this rank: their indices, none where there is no work, and their tensors."""
         plan = self._plan(trajectories)
         shortest = min(range(len(trajectories)), key=lambda i: len(trajectories[i].transcript.ids))
         self._load_ahead([trajectories[i] for indices in plan[1:] for i in indices], upcoming)
@@ -184,7 +160,6 @@ class Updates:
         weight_decay: float,
         upcoming: Sequence[Trajectory] = (),
     ) -> dict[str, float]:
-        """Sum the gradients of all micro-batches, then take one step of the optimizer."""
         ranks = self._config.ranks.ranks
         parts = []
         for indices, batch in self._passes(trajectories, advantages, upcoming):
@@ -199,7 +174,6 @@ class Updates:
         return {**sums, "grad_norm": norm / ranks, "updates": 1.0 / ranks}
 
     def _plan(self, trajectories: Sequence[Trajectory]) -> list[tuple[int, ...]]:
-        """Cut a batch into the forward passes of this rank, as indices."""
         ranks = self._config.ranks
         lengths = [len(trajectory.transcript.ids) for trajectory in trajectories]
         return micro_batches(lengths, ranks.micro_batch_tokens, ranks.ranks, packed=ranks.packing)[self._rank]

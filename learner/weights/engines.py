@@ -22,10 +22,8 @@ class Written:
 
     path: str
     """Folder of `model.safetensors`, or of an adapter."""
-    nbytes: int
     checksums: dict[str, int] | None
-    """Checksums of every tensor in the engines' dtype (`actors.engine.checksum`); None where that dtype is left to
-    vLLM, and for an adapter."""
+    """Checksums of every tensor in the engines' dtype; None where that is left to vLLM, and for an adapter."""
 
 
 class PublishError(RuntimeError):
@@ -34,19 +32,13 @@ class PublishError(RuntimeError):
     def __init__(self, version: int, failed: dict[int, str]) -> None:
         reasons = "; ".join(f"engine {index} {reason}" for index, reason in failed.items())
         super().__init__(f"policy version {version} was not taken: {reasons}")
-        self.failed = sorted(failed)
-        """Indices into the engines that were given."""
+        self.failed = failed
+        """Why, by index into the engines that were given."""
 
 
 def publish(written: Written, engines: Sequence[EngineHandle], version: int, timeout_s: float) -> int:
-    """Have all engine actors load what was written as `version`, at once.
-
-    Returns:
-        Parameters whose checksums every engine compared.
-
-    Raises:
-        PublishError: after all engines have finished or run out of time.
-    """
+    """Have all engine actors load what was written as `version`, at once. Returns how many parameters' checksums every
+    engine compared; raises PublishError, after all engines have finished or run out of time."""
     calls = [engine.load_weights(written.path, version, written.checksums) for engine in engines]
     reports, failed = collect(calls, timeout_s)
     for index, report in enumerate(reports):

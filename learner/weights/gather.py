@@ -49,8 +49,7 @@ class Part:
 
 
 def policy_parts(model: torch.nn.Module, adapter: LoraConfig | None = None) -> list[Part]:
-    """List the whole model under its Hugging Face names, tied parameters once, the `adapter` merged into them. Gathers
-    nothing."""
+    """List the whole model by its Hugging Face names, tied parameters once, the `adapter` merged. Gathers nothing."""
     by_name = dict(model.named_parameters())
     scale = adapter.alpha / adapter.rank if adapter is not None and adapter.rank else 0.0
     parts = []
@@ -70,14 +69,8 @@ def adapter_parts(model: torch.nn.Module) -> list[Part]:
 
 
 def buckets(sizes: Sequence[int], limit: int) -> list[range]:
-    """Cut a row of parts, in order, into runs of at most `limit` bytes; one larger than that goes alone.
-
-    Args:
-        sizes: bytes of each.
-
-    Returns:
-        Indices of each run; none is empty, together they are all.
-    """
+    """Cut a row of parts of these sizes, in order, into runs of at most `limit` bytes, none of them empty; one larger
+    than that goes alone. Returns the indices of each run."""
     cuts, start, filled = [], 0, 0
     for i, size in enumerate(sizes):
         if i > start and filled + size > limit:
@@ -88,11 +81,8 @@ def buckets(sizes: Sequence[int], limit: int) -> list[range]:
 
 
 def walk(parts: Sequence[Part], *, sharded: bool, bucket_bytes: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield name and whole tensor of every part, on its device. A tensor is good until the next is asked for.
-
-    Args:
-        sharded: by ZeRO-3; then all ranks must walk, to the end.
-    """
+    """Yield name and whole tensor of every part, on its device. A tensor is good until the next is asked for. Where
+    they are `sharded` by ZeRO-3 all ranks must walk, to the end."""
     if not sharded:
         for part in parts:
             yield part.entry.name, part.tensor()
@@ -104,20 +94,6 @@ def walk(parts: Sequence[Part], *, sharded: bool, bucket_bytes: int) -> Iterator
         with deepspeed.zero.GatheredParameters([value for part in bucket for value in part.sources]):
             for part in bucket:
                 yield part.entry.name, part.tensor()
-
-
-def gather(parts: Sequence[Part], *, sharded: bool, bucket_bytes: int, keep: bool) -> dict[str, torch.Tensor] | None:
-    """Gather the tensors by name on the CPU, where `keep`; None elsewhere. Where nothing is sharded and the model is on
-    the CPU these are the parameters themselves.
-
-    Args:
-        sharded: by ZeRO-3; then all ranks must call this.
-    """
-    tensors = {}
-    for name, tensor in walk(parts, sharded=sharded, bucket_bytes=bucket_bytes):
-        if keep:
-            tensors[name] = tensor.to("cpu", copy=sharded).contiguous()
-    return tensors if keep else None
 
 
 def _shape(value: torch.nn.Parameter) -> tuple[int, ...]:

@@ -27,16 +27,11 @@ DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 
 
 def header(entries: Sequence[Entry]) -> bytes:
-    """Make the head of a safetensors file: the length, 8 bytes, then JSON. The data follow in the entries' order, with
-    nothing between them."""
+    """Make the head of a safetensors file: the length, 8 bytes, then JSON. The data follow without gaps, in order."""
     start, described = 0, {}
     for entry in entries:
         end = start + entry.nbytes
-        described[entry.name] = {
-            "dtype": DTYPES[entry.dtype],
-            "shape": list(entry.shape),
-            "data_offsets": [start, end],
-        }
+        described[entry.name] = {"dtype": DTYPES[entry.dtype], "shape": list(entry.shape), "data_offsets": [start, end]}
         start = end
     text = json.dumps({"__metadata__": {"format": "pt"}, **described}).encode()
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
@@ -60,14 +55,17 @@ class SharedFile:
         return len(self._bytes) > size or (hasattr(os, "memfd_create") and psutil.virtual_memory().available > 2 * size)
 
     def write(self, entries: Sequence[Entry], tensors: Iterable[tuple[str, torch.Tensor]]) -> Path:
-        """Write all `tensors`, which come in the order of `entries`.
-
-        Returns:
-            A new folder that holds the file; remove it once the engines have read it.
-        """
+        """Write all `tensors`, in the order of `entries`, into a new folder, to be removed once it is read."""
         head = header(entries)
         if head != self._head:
-            self._make(head, sum(entry.nbytes for entry in entries))
+            self.close()
+            size = len(head) + sum(entry.nbytes for entry in entries)
+            self._file = os.memfd_create(PREFIX + "memory")
+            os.ftruncate(self._file, size)
+            os.pwrite(self._file, head, 0)
+            # The tensor keeps the mapping alive.
+            self._bytes = torch.frombuffer(mmap.mmap(self._file, size), dtype=torch.uint8)
+            self._head = head
         start = len(head)
         for entry, (_, tensor) in zip(entries, tensors, strict=True):
             # As bytes: a tensor behind one of another type need not be aligned to its own.
@@ -84,23 +82,9 @@ class SharedFile:
             os.close(self._file)
             self._file, self._head = -1, b""
 
-    def _make(self, head: bytes, size: int) -> None:
-        self.close()
-        self._file = os.memfd_create(PREFIX + "memory")
-        os.ftruncate(self._file, len(head) + size)
-        os.pwrite(self._file, head, 0)
-        # The tensor keeps the mapping alive.
-        self._bytes = torch.frombuffer(mmap.mmap(self._file, len(head) + size), dtype=torch.uint8)
-        self._head = head
-
 
 def write_file(entries: Sequence[Entry], tensors: Iterable[tuple[str, torch.Tensor]], folder: str | None) -> Path:
-    """Write all `tensors`, which come in the order of `entries`, into a new folder within `folder`; None takes the one
-    for temporary files.
-
-    Returns:
-        The new folder.
-    """
+    """Write all `tensors`, which come in the order of `entries`, into a folder that `new_folder` makes in `folder`."""
     path = new_folder(folder)
     with open(path / NAME, "wb") as file:
         file.write(header(entries))

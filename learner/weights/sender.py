@@ -15,11 +15,11 @@ from actors.engine.request import EngineInfo
 from configs.run import Config
 from configs.training import Transport
 from learner.model import lora
-from learner.weights.engines import Written
-from learner.weights.gather import Part, adapter_parts, gather, policy_parts
+from learner.weights.engines import PublishError, Written
+from learner.weights.gather import Part, adapter_parts, policy_parts, walk
 from learner.weights.hf_folder import write_hf_folder
 from learner.weights.safetensors_file import SharedFile, new_folder, write_file
-from learner.weights.vllm_transfer import EngineConnection, EnginesFailed, ParameterSource
+from learner.weights.vllm_transfer import EngineConnection, ParameterSource
 
 
 class WeightSender:
@@ -47,7 +47,7 @@ class WeightSender:
             path = self._shared.write(entries, source)
         else:
             path = write_file(entries, source, self._config.ranks.weights_dir)
-        return Written(str(path), sum(entry.nbytes for entry in entries), source.checksums())
+        return Written(str(path), source.checksums())
 
     def remove(self, path: str) -> None:
         """Remove what `write` wrote (rank 0)."""
@@ -64,7 +64,7 @@ class WeightSender:
             joined: dict[int, str] = {}
             try:
                 self._connection = EngineConnection(transport, self._rank, self._source(), engines, infos, *limits)
-            except EnginesFailed as error:
+            except PublishError as error:
                 joined = error.failed
             joined = self._agreed(joined)
             if joined or self._connection is None:
@@ -89,19 +89,17 @@ class WeightSender:
         if gathered is not None:
             write_hf_folder(gathered, self._model, self._model_dir, path)
 
-    def export_adapter(self, path: str) -> int:
-        """Write the adapter alone in PEFT's format (rank 0); returns its bytes."""
+    def export_adapter(self, path: str) -> None:
+        """Write the adapter alone in PEFT's format (rank 0)."""
         tensors = self._gather(adapter_parts(self._model))
-        if tensors is None:
-            return 0
-        Path(path).mkdir(parents=True, exist_ok=True)
-        lora.write_adapter(tensors, self._config.ranks.lora, self._model_dir, Path(path))
-        return sum(tensor.nbytes for tensor in tensors.values())
+        if tensors is not None:
+            Path(path).mkdir(parents=True, exist_ok=True)
+            lora.write_adapter(tensors, self._config.ranks.lora, self._model_dir, Path(path))
 
     def _write_adapter(self) -> Written | None:
         path = "" if self._rank else str(new_folder(self._config.ranks.weights_dir))
-        nbytes = self.export_adapter(path)
-        return None if self._rank else Written(path, nbytes, None)
+        self.export_adapter(path)
+        return None if self._rank else Written(path, None)
 
     def _leave(self) -> None:
         if self._connection is not None:
@@ -112,7 +110,13 @@ class WeightSender:
         return policy_parts(self._model, self._config.ranks.lora)
 
     def _gather(self, parts: Sequence[Part]) -> dict[str, torch.Tensor] | None:
-        return gather(parts, sharded=self._sharded, bucket_bytes=self._bucket_bytes, keep=self._rank == 0)
+        """Gather the tensors by name on the CPU (rank 0). Where nothing is sharded and the model is on the CPU these
+        are the parameters themselves."""
+        tensors = {}
+        for name, tensor in walk(parts, sharded=self._sharded, bucket_bytes=self._bucket_bytes):
+            if self._rank == 0:
+                tensors[name] = tensor.to("cpu", copy=self._sharded).contiguous()
+        return tensors if self._rank == 0 else None
 
     def _source(self) -> ParameterSource:
         dtype = getattr(torch, self._config.engine.dtype, None)

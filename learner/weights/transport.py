@@ -9,15 +9,8 @@ from configs.training import NATIVE, RanksConfig, Transport
 
 
 def choose(config: RanksConfig, ranks: Sequence[str], engines: Sequence[Sequence[str]]) -> Transport:
-    """Choose the way that `ranks.transport` asks for.
-
-    Args:
-        ranks: UUID of each rank's GPU; none on the CPU.
-        engines: UUIDs of each engine's GPUs; none on the CPU.
-
-    Raises:
-        ValueError: one between GPUs where there are none, or CUDA IPC to a GPU that no rank is on.
-    """
+    """Choose the way that `ranks.transport` asks for, from the UUIDs of each rank's GPU and of each engine's GPUs; none
+    on the CPU. Raises ValueError for one between GPUs where there are none, or CUDA IPC to a GPU that no rank is on."""
     on_gpus = bool(ranks) and bool(engines) and all(engines)
     shared = on_gpus and all(gpu in ranks for engine in engines for gpu in engine)
     wanted = config.transport

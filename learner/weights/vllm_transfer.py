@@ -5,7 +5,6 @@ in a collective for another; rank 0 alone talks to the engines, and each of its 
 waits for has none but that of the call which the ranks serve (`ranks.step_timeout_s`).
 """
 
-import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,21 +15,13 @@ from actors.engine.checksum import checksum, exact
 from actors.engine.handle import EngineHandle
 from actors.engine.request import EngineInfo, TransferStep
 from configs.training import Transport
-from learner.weights.engines import collect
+from learner.weights.engines import PublishError, collect
 from learner.weights.gather import Entry, Part, walk
 
 InitInfo = dict[str, Any]
 """What vLLM's trainer sends to a worker that is to join, by its own names."""
 OFFSET = "rank_offset"
 """Key of an NCCL worker's init info: the rank of an engine's first GPU in the group of trainer and workers."""
-
-
-class EnginesFailed(RuntimeError):
-    """Engines that did not take a step."""
-
-    def __init__(self, failed: dict[int, str]) -> None:
-        super().__init__("; ".join(f"engine {index} {reason}" for index, reason in failed.items()))
-        self.failed = failed
 
 
 class ParameterSource:
@@ -52,13 +43,10 @@ class ParameterSource:
         self._walk = walk(self._parts, sharded=self._sharded, bucket_bytes=self._bucket_bytes)
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Go on with the walk that `renew` began.
-
-        Gathered tensors are copied: vLLM cuts buckets of its own, and packs them when ours are gone.
-        """
         for name, tensor in self._walk:
             if self._dtype is not None:
                 self._sums[name] = checksum(tensor, self._dtype)
+            # Gathered tensors are copied: vLLM cuts buckets of its own, and packs them when ours are gone.
             yield name, tensor.clone() if self._sharded else tensor
 
     def drain(self) -> None:
@@ -116,7 +104,7 @@ class EngineClient:
             # vLLM's ranks meet after every bucket: one that stopped would leave the others waiting.
             self.failed |= failed
         elif failed:
-            raise EnginesFailed(failed)
+            raise PublishError(self.version, failed)
 
 
 class EngineConnection:
@@ -132,11 +120,7 @@ class EngineConnection:
         bucket_bytes: int,
         timeout_s: float,
     ) -> None:
-        """`infos` are the engines', in their order.
-
-        Raises:
-            EnginesFailed: they could not be joined.
-        """
+        """`infos` are the engines', in their order. Raises PublishError where they could not be joined."""
         from vllm.distributed.weight_transfer import WeightTransferTrainerFactory
 
         self.lives = tuple(info.life for info in infos)
@@ -149,16 +133,13 @@ class EngineConnection:
         )
 
     def send(self, version: int) -> dict[int, str]:
-        """Send the weights as policy `version`.
-
-        Returns:
-            Engines that failed, by index, and why; after that the connection is of no more use.
-        """
+        """Send the weights as policy `version`. Returns which engines failed, by index, and why; after that the
+        connection is of no more use."""
         self._client.version, self._client.failed = version, {}
         self._source.renew()
         try:
             self._trainer.send_weights()
-        except EnginesFailed as error:
+        except PublishError as error:
             self._source.drain()
             return error.failed
         return self._client.failed
@@ -169,24 +150,18 @@ class EngineConnection:
 
 
 def trainer_info(transport: Transport, rank: int, workers: int, bucket_bytes: int) -> Any:
-    """Make what vLLM's trainer side is opened with: weights packed into buckets, rank 0 the sender.
-
-    Args:
-        workers: GPUs of all engines.
-    """
+    """Make what vLLM's trainer is opened with: packed weights, rank 0 the sender; `workers` are all engines' GPUs."""
     if transport == "ipc":
         from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 
         return IPCTrainerInitInfo(rank=rank, packed=True, packed_buffer_size_bytes=bucket_bytes)
     from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
+    from vllm.utils.network_utils import get_open_port
 
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port = probe.getsockname()[1]
     return NCCLTrainerInitInfo(
         rank=rank,
         master_address=ray.util.get_node_ip_address(),
-        master_port=port,
+        master_port=get_open_port(),
         world_size=1 + workers,
         packed=True,
         packed_buffer_size_bytes=bucket_bytes,
@@ -194,11 +169,8 @@ def trainer_info(transport: Transport, rank: int, workers: int, bucket_bytes: in
 
 
 def joining(init_info: InitInfo, gpus: Sequence[int]) -> list[InitInfo]:
-    """Make the init info of each engine: vLLM's trainer gives that of one; those after it come behind in the ranks.
-
-    Args:
-        gpus: of each engine.
-    """
+    """Make the init info of each engine, which has so many GPUs: vLLM's trainer gives that of one; those after it come
+    behind in the ranks."""
     if OFFSET not in init_info:
         return [dict(init_info) for _ in gpus]
     return [{**init_info, OFFSET: init_info[OFFSET] + sum(gpus[:i])} for i in range(len(gpus))]

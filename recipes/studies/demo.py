@@ -14,19 +14,16 @@ from env.trajectory import load_trajectories
 from evals.pages.report import write_report
 from evals.score import Scores
 from recipes.folder import RunFolder, with_arm
-from recipes.metrics import metrics_of
 from recipes.peak_memory import PeakMemory
 from recipes.phases import trained_arm
 from recipes.studies.served_question import ask_served
 from storage.files import JsonObject, write_text
+from storage.logs import whole_rows
 
 
 def run_demo(config: Config) -> Path:
-    """Train the agent and its no-tool baseline, measure both, serve the agent and ask it.
-
-    Returns:
-        The report, `report.html`; beside it lies `report.json`.
-    """
+    """Train the agent and its no-tool baseline, measure both, serve the agent and ask it. Returns the report,
+    `report.html`; beside it lies `report.json`."""
     started = time.monotonic()
     with PeakMemory() as memory:
         agent = trained_arm(config, "both")
@@ -34,13 +31,14 @@ def run_demo(config: Config) -> Path:
         ray.shutdown()
         folder = RunFolder.of(with_arm(config, "both"))
         served = ask_served(config, folder.policy, load_tasks(folder.test)[0])
-    rows = metrics_of(folder)
+    rows = list(whole_rows(folder.metrics))
+    baseline = whole_rows(RunFolder.of(with_arm(config, "no_tools")).metrics)
     report = {
         "name": config.name,
         "seed": config.seed,
         "wall_s": round(time.monotonic() - started, 1),
         "peak_rss_gib": round(memory.peak_gib, 2),
-        **summary(scores, rows + metrics_of(RunFolder.of(with_arm(config, "no_tools")))),
+        **summary(scores, [*rows, *baseline]),
         "served_answer": served,
     }
     write_text(folder.root / "report.json", json.dumps(report, indent=2) + "\n")
@@ -67,7 +65,7 @@ def summary(scores: dict[str, Scores], rows: Iterable[JsonObject]) -> JsonObject
         "seconds_per_episode": round(scores["grpo"].seconds, 3),
         "mismatch_kl_max": max((abs(row["mismatch_kl"]) for row in steps), default=0.0),
         "tokens_per_s": {
-            "rollout": round(fmean(row["rollout_tokens_per_s"] for row in steps), 1) if steps else 0.0,
-            "learner": round(fmean(row["learner_tokens_per_s"] for row in steps), 1) if steps else 0.0,
+            who: round(fmean(row[f"{who}_tokens_per_s"] for row in steps), 1) if steps else 0.0
+            for who in ("rollout", "learner")
         },
     }

@@ -24,11 +24,11 @@ from evals.evaluate import evaluate
 from evals.score import accuracy_of, score
 from recipes.data import run_synth
 from recipes.folder import RunFolder, with_arm
-from recipes.metrics import metrics_of
 from recipes.phases import first_model, run_cold_start, run_train
 from recipes.progress import phase
 from recipes.studies.guessing_page import page
 from storage.files import JsonObject, whole_folder, write_text
+from storage.logs import whole_rows
 from synth.teachers.scripted import CROP, question_of
 from synth.teachers.trajectories import teacher_trajectories
 from synth.world.tasks import as_choice
@@ -58,16 +58,10 @@ class Examined:
 
 
 def run_guessing(config: Config) -> Path:
-    """Train and examine every arm with every seed of `guessing.seeds`; what was done before is not done again.
-
-    A seed's world and captions are those of `make results`; the rest lies in `guessing` in the run's folder.
-
-    Returns:
-        The page, `docs/guessing.md`.
-
-    Raises:
-        ValueError: a choice of less than two options, or tasks that are not of the procedural world.
-    """
+    """Train and examine every arm with every seed of `guessing.seeds`, unless it was done before. A seed's world and
+    captions are those of `make results`; the rest lies in `guessing` in the run's folder. Returns the page,
+    `docs/guessing.md`. Raises ValueError for a choice of less than two options, or tasks that are not of the procedural
+    world."""
     check(config, "guessing")
     found = []
     for seed in config.guessing.seeds:
@@ -89,12 +83,11 @@ def _one_seed(run: Config) -> JsonObject:
         arm = dataclasses.replace(study, name=f"{run.name}/guessing/{name}")
         _branch_off(arm, start, options)
         folder = run_train(arm, resume=True)
-        report[name] = {**_examined(arm, folder, "grpo"), "curve": curve_ends(metrics_of(folder))}
+        report[name] = {**_examined(arm, folder, "grpo"), "curve": curve_ends(list(whole_rows(folder.metrics)))}
     return report
 
 
 def _cold_start(config: Config) -> RunFolder:
-    """The policy that all arms begin with."""
     folder = RunFolder.of(config)
     if not folder.teacher.exists():
         start_ray(config)
@@ -107,8 +100,7 @@ def _cold_start(config: Config) -> RunFolder:
 
 
 def _branch_off(arm: Config, start: RunFolder, options: int) -> None:
-    """An arm's folder: the start's policy, metrics and held-out episodes, and the training tasks with that many options
-    at most; 0 asks openly."""
+    """An arm's folder: all that the start has, and the training tasks with so many options at most; 0 asks openly."""
     folder = RunFolder.of(arm, make=False)
     if folder.arm.exists():
         return
@@ -119,11 +111,8 @@ def _branch_off(arm: Config, start: RunFolder, options: int) -> None:
 
 
 def in_forms(tasks: Sequence[Task], seed: int, options: int, choice_fraction: float = 1.0) -> list[Task]:
-    """The tasks of the procedural world, that share of them as multiple choice; each is a function of (seed, task).
-
-    Args:
-        options: The most that a question gets; one whose vocabulary is smaller gets all of it.
-    """
+    """The tasks of the procedural world, that share of them as multiple choice, with `options` at most or all that
+    there are; each is a function of (seed, task)."""
     asked = []
     for task in tasks:
         rng = np.random.default_rng([seed, *task.id.encode()])

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from statistics import fmean, stdev
-from typing import Any
 
 from configs import Config
 from storage.files import JsonObject
@@ -15,12 +14,10 @@ Report = JsonObject
 
 
 def page(config: Config, reports: Sequence[Report]) -> str:
-    """The Markdown of the study.
-
-    Args:
-        reports: One a seed.
-    """
+    """The Markdown of the study, from one report a seed."""
     seeds = ",".join(str(seed) for seed in config.guessing.seeds)
+    spread = " ± standard deviation" if len(reports) > 1 else ""
+    rounded = json.loads(json.dumps(reports), parse_float=lambda text: round(float(text), 4))
     lines = [
         "# What guessing is worth",
         "",
@@ -29,11 +26,9 @@ def page(config: Config, reports: Sequence[Report]) -> str:
         "asked openly or with options; the answer to a choice is an option's letter or its text.",
         "",
         f"Made by `videoseeker guessing configs/{config.name}.yaml guessing.seeds=[{seeds}]`: {config.grpo.steps} GRPO "
-        "steps of "
-        f"{config.grpo.prompts_per_step} x {config.grpo.group_size} episodes; {config.eval.questions or 'all'} "
-        f"held-out questions, each asked openly and with up to {max(config.guessing.options)} options, temperature 0. "
-        "Means"
-        f"{' ± standard deviation over seeds' if len(reports) > 1 else ' over seeds'}.",
+        f"steps of {config.grpo.prompts_per_step} x {config.grpo.group_size} episodes; "
+        f"{config.eval.questions or 'all'} held-out questions, each asked openly and with up to "
+        f"{max(config.guessing.options)} options, temperature 0. Means{spread} over seeds.",
         "",
         *_accuracy_table(config, reports),
         "",
@@ -54,7 +49,7 @@ def page(config: Config, reports: Sequence[Report]) -> str:
         *_curve_table(config, reports),
         "",
         "```json",
-        json.dumps({"guessing": _rounded(list(reports))}),
+        json.dumps({"guessing": rounded}),
         "```",
         "",
     ]
@@ -72,8 +67,8 @@ def _accuracy_table(config: Config, reports: Sequence[Report]) -> list[str]:
     rows = [
         [
             label,
-            *(_cell(reports, (policy, form, "accuracy"), times=100) for form in FORMS),
-            *(_cell(reports, (policy, form, "tool_calls"), digits=2) for form in FORMS),
+            *(_cell([r[policy][form]["accuracy"] for r in reports], times=100) for form in FORMS),
+            *(_cell([r[policy][form]["tool_calls"] for r in reports], digits=2) for form in FORMS),
         ]
         for policy, label in _policies(config).items()
     ]
@@ -95,7 +90,7 @@ def _evidence_table(config: Config, reports: Sequence[Report]) -> list[str]:
     head = ["policy", "asked as", "looked", "right after a look", "right without", "lucky"]
     parts = ("looked", "right_if_looked", "right_if_not", "lucky")
     rows = [
-        [label, name, *(_cell(reports, (policy, form, part), times=100) for part in parts)]
+        [label, name, *(_cell([r[policy][form][part] for r in reports], times=100) for part in parts)]
         for policy, label in _policies(config).items()
         for form, name in FORMS.items()
     ]
@@ -103,38 +98,21 @@ def _evidence_table(config: Config, reports: Sequence[Report]) -> list[str]:
 
 
 def _curve_table(config: Config, reports: Sequence[Report]) -> list[str]:
-    arms = list(_policies(config).items())[1:]
-    rows = [[label, *(_ends(reports, arm, name) for name in CURVES)] for arm, label in arms]
+    rows = []
+    for arm, label in list(_policies(config).items())[1:]:
+        ends = ((_cell([r[arm]["curve"][name][end] for r in reports], digits=2) for end in (0, 1)) for name in CURVES)
+        rows.append([label, *map(" → ".join, ends)])
     return _table(["arm", *CURVES.values()], rows)
 
 
-def _ends(reports: Sequence[Report], arm: str, name: str) -> str:
-    return " → ".join(_cell(reports, (arm, "curve", name, end), digits=2) for end in (0, 1))
-
-
-def _cell(reports: Sequence[Report], keys: Sequence[str | int], times: float = 1.0, digits: int = 1) -> str:
-    """The mean, over the seeds that have it, of the figure at `keys`, with its spread where there are several."""
-    found = [times * value for report in reports if (value := _at(report, keys)) is not None]
+def _cell(values: Sequence[float | None], times: float = 1.0, digits: int = 1) -> str:
+    """The mean of a figure over the seeds that have it, with its spread where there are several."""
+    found = [times * value for value in values if value is not None]
     if not found:
         return "-"
     spread = f" ± {stdev(found):.{digits}f}" if len(found) > 1 else ""
     return f"{fmean(found):.{digits}f}{spread}"
 
 
-def _at(report: Report, keys: Sequence[str | int]) -> float | None:
-    found: Any = report
-    for key in keys:
-        found = found[key]
-    return None if found is None else float(found)
-
-
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
-
-
-def _rounded(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_rounded(part) for part in value]
-    return round(value, 4) if isinstance(value, float) else value

@@ -29,15 +29,13 @@ class DemoError(RuntimeError):
 
 
 def ask_served(config: Config, model_dir: Path, task: Task) -> str | None:
-    """Serve the model in a process of its own, ask it a held-out question about its marked instance, stop it.
-
-    Raises:
-        DemoError: the server did not come up.
-        AskError: it did not answer.
-    """
+    """Serve the model in a process of its own, ask it a held-out question about its marked instance, stop it. Raises
+    DemoError where the server did not come up, AskError where it did not answer."""
     settings = model_dir.parent / "serve.yaml"
     write_text(settings, to_yaml(config))
-    port = _free_port(config.serve.host)
+    with socket.socket() as probe:
+        probe.bind((config.serve.host, 0))
+        port = probe.getsockname()[1]
     log = model_dir.parent / "serve.log"
     command = [sys.executable, str(ROOT / "videoseeker.py"), "serve", str(model_dir), str(settings)]
     command += [f"serve.port={port}"]
@@ -60,12 +58,6 @@ def _mark(task: Task) -> str:
         return f"rectangle:t={prompt.time_s},x={x},y={y},w={width},h={height}"
     x, y = geometry["points"][-1]
     return f"point:t={prompt.time_s},x={x},y={y}"
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -8,9 +8,9 @@ from statistics import fmean, stdev
 from configs import Config
 from evals.score import Scores
 from recipes.folder import ARMS, RunFolder, with_arm
-from recipes.metrics import metrics_of
 from recipes.phases import trained_arm
 from storage.files import JsonObject, write_text
+from storage.logs import whole_rows
 
 SEEDS = (0, 1, 2)
 PHASES = ("sft", "grpo")
@@ -19,13 +19,8 @@ PAGE = Path("docs/results.md")
 
 
 def run_results(config: Config) -> Path:
-    """Every arm with every seed, each trained with one recipe and budget; what was done before is not done again.
-
-    The config's own seed goes on in the run of `make demo`, the others in runs of their own.
-
-    Returns:
-        The page, `docs/results.md`.
-    """
+    """Train every arm with every seed with one recipe and budget, unless it was done before. The config's own seed goes
+    on in the run of `make demo`, the others in runs of their own. Returns the page, `docs/results.md`."""
     scores: dict[str, dict[str, list[Scores]]] = {arm: {phase: [] for phase in PHASES} for arm in ARMS}
     rows: list[JsonObject] = []
     for seed in SEEDS:
@@ -34,7 +29,7 @@ def run_results(config: Config) -> Path:
         for arm in ARMS:
             for phase, found in trained_arm(run, arm).items():
                 scores[arm][phase].append(found)
-            rows += metrics_of(RunFolder.of(with_arm(run, arm)))
+            rows += whole_rows(RunFolder.of(with_arm(run, arm)).metrics)
     report = Path(config.runs_dir) / config.name / "report.json"
     write_text(PAGE, page(config, scores, rows, json.loads(report.read_text()) if report.is_file() else None))
     print(f"results: {PAGE}")
@@ -42,16 +37,9 @@ def run_results(config: Config) -> Path:
 
 
 def page(
-    config: Config,
-    scores: dict[str, dict[str, list[Scores]]],
-    rows: list[JsonObject],
-    demo: JsonObject | None = None,
+    config: Config, scores: dict[str, dict[str, list[Scores]]], rows: list[JsonObject], demo: JsonObject | None = None
 ) -> str:
-    """The Markdown of the results.
-
-    Args:
-        demo: the report of `make demo` with this config, if it was run.
-    """
+    """The Markdown of the results; `demo` is the report of `make demo` with this config, if it was run."""
     questions = scores["both"]["grpo"][0].accuracy.tasks
     mismatch = max(abs(row["mismatch_kl"]) for row in rows if row["stage"] == "grpo" and row.get("updates"))
     lines = [
@@ -68,8 +56,21 @@ def page(
     lines += ["", *_margins(scores), "", f"Largest mismatch KL of any step of any run: {mismatch:.1e}."]
     lines += ["", "## By dimension (SFT + GRPO)", "", *_dimension_table(scores), ""]
     if demo:
-        lines += ["## What one run costs", "", *_cost(demo), ""]
-    return "\n".join([*lines, "```json", _machine_readable(scores), "```", ""])
+        speed = demo["tokens_per_s"]
+        lines += [
+            "## What one run costs",
+            "",
+            f"`make demo` (two arms, seed {demo['seed']}, and a question to the served agent): "
+            f"{demo['wall_s'] / 60:.1f} minutes after the install, at most {demo['peak_rss_gib']:.1f} GiB of memory of "
+            f"all processes together; {speed['rollout']:,.0f} tokens a second sampled in rollouts, "
+            f"{speed['learner']:,.0f} trained on.",
+            "",
+        ]
+    accuracy = {
+        arm: {phase: [round(found.accuracy.mean, 4) for found in phases[phase]] for phase in PHASES}
+        for arm, phases in scores.items()
+    }
+    return "\n".join([*lines, "```json", json.dumps({"accuracy": accuracy}), "```", ""])
 
 
 def _arm_row(arm: str, phases: dict[str, list[Scores]]) -> str:
@@ -91,16 +92,6 @@ def _margins(scores: dict[str, dict[str, list[Scores]]]) -> list[str]:
     return [f"Mark + crop after GRPO: {', '.join(f'{points:+.1f} points {what}' for what, points in margins.items())}."]
 
 
-def _cost(demo: JsonObject) -> list[str]:
-    """The time and memory that the demo took."""
-    speed = demo["tokens_per_s"]
-    return [
-        f"`make demo` (two arms, seed {demo['seed']}, and a question to the served agent): {demo['wall_s'] / 60:.1f} "
-        f"minutes after the install, at most {demo['peak_rss_gib']:.1f} GiB of memory of all processes together; "
-        f"{speed['rollout']:,.0f} tokens a second sampled in rollouts, {speed['learner']:,.0f} trained on.",
-    ]
-
-
 def _dimension_table(scores: dict[str, dict[str, list[Scores]]]) -> list[str]:
     dimensions = sorted(scores["both"]["grpo"][0].dimensions)
     lines = [f"| tools | {' | '.join(dimensions)} |", "|---" * (len(dimensions) + 1) + "|"]
@@ -114,11 +105,3 @@ def _dimension_table(scores: dict[str, dict[str, list[Scores]]]) -> list[str]:
 
 def _spread(values: list[float]) -> str:
     return f"{fmean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
-
-
-def _machine_readable(scores: dict[str, dict[str, list[Scores]]]) -> str:
-    accuracy = {
-        arm: {phase: [round(found.accuracy.mean, 4) for found in phases[phase]] for phase in PHASES}
-        for arm, phases in scores.items()
-    }
-    return json.dumps({"accuracy": accuracy})

@@ -52,6 +52,8 @@ def test_a_dump_reads_back_as_the_same_config(
     [
         (["grpo.step=3"], "unknown key 'grpo.step'; did you mean 'grpo.steps'"),
         (["grop.steps=3"], "unknown key 'grop'; did you mean 'grpo'"),
+        (["grpo.steps.more=3"], "unknown key 'grpo.steps.more'"),
+        (["teacher.hasty.circle.more=3"], "unknown key 'teacher.hasty.circle.more'"),
         (["grpo.steps=many"], "grpo.steps"),
         (["ranks.dtype=float16"], "ranks.dtype"),
         (["grpo.steps"], "override 'grpo.steps' is not of the form key=value"),
@@ -62,6 +64,10 @@ def test_a_wrong_override_is_one_sentence_with_the_key(overrides: list[str], sai
         load_config(None, overrides)
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_mapping_takes_keys_of_its_own() -> None:
+    assert load_config(None, ["teacher.hasty.circle=0.5"]).teacher.hasty["circle"] == 0.5
 
 
 def test_an_unknown_key_in_a_file_names_the_file(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_an_episode_that_missed_its_deadline_sends_its_group_back() -> None:
     (order,) = ledger.issue(1, 0)
     late = (trajectory(order.task.id), trajectory(order.task.id, stop="timeout"))
     ledger.accept(PlayedGroup(order, late))
-    assert (ledger.ready, ledger.open) == (0, 0)
+    assert (len(ledger.waiting), ledger.open) == (0, 0)
     assert ledger.issue(1, 0) == [order]
 
 
@@ -78,7 +78,7 @@ def test_a_group_that_comes_back_twice_counts_once() -> None:
     (order,) = ledger.issue(1, 0)
     ledger.accept(whole(order))
     ledger.accept(whole(order))
-    assert ledger.ready == 1
+    assert len(ledger.waiting) == 1
 
 
 ACTIONS = st.lists(st.sampled_from(["issue", "whole", "failed", "lose", "take"]), max_size=60)

@@ -131,5 +131,4 @@ def test_a_step_that_does_not_fill_in_time_keeps_what_was_played() -> None:
     )
     with pytest.raises(RolloutError, match=r"0 of 2 groups after grpo\.rollout_timeout_s"):
         rollouts.gather(0)
-    assert rollouts.ledger.ready > 0
-    assert rollouts.ledger.ready == len(rollouts.ledger.waiting)
+    assert rollouts.ledger.waiting

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from configs import load_config
 from env.trajectory import Trajectory
 from learner.checkpoints.export import export_checkpoint
-from learner.checkpoints.folder import writing
+from learner.checkpoints.folder import begin, commit
 from learner.ranks.group import RankGroup
 from tests.servers.ray_session import shared_ray
 
@@ -32,8 +32,9 @@ def test_what_does_not_train_survives_another_layout(
     source, target = (group(model_dir, *PARTS[part], *layout) for layout in (saved, loaded))
     try:
         source.sft_step(trajectories, 1e-3)
-        with writing(tmp_path, 1) as partial:
-            source.save(partial / "ranks")
+        partial = begin(tmp_path, 1)
+        source.save(partial / "ranks")
+        commit(partial, 1)
         held = policy(source, tmp_path / "held")
         target.load(tmp_path / "step-000001" / "ranks")
         assert same(policy(target, tmp_path / "loaded"), held)

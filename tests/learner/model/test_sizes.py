@@ -16,8 +16,8 @@ def test_a_folders_parameters_are_those_of_its_weights(model_dir: Path) -> None:
     model = Qwen3VLForConditionalGeneration.from_pretrained(model_dir)
     shape = shape_of(ModelConfig(path=str(model_dir)))
     assert shape.parameters == sum(p.numel() for p in model.parameters())
-    text = model.config.text_config
-    assert (shape.vocabulary, shape.hidden, shape.layers) == (text.vocab_size, text.hidden_size, 2)
+    text, found = model.config.text_config, shape.text
+    assert (found.vocab_size, found.hidden_size, found.num_hidden_layers) == (text.vocab_size, text.hidden_size, 2)
 
 
 @pytest.mark.parametrize(
@@ -40,18 +40,19 @@ def test_what_trains_is_what_the_learner_trains(model_dir: Path, ranks: RanksCon
 
 def test_the_tiny_model_is_known_before_it_is_built() -> None:
     narrow, wide = (shape_of(ModelConfig(tiny=TinyModelConfig(vocab_size=size))) for size in (768, 769))
-    assert wide.parameters - narrow.parameters == narrow.hidden
+    assert wide.parameters - narrow.parameters == narrow.text.hidden_size
 
 
 @pytest.mark.parametrize("size", RELEASED)
 def test_the_released_models_are_counted_as_by_hand(size: str) -> None:
     shape = shape_of(ModelConfig(path=f"Qwen/Qwen3-VL-{size}-Instruct"))
-    hidden, q, k = shape.hidden, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    layer = hidden * (2 * q + 2 * k) + 3 * hidden * shape.intermediate + 2 * hidden + 2 * shape.head_dim
-    text = shape.layers * layer + hidden + shape.vocabulary * hidden * (1 if size in ("2B", "4B") else 2)
-    h, i = shape.vision_hidden, shape.vision_intermediate
+    sizes, hidden = shape.text, shape.text.hidden_size
+    q, k = sizes.num_attention_heads * sizes.head_dim, sizes.num_key_value_heads * sizes.head_dim
+    layer = hidden * (2 * q + 2 * k) + 3 * hidden * sizes.intermediate_size + 2 * hidden + 2 * sizes.head_dim
+    text = sizes.num_hidden_layers * layer + hidden + sizes.vocab_size * hidden * (1 if size in ("2B", "4B") else 2)
+    h, i = shape.tower.hidden_size, shape.tower.intermediate_size
     block = 4 * h * h + 4 * h + 2 * h * i + i + h + 4 * h
-    tower = shape.vision_layers * block + h * 3 * 2 * 16 * 16 + h + 2304 * h
+    tower = shape.tower.depth * block + h * 3 * 2 * 16 * 16 + h + 2304 * h
     last = 2 * h + (4 * h) ** 2 + 4 * h + 4 * h * hidden + hidden
     deep = last - 2 * h + 2 * 4 * h
     assert (shape.vision, shape.projector) == (tower, last + shape.deepstack * deep)

@@ -112,7 +112,7 @@ def test_activations_are_those_that_torch_keeps(
     scorer = rank_model(folder, ranks)
     frames, sampled = tokens // 5, tokens // 16
     kept = kept_for_backward(scorer, a_batch(scorer, tokens, frames, sampled))
-    logprobs = sampled * shape.vocabulary * 4  # of a chunk, which is not checkpointed where there is but one
+    logprobs = sampled * shape.text.vocab_size * 4  # of a chunk, which is not checkpointed where there is but one
     told = activation_bytes(shape, ranks, tokens, frames * GRID**2 // 4).stored + logprobs
     assert told == pytest.approx(kept, rel=TOLERANCE)
 

@@ -19,7 +19,7 @@ from configs import Config, load_config
 from env.chat import ChatFormat
 from env.trajectory import Trajectory
 from learner.checkpoints.export import export_checkpoint
-from learner.checkpoints.folder import CheckpointError, writing
+from learner.checkpoints.folder import CheckpointError, begin, commit
 from learner.model.batch import collate
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.scorer import Scorer
@@ -187,8 +187,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_what_to_do(
 
 
 def test_a_checkpoint_is_exported_from_its_files_alone(pair: RankGroup, model_dir: Path, tmp_path: Path) -> None:
-    with writing(tmp_path, 1) as partial:
-        pair.save(partial / "ranks")
+    partial = begin(tmp_path, 1)
+    pair.save(partial / "ranks")
+    commit(partial, 1)
     folder = export_checkpoint(tmp_path / "step-000001", tmp_path / "exported")
     expected = pair.export(tmp_path / "policy")
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in expected.iterdir())

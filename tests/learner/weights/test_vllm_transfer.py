@@ -9,8 +9,9 @@ import torch
 
 from actors.engine.checksum import checksum, exact
 from actors.engine.handle import EngineHandle
+from learner.weights.engines import PublishError
 from learner.weights.gather import policy_parts
-from learner.weights.vllm_transfer import EngineClient, EnginesFailed, ParameterSource, joining, trainer_info
+from learner.weights.vllm_transfer import EngineClient, ParameterSource, joining, trainer_info
 from tests.learner.stand_ins import NotingEngine
 from tests.servers.ray_session import shared_ray
 
@@ -118,7 +119,7 @@ def test_every_engine_takes_every_step_and_gets_the_checksums_last(cluster: None
 def test_an_engine_that_fails_a_step_is_named(cluster: None, source: Source) -> None:
     engines = [EngineHandle(ray.remote(NotingEngine).options(num_cpus=0).remote(fails)) for fails in ("", "start")]
     client = EngineClient(engines, [1, 1], "nccl", source, 60.0)
-    with pytest.raises(EnginesFailed, match=r"engine 1 failed \(engine: died in start\)") as error:
+    with pytest.raises(PublishError, match=r"engine 1 failed \(engine: died in start\)") as error:
         client.start_weight_update()
     assert list(error.value.failed) == [1]
 
@@ -129,7 +130,7 @@ def test_ranks_stay_together_when_engines_fail_before_anything_was_sent(source: 
     walked: list[int] = []
 
     def send_weights() -> None:
-        raise EnginesFailed({0: "is gone"})
+        raise PublishError(3, {0: "is gone"})
 
     connection: Any = EngineConnection.__new__(EngineConnection)
     connection._client, connection._source = types.SimpleNamespace(version=0), source

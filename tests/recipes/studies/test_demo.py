@@ -9,8 +9,8 @@ from configs import load_config
 from env.task import load_tasks
 from env.trajectory import load_trajectories
 from recipes.folder import RunFolder, with_arm
-from recipes.metrics import metrics_of
 from recipes.studies.demo import run_demo
+from storage.logs import whole_rows
 
 ROOT = Path(__file__).resolve().parents[3]
 FIGURES = {
@@ -40,6 +40,6 @@ def test_the_demo_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
     assert set(report["accuracy"]) == {"no_tools", "sft", "grpo"}
     assert "<html" in page.read_text()
     both = RunFolder.of(with_arm(config, "both"))
-    assert [row["step"] for row in metrics_of(both) if row["stage"] == "grpo"] == [1]
+    assert [row["step"] for row in whole_rows(both.metrics) if row["stage"] == "grpo"] == [1]
     played = load_trajectories(both.episodes("grpo"))
     assert [episode.task_id for episode in played] == [task.id for task in load_tasks(both.test)][: len(played)]
