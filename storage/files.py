@@ -89,7 +89,7 @@ def read_rows(path: str | Path) -> Iterator[JsonObject]:
 
 def numbered_rows(path: str | Path) -> Iterator[tuple[int, JsonObject]]:
     """The rows of a file of JSON lines, each with the number of its line, from 1; empty lines and a byte-order mark are
-    passed over. Raises OSError where the file cannot be read, ValueError, with file and line, where a line is no JSON."""
+    passed over. Raises OSError where it cannot be read, ValueError, with file and line, where a line is no JSON."""
     number = 0
     with open(path, encoding="utf-8-sig") as lines:
         try:

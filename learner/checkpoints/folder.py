@@ -8,7 +8,8 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from storage.files import PARTIAL, JsonObject, begin_folder, commit_folder
@@ -19,6 +20,15 @@ _NAME = re.compile(r"step-(\d{6,})")
 
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be used; the message says why in one sentence."""
+
+
+@contextmanager
+def writing(directory: str | Path, step: int, facts: Mapping[str, object] | None = None) -> Iterator[Path]:
+    """A folder to fill, which becomes `directory/step-NNNNNN` when the block ends, with `facts`, JSON values, in its
+    manifest; where the block raises, nothing does."""
+    partial = begin(directory, step)
+    yield partial
+    commit(partial, step, facts)
 
 
 def begin(directory: str | Path, step: int) -> Path:
