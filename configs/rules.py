@@ -6,13 +6,13 @@ the machine is checked where that is known.
 """
 
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Literal
 
 from configs.endpoint import EndpointConfig
 from configs.episode import TOOL_NAMES
 from configs.load import ConfigError
 from configs.own_code import own_code
+from configs.ranges import check_ranges
 from configs.run import Config
 from configs.training import LEAST_STAGE, NATIVE, LoraConfig
 from configs.world import PROMPT_KINDS, QUESTION_KINDS
@@ -24,6 +24,7 @@ Phase = Literal["synth", "sft", "grpo", "difficulty", "eval", "serve", "guessing
 def check(config: Config, phase: Phase) -> None:
     """Check the settings that a phase uses, and those of the phases before it. Raises ConfigError, with the keys and
     what to set, where two contradict each other or one is out of its range."""
+    check_ranges(config)
     for rules in RULES[phase]:
         rules(config)
 
@@ -35,13 +36,7 @@ def check_endpoint(config: EndpointConfig, key: str) -> None:
         raise ConfigError(f"{key}.model: is empty; name the model as the server at {key}.base_url has it")
     if not config.base_url.startswith(("http://", "https://")):
         raise ConfigError(f"{key}.base_url: '{config.base_url}' does not begin with http:// or https://")
-    least = {"concurrency": 1, "retries": 0, "max_tokens": 1, "max_frames": 1, "max_pixels": 1, "busy_wait_s": 0}
-    for name, value in least.items():
-        if getattr(config, name) < value:
-            raise ConfigError(f"{key}.{name}: must be at least {value}, not {getattr(config, name)}")
-    for name in ("timeout_s", "fps"):
-        if not getattr(config, name) > 0:
-            raise ConfigError(f"{key}.{name}: must be more than 0, not {getattr(config, name)}")
+    check_ranges(config, f"{key}.")
     if config.budget_usd is not None and not (config.usd_per_million_input or config.usd_per_million_output):
         raise ConfigError(f"{key}.budget_usd: says nothing while both {key}.usd_per_million_... prices are 0")
 
@@ -51,11 +46,8 @@ def _data(config: Config) -> None:
     _require_known(world.kinds, QUESTION_KINDS, "world.kinds", "kind")
     for key, kinds in (("world.prompt_kinds", world.prompt_kinds), ("synth.prompt_kinds", synth.prompt_kinds)):
         _require_known(kinds, PROMPT_KINDS, key, "kind")
-    if not 0.0 <= synth.test_fraction <= 1.0:
-        raise ConfigError(f"synth.test_fraction must be between 0 and 1, not {synth.test_fraction}")
     if synth.source is None:
         return
-    _require_at_least_1(config, "synth.records_per_shard", "synth.workers")
     if not synth.segmenter.strip():
         raise ConfigError("synth.segmenter: is empty; choose 'world', 'motion', or a folder or hub id of SAM 3")
     # Not every source needs the stages of the text and the video, so that those may go without a model.
@@ -72,18 +64,15 @@ def _episode(config: Config) -> None:
         own_code("episode.tools", name)
     if config.episode.reward.function:
         own_code("episode.reward.function", config.episode.reward.function)
-    _require_at_least_1(config, "engine.engines")
 
 
 def _cold_start(config: Config) -> None:
-    _require_at_least_1(config, "sft.checkpoint_every", "captions.checkpoint_every")
     if config.teacher.player == "model":
         check_endpoint(config.teacher.model, "teacher.model")
 
 
 def _ranks(config: Config) -> None:
     ranks, lora, engine = config.ranks, config.ranks.lora, config.engine
-    _require_at_least_1(config, "ranks.ranks")
     least = LEAST_STAGE[ranks.offload]
     _refuse(
         {
@@ -119,13 +108,6 @@ def _ranks(config: Config) -> None:
 
 def _objective(config: Config) -> None:
     grpo = config.grpo
-    counts = ("mini_batches", "group_size", "prompts_per_step", "norm_tokens", "max_prompt_batches")
-    _require_at_least_1(
-        config, *(f"grpo.{key}" for key in (*counts, "checkpoint_every", "keep_checkpoints", "env_runners"))
-    )
-    for key in ("clip", "clip_high", "overlong_buffer", "overlong_penalty", "correction_min", "max_sequence_gap"):
-        if (getattr(grpo, key) or 0) < 0:
-            raise ConfigError(f"grpo.{key} must not be negative, but is {getattr(grpo, key)}")
     corrects = grpo.correction != "none" or grpo.max_sequence_gap is not None
     _refuse(
         {
@@ -138,9 +120,6 @@ def _objective(config: Config) -> None:
             "grpo.dynamic_sampling replaces the groups that grpo.drop_uniform_groups leaves out: set that too": (
                 grpo.dynamic_sampling and not grpo.drop_uniform_groups
             ),
-            "grpo.group_size must be at least 2: an advantage is a reward beside the others of its group": (
-                grpo.group_size < 2
-            ),
             "training needs sampling.top_p 1 and a positive sampling.temperature: the ratios assume it": (
                 config.sampling.top_p != 1.0 or config.sampling.temperature <= 0.0
             ),
@@ -149,7 +128,6 @@ def _objective(config: Config) -> None:
 
 
 def _difficulty(config: Config) -> None:
-    _require_at_least_1(config, "difficulty.attempts")
     low, high = config.difficulty.low, config.difficulty.high
     if not 0.0 <= low < high <= 1.0:
         raise ConfigError(f"difficulty: a band needs 0 <= low < high <= 1, not low {low} and high {high}")
@@ -160,17 +138,13 @@ def _guessing(config: Config) -> None:
         raise ConfigError(f"guessing.options: give numbers of at least 2 options, not {config.guessing.options}")
 
 
-def _serve(config: Config) -> None:
-    _require_at_least_1(config, "serve.replicas", "serve.max_ongoing_requests", "serve.max_upload_mib")
-
-
 RULES: dict[Phase, tuple[Callable[[Config], None], ...]] = {
     "synth": (_data,),
     "sft": (_data, _episode, _cold_start, _ranks),
     "grpo": (_data, _episode, _cold_start, _ranks, _objective),
     "difficulty": (_data, _episode, _difficulty),
     "eval": (_data, _episode),
-    "serve": (_episode, _serve),
+    "serve": (_episode,),
     "guessing": (_data, _episode, _cold_start, _ranks, _objective, _guessing),
     "ranks": (_ranks,),
 }
@@ -180,12 +154,6 @@ def _refuse(broken: dict[str, bool]) -> None:
     for sentence, is_so in broken.items():
         if is_so:
             raise ConfigError(sentence)
-
-
-def _require_at_least_1(config: Config, *keys: str) -> None:
-    for key in keys:
-        if attrgetter(key)(config) < 1:
-            raise ConfigError(f"{key} must be at least 1, not {attrgetter(key)(config)}")
 
 
 def _require_known(given: list[str], known: tuple[str, ...], key: str, what: str) -> None:

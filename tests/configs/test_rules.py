@@ -65,7 +65,7 @@ CONTRADICTIONS = [
     ("grpo", ["grpo.correction_max=0.5", "grpo.correction_min=0.8"], "grpo.correction_max"),
     ("grpo", ["grpo.keep_checkpoints=0"], "grpo.keep_checkpoints must be at least 1, not 0"),
     ("grpo", ["grpo.norm_tokens=0"], "grpo.norm_tokens must be at least 1, not 0"),
-    ("grpo", ["grpo.clip_high=-0.1"], "grpo.clip_high must not be negative, but is -0.1"),
+    ("grpo", ["grpo.clip_high=-0.1"], "grpo.clip_high must be at least 0, not -0.1"),
     ("grpo", ["grpo.env_runners=0"], "grpo.env_runners must be at least 1, not 0"),
     ("grpo", ["sampling.top_p=0.9"], "training needs sampling.top_p 1"),
     ("ranks", ["ranks.train=[]"], "ranks.train is empty"),
@@ -82,7 +82,7 @@ CONTRADICTIONS = [
     ("eval", ["episode.tools=[crop_vido]"], "episode.tools: no tool 'crop_vido'; there are view_visual_prompt"),
     ("synth", ["world.kinds=[colour]"], "world.kinds: no kind 'colour'"),
     ("synth", ["synth.prompt_kinds=[star]"], "synth.prompt_kinds: no kind 'star'"),
-    ("synth", ["synth.test_fraction=1.5"], "synth.test_fraction must be between 0 and 1, not 1.5"),
+    ("synth", ["synth.test_fraction=1.5"], "synth.test_fraction must be at most 1, not 1.5"),
     ("synth", ["synth.source=x", "synth.segmenter=''"], "synth.segmenter: is empty"),
     ("synth", ["synth.source=x", "synth.rewriter=model"], "synth.text_model.model: is empty"),
     (
