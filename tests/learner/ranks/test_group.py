@@ -225,7 +225,7 @@ def test_an_engine_that_fails_is_named(single: RankGroup) -> None:
     engines = [EngineHandle(ray.remote(HoldingEngine).options(num_cpus=0).remote(fails)) for fails in (False, True)]
     with pytest.raises(PublishError, match=r"version 9.*engine 1.*out of memory") as error:
         single.publish(engines, 9)
-    assert error.value.failed == [1]
+    assert list(error.value.failed) == [1]
     assert ray.get(engines[0].actor.held.remote())
 
 
