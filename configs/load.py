@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from configs.run import Config
@@ -76,7 +76,9 @@ def _dotted_keys(tree: Any, prefix: str = "") -> Iterator[str]:
 def _read(path: Path) -> Any:
     """A file's settings, those of text as they stand there."""
     text = path.read_text(encoding="utf-8-sig")
-    settings, typed = OmegaConf.create(text), OmegaConf.create(yaml.load(text, Loader=yaml.BaseLoader))
+    settings, typed = OmegaConf.create(text), OmegaConf.create(yaml.load(text, Loader=yaml.BaseLoader) or {})
+    if not isinstance(settings, DictConfig):
+        raise ValueError("a list, where there should be keys")
     for key, kind in _fields(Config):
         if _is_text(kind) and OmegaConf.select(settings, key) is not None:
             OmegaConf.update(settings, key, OmegaConf.select(typed, key))

@@ -28,10 +28,9 @@ LEAST_1 = (
 )
 """Patterns of the keys whose number is at least 1."""
 POSITIVE = ("*fps", "*_s", "*_gib", "sampling.top_p", "synth.cpus_per_worker", "synth.masks.max_*", "*.lr")
-"""Patterns of those that are above 0."""
+MAY_BE_0 = ("*.busy_wait_s", "engine.frame_cache_gib")
+"""Patterns of those that are above 0, and of those among them that may be 0 all the same."""
 BETWEEN: dict[str, tuple[float, float]] = {
-    "*.busy_wait_s": (0, MOST),
-    "engine.frame_cache_gib": (0, MOST),
     "grpo.group_size": (2, MOST),
     "ranks.zero_stage": (0, 3),
     "serve.port": (1, 65535),
@@ -55,7 +54,7 @@ def check_ranges(config: Any, prefix: str = "") -> None:
         if value is None:
             continue
         least, most = next((bounds for pattern, bounds in BETWEEN.items() if fnmatch(name, pattern)), (0, MOST))
-        if any(fnmatch(name, pattern) for pattern in LEAST_1):
+        if _is_one(name, LEAST_1):
             least = max(1, least)
         if not math.isfinite(value):
             raise ConfigError(f"{name} must be a finite number, not {value}")
@@ -63,8 +62,12 @@ def check_ranges(config: Any, prefix: str = "") -> None:
             raise ConfigError(f"{name} must be at least {least:g}, not {value}")
         if value > most:
             raise ConfigError(f"{name} must be at most {most:,}, not {value}")
-        if value == 0 and name not in BETWEEN and any(fnmatch(name, pattern) for pattern in POSITIVE):
+        if value == 0 and _is_one(name, POSITIVE) and not _is_one(name, MAY_BE_0):
             raise ConfigError(f"{name} must be more than 0")
+
+
+def _is_one(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def _numbers(kind: type, prefix: str = "") -> Iterator[str]:

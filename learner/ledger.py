@@ -62,6 +62,11 @@ class GroupLedger:
         return len(self._playing) + len(self._ready)
 
     @property
+    def ready(self) -> int:
+        """Whole groups that can be taken."""
+        return len(self._ready)
+
+    @property
     def waiting(self) -> tuple[PlayedGroup, ...]:
         """The whole groups that can be taken, in the order in which `take` gives them."""
         return tuple(self._ready)

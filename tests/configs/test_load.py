@@ -77,7 +77,10 @@ def test_an_unknown_key_in_a_file_names_the_file(tmp_path: Path) -> None:
         load_config(path)
 
 
-@pytest.mark.parametrize(("text", "said"), [("a: [1", "not valid YAML"), (None, "no such config file")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a: [1", "not valid YAML"), ("- name: x", "a list, where there should be keys"), (None, "no such config file")],
+)
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str | None, said: str) -> None:
     path = tmp_path / "run.yaml"
     if text is not None:
@@ -146,3 +149,9 @@ def test_a_text_may_be_quoted_absent_or_one_of_several() -> None:
     config = load_config(None, ["name='x y'", "synth.source=null", "model.path=", "episode.tools=[007, no]"])
     assert (config.name, config.synth.source, config.model.path) == ("x y", None, None)
     assert config.episode.tools == ["007", "no"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "\ufeff"])
+def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
+    assert load_config(tmp_path / "run.yaml") == Config()

@@ -623,8 +623,8 @@ def test_a_clip_that_is_gone_is_the_video_s_fault(
     [
         ({"model": ""}, "synth.text_model.model: is empty"),
         ({"base_url": "localhost:8000"}, "synth.text_model.base_url: 'localhost:8000'"),
-        ({"concurrency": 0}, "synth.text_model.concurrency: must be at least 1, not 0"),
-        ({"timeout_s": 0.0}, "synth.text_model.timeout_s: must be more than 0"),
+        ({"concurrency": 0}, "synth.text_model.concurrency must be at least 1, not 0"),
+        ({"timeout_s": 0.0}, "synth.text_model.timeout_s must be more than 0"),
         ({"budget_usd": 1.0}, "synth.text_model.budget_usd"),
     ],
 )
