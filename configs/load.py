@@ -8,6 +8,7 @@ Invariants:
 import dataclasses
 import difflib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast, get_args, get_origin
 
@@ -25,7 +26,8 @@ class ConfigError(ValueError):
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """The typed config of a YAML file (None: the defaults alone), with dotted `key=value` overrides. Raises
     ConfigError: no such file, invalid YAML, an unknown key, or a value of the wrong type."""
-    merged = defaults = OmegaConf.structured(Config)
+    defaults = _defaults()
+    merged: Any = defaults
     known = list(_dotted_keys(OmegaConf.to_container(defaults)))
     layers = []
     if path is not None:
@@ -55,6 +57,9 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
         except OmegaConfBaseException as error:
             raise ConfigError(f"{origin}: {_first_line(error)} (key '{error.full_key}')") from error
     return cast(Config, OmegaConf.to_object(merged))
+
+
+_defaults = cache(lambda: OmegaConf.structured(Config))
 
 
 def to_yaml(config: Config) -> str:

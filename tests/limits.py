@@ -60,7 +60,9 @@ multiprocessing.util.spawnv_passfds = _audited_spawn
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "process: starts a process; not part of `make check`")
+    config.addinivalue_line(
+        "markers", "process: starts a process, or keeps a decoder busy for seconds; not part of `make check`"
+    )
     config.addinivalue_line("markers", "slow: starts Ray, vLLM or DeepSpeed; counts as `process` too")
 
 

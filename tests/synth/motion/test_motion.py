@@ -165,6 +165,7 @@ def test_a_film_of_one_frame_has_no_track(tmp_path: Path) -> None:
     assert measure_tracks(path) == ()
 
 
+@pytest.mark.process
 def test_a_large_video_is_looked_at_small_and_told_at_its_own_size(tmp_path: Path) -> None:
     film = Film((disc("red", ACROSS, radius=18.0),), 6.0, seed=6)
     small = [frame for _, frame in open_video(film.write(tmp_path / "s.mp4")).scan(film.times.tolist(), 10**6)]

@@ -116,11 +116,13 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Film, str, tup
     return found
 
 
+@pytest.mark.process
 def test_no_answer_is_wrong(asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]]) -> None:
     wrong = [line for film, _, tracks, records in asked for line in wrong_answers(film, records, tracks)]
     assert wrong == []
 
 
+@pytest.mark.process
 def test_every_kind_is_asked_often_enough(asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]]) -> None:
     counts = Counter(record.facts["kind"] for *_, records in asked for record in records)
     assert set(counts) == set(DIMENSIONS)
@@ -128,6 +130,7 @@ def test_every_kind_is_asked_often_enough(asked: list[tuple[Film, str, tuple[Tra
     assert min(counts.values()) >= 5
 
 
+@pytest.mark.process
 def test_masks_have_the_things_they_are_of(asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]]) -> None:
     found = []
     for film, _, tracks, _ in asked:
@@ -141,6 +144,7 @@ def test_masks_have_the_things_they_are_of(asked: list[tuple[Film, str, tuple[Tr
     assert np.mean(found) >= 0.8
 
 
+@pytest.mark.process
 def test_a_track_that_is_of_several_things_is_flagged(
     asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]],
 ) -> None:
@@ -150,6 +154,7 @@ def test_a_track_that_is_of_several_things_is_flagged(
                 assert track.starts == "split"
 
 
+@pytest.mark.process
 def test_a_named_thing_is_the_only_one_of_its_colour(
     asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]],
 ) -> None:
@@ -165,6 +170,7 @@ def test_a_named_thing_is_the_only_one_of_its_colour(
                 assert colours[name.split()[1]] == 1
 
 
+@pytest.mark.process
 def test_records_are_whole(asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]]) -> None:
     for _, path, tracks, records in asked:
         assert len({record.id for record in records}) == len(records)
@@ -190,6 +196,7 @@ def test_records_are_whole(asked: list[tuple[Film, str, tuple[Track, ...], list[
             Task(record.id, path, record.question, record.answer, record.dimension, (mark,), form, record.options)
 
 
+@pytest.mark.process
 def test_a_question_on_the_colour_does_not_tell_it(
     asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]],
 ) -> None:
@@ -200,6 +207,7 @@ def test_a_question_on_the_colour_does_not_tell_it(
                 assert record.answer not in record.target.description.split()
 
 
+@pytest.mark.process
 def test_few_questions_are_of_many_kinds_and_always_the_same(
     asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]],
 ) -> None:

@@ -269,6 +269,7 @@ def painted(world: World, index: int, t: float, size_px: int) -> np.ndarray:
     return (render_frame(world, t, size_px) != render_frame(without, t, size_px)).any(-1)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("tag", "alike", "fewest"),
     [

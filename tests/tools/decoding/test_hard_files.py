@@ -66,6 +66,7 @@ def test_a_video_of_one_frame(tmp_path: Path) -> None:
     assert video.rate is None
 
 
+@pytest.mark.process
 def test_ten_hours_at_a_frame_a_second(tmp_path: Path) -> None:
     path = movies.write(tmp_path / "long.mp4", range(36_000), Fraction(1, 1), size=(48, 48), gop=60, b_frames=0)
     video = open_video(path)
