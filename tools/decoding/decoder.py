@@ -26,8 +26,9 @@ from tools.decoding.decode_process import Request
 from tools.decoding.decord_reader import DecordReader, speedup
 from tools.decoding.frame import VideoError
 from tools.decoding.image import resize
+from tools.decoding.index import Index
 from tools.decoding.index_cache import IndexCache
-from tools.decoding.pyav_reader import Index, PyavReader
+from tools.decoding.pyav_reader import PyavReader
 
 OPEN_VIDEOS = 400
 """Most videos kept open, with their decoders and indexes; each holds a file descriptor."""
@@ -174,7 +175,9 @@ def _description(index: Index) -> JsonObject:
         "height": index.height,
         "end_s": index.end_s,
         "keyframe_s": index.keyframe_s,
-        "rotation": -90 * index.quarter_turns % 360,
+        "rotation": index.orientation.rotation,
+        "mirrored": index.orientation.mirrored,
+        "estimated": index.estimated,
         "rate": [rate.numerator, rate.denominator] if rate else None,
     }
 

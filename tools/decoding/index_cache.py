@@ -17,9 +17,9 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from storage.files import whole_file
-from tools.decoding.pyav_reader import Index
+from tools.decoding.index import Index, Orientation
 
-FORMAT = 1
+FORMAT = 2
 """Goes up when what is stored, or the pixels that are made of a frame, change."""
 HEAD_BYTES = 65536
 """Bytes at the start of the file that are part of its identity."""
@@ -55,9 +55,11 @@ class IndexCache:
             return None, None
         try:
             with np.load(entry) as stored:
-                end, numerator, denominator, width, height, turns, timed, decord = stored["numbers"].tolist()
-                base = Fraction(numerator, denominator)
-                index = Index(stored["pts"], stored["keys"], end, base, width, height, turns, bool(timed))
+                end, numerator, denominator, width, height, decord, *bits = stored["numbers"].tolist()
+                timed, estimated, *sides = map(bool, bits)
+                pts, keys, key_dts = (stored[name] for name in ("pts", "keys", "key_dts"))
+                size = width, height, Orientation(*sides)
+                index = Index(pts, keys, end, Fraction(numerator, denominator), *size, timed, estimated, key_dts)
         except Exception:  # noqa: BLE001 - whatever a torn file makes numpy and zipfile raise, it is made again
             return None, None
         with suppress(OSError):
@@ -70,12 +72,13 @@ class IndexCache:
         if entry is None or (decord is None and len(index.pts) < MIN_FRAMES) or self.entry(path) != entry:
             return
         base = index.time_base
-        numbers = [index.end, base.numerator, base.denominator, index.width, index.height, index.quarter_turns]
-        numbers += [int(index.timed_packets), -1 if decord is None else int(decord)]
+        numbers = [index.end, base.numerator, base.denominator, index.width, index.height]
+        numbers += [-1 if decord is None else int(decord), index.timed_packets, index.estimated, *index.orientation]
+        times = {"pts": index.pts, "keys": index.keys, "key_dts": index.key_dts}
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             with whole_file(entry) as partial, open(partial, "wb") as file:
-                np.savez_compressed(file, pts=index.pts, keys=index.keys, numbers=np.array(numbers, np.int64))
+                np.savez_compressed(file, numbers=np.array(numbers, np.int64), **times)
             self._prune()
 
     def _prune(self) -> None:

@@ -2,13 +2,17 @@
 
 Invariant: a frame is found by its presentation timestamp, decoded forward from a keyframe at or before it
 (`_seek` checks where the container really landed); nothing is computed from `index / fps`.
+
+A file whose frames have no true timestamps of their own (H.264 with B-frames in AVI, a muxer that wrote decoding times)
+is played as players do, in the order of decoding: its frames are numbered, and the sorted timestamps of its packets are
+theirs, which the index calls estimated.
 """
 
 import errno
 import math
 import os
+import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, pairwise
 
@@ -18,6 +22,8 @@ from av.video.reformatter import VideoReformatter
 
 from tools.decoding.frame import VideoError
 from tools.decoding.hdr import TRANSFERS, to_srgb
+from tools.decoding.image import resize
+from tools.decoding.index import Index, Orientation
 
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif,mxf,ivf,nut,mp3,wav,flac,aac"
 """Containers that are opened, of sound too for a clear refusal. Playlists and image patterns could name other files."""
@@ -25,70 +31,18 @@ THREADED_PIXELS = 1280 * 720
 """Smallest picture that is decoded with several threads; below it starting them costs more than it gains."""
 CHECKED_FRAMES = 8
 """Frames decoded at the start to see whether the packets' timestamps are those of the frames."""
+SUSPECT_FRAMES = 300
+"""As many where the codec may reorder frames and the container says that it never does."""
+MOST_UNTIMED = 0.1
+"""Share of frames without a timestamp that are passed over; with more of them the times are estimated."""
+PIXEL_ASPECTS = (1 / 8, 8.0)
+"""Width over height of a pixel; beyond these a file's is taken for damaged."""
 SKIPPING = frozenset({"h264"})
 """Codecs whose frames say for certain that no other refers to them."""
 RESEEKS = 3
 """Keyframes tried, going back, before a file is decoded from its start."""
 NEAR_FRAMES = 8
 """A target this many frames past a keyframe boundary is reached by decoding on, not by seeking."""
-
-
-@dataclass(frozen=True)
-class Index:
-    """What a pass over a file's packets tells; enough to find any frame without another pass."""
-
-    pts: np.ndarray
-    """[frames] int64, sorted: presentation timestamps in ticks of `time_base`."""
-    keys: np.ndarray
-    """[keyframes] int64, sorted: timestamps of the keyframes."""
-    end: int
-    """When the last frame stops being shown, ticks."""
-    time_base: Fraction
-    """Seconds of a tick."""
-    width: int
-    height: int
-    """Pixels, upright."""
-    quarter_turns: int
-    """Counter-clockwise turns that set the stored picture upright."""
-    timed_packets: bool
-    """Whether the packets' timestamps are those of the frames."""
-
-    @property
-    def times(self) -> np.ndarray:
-        """[frames] float64, seconds: presentation times as the container states them, sorted."""
-        return np.array([float(pts * self.time_base) for pts in self.pts.tolist()], dtype=np.float64)
-
-    @property
-    def end_s(self) -> float:
-        """When the last frame stops being shown, seconds on the same clock."""
-        return float(self.end * self.time_base)
-
-    def keyframe(self, index: int) -> int:
-        """Index of the last keyframe at or before frame `index`; of the frame itself where there is none."""
-        before = self.keys[: int(np.searchsorted(self.keys, self.pts[index], side="right"))]
-        if not len(before):
-            return index
-        found = int(np.searchsorted(self.pts, before[-1]))
-        return found if self.pts[found] == before[-1] else index
-
-    @property
-    def keyframe_s(self) -> float:
-        """Seconds from one keyframe to the next, on average."""
-        return (self.end_s - float(self.pts[0] * self.time_base)) / max(1, len(self.keys))
-
-    @property
-    def rate(self) -> Fraction | None:
-        """Frames a second; None where it varies, by more than the tick that a container may round to."""
-        frames = len(self.pts)
-        if frames < 2:
-            return None
-        span = int(self.pts[-1] - self.pts[0])
-        even = self.pts[0] + np.arange(frames) * (span / (frames - 1))
-        if np.abs(self.pts - even).max() > 1.0:
-            return None
-        exact = Fraction(frames - 1, 1) / (span * self.time_base)
-        steps = set(np.diff(self.pts).tolist())
-        return exact if len(steps) == 1 else exact.limit_denominator(1001)
 
 
 class PyavReader:
@@ -104,8 +58,10 @@ class PyavReader:
         self._rgb = VideoReformatter()
         self._wanted: set[int] = set()
         self._open()
-        self._pts = index.pts if index else np.array([], np.int64)
-        self._keys = index.keys if index else np.array([], np.int64)
+        nothing = np.array([], np.int64)
+        self._pts = index.pts if index else nothing
+        self._keys = index.keys if index else nothing
+        self._estimated, self._key_dts = (index.estimated, index.key_dts) if index else (False, nothing)
         self.index = index or self._made()
 
     def _open(self) -> None:
@@ -138,8 +94,9 @@ class PyavReader:
 
     def _made(self) -> Index:
         """Presentation times from the packets alone, unless the first frames show that they can't be trusted."""
-        timed, end = self._index_packets()
-        timed = timed and self._first_frames_agree()
+        timed, reordered, end = self._index_packets()
+        suspect = bool(self._stream.codec_context.has_b_frames) and not reordered
+        timed = timed and self._first_frames_agree(SUSPECT_FRAMES if suspect else CHECKED_FRAMES)
         if not timed:
             end = self._index_frames()
         if end <= self._pts[-1]:
@@ -147,33 +104,46 @@ class PyavReader:
         self._seek(int(self._pts[0]))
         first = self._shown
         assert first is not None
-        turns = round(first.rotation / 90) % 4
-        width, height = (first.height, first.width) if turns % 2 else (first.width, first.height)
+        orientation = _orientation(first)
+        width, height = self._square(first)
+        if orientation.swap:
+            width, height = height, width
         base = Fraction(self._stream.time_base)
-        return Index(self._pts, self._keys, end, base, width, height, turns, timed)
+        return Index(
+            self._pts, self._keys, end, base, width, height, orientation, timed, self._estimated, self._key_dts
+        )
 
-    def _index_packets(self) -> tuple[bool, int]:
-        """Sets the timestamps; tells whether each packet has one of its own, in order, and when the last one ends."""
+    def _square(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Width and height of a frame of square pixels: the side that is too short for its aspect is longer."""
+        aspect = float(self._stream.sample_aspect_ratio or 1)
+        if not PIXEL_ASPECTS[0] <= aspect <= PIXEL_ASPECTS[1]:
+            return frame.width, frame.height
+        return round(frame.width * max(1.0, aspect)), round(frame.height * max(1.0, 1 / aspect))
+
+    def _index_packets(self) -> tuple[bool, bool, int]:
+        """Sets the timestamps; tells whether each packet has one of its own, in order, whether any is shown at another
+        time than it is decoded, and when the last one ends."""
         pts: list[int] = []
         keys: list[int] = []
-        end, last_dts, timed = 0, -math.inf, True
+        end, last_dts, timed, reordered = 0, -math.inf, True, False
         for packet in self._packets():
             if packet.pts is None:
                 timed = timed and packet.size == 0
                 continue
             if packet.dts is not None:
                 timed, last_dts = timed and packet.dts >= last_dts, packet.dts
+                reordered = reordered or packet.pts != packet.dts
             if packet.is_keyframe:
                 keys.append(packet.pts)
             if not packet.is_discard:
                 pts.append(packet.pts)
                 end = max(end, packet.pts + (packet.duration or 0))
         self._pts, self._keys = np.unique(np.array(pts, np.int64)), np.unique(np.array(keys, np.int64))
-        return timed and 0 < len(pts) == len(self._pts), end
+        return timed and 0 < len(pts) == len(self._pts), reordered, end
 
-    def _first_frames_agree(self) -> bool:
+    def _first_frames_agree(self, checked: int) -> bool:
         self._seek(int(self._pts[0]))
-        for pts in self._pts[:CHECKED_FRAMES]:
+        for pts in self._pts[:checked]:
             if self._shown is None or self._shown.pts != pts:
                 return False
             self._shown = next(self._frames, None)
@@ -182,18 +152,45 @@ class PyavReader:
     def _index_frames(self) -> int:
         """Sets the timestamps from the frames themselves; gives the end of the last one."""
         pts: list[int] = []
-        end = 0
-        self._restart()
-        while self._shown is not None:
-            pts.append(self._shown.pts)
-            end = max(end, self._shown.pts + (self._shown.duration or 0))
-            self._shown = next(self._frames, None)
-        if not pts:
+        keys: list[int] = []
+        end = number = 0
+        self._container.close()
+        self._open()
+        for number, frame in enumerate(self._decode(self._packets()), 1):
+            if frame.key_frame:
+                keys.append(number - 1)
+            if frame.pts is not None:
+                pts.append(frame.pts)
+                end = max(end, frame.pts + (frame.duration or 0))
+        if not number:
             raise VideoError("has no frame that can be decoded")
-        if any(b <= a for a, b in pairwise(pts)):
-            raise VideoError("has no true presentation times, for they jump back or repeat; convert it to MP4")
+        if len(pts) < (1 - MOST_UNTIMED) * number or any(b <= a for a, b in pairwise(pts)):
+            return self._estimate(number, keys)
         self._pts = np.array(pts, np.int64)
         return end
+
+    def _estimate(self, frames: int, keys: list[int]) -> int:
+        """Sets timestamps in the order in which the frames are shown; gives the end of the last one.
+
+        Args:
+            keys: places of the keyframes among the frames.
+        """
+        self._container.close()
+        self._open()
+        packets = [packet for packet in self._packets() if packet.size]
+        for ticks in ([packet.pts for packet in packets], [packet.dts for packet in packets]):
+            if None not in ticks and len(set(ticks)) == len(ticks) >= frames:
+                self._pts = np.sort(np.array(ticks, np.int64))[:frames]
+                break
+        else:
+            period = 1 / (float(self._stream.average_rate or 25) * float(self._stream.time_base))
+            self._pts = np.round(np.arange(frames) * max(1.0, period)).astype(np.int64)
+        dts = [packet.dts for packet in packets if packet.is_keyframe and not packet.is_discard]
+        if len(dts) != len(keys) or None in dts:  # then frames are found from the start of the file alone
+            keys, dts = [], []
+        self._keys, self._key_dts = self._pts[keys], np.array(dts, np.int64)
+        self._estimated = True
+        return int(self._pts[-1])
 
     def read(self, index: int) -> tuple[int, np.ndarray]:
         """Frame `index` as ([H, W, 3] uint8 RGB, upright), with the index of the frame that it really is: where that
@@ -223,9 +220,9 @@ class PyavReader:
             self._shown = ahead
         if self._shown is None:
             raise VideoError(f"cannot be decoded at {float(target * self._stream.time_base):.3f} s")
-        pixels = self._pixels(self._shown)
-        if self.index.quarter_turns:
-            pixels = np.ascontiguousarray(np.rot90(pixels, self.index.quarter_turns))
+        pixels = np.ascontiguousarray(self.index.orientation.upright(self._pixels(self._shown)))
+        # Of another size where pixels are not square, or where the picture's size changes on the way.
+        pixels = resize(pixels, self.index.width, self.index.height)
         return max(0, self._count(self._pts, self._shown.pts) - 1), pixels
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
@@ -267,22 +264,43 @@ class PyavReader:
     def _restart(self) -> None:
         self._container.close()
         self._open()
-        self._frames = self._decode(self._packets())
+        self._frames = self._timed(self._decode(self._packets()))
         self._shown = next(self._frames, None)
+
+    def _timed(self, frames: Iterator[av.VideoFrame], key: int | None = None) -> Iterator[av.VideoFrame]:
+        """Frames with their timestamps, from the start of the file on, or from its keyframe of this number."""
+        if not self._estimated:
+            yield from (frame for frame in frames if frame.pts is not None)
+            return
+        places = np.searchsorted(self._pts, self._keys).tolist()
+        place, following = 0 if key is None else -1, key or 0
+        for frame in frames:
+            if frame.key_frame and following < len(places):
+                place, following = places[following], following + 1
+            # Before the keyframe come those that lead its open GOP.
+            if 0 <= place < len(self._pts):
+                frame.pts = int(self._pts[place])
+                place += 1
+                yield frame
 
     def _decode_from(self, key: int) -> Iterator[av.VideoFrame]:
         # Containers seek by decoding time, by presentation time or to no keyframe at all; so look at what comes.
+        number = self._count(self._keys, key) - 1
+        dts = int(self._key_dts[number]) if self._estimated else None
         try:
-            self._container.seek(key, stream=self._stream)
+            self._container.seek(key if dts is None else dts, stream=self._stream)
         except av.error.FFmpegError as error:
             _require_memory(error)
             return
         packets = self._packets()
-        first = next((packet for packet in packets if packet.is_keyframe), None)
+        first = next((packet for packet in packets if packet.is_keyframe and dts in (None, packet.dts)), None)
+        if first is not None and dts is not None:
+            yield from self._timed(self._decode(chain([first], packets)), number)
+            return
         if first is None or first.pts is None or first.pts > key:
             return
         # Frames that lead an open GOP lean on frames before it and come out broken.
-        yield from (frame for frame in self._decode(chain([first], packets)) if frame.pts >= first.pts)
+        yield from (f for f in self._decode(chain([first], packets)) if f.pts is not None and f.pts >= first.pts)
 
     def _packets(self) -> Iterator[av.Packet]:
         """Packets of the video stream; a torn file ends where it is torn."""
@@ -305,9 +323,9 @@ class PyavReader:
             except av.error.FFmpegError as error:
                 _require_memory(error)
                 continue
-            yield from (frame for frame in frames if frame.pts is not None)
+            yield from frames
         try:
-            yield from (frame for frame in self._stream.codec_context.decode(None) if frame.pts is not None)
+            yield from self._stream.codec_context.decode(None)
         except av.error.FFmpegError as error:
             _require_memory(error)
             return
@@ -315,6 +333,13 @@ class PyavReader:
     def close(self) -> None:
         self._frames, self._shown, self._ahead = iter(()), None, None
         self._container.close()
+
+
+def _orientation(frame: av.VideoFrame) -> Orientation:
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            return Orientation.of(struct.unpack("<9i", bytes(data)))
+    return Orientation()
 
 
 def _require_memory(error: Exception) -> None:

@@ -74,9 +74,13 @@ class Video:
         """When the last frame stops being shown: the length of the video where it starts at 0."""
         self.width: int = description["width"]
         self.height: int = description["height"]
-        """Pixels, upright: a rotation that the file asks for is applied."""
+        """Pixels as players show them: upright, and square. Where the size changes on the way, the first one's."""
         self.rotation: int = description["rotation"]
         """Degrees, clockwise, by which the stored picture was turned: 0, 90, 180 or 270."""
+        self.mirrored: bool = description["mirrored"]
+        """Whether left and right of the stored picture changed places before that."""
+        self.estimated: bool = description["estimated"]
+        """Whether the file has no true presentation times, so that `times` are those of the frames' order."""
         self.keyframe_s: float = description["keyframe_s"]
         """Seconds from one keyframe to the next, on average."""
         self.rate = Fraction(*description["rate"]) if description["rate"] else None
@@ -90,7 +94,7 @@ class Video:
         rate = f"{float(self.rate):.6g} frames a second" if self.rate else "variable frame rate"
         return (
             f"Video({self.path!r}, {len(self.times)} frames from {self.times[0]:.3f} s to {self.duration_s:.3f} s, "
-            f"{self.width}x{self.height}, {rate}, read by {self.reader})"
+            f"{self.width}x{self.height}, {rate}{', times estimated' * self.estimated}, read by {self.reader})"
         )
 
     def frames_at(

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests.films import movies
 from tools.decoding import index_cache
+from tools.decoding.index import Index
 from tools.decoding.index_cache import IndexCache
-from tools.decoding.pyav_reader import Index, PyavReader
+from tools.decoding.pyav_reader import PyavReader
 
 
 @pytest.fixture

@@ -210,12 +210,6 @@ def test_a_folder_and_a_reference_to_nothing_are_refused(tmp_path: Path) -> None
         read_frame(FrameRef(str(tmp_path / "gone.mp4"), 1.0, 32, 32))
 
 
-def test_frames_without_true_times_are_refused(tmp_path: Path) -> None:
-    path = movies.write(tmp_path / "guessed.avi", range(40))
-    with pytest.raises(VideoError, match="no true presentation times"):
-        open_video(path)
-
-
 def test_a_region_is_cut_out_before_it_is_resized(films: dict[str, str]) -> None:
     video = open_video(films["even"])
     [whole] = video.frames_at([5.0], BIG, 1)
@@ -248,10 +242,3 @@ def test_a_file_that_is_replaced_while_open_is_told(films: dict[str, str], tmp_p
             video.frames_at([2.0], BIG, 32)
         decode_process().close()
     assert movies.number(open_video(film).frames_at([6.0], BIG, 32)[0].pixels) == 8
-
-
-def test_times_that_jump_back_are_refused(films: dict[str, str], tmp_path: Path) -> None:
-    joined = tmp_path / "joined.ts"
-    joined.write_bytes(Path(films["ts"]).read_bytes() * 2)
-    with pytest.raises(VideoError, match="for they jump back or repeat; convert it"):
-        open_video(joined)
