@@ -73,5 +73,5 @@ def _source(config: Config, work: Path) -> Iterable[Record]:
         def on_bad(where: str, reason: str) -> None:
             lines.write(json.dumps({"where": where, "reason": reason}) + "\n")
 
-        records = read_source(synth.source, on_bad, root, synth.source_kind, synth.licence)
+        records = read_source(synth.source, root, synth.source_kind, synth.licence, on_bad)
         yield from islice(records, most)

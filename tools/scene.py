@@ -6,6 +6,7 @@ from pathlib import Path
 
 from configs.episode import EpisodeConfig
 from tools.decoding.frame import VideoError
+from tools.decoding.frame_folder import split_rate
 from tools.following.tracker import Tracker
 from tools.marks.visual_prompt import VisualPrompt
 
@@ -29,8 +30,9 @@ class Scene:
             return
         named, real = Path(os.path.abspath(self.root)), Path(os.path.realpath(self.root))
         for path in (self.video_path, *(prompt.image for prompt in self.visual_prompts)):
-            inside = Path(os.path.abspath(path)).is_relative_to(named)
-            if inside and not Path(os.path.realpath(path)).is_relative_to(real):
+            file, _ = split_rate(path)
+            inside = Path(os.path.abspath(file)).is_relative_to(named)
+            if inside and not Path(os.path.realpath(file)).is_relative_to(real):
                 raise VideoError(f"{path}: is a link out of {self.root}; name the file itself, by its absolute path")
 
 

@@ -21,6 +21,8 @@ from tools.following.tracker import Sighting, Tracker
 from tools.marks.canvas import Box
 from tools.marks.visual_prompt import VisualPrompt
 
+LEAST_PART = 0.05
+"""Share of the largest part of a mask that another part must have to belong to the thing; a smaller one is a speck."""
 TARGET = 1
 """Id of the one object that is followed."""
 
@@ -82,8 +84,11 @@ def _loaded(model: str) -> Sam3Tracker:
 
 
 def _box(mask: np.ndarray, scale: tuple[float, float]) -> Box | None:
-    """x, y, width, height of a mask in pixels of the video; None if it is empty."""
-    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    """x, y, width, height of a mask in pixels of the video, specks left out; None if it is empty."""
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    kept = 1 + np.flatnonzero(areas >= LEAST_PART * areas.max(initial=1))
+    left, top, width, height = cv2.boundingRect(np.isin(parts, kept).astype(np.uint8))
     if not width:
         return None
     return left * scale[0], top * scale[1], width * scale[0], height * scale[1]

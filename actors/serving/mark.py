@@ -71,8 +71,12 @@ def draw_mark(mark: RequestedMark, video: Video, image: Path, timeout_s: float) 
         MarkError: its time is outside of the video, or its place outside of the frame.
         VideoError: the frame cannot be decoded.
     """
-    if not 0 <= mark.time_s <= video.duration_s:
-        raise MarkError(f"mark: t={mark.time_s:g} s is outside of the video, which ends at {video.duration_s:.1f} s")
+    start_s = float(video.times[0])
+    if not math.floor(start_s * 10) / 10 <= mark.time_s <= video.duration_s:
+        begins = f"begins at {start_s:.1f} s and " if start_s >= 0.1 else ""
+        raise MarkError(
+            f"mark: t={mark.time_s:g} s is outside of the video, which {begins}ends at {video.duration_s:.1f} s"
+        )
     [frame] = video.frames_at([mark.time_s], video.width * video.height, 1, timeout_s)
     box, points = _in_pixels(mark, video.width, video.height)
     mask = _filled(points, video.width, video.height) if len(points) > 2 else None

@@ -8,12 +8,12 @@ source's own id and of what is asked, so it is the same at every reading and unl
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from itertools import chain, islice
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 
 from actors.serving.question import VIDEO_SUFFIXES
 from env.task import MAX_OPTIONS
@@ -22,7 +22,9 @@ from synth.record import Record
 from synth.sources.choices import answer_letter
 from synth.sources.formats import Format, format_of, recognise
 from synth.sources.rows import BadRow, Row, SourceError, source_rows
+from synth.sources.video_files import VideoFiles
 
+logger = logging.getLogger(__name__)
 OnBad = Callable[[str, str], None]
 """Called for a row that cannot be used, with its place and a clause that says why."""
 LOOKED_AT = 20
@@ -32,8 +34,12 @@ MAX_OWN_ID = 80
 HASH_BYTES = 8
 
 
+def _log(where: str, reason: str) -> None:
+    logger.warning("%s: %s", where, reason)
+
+
 def read_source(
-    path: str | Path, on_bad: OnBad, video_root: str | Path | None = None, kind: str = "auto", licence: str = ""
+    path: str | Path, video_root: str | Path | None = None, kind: str = "auto", licence: str = "", on_bad: OnBad = _log
 ) -> Iterator[Record]:
     """Records of a source, in its order, each question about a video once.
 
@@ -44,6 +50,7 @@ def read_source(
             left as they are and nothing is looked up. A folder of videos needs none.
         kind: `llava_video`, `video_mme`, `nextqa`, `jsonl`, `folder`, or `auto` to tell by the content.
         licence: of all records.
+        on_bad: called for each row that cannot be used; by default it is logged.
 
     Raises:
         SourceError: at the call, for a file that cannot be used at all; at the end, if none of its rows could be.
@@ -77,7 +84,7 @@ def _format(path: Path, first: list[Row], kind: str) -> Format:
 def _records(
     path: Path, rows: Iterator[Row], questions: Format, root: str | Path | None, licence: str, on_bad: OnBad
 ) -> Iterator[Record]:
-    is_file = lru_cache(maxsize=None)(os.path.isfile)
+    files = VideoFiles(root)
     asked: dict[bytes, str] = {}
     good = bad = 0
     first = ""
@@ -86,7 +93,7 @@ def _records(
             try:
                 if isinstance(found, BadRow):
                     raise found
-                record = _checked(found, root, licence, is_file)
+                record = _checked(found, files, licence)
                 key = _digest(found.video, record.question, record.options)
                 if asked.get(key, record.answer) != record.answer:
                     raise BadRow("asks what a row before it asks, with another answer")
@@ -112,7 +119,7 @@ def _questions(values: JsonObject | BadRow, questions: Format) -> Iterator[Recor
         yield reason
 
 
-def _checked(found: Record, root: str | Path | None, licence: str, is_file: Callable[[str], bool]) -> Record:
+def _checked(found: Record, files: VideoFiles, licence: str) -> Record:
     """The record of a question as its row asks it, if its question, options and answer agree and its video is there."""
     question = _line(found.question)
     if not question:
@@ -124,7 +131,7 @@ def _checked(found: Record, root: str | Path | None, licence: str, is_file: Call
     return dataclasses.replace(
         found,
         id=_id(found.id, found.video, question, options),
-        video=_video(found.video, root, is_file),
+        video=files.find(found.video),
         question=question,
         answer=answer,
         options=options,
@@ -143,22 +150,6 @@ def _letter(answer: str, options: tuple[str, ...]) -> str:
     if options.count(options[ord(letter) - ord("A")]) > 1:
         raise BadRow("has its answer twice among its options")
     return letter
-
-
-def _video(video: str, root: str | Path | None, is_file: Callable[[str], bool]) -> str:
-    posix, windows = PurePosixPath(video), PureWindowsPath(video)
-    if not posix.name or "\0" in video:
-        raise BadRow("has a video path that is none")
-    if posix.is_absolute() or windows.anchor:
-        raise BadRow("has an absolute video path; it must be relative to the video root")
-    if ".." in posix.parts or ".." in windows.parts:
-        raise BadRow("has a video path that climbs out of the video root with '..'")
-    if root is None:
-        return str(posix)
-    inside = os.path.join(root, posix)
-    if not is_file(inside):
-        raise BadRow("has a video that is not under the video root")
-    return inside
 
 
 def _footage(folder: Path, licence: str, on_bad: OnBad) -> Iterator[Record]:

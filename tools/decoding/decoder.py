@@ -25,6 +25,7 @@ from storage.files import JsonObject
 from tools.decoding.decode_process import Request
 from tools.decoding.decord_reader import DecordReader, speedup
 from tools.decoding.frame import VideoError
+from tools.decoding.frame_folder import FrameFolderReader, split_rate, stamp_of
 from tools.decoding.image import resize
 from tools.decoding.index import Index
 from tools.decoding.index_cache import IndexCache
@@ -53,7 +54,7 @@ Answer = tuple[JsonObject, bytes | memoryview]
 class _Open:
     """A video that is open."""
 
-    truth: PyavReader
+    truth: PyavReader | FrameFolderReader
     entry: Path | None
     """Where its index is kept."""
     decord: bool | None
@@ -98,12 +99,14 @@ class Decoder:
         if request["do"] == "index":
             return _description(video.truth.index), video.truth.index.times.tobytes()
         if request["do"] == "prove":
-            if video.decord is None:
-                self._prove(request["path"], video)
+            if video.decord is None and isinstance(video.truth, PyavReader):
+                self._prove(request["path"], video, video.truth)
             return {"decord": video.decord}, b""
         return self._frames(request, video)
 
     def _opened(self, path: str) -> _Open:
+        if os.path.isdir(split_rate(path)[0]):
+            return _Open(FrameFolderReader(path), None, decord=False)
         entry = self._indexes.entry(path)
         index, decord = self._indexes.load(entry)
         truth = PyavReader(path, index)
@@ -120,12 +123,12 @@ class Decoder:
         ahead = sum(video.decoded_bytes for video in self._open.values() if video.fast)
         return pixels > OPEN_PIXELS or frames > OPEN_FRAMES or ahead > OPEN_DECORD_BYTES
 
-    def _prove(self, path: str, video: _Open) -> None:
+    def _prove(self, path: str, video: _Open, truth: PyavReader) -> None:
         # Kept before the trial: where decord takes the process down with it, the next one must not try again.
         self._judge(path, video, False)
         try:
             video.fast = DecordReader(path)
-            if speedup(video.fast, video.truth) > 1.0:
+            if speedup(video.fast, truth) > 1.0:
                 self._judge(path, video, True)
         except Exception:  # noqa: BLE001 - whatever decord raises, the file is read with PyAV
             video.fast = None
@@ -162,8 +165,7 @@ def _require_unchanged(request: Request) -> None:
     Raises:
         VideoError: it is not the file that the parent opened.
     """
-    status = os.stat(request["path"])
-    if [status.st_size, status.st_mtime_ns] != list(request["stamp"]):
+    if list(stamp_of(request["path"])) != list(request["stamp"]):
         raise VideoError("was changed while it was open; open it again")
 
 

@@ -74,11 +74,11 @@ class IndexCache:
         base = index.time_base
         numbers = [index.end, base.numerator, base.denominator, index.width, index.height]
         numbers += [-1 if decord is None else int(decord), index.timed_packets, index.estimated, *index.orientation]
-        times = {"pts": index.pts, "keys": index.keys, "key_dts": index.key_dts}
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             with whole_file(entry) as partial, open(partial, "wb") as file:
-                np.savez_compressed(file, numbers=np.array(numbers, np.int64), **times)
+                whole = np.array(numbers, np.int64)
+                np.savez_compressed(file, numbers=whole, pts=index.pts, keys=index.keys, key_dts=index.key_dts)
             self._prune()
 
     def _prune(self) -> None:

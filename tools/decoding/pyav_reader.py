@@ -61,7 +61,8 @@ class PyavReader:
         nothing = np.array([], np.int64)
         self._pts = index.pts if index else nothing
         self._keys = index.keys if index else nothing
-        self._estimated, self._key_dts = (index.estimated, index.key_dts) if index else (False, nothing)
+        self._key_dts = index.key_dts if index else nothing
+        self._estimated = index.estimated if index else False
         self.index = index or self._made()
 
     def _open(self) -> None:

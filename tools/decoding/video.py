@@ -8,7 +8,6 @@ Invariant: every frame carries the true time of the picture that it is, and `rea
 
 import math
 import os
-import stat
 import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -21,6 +20,7 @@ from configs.episode import EpisodeConfig
 from storage.files import JsonObject
 from tools.decoding.decode_process import Ask, DecodeProcess, Request
 from tools.decoding.frame import DeadlineError, Frame, FrameKey, FrameRef, Region, Stamp, VideoError
+from tools.decoding.frame_folder import stamp_of
 from tools.decoding.image import fit, open_image, read_image
 from tools.decoding.shared_frames import SharedFrames
 from tools.decoding.thread_safe_cache import ThreadSafeCache
@@ -281,7 +281,7 @@ def decode_process() -> DecodeProcess:
 
 
 def open_video(path: str | Path, timeout_s: float = TIMEOUT_S) -> Video:
-    """The index of a video file; kept, so that opening it again costs a `stat`.
+    """The index of a video, a file or a folder of frames; kept, so that opening it again costs a `stat`.
 
     Raises:
         VideoError: missing, empty, not a video, without a video stream, or nothing in it can be decoded.
@@ -315,15 +315,15 @@ def read_frame(ref: FrameRef, timeout_s: float = TIMEOUT_S) -> np.ndarray:
 
 def _stamp(path: str) -> Stamp:
     try:
-        status = os.stat(path)
+        stamp = stamp_of(path)
+    except VideoError as error:
+        raise VideoError(f"{path}: {error}") from None
     except (OSError, ValueError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise VideoError(f"{path}: cannot be opened ({reason})") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise VideoError(f"{path}: is not a file")
-    if status.st_size == 0:
+    if stamp[0] == 0:
         raise VideoError(f"{path}: is empty")
-    return status.st_size, status.st_mtime_ns
+    return stamp
 
 
 def _open(key: tuple[str, Stamp], ask: Ask, timeout_s: float) -> Video:

@@ -349,12 +349,12 @@ def test_a_map_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     for content, wrong in (("{", "cannot be read as JSON"), ('["1"]', "should map each video id")):
         write(tmp_path / "map_vid_vidorID.json", content)
         with pytest.raises(SourceError, match=wrong):
-            read_source(path, never)
+            read_source(path, on_bad=never)
 
 
 def test_lines_are_read_as_they_are_needed(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", tuple(plain(video=f"{i}.mp4") for i in range(5000)))
-    records = read_source(path, lambda *torn: None)
+    records = read_source(path, on_bad=lambda *torn: None)
     assert next(records).video == "0.mp4"
     path.write_bytes(b"")
     assert sum(1 for _ in records) < 4000
