@@ -7,6 +7,9 @@ from configs.endpoint import EndpointConfig
 from configs.masks import MaskConfig
 from configs.world import PROMPT_KINDS
 
+TrainingKind = Literal["llava_video", "nextqa"]
+BenchmarkKind = Literal["video_mme", "v2p_bench", "longvideobench", "videorefer", "inst_it", "videosiah"]
+
 
 @dataclass
 class SynthConfig:
@@ -14,8 +17,8 @@ class SynthConfig:
 
     source: str | None = None
     """File of questions or folder of videos; `world` takes the procedural world through the same stages."""
-    source_kind: Literal["auto", "llava_video", "video_mme", "nextqa", "jsonl", "folder"] = "auto"
-    """Its format: `llava_video`, `video_mme`, `nextqa`, `jsonl` or `folder`; `auto` recognises it."""
+    source_kind: Literal["auto", "folder", "jsonl", TrainingKind, BenchmarkKind] = "auto"
+    """Its format; `auto` recognises it."""
     video_root: str | None = None
     """Folder that a source's videos are named in; None means the source's own."""
     licence: str = ""

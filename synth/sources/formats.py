@@ -11,8 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from synth.record import Record
+from synth.sources.benchmarks import BENCHMARK_KEYS, BENCHMARKS
 from synth.sources.choices import split_options, without_letters
 from synth.sources.rows import BadRow, SourceError
+from synth.sources.values import text_of, texts_of
 
 MAP_NAME = "map_vid_vidorID.json"
 """Beside NExT-QA's CSV: the path, without suffix, of each video id."""
@@ -40,10 +42,12 @@ def format_of(kind: str, path: Path) -> Format:
             return lambda row: _nextqa(row, names)
         case "jsonl":
             return lambda row: _plain(row, path.stem)
+        case _ if kind in BENCHMARKS:
+            return BENCHMARKS[kind]
     raise SourceError(f"{path}: no kind of source '{kind}'; the kinds are {', '.join(KINDS)}")
 
 
-KINDS = ("llava_video", "video_mme", "nextqa", "jsonl", "folder")
+KINDS = ("llava_video", "video_mme", "nextqa", *BENCHMARKS, "jsonl", "folder")
 
 
 def recognise(row: Mapping[str, object]) -> str | None:
@@ -54,7 +58,7 @@ def recognise(row: Mapping[str, object]) -> str | None:
         return "video_mme"
     if {"video", "question"} <= row.keys():
         return "nextqa" if "a0" in row or "qid" in row else "jsonl"
-    return None
+    return next((kind for kind, keys in BENCHMARK_KEYS.items() if keys <= row.keys()), None)
 
 
 def _llava_video(row: Mapping[str, object]) -> Iterator[Record | BadRow]:
@@ -62,7 +66,7 @@ def _llava_video(row: Mapping[str, object]) -> Iterator[Record | BadRow]:
     turns = row.get("conversations")
     if not isinstance(turns, list) or not turns:
         raise BadRow("has no 'conversations'")
-    video, own_id, part = _text(row, "video"), _text(row, "id", ""), _text(row, "data_source", "")
+    video, own_id, part = text_of(row, "video"), text_of(row, "id", ""), text_of(row, "data_source", "")
     source = f"LLaVA-Video-178K/{part}" if part else "LLaVA-Video-178K"
     pairs = list(_pairs(turns))
     if not pairs:
@@ -71,8 +75,8 @@ def _llava_video(row: Mapping[str, object]) -> Iterator[Record | BadRow]:
         try:
             if answer is None:
                 raise BadRow("has a question without an answer")
-            question, options = split_options(_MEDIA_TOKEN.sub("", _text(asked, "value")))
-            yield Record(f"{own_id}-{i}" if own_id else "", source, video, question, _text(answer, "value"), options)
+            question, options = split_options(_MEDIA_TOKEN.sub("", text_of(asked, "value")))
+            yield Record(f"{own_id}-{i}" if own_id else "", source, video, question, text_of(answer, "value"), options)
         except BadRow as bad:
             yield bad
         except ValueError as error:
@@ -90,24 +94,25 @@ def _pairs(turns: list[object]) -> Iterator[tuple[Mapping[str, object], Mapping[
 
 def _video_mme(row: Mapping[str, object]) -> Iterator[Record | BadRow]:
     """Video-MME: https://huggingface.co/datasets/lmms-lab/Video-MME."""
-    part = _text(row, "duration", "")
+    part = text_of(row, "duration", "")
     yield Record(
-        id=_text(row, "question_id", ""),
+        id=text_of(row, "question_id", ""),
         source=f"Video-MME/{part}" if part else "Video-MME",
-        video=f"{_text(row, 'videoID')}.mp4",
-        question=_text(row, "question"),
-        answer=_text(row, "answer"),
-        options=without_letters(_options(row, "options")),
+        video=f"{text_of(row, 'videoID')}.mp4",
+        question=text_of(row, "question"),
+        answer=text_of(row, "answer"),
+        options=without_letters(texts_of(row, "options")),
+        dimension=text_of(row, "task_type", ""),
     )
 
 
 def _nextqa(row: Mapping[str, object], names: Mapping[str, str] | None) -> Iterator[Record | BadRow]:
     """NExT-QA, multiple choice and open-ended: https://github.com/doc-doc/NExT-QA."""
-    video, number, answer = _text(row, "video"), _text(row, "qid", ""), _text(row, "answer")
+    video, number, answer = text_of(row, "video"), text_of(row, "qid", ""), text_of(row, "answer")
     if names is not None and video not in names:
         raise BadRow(f"has a video that {MAP_NAME} does not know")
     columns = sorted(key for key in row if re.fullmatch(r"a\d", key))
-    options = tuple(_text(row, key) for key in columns) or None
+    options = tuple(text_of(row, key) for key in columns) or None
     if options:
         if not re.fullmatch(r"\d", answer) or int(answer) >= len(options):
             raise BadRow(f"has an answer that is no index of its {len(options)} options")
@@ -116,7 +121,7 @@ def _nextqa(row: Mapping[str, object], names: Mapping[str, str] | None) -> Itera
         id=f"{video}-{number}" if number else "",
         source="NExT-QA/MC" if options else "NExT-QA/OE",
         video=f"{names[video] if names else video}.mp4",
-        question=_text(row, "question"),
+        question=text_of(row, "question"),
         answer=answer,
         options=options,
     )
@@ -137,38 +142,11 @@ def _nextqa_map(path: Path) -> dict[str, str] | None:
 def _plain(row: Mapping[str, object], source: str) -> Iterator[Record | BadRow]:
     """Rows in the words of a task: video, question, answer; options, id, dimension and source if they are there."""
     yield Record(
-        id=_text(row, "id", ""),
-        source=_text(row, "source", source),
-        video=_text(row, "video"),
-        question=_text(row, "question"),
-        answer=_text(row, "answer"),
-        options=without_letters(_options(row, "options")) if row.get("options") else None,
-        dimension=_text(row, "dimension", ""),
+        id=text_of(row, "id", ""),
+        source=text_of(row, "source", source),
+        video=text_of(row, "video"),
+        question=text_of(row, "question"),
+        answer=text_of(row, "answer"),
+        options=without_letters(texts_of(row, "options")) if row.get("options") else None,
+        dimension=text_of(row, "dimension", ""),
     )
-
-
-def _options(row: Mapping[str, object], key: str) -> list[str]:
-    options = row.get(key)
-    if not isinstance(options, list | tuple):
-        raise BadRow(f"has no list of '{key}'")
-    return [_as_text(option, key) for option in options]
-
-
-def _text(row: Mapping[str, object], key: str, default: str | None = None) -> str:
-    """The text under a key; the default stands in for one that is missing, null, not a number or blank."""
-    value = row.get(key)
-    if value is None or value != value or (isinstance(value, str) and not value.strip()):
-        if default is None:
-            raise BadRow(f"has no '{key}'")
-        return default
-    return _as_text(value, key)
-
-
-def _as_text(value: object, key: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise BadRow(f"its '{key}' is not text")
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        raise BadRow(f"its '{key}' is not valid Unicode") from None
-    return str(value).replace("\ufeff", "").strip()

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from actors.sam3.model import Sam3Error
-from actors.sam3.tracker import Sam3Tracker, tracker_of
+from actors.sam3.tracker import Sam3Tracker, _box, tracker_of
 from configs.episode import EpisodeConfig
 from tests.films import walk
 from tests.models.sam3_parts import SIDE, image_processors, tracker
@@ -118,3 +118,24 @@ def test_a_missed_deadline_is_an_error(weights: str, scene: Scene) -> None:
 def test_a_folder_without_weights_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(Sam3Error, match="holds no SAM 3 tracker"):
         Sam3Tracker(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("parts", "box"),
+    [
+        ([(100, 140, 60, 120)], (60, 100, 60, 40)),
+        ([(100, 140, 60, 120), (5, 6, 310, 311)], (60, 100, 60, 40)),
+        ([(100, 140, 60, 120), (5, 10, 300, 310), (230, 236, 2, 9)], (60, 100, 60, 40)),
+        ([(100, 140, 60, 120), (100, 140, 130, 150)], (60, 100, 90, 40)),  # behind a post
+        ([(7, 8, 9, 10)], (9, 7, 1, 1)),
+        ([], None),
+    ],
+)
+def test_a_box_is_around_the_thing_and_not_around_specks(
+    parts: list[tuple[int, int, int, int]], box: tuple[float, ...] | None
+) -> None:
+    mask = np.zeros((240, 320), bool)
+    for top, bottom, left, right in parts:
+        mask[top:bottom, left:right] = True
+    assert _box(mask, (1.0, 1.0)) == box
+    assert _box(mask, (2.0, 3.0)) == (box and (box[0] * 2, box[1] * 3, box[2] * 2, box[3] * 3))

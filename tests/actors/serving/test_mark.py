@@ -13,6 +13,7 @@ from PIL import Image
 from actors.serving.mark import SYNTAX, MarkError, RequestedMark, draw_mark, parse_mark
 from configs.world import PROMPT_KINDS
 from env.task import Task
+from tests.films import movies
 from tools.decoding.video import Video, open_video
 
 
@@ -118,3 +119,11 @@ def test_a_mark_that_does_not_fit_the_video_is_told(mark: str, said: str, video:
     with pytest.raises(MarkError) as raised:
         draw_mark(parse_mark(mark), video, tmp_path / "marked.png", 30)
     assert said in str(raised.value)
+
+
+def test_a_mark_before_a_film_that_starts_late_is_told(tmp_path: Path) -> None:
+    late = open_video(movies.write(tmp_path / "late.mkv", range(40, 80)))
+    for t in (0, 1, 4.8):
+        with pytest.raises(MarkError, match=r"outside of the video, which begins at 5\.0 s and ends at 10\.0 s"):
+            draw_mark(parse_mark(f"point:t={t},x=9,y=9"), late, tmp_path / "m.png", 30)
+    assert draw_mark(parse_mark("point:t=5,x=9,y=9"), late, tmp_path / "m.png", 30).time_s == 5.0
