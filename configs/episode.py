@@ -46,6 +46,8 @@ class EpisodeConfig:
     """Pixel budget of a frame in the prompt (paper, training details)."""
     tool_max_pixels: int = 112_896
     """Pixel budget of a frame that a tool gives back."""
+    min_pixels: int | None = None
+    """Fewest pixels of a frame that is fed; a smaller one is enlarged. None: as few as the model's processor takes."""
     crop_fps: float = 2.0
     """Frames a second of a crop."""
     crop_max_frames: int = 32

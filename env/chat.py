@@ -5,6 +5,7 @@ as text, so `<|im_end|>` in a question is five harmless tokens. Otherwise a segm
 own processor makes of the same string and images.
 """
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,11 +112,16 @@ class ChatFormat:
                 f"episode.pixel_multiple is {config.pixel_multiple}, but the model needs {self.pixel_multiple}"
             )
         least, most = self._pixels
-        for key in ("prompt_max_pixels", "tool_max_pixels"):
-            if not least <= getattr(config, key) <= most:
+        for key in ("prompt_max_pixels", "tool_max_pixels", "min_pixels"):
+            if getattr(config, key) is not None and not least <= getattr(config, key) <= most:
                 raise ValueError(
                     f"episode.{key} is {getattr(config, key)}, but the model's processor takes {least} to {most} pixels"
                 )
+
+    def bounded(self, config: EpisodeConfig) -> EpisodeConfig:
+        """The settings of an episode with this model's own bound where `min_pixels` names none."""
+        least = self._pixels[0] if config.min_pixels is None else config.min_pixels
+        return dataclasses.replace(config, min_pixels=least)
 
     def _require_specials(self) -> dict[str, int]:
         names = (_IM_START, _IM_END, _VISION_START, _IMAGE_PAD, _VISION_END)

@@ -150,12 +150,11 @@ class VideoEnv(gymnasium.Env[Content, str]):
         config = self.config
         pixels, multiple = config.prompt_max_pixels, config.pixel_multiple
         video = open_video(task.video, config.timeout_s)
-        coarse = video.clip(
-            0.0, video.duration_s, config.prompt_fps, config.prompt_max_frames, pixels, multiple, config.timeout_s
-        )
+        limits = config.prompt_fps, config.prompt_max_frames, pixels, multiple, config.timeout_s, config.min_pixels or 0
+        coarse = video.clip(0.0, video.duration_s, *limits)
         if MARK_TOOL in config.tools:
             return user_content(task, config, coarse, None)
-        marked = [open_image(mark.image, mark.time_s, pixels, multiple) for mark in task.visual_prompts]
+        marked = [open_image(m.image, m.time_s, pixels, multiple, config.min_pixels or 0) for m in task.visual_prompts]
         return user_content(task, config, coarse, marked)
 
     def _respond(self, turn: ParsedTurn) -> Content:

@@ -25,6 +25,7 @@ def crop_video(
         limits.tool_max_pixels,
         limits.pixel_multiple,
         limits.timeout_s,
+        limits.min_pixels,
     )
     labelled = (part for frame in frames for part in (f"{frame.time_s:.1f} s ", frame))
     return (f"frames {stretch}: ", *labelled)

@@ -49,9 +49,12 @@ class Limits:
     pixel_multiple: int
     timeout_s: float
     """`tool_timeout_s` there."""
+    min_pixels: int = 0
+    """0 where it is None there."""
 
     @staticmethod
     def of(config: EpisodeConfig) -> "Limits":
         """The limits that an episode's config sets."""
-        same = [field.name for field in fields(Limits) if field.name != "timeout_s"]
-        return Limits(**{name: getattr(config, name) for name in same}, timeout_s=config.tool_timeout_s)
+        same = [field.name for field in fields(Limits) if field.name not in ("timeout_s", "min_pixels")]
+        others = {"timeout_s": config.tool_timeout_s, "min_pixels": config.min_pixels or 0}
+        return Limits(**{name: getattr(config, name) for name in same}, **others)

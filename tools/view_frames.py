@@ -28,7 +28,8 @@ def view_frames(
         notes.append(f"the video starts at {first:.1f} s")
     if kept[-1] > last + 0.05:
         notes.append(f"the video ends at {last:.1f} s")
-    frames = opened.frames_at(kept, limits.tool_max_pixels, limits.pixel_multiple, limits.timeout_s)
+    budget = limits.tool_max_pixels, limits.pixel_multiple, limits.timeout_s
+    frames = opened.frames_at(kept, *budget, min_pixels=limits.min_pixels)
     shown = {frame.ref: frame for frame in frames}
     labelled = (part for frame in shown.values() for part in (f"{frame.time_s:.1f} s ", frame))
     note = f" ({'; '.join(notes)})" if notes else ""

@@ -23,7 +23,8 @@ def zoom_region(
     """Look closer at a part of one frame. Gives that part at the video's own resolution."""
     opened = video_of(scene, video, limits)
     region, note = region_of(opened, box)
-    [frame] = opened.frames_at([time], limits.tool_max_pixels, limits.pixel_multiple, limits.timeout_s, region)
+    budget = limits.tool_max_pixels, limits.pixel_multiple, limits.timeout_s
+    [frame] = opened.frames_at([time], *budget, region, limits.min_pixels)
     if abs(time - frame.time_s) > 0.05 and not opened.times[0] <= time <= opened.duration_s:
         note += f" (the video is from {opened.times[0]:.1f} s to {opened.duration_s:.1f} s)"
     return (f"part {in_thousandths(region, opened)} of the frame at {frame.time_s:.1f} s{note}: ", frame)

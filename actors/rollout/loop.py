@@ -76,6 +76,7 @@ async def play(
         VideoError: the video or a marked frame cannot be read.
     """
     started = time.monotonic()
+    config = chat.bounded(config)
     env, transcript, emit = VideoEnv(config, tracker=tracker_of(config)), Transcript(), on_event or _unheard
     shown: tuple[FrameRef, ...] = ()
     try:

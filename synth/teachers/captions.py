@@ -27,18 +27,20 @@ COARSE = 0.25
 
 def captions(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajectory]:
     """Caption trajectories of a task: one of its marked frame, and for some tasks one of a plain frame."""
-    episode = config.episode
+    episode = chat.bounded(config.episode)
     rng = np.random.default_rng([config.seed, *task.id.encode()])
     seed, question = question_of(task)
     world = make_world(seed, config.world)
     mark = task.visual_prompts[0]
     coarse, plain = rng.random(2) < COARSE, rng.random() < PLAIN
     budgets = [episode.prompt_max_pixels if small else episode.tool_max_pixels for small in coarse]
-    marked = open_image(mark.image, mark.time_s, budgets[0], episode.pixel_multiple)
+    marked = open_image(mark.image, mark.time_s, budgets[0], episode.pixel_multiple, episode.min_pixels or 0)
     yield _caption(task, chat, marked, f"The mark is on {who_is_where(world, question.target, mark.time_s)}.", world)
     if plain:
         time = float(rng.uniform(0, world.duration_s))
-        frame = open_video(task.video).frames_at([time], budgets[1], episode.pixel_multiple)[0]
+        frame = open_video(task.video).frames_at(
+            [time], budgets[1], episode.pixel_multiple, min_pixels=episode.min_pixels or 0
+        )[0]
         yield _caption(task, chat, frame, "There is no mark.", world)
 
 

@@ -6,46 +6,53 @@ Invariant: `resize` is the only place where pixels are scaled, so a frame and it
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from tools.decoding.frame import Frame, FrameRef, VideoError
 
+QWEN3_VL_MIN_PIXELS = 65_536
+"""Fewest pixels of a picture that Qwen3-VL's processor leaves as it is."""
 REDUCING_GAP = 2.0
 """A large picture is first brought to at least this many times its target by whole factors, in half the time."""
 
 
-def fit(width: int, height: int, max_pixels: int, multiple: int) -> tuple[int, int]:
-    """The (width, height) that a picture is fed at: both multiples of `multiple`, at most `max_pixels` together.
+def fit(
+    width: int, height: int, max_pixels: int, multiple: int, min_pixels: int = QWEN3_VL_MIN_PIXELS
+) -> tuple[int, int]:
+    """The (width, height) that a picture is fed at: multiples of `multiple`, `min_pixels` to `max_pixels` together.
 
-    Of the sizes next to the ideal one, that which distorts the aspect least. A picture is never enlarged but to
-    reach the nearest multiple. Each side has at least one multiple, even where the budget is less than that.
+    Of the sizes next to the ideal one, that which distorts the aspect least. A picture is enlarged to reach the nearest
+    multiple, or `min_pixels`. Each side has at least one multiple, even where `max_pixels` is less than that.
     """
     if min(width, height, max_pixels, multiple) < 1:
         raise ValueError(f"sizes must be positive: {width}x{height}, {max_pixels} pixels, multiple {multiple}")
-    scale = min(1.0, math.sqrt(max_pixels / (width * height)))
-    ideal = width * scale / multiple, height * scale / multiple
     budget = max(1, max_pixels // multiple**2)
+    least = min(budget, max(1, -(-min_pixels // multiple**2)))
+    scale = min(math.sqrt(max_pixels / (width * height)), max(1.0, math.sqrt(min_pixels / (width * height))))
+    ideal = width * scale / multiple, height * scale / multiple
 
     def distortion(cells: tuple[int, int]) -> tuple[float, float]:
         aspect = abs(math.log(cells[0] * height / (cells[1] * width)))
         return round(aspect, 9), abs(cells[0] * cells[1] - ideal[0] * ideal[1])
 
-    columns, rows = min(_candidates(ideal, budget), key=distortion)
+    columns, rows = min(_candidates(ideal, least, budget), key=distortion)
     return columns * multiple, rows * multiple
 
 
-def _candidates(ideal: tuple[float, float], budget: int) -> list[tuple[int, int]]:
-    pairs = []
-    for rows in {math.floor(ideal[1]), math.ceil(ideal[1])}:
-        rows = min(max(1, rows), budget)
-        for columns in {math.floor(ideal[0]), math.ceil(ideal[0])}:
-            pairs.append((min(max(1, columns), budget // rows), rows))
-        for columns in {math.floor(ideal[0]), math.ceil(ideal[0])}:
-            columns = min(max(1, columns), budget)
-            pairs.append((columns, min(rows, budget // columns)))
-    return pairs
+def _candidates(ideal: tuple[float, float], least: int, budget: int) -> Iterator[tuple[int, int]]:
+    """Pairs of columns and rows near the ideal ones whose product is `least` to `budget`; at least one."""
+    near = [{min(max(1, round_(side)), budget) for round_ in (math.floor, math.ceil)} for side in ideal]
+    for columns, rows in product(*near):
+        for pair in (
+            (min(max(columns, -(-least // rows)), budget // rows), rows),
+            (columns, min(max(rows, -(-least // columns)), budget // columns)),
+        ):
+            if least <= pair[0] * pair[1]:
+                yield pair
+    yield (1, least) if ideal[1] > ideal[0] else (least, 1)
 
 
 def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -56,10 +63,10 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP))
 
 
-def open_image(path: str, time_s: float, max_pixels: int, multiple: int) -> Frame:
+def open_image(path: str, time_s: float, max_pixels: int, multiple: int, min_pixels: int = 0) -> Frame:
     """An image file as a frame that is labelled `time_s`. Raises VideoError: it cannot be read."""
     pixels = load_image(path)
-    width, height = fit(pixels.shape[1], pixels.shape[0], max_pixels, multiple)
+    width, height = fit(pixels.shape[1], pixels.shape[0], max_pixels, multiple, min_pixels)
     pixels = resize(pixels, width, height)
     pixels.setflags(write=False)
     return Frame(FrameRef(path, None, width, height), pixels, time_s)

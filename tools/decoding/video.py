@@ -104,11 +104,12 @@ class Video:
         multiple: int,
         timeout_s: float = TIMEOUT_S,
         region: Region | None = None,
+        min_pixels: int = 0,
     ) -> list[Frame]:
         """The frame shown at each time: the last that starts at or before it; past an end, the first or the last.
 
-        Pixels are read-only and of the size `fit(width, height, max_pixels, multiple)`, those of the region if one is
-        given: it is cut out before it is resized.
+        Pixels are read-only and of the size `fit(width, height, max_pixels, multiple, min_pixels)`, those of the region
+        if one is given: it is cut out before it is resized.
 
         Raises:
             VideoError: decoding failed or took longer than `timeout_s`.
@@ -121,7 +122,7 @@ class Video:
                 raise ValueError(f"no region {region} in a frame of {width}x{height} pixels")
             width, height = right - left, bottom - top
         indices = [self._index(time_s) for time_s in times]
-        return self._frames(indices, _Form(*fit(width, height, max_pixels, multiple), region), timeout_s)
+        return self._frames(indices, _Form(*fit(width, height, max_pixels, multiple, min_pixels), region), timeout_s)
 
     def clip(
         self,
@@ -132,6 +133,7 @@ class Video:
         max_pixels: int,
         multiple: int,
         timeout_s: float = TIMEOUT_S,
+        min_pixels: int = 0,
     ) -> list[Frame]:
         """Frames of a stretch: min(max_frames, (end - start) * fps) of them, at least one, none twice.
 
@@ -147,7 +149,7 @@ class Video:
         count = min(max_frames, max(1, round((end_s - start_s) * fps)))
         centres = start_s + (np.arange(count) + 0.5) * (end_s - start_s) / count
         indices = sorted({self._index(float(time_s)) for time_s in centres})
-        return self._frames(indices, _Form(*fit(self.width, self.height, max_pixels, multiple)), timeout_s)
+        return self._frames(indices, _Form(*fit(self.width, self.height, max_pixels, multiple, min_pixels)), timeout_s)
 
     def scan(
         self, times: Sequence[float], max_pixels: int, timeout_s: float = TIMEOUT_S, keyframes: bool = False
@@ -162,7 +164,7 @@ class Video:
             DeadlineError: all of it, what is done between the frames included, took longer than `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
-        form = _Form(*fit(self.width, self.height, max_pixels, 1))
+        form = _Form(*fit(self.width, self.height, max_pixels, 1, 0))
         indices = [self._index(time_s) for time_s in times]
         for start in range(0, len(indices), SCAN_FRAMES):
             part = indices[start : start + SCAN_FRAMES]

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
+from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from tests.films import movies
 from tools.decoding.image import fit, open_image, resize
@@ -16,7 +17,7 @@ sides = st.integers(1, 5000)
 
 @given(width=sides, height=sides, max_pixels=st.integers(1, 10**6), multiple=st.sampled_from([1, 14, 28, 32]))
 def test_fit_gives_multiples_within_the_budget(width: int, height: int, max_pixels: int, multiple: int) -> None:
-    w, h = fit(width, height, max_pixels, multiple)
+    w, h = fit(width, height, max_pixels, multiple, 0)
     assert w % multiple == h % multiple == 0
     assert min(w, h) >= multiple
     assert w * h <= max(max_pixels, multiple**2)
@@ -28,7 +29,7 @@ def test_fit_gives_multiples_within_the_budget(width: int, height: int, max_pixe
 def test_fit_keeps_the_aspect_and_uses_the_budget(width: int, height: int, max_pixels: int) -> None:
     if max(width, height) > 3 * min(width, height):
         return
-    w, h = fit(width, height, max_pixels, 16)
+    w, h = fit(width, height, max_pixels, 16, 0)
     # Half a multiple of rounding on the shorter side, and as much on the longer.
     scale = min(1.0, math.sqrt(max_pixels / (width * height)))
     shorter = min(width, height) * scale
@@ -49,7 +50,24 @@ def test_fit_keeps_the_aspect_and_uses_the_budget(width: int, height: int, max_p
     ],
 )
 def test_fit_by_example(source: tuple[int, int], budget: int, multiple: int, expected: tuple[int, int]) -> None:
-    assert fit(*source, budget, multiple) == expected
+    assert fit(*source, budget, multiple, 0) == expected
+
+
+EDGES = st.one_of(st.integers(16, 7680), st.sampled_from([16, 17, 31, 32, 33, 144, 240, 256, 4320, 7680]))
+
+
+@given(
+    width=EDGES, height=EDGES, max_pixels=st.sampled_from([65_536, 65_537, 80_000, 112_896, 200_704, 10**6, 16_777_216])
+)
+@example(320, 180, 112_896)
+@example(16, 16, 65_536)
+@example(7680, 16, 112_896)
+@example(16, 4320, 65_536)
+def test_the_processor_of_qwen3_vl_leaves_what_is_fed_as_it_is(width: int, height: int, max_pixels: int) -> None:
+    w, h = fit(width, height, max_pixels, 32)
+    assert smart_resize(h, w, factor=32, min_pixels=65_536, max_pixels=max_pixels) == (h, w)
+    if max(width, height) <= 3 * min(width, height) and max_pixels >= 112_896:
+        assert abs(math.log(w / h) - math.log(width / height)) <= 1.5 * 32 / min(w, h)
 
 
 def test_fit_refuses_sizes_that_are_none() -> None:
