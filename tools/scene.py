@@ -56,5 +56,5 @@ class Limits:
     def of(config: EpisodeConfig) -> "Limits":
         """The limits that an episode's config sets."""
         same = [field.name for field in fields(Limits) if field.name not in ("timeout_s", "min_pixels")]
-        others = {"timeout_s": config.tool_timeout_s, "min_pixels": config.min_pixels or 0}
-        return Limits(**{name: getattr(config, name) for name in same}, **others)
+        settings = {name: getattr(config, name) for name in same}
+        return Limits(**settings, timeout_s=config.tool_timeout_s, min_pixels=config.min_pixels or 0)

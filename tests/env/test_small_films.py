@@ -8,6 +8,7 @@ from PIL import Image
 from configs.episode import EpisodeConfig
 from env.environment import VideoEnv
 from env.task import Task
+from storage.files import JsonObject
 from tests.films import movies
 from tools.decoding.video import read_frame
 from tools.marks.visual_prompt import VisualPrompt
@@ -22,7 +23,7 @@ def test_a_film_s_frames_and_its_crops_and_zooms_are_within_the_bounds(tmp_path:
         config = EpisodeConfig(min_pixels=65_536)
         env = VideoEnv(config)
         env.reset(options={"task": Task("t", path, "?", "red", "OA", (mark,))})
-        calls = {
+        calls: dict[str, JsonObject] = {
             "view_visual_prompt": {},
             "crop_video": {"start_time": 0.5, "end_time": 1.5},
             "view_frames": {"times": [0.5]},
