@@ -174,7 +174,7 @@ class GrpoConfig:
     max_prompt_batches: int = 10
     """Most prompts tried for a step, in `prompts_per_step`s (verl: 10); one that reaches it trains on what there is."""
     max_staleness: int = 0
-    """Most optimizer steps between a token's policy version and the learner's. 0 is fully synchronous."""
+    """Most training steps between a token's policy version and the learner's. 0 is fully synchronous."""
     max_mismatch_kl: float = 1e-3
     """Gate on the KL between the engine's and the learner's logprobs of the same tokens; past it the run stops."""
     env_runners: int = 1

@@ -203,6 +203,8 @@ class GRPO(Algorithm):
             "prompts_tried": float(len(self.groups)),
             "epochs": self.rollouts.ledger.epochs,
             "retried_groups": float(self.rollouts.ledger.retried),
+            "given_up_episodes": float(self.rollouts.ledger.given_up),
+            "swept_groups": float(self.rollouts.stale),
             "skipped_groups": float(len(self.rollouts.ledger.skipped)),
             "revived_engines": float(self.rollouts.revived),
             "rebuilt_ranks": float(self.rebuilt_ranks),

@@ -3,12 +3,15 @@
 Invariants:
 - Everything about an order follows from its number: the task (position in the shuffled epochs) and the seeds. The
   numbers that were issued and not yet trained are therefore all that a checkpoint needs besides finished trajectories.
-- An issued order ends in exactly one way: taken whole, or skipped after `MAX_ATTEMPTS` with its error kept. A dropped
-  or failed one never keeps its place among the open ones.
+- An issued order ends in exactly one way: taken, or skipped with its error kept. A dropped or failed one never keeps
+  its place among the open ones.
+- What was played is kept: an episode that failed is played again alone, and one that fails `MAX_ATTEMPTS` times costs
+  its group that member, as long as two are left.
 """
 
+import dataclasses
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -19,13 +22,23 @@ from env.trajectory import Trajectory
 from storage.files import JsonObject
 
 MAX_ATTEMPTS = 3
-"""Times that a group is played before its task is skipped."""
+"""Times that an episode of a group is played before it is given up."""
+LEAST_MEMBERS = 2
+"""Episodes of a group without which it teaches nothing."""
 
 
 class ReadyGroup(TypedDict):
     """A whole group that waits to be trained on."""
 
     number: int
+    trajectories: list[JsonObject]
+
+
+class PartOfGroup(TypedDict):
+    """The episodes of a group that were played while others of it failed, by their seeds."""
+
+    number: int
+    seeds: list[int]
     trajectories: list[JsonObject]
 
 
@@ -36,7 +49,9 @@ class LedgerState(TypedDict):
     unplayed: list[int]
     attempts: dict[int, int]
     ready: list[ReadyGroup]
+    parts: list[PartOfGroup]
     retried: int
+    given_up: int
     skipped: list[list[str]]
 
 
@@ -51,14 +66,18 @@ class GroupLedger:
         self._playing: set[int] = set()
         self._ready: deque[PlayedGroup] = deque()
         self._attempts: dict[int, int] = {}
+        self._parts: dict[int, dict[int, Trajectory]] = {}
+        """Of groups that lack a member: what was played, by its seed."""
         self.retried = 0
-        """Groups sent back to be played again."""
+        """Groups sent back for the members that failed."""
+        self.given_up = 0
+        """Members that groups are trained on without."""
         self.skipped: list[tuple[str, str]] = []
         """Task id and error of every group that was given up."""
 
     @property
     def open(self) -> int:
-        """Groups being played or ready."""
+        """Groups to be played, being played or ready."""
         return len(self._playing) + len(self._ready)
 
     @property
@@ -85,31 +104,43 @@ class GroupLedger:
             else:
                 number, self._next = self._next, self._next + 1
             self._playing.add(number)
-            orders.append(self._order(number, min_version))
+            order = self._order(number, min_version)
+            missing = tuple(seed for seed in order.seeds if seed not in self._parts.get(number, {}))
+            orders.append(dataclasses.replace(order, seeds=missing))
         return orders
 
     def accept(self, group: PlayedGroup) -> None:
-        """File a played group: whole ones become ready, others go back or are given up.
-
-        An episode that ended by its deadline counts as failed: what kept it is seldom the policy's doing.
-        """
-        number = group.order.id
+        """File a played group: whole ones become ready; of others what was played is kept, and the rest goes back or is
+        given up."""
+        number, order = group.order.id, self._order(group.order.id, group.order.min_version)
         if number not in self._playing:
             return
         self._playing.discard(number)
-        late = [f"task {t.task_id}: missed its deadline" for t in group.trajectories if t.stop == "timeout"]
-        errors = [failure.error for failure in group.failures] + late
-        if not errors:
-            self._attempts.pop(number, None)
-            self._ready.append(group)
-            return
+        failed = {failure.seed for failure in group.failures}
+        played = [seed for seed in group.order.seeds if seed is not None and seed not in failed]
+        members = self._parts.pop(number, {}) | dict(zip(played, group.trajectories, strict=False))
+        whole = len(members) == len(order.seeds)
         self._attempts[number] = self._attempts.get(number, 0) + 1
-        if self._attempts[number] < MAX_ATTEMPTS:
+        if not whole and self._attempts[number] < MAX_ATTEMPTS:
             self.retried += 1
+            self._parts[number] = members
             self._again.append(number)
+            return
+        del self._attempts[number]
+        if whole or len(members) >= LEAST_MEMBERS:
+            self.given_up += len(order.seeds) - len(members)
+            trajectories = tuple(members[seed] for seed in order.seeds if seed is not None and seed in members)
+            self._ready.append(PlayedGroup(order, trajectories))
         else:
-            del self._attempts[number]
-            self.skipped.append((group.order.task.id, errors[0]))
+            error = group.failures[0].error if group.failures else "was not played"
+            self.skipped.append((order.task.id, error))
+
+    def sweep(self, is_stale: Callable[[PlayedGroup], bool]) -> int:
+        """Have the groups that wait and are of no use any more played again; how many there were."""
+        stale = [group.order.id for group in self._ready if is_stale(group)]
+        self._ready = deque(group for group in self._ready if group.order.id not in stale)
+        self._again.extend(stale)
+        return len(stale)
 
     def lose(self, numbers: Iterable[int]) -> None:
         """Take back orders whose runner is gone; they are played again, which counts as no attempt."""
@@ -131,7 +162,12 @@ class GroupLedger:
                 {"number": group.order.id, "trajectories": [t.to_dict() for t in group.trajectories]}
                 for group in self._ready
             ],
+            "parts": [
+                {"number": number, "seeds": list(part), "trajectories": [t.to_dict() for t in part.values()]}
+                for number, part in self._parts.items()
+            ],
             "retried": self.retried,
+            "given_up": self.given_up,
             "skipped": [list(entry) for entry in self.skipped],
         }
 
@@ -147,7 +183,11 @@ class GroupLedger:
             )
             for entry in state["ready"]
         )
-        self.retried = state["retried"]
+        self._parts = {
+            part["number"]: dict(zip(part["seeds"], map(Trajectory.from_dict, part["trajectories"]), strict=True))
+            for part in state["parts"]
+        }
+        self.retried, self.given_up = state["retried"], state["given_up"]
         self.skipped = [(task_id, error) for task_id, error in state["skipped"]]
 
     def _order(self, number: int, min_version: int) -> GroupOrder:

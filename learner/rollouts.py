@@ -1,11 +1,16 @@
 """Groups from the env runners, asynchronously, within the staleness bound.
 
-Invariant: nothing waits for ever. A runner that dies gives its orders back, an engine that dies is revived and brought
-to the present weights, and a step whose groups do not come in `grpo.rollout_timeout_s` ends the run with a sentence.
+Invariants:
+- Nothing waits for ever. A runner that dies gives its orders back, and one that came back unseen is told all that it
+  holds with each call; an engine that dies is revived and brought to the present weights; a step whose groups do not
+  come in `grpo.rollout_timeout_s` ends the run with a sentence.
+- No engine idles while a group waits: groups wait here, and go to the engine with the least work as it has room.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
@@ -13,9 +18,11 @@ from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from actors.engine.handle import EngineHandle
 from actors.engine.supervision import Engines
 from actors.rollout.groups import GroupOrder, PlayedGroup
+from actors.rollout.routing import Routing
 from actors.rollout.runner import VideoEnvRunner
 from configs.training import GrpoConfig
 from learner.ledger import GroupLedger
+from learner.selection import is_stale
 
 POLL_S = 1.0
 """Longest that one `sample` call of an env runner waits for a group."""
@@ -41,11 +48,16 @@ class Rollouts:
         self._config, self.ledger, self._runners, self._engines = config, ledger, runners, engines
         self._publish_to = publish_to
         self._teaches = teaches if config.dynamic_sampling else lambda _: True
-        self._held: dict[int, set[int]] = {}
-        """Orders by the runner that plays them."""
+        self._routing = Routing(max(1, len(engines.handles)))
+        self._waiting: deque[GroupOrder] = deque()
+        """Orders that no engine has room for yet."""
+        self._held: dict[int, dict[int, GroupOrder]] = {}
+        """Orders by the runner that plays them, and by their number."""
         self._calling: set[int] = set()
         self.revived = 0
         """Engines that were restarted and brought to the present weights."""
+        self.stale = 0
+        """Groups that waited until they were of no use, and were played again."""
 
     def gather(self, version: int) -> list[PlayedGroup]:
         """Return `prompts_per_step` whole groups; `max_staleness` times as many more are left playing.
@@ -60,6 +72,7 @@ class Rollouts:
         deadline = time.monotonic() + self._config.rollout_timeout_s
         skipped = len(self.ledger.skipped)
         counts: dict[int, bool] = {}
+        self.stale += self.ledger.sweep(partial(is_stale, version=version, max_staleness=self._config.max_staleness))
         while not (enough := self._enough(wanted, most, counts)):
             self._supply(min(most, wanted + list(counts.values()).count(False)) + ahead, version)
             self._collect(version)
@@ -92,14 +105,16 @@ class Rollouts:
         """Wait for what the runners play, and drop it: the run goes back to where these orders were not given yet.
         Raises RolloutError where they do not end in time."""
         deadline = time.monotonic() + self._config.rollout_timeout_s
+        self._waiting.clear()
         while self._calling or any(self._held.values()):
             self._drop_dead_runners()
             for runner in self._runners.healthy_env_runner_ids():
                 if runner not in self._calling and self._held.get(runner):
-                    self._call(runner, [])
+                    self._call(runner)
             for runner, groups in self._runners.fetch_ready_async_reqs(tags="sample", timeout_seconds=POLL_S):
                 self._calling.discard(runner)
-                self._held.get(runner, set()).difference_update(group.order.id for group in groups)
+                for group in groups:
+                    self._release(runner, group.order.id)
             if time.monotonic() > deadline:
                 raise RolloutError(
                     "rollouts: what was being played did not end within grpo.rollout_timeout_s = "
@@ -107,22 +122,26 @@ class Rollouts:
                 )
 
     def _supply(self, goal: int, version: int) -> None:
-        """Hand out orders until `goal` groups are open, to the runners that hold fewest, and listen to all of them."""
+        """Open orders until there are `goal` groups, hand out those that an engine has room for, and listen to all
+        runners."""
         self._drop_dead_runners()
         free = [runner for runner in self._runners.healthy_env_runner_ids() if runner not in self._calling]
-        if not free:
-            return
-        orders = self.ledger.issue(max(0, goal - self.ledger.open), max(0, version - self._config.max_staleness))
-        shares: dict[int, list[GroupOrder]] = {runner: [] for runner in free}
-        for order in orders:
-            runner = min(free, key=lambda runner: len(self._held.setdefault(runner, set())))
-            self._held[runner].add(order.id)
-            shares[runner].append(order)
-        for runner, share in shares.items():
-            if share or self._held.get(runner):
-                self._call(runner, share)
+        oldest = max(0, version - self._config.max_staleness)
+        self._waiting += self.ledger.issue(max(0, goal - self.ledger.open), oldest)
+        # As many episodes an engine as all runners play at once, and one group more, which follows without a pause.
+        places = self._runners.num_remote_env_runners() * self._config.episodes_in_flight
+        most = -(-places // len(self._routing.open)) + self._config.group_size
+        while free and self._waiting and self._routing.has_room(len(self._waiting[0].seeds), most):
+            order = self._waiting.popleft()
+            engine = self._routing.assign(order.id, order.task.id, len(order.seeds))
+            runner = min(free, key=lambda runner: len(self._held.setdefault(runner, {})))
+            self._held[runner][order.id] = replace(order, engine=engine, min_version=oldest)
+        for runner in free:
+            if self._held.get(runner):
+                self._call(runner)
 
-    def _call(self, runner: int, orders: list[GroupOrder]) -> None:
+    def _call(self, runner: int) -> None:
+        orders = list(self._held[runner].values())
         engines = self._engines.handles
         sample = partial(VideoEnvRunner.sample, orders=orders, engines=engines, at_least=1, timeout_s=POLL_S)
         sent = self._runners.foreach_env_runner_async(sample, tag="sample", remote_worker_ids=[runner])
@@ -131,12 +150,17 @@ class Rollouts:
         else:
             self._give_back(runner)
 
+    def _release(self, runner: int, number: int) -> None:
+        order = self._held.get(runner, {}).pop(number, None)
+        if order is not None and order.engine is not None:
+            self._routing.finish(order.engine, len(order.seeds))
+
     def _collect(self, version: int) -> None:
         failed = False
         for runner, groups in self._runners.fetch_ready_async_reqs(tags="sample", timeout_seconds=POLL_S):
             self._calling.discard(runner)
             for group in groups:
-                self._held[runner].discard(group.order.id)
+                self._release(runner, group.order.id)
                 self.ledger.accept(group)
                 failed = failed or bool(group.failures)
         if failed:
@@ -155,4 +179,8 @@ class Rollouts:
 
     def _give_back(self, runner: int) -> None:
         self._calling.discard(runner)
-        self.ledger.lose(self._held.pop(runner, set()))
+        lost = list(self._held.get(runner, {}))
+        for number in lost:
+            self._release(runner, number)
+        self._held.pop(runner, None)
+        self.ledger.lose(lost)

@@ -68,11 +68,16 @@ def judge_group(group: PlayedGroup, version: int, config: GrpoConfig, max_tokens
     rewards = shaped_rewards(group, config, max_tokens)
     if config.drop_uniform_groups and max(rewards) == min(rewards):
         return "uniform"
-    if max(staleness(trajectory, version) for trajectory in group.trajectories) > config.max_staleness:
+    if is_stale(group, version, config.max_staleness):
         return "stale"
     if config.mask_overlong and all(map(is_overlong, group.trajectories)):
         return "overlong"
     return "teaches"
+
+
+def is_stale(group: PlayedGroup, version: int, max_staleness: int) -> bool:
+    """Judge whether a group has a token that is too old for the learner at `version`."""
+    return max(staleness(trajectory, version) for trajectory in group.trajectories) > max_staleness
 
 
 def shaped_rewards(group: PlayedGroup, config: GrpoConfig, max_tokens: int) -> list[float]:

@@ -1,6 +1,7 @@
 """Plays groups of episodes on the engines, many at once, in the background.
 
-Invariant: every order that was submitted comes back exactly once from `collect`, whole or with what failed.
+Invariant: every order that was submitted comes back exactly once from `collect`, whole or with what failed; one that is
+submitted again before that is the same order.
 Groups start in the order of their submission as places become free, so the engines stay full from one group to the
 next; a group that waits for its last episode holds no other back.
 """
@@ -16,6 +17,7 @@ from actors.engine.handle import Engine
 from actors.errors import sentence
 from actors.rollout.engine_policy import GRACE, EnginePolicy
 from actors.rollout.loop import play
+from actors.rollout.routing import Routing
 from configs import Config
 from configs.policy import SamplingConfig
 from env.chat import ChatFormat
@@ -32,6 +34,8 @@ class GroupOrder:
     seeds: tuple[int | None, ...]
     min_version: int = 0
     """Oldest policy version that may sample it."""
+    engine: int | None = None
+    """Index of the engine that plays it; None leaves the choice to who plays it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class FailedEpisode:
     task_id: str
     error: str
     """One sentence."""
+    seed: int | None = None
+    """That of the order which it would have played."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,6 @@ class _Seat:
     """One engine as the player sees it."""
 
     engine: Engine
-    groups: int = 0
     sent: set[str] = field(default_factory=set)
     """Frames that the engine has been sent; the engine asks again for what it has forgotten."""
 
@@ -71,6 +76,8 @@ class GroupPlayer:
         self._chat = chat
         self._sampling = sampling
         self._seats: list[_Seat] = []
+        self._routing = Routing(0)
+        self._orders: set[tuple[int, tuple[int | None, ...]]] = set()
         self._done: queue.SimpleQueue[PlayedGroup] = queue.SimpleQueue()
         self.outstanding = 0
         """Orders submitted and not yet collected."""
@@ -80,14 +87,18 @@ class GroupPlayer:
         self.thread.start()
 
     def submit(self, orders: Iterable[GroupOrder], engines: Sequence[Engine]) -> None:
-        """Play these after what was submitted before, on these engines."""
+        """Play these after what was submitted before, on these engines; those that it plays already it goes on with."""
         if not engines:
             raise ValueError("no engine to play on")
-        seats = {seat.engine: seat for seat in self._seats}
-        self._seats = [seats.get(engine) or _Seat(engine) for engine in engines]
+        if [seat.engine for seat in self._seats] != list(engines):
+            seats = {seat.engine: seat for seat in self._seats}
+            self._seats = [seats.get(engine) or _Seat(engine) for engine in engines]
+            self._routing = Routing(len(engines))
         for order in orders:
-            self.outstanding += 1
-            asyncio.run_coroutine_threadsafe(self._play_group(order), self._loop)
+            if (order.id, order.seeds) not in self._orders:
+                self._orders.add((order.id, order.seeds))
+                self.outstanding += 1
+                asyncio.run_coroutine_threadsafe(self._play_group(order), self._loop)
 
     def collect(self, at_least: int, timeout_s: float) -> list[PlayedGroup]:
         """Wait for so many groups, or for all there are if these are fewer, and take every finished one. Past the
@@ -101,6 +112,7 @@ class GroupPlayer:
             except queue.Empty:
                 break
             self.outstanding -= 1
+            self._orders.discard((played[-1].order.id, played[-1].order.seeds))
         return played
 
     def close(self) -> None:
@@ -109,30 +121,40 @@ class GroupPlayer:
         self.thread.join(timeout=10)
 
     async def _play_group(self, order: GroupOrder) -> None:
-        seat = min(self._seats, key=lambda seat: seat.groups)
-        seat.groups += 1
-        try:
-            episodes = await asyncio.gather(*(self._play_episode(order, seed, seat) for seed in order.seeds))
-        finally:
-            seat.groups -= 1
+        chosen: list[tuple[_Seat, Routing, int]] = []
+        episodes = await asyncio.gather(*(self._play_in_turn(order, seed, chosen) for seed in order.seeds))
+        if order.engine is None:
+            for _, routing, index in chosen:
+                routing.finish(index, len(order.seeds))
         trajectories = tuple(episode for episode in episodes if isinstance(episode, Trajectory))
         failures = tuple(episode for episode in episodes if isinstance(episode, FailedEpisode))
         self._done.put(PlayedGroup(order, trajectories, failures))
 
-    async def _play_episode(self, order: GroupOrder, seed: int | None, seat: _Seat) -> Trajectory | FailedEpisode:
+    async def _play_in_turn(
+        self, order: GroupOrder, seed: int | None, chosen: list[tuple[_Seat, Routing, int]]
+    ) -> Trajectory | FailedEpisode:
+        """An episode, when a place is free; the first of its group chooses the engine, as late as can be."""
         async with self._places:
-            policy = EnginePolicy(
-                seat.engine,
-                self._sampling,
-                seed=seed,
-                min_version=order.min_version,
-                timeout_s=self._config.engine.request_timeout_s * GRACE,
-                sent=seat.sent,
-            )
-            try:
-                return await play(order.task, policy, self._chat, self._config.episode)
-            except Exception as error:  # noqa: BLE001 - whatever broke this episode is reported with its task
-                return FailedEpisode(order.task.id, sentence(error))
+            if not chosen:
+                index = order.engine
+                if index is None:
+                    index = self._routing.assign(order.id, order.task.id, len(order.seeds))
+                chosen.append((self._seats[index], self._routing, index))
+            return await self._play_episode(order, seed, chosen[0][0])
+
+    async def _play_episode(self, order: GroupOrder, seed: int | None, seat: _Seat) -> Trajectory | FailedEpisode:
+        policy = EnginePolicy(
+            seat.engine,
+            self._sampling,
+            seed=seed,
+            min_version=order.min_version,
+            timeout_s=self._config.engine.request_timeout_s * GRACE,
+            sent=seat.sent,
+        )
+        try:
+            return await play(order.task, policy, self._chat, self._config.episode)
+        except Exception as error:  # noqa: BLE001 - whatever broke this episode is reported with its task
+            return FailedEpisode(order.task.id, sentence(error), seed)
 
 
 def play_tasks(

@@ -24,8 +24,11 @@ def whole(order: GroupOrder) -> PlayedGroup:
     return PlayedGroup(order, tuple(trajectory(order.task.id) for _ in order.seeds))
 
 
-def failed(order: GroupOrder) -> PlayedGroup:
-    return PlayedGroup(order, (), (FailedEpisode(order.task.id, "the video is broken"),))
+def failed(order: GroupOrder, *members: int) -> PlayedGroup:
+    """A group of which these members failed; without any, all."""
+    seeds = [order.seeds[i] for i in members] or order.seeds
+    failures = tuple(FailedEpisode(order.task.id, "the video is broken", seed) for seed in seeds)
+    return PlayedGroup(order, tuple(trajectory(order.task.id) for seed in order.seeds if seed not in seeds), failures)
 
 
 def test_each_epoch_plays_every_task_once_in_another_order() -> None:
@@ -56,13 +59,68 @@ def test_a_group_that_keeps_failing_is_skipped_and_its_error_told() -> None:
     assert ledger.open == 1
 
 
-def test_an_episode_that_missed_its_deadline_sends_its_group_back() -> None:
+def test_running_out_of_time_is_a_result() -> None:
     ledger = GroupLedger(TASKS, seed=0, group_size=2)
     (order,) = ledger.issue(1, 0)
-    late = (trajectory(order.task.id), trajectory(order.task.id, stop="timeout"))
-    ledger.accept(PlayedGroup(order, late))
-    assert (len(ledger.waiting), ledger.open) == (0, 0)
-    assert ledger.issue(1, 0) == [order]
+    ledger.accept(PlayedGroup(order, (trajectory(order.task.id), trajectory(order.task.id, stop="timeout"))))
+    assert [t.stop for t in ledger.take(1)[0].trajectories] == ["answer", "timeout"]
+
+
+def test_only_the_member_that_failed_is_played_again() -> None:
+    ledger = GroupLedger(TASKS, seed=0, group_size=8)
+    (order,) = ledger.issue(1, 0)
+    ledger.accept(failed(order, 2, 5))
+    assert (ledger.ready, ledger.retried) == (0, 1)
+    (rest,) = ledger.issue(1, 0)
+    assert (rest.id, rest.task, rest.seeds) == (order.id, order.task, (order.seeds[2], order.seeds[5]))
+    ledger.accept(failed(rest, 1))
+    (last,) = ledger.issue(1, 0)
+    assert last.seeds == (order.seeds[5],)
+    ledger.accept(whole(last))
+    [group] = ledger.take(1)
+    assert group.order == order
+    assert len(group.trajectories) == 8
+    assert (ledger.skipped, ledger.given_up, ledger.open) == ([], 0, 0)
+
+
+def test_members_keep_the_order_of_their_seeds_whenever_they_were_played() -> None:
+    ledger = GroupLedger(TASKS, seed=0, group_size=4)
+    (order,) = ledger.issue(1, 0)
+    numbered = {seed: replace(trajectory(order.task.id), seconds=float(i)) for i, seed in enumerate(order.seeds)}
+
+    def played(seeds: tuple[int | None, ...], *lost: int | None) -> PlayedGroup:
+        part = replace(order, seeds=seeds)
+        failures = tuple(FailedEpisode("t", "slow", seed) for seed in lost)
+        return PlayedGroup(part, tuple(numbered[seed] for seed in seeds if seed not in lost), failures)
+
+    ledger.accept(played(order.seeds, order.seeds[0], order.seeds[2]))
+    restored = GroupLedger(TASKS, seed=0, group_size=4)
+    restored.restore(json.loads(json.dumps(ledger.state())))
+    for other in (ledger, restored):
+        (rest,) = other.issue(1, 0)
+        other.accept(played(rest.seeds))
+        assert [t.seconds for t in other.take(1)[0].trajectories] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_a_member_that_keeps_failing_is_given_up_alone() -> None:
+    ledger = GroupLedger(TASKS, seed=0, group_size=8)
+    (order,) = ledger.issue(1, 0)
+    ledger.accept(failed(order, 3))
+    for _ in range(MAX_ATTEMPTS - 1):
+        (rest,) = ledger.issue(1, 0)
+        ledger.accept(failed(rest))
+    [group] = ledger.take(1)
+    assert len(group.trajectories) == 7
+    assert (ledger.skipped, ledger.given_up, ledger.open) == ([], 1, 0)
+
+
+def test_one_episode_alone_is_no_group() -> None:
+    ledger = GroupLedger(TASKS, seed=0, group_size=2)
+    for _ in range(MAX_ATTEMPTS):
+        (order,) = ledger.issue(1, 0)
+        ledger.accept(failed(order, 0) if len(order.seeds) == 2 else failed(order))
+    assert ledger.skipped == [(order.task.id, "the video is broken")]
+    assert ledger.open == 0
 
 
 def test_what_a_dead_runner_held_is_issued_again_with_the_same_seeds() -> None:
