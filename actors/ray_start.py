@@ -59,7 +59,7 @@ def start_ray(config: Config) -> None:
 
 
 def _quieten() -> None:
-    for name in ("ray.rllib", "ray.tune", "ray.serve", "mlflow.store.db.utils"):
+    for name in ("ray.data", "ray.rllib", "ray.tune", "ray.serve", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")

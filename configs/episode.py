@@ -24,6 +24,9 @@ class RewardConfig:
     """Weight of the format: 1 if every turn of the episode matches the schema, else 0."""
     gamma: float = 0.05
     """Weight of parsimony, R_par = max(0, 1 - parsimony_lambda * N) after N tool calls."""
+    parsimony_needs_right: bool = False
+    """Whether R_par is 0 for an answer that is not right, so that among wrong ones fewer calls count for nothing. The
+    paper's formula has it for every answer."""
     parsimony_lambda: float = 0.2
     """Lambda of R_par. The paper gives none; 0.2 reaches zero at its five rounds."""
     function: str = ""

@@ -107,7 +107,8 @@ class GrpoConfig:
     group_size: int = 8
     """Trajectories of one task, G (paper: 8)."""
     mini_batches: int = 1
-    """Optimizer updates a step (paper: 4)."""
+    """Optimizer updates of a full step (paper: 4). One is of `prompts_per_step` / `mini_batches` groups (paper: 8), so
+    that a step of fewer groups has fewer updates."""
     lr: float = 2e-4
     """Learning rate of AdamW, constant."""
     weight_decay: float = 0.0

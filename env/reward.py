@@ -34,6 +34,7 @@ def score(config: RewardConfig, task: Task, answer: str | None, format_ok: bool,
     """
     accuracy = judge(task, answer)
     form = float(format_ok)
-    parsimony = max(0.0, 1.0 - config.parsimony_lambda * calls)
+    counts = accuracy > 0 or not config.parsimony_needs_right
+    parsimony = max(0.0, 1.0 - config.parsimony_lambda * calls) if counts else 0.0
     total = config.alpha * accuracy + config.beta * form + config.gamma * parsimony
     return Rewards(accuracy=accuracy, format=form, parsimony=parsimony, total=total)

@@ -2,9 +2,9 @@
 
 Invariant: `parse_turn` is total: any text gives a `ParsedTurn`, and `error` says what it could not use.
 
-A well-formed turn is `<think>…</think>`, then one `<tool_call>{json}</tool_call>` or one `<answer>…</answer>`, and
-nothing else but whitespace (paper, section 3.3). An action outside that form is still taken where it is plain what
-was meant, so that a missing thought costs the format reward and not the answer.
+A well-formed turn is `<think>…</think>` with a word in it, then one `<tool_call>{json}</tool_call>` or one
+`<answer>…</answer>`, and nothing else but whitespace (paper, section 3.3). An action outside that form is still taken
+where it is plain what was meant, so that a missing thought costs the format reward and not the answer.
 """
 
 import json
@@ -68,8 +68,7 @@ def write_turn(thought: str, action: ParsedCall | str) -> str:
     """The well-formed turn of a thought and a tool call, or a thought and an answer: the inverse of `parse_turn`.
 
     Raises:
-        ValueError: the thought or the answer holds a tag of the form, the answer is empty, or the arguments
-            are not JSON.
+        ValueError: the thought or the answer holds a tag of the form or is empty, or the arguments are not JSON.
     """
     if isinstance(action, str):
         end = f"<answer>{action.strip()}</answer>"
@@ -85,10 +84,14 @@ def write_turn(thought: str, action: ParsedCall | str) -> str:
 
 
 def _answered(text: str, thought: str | None, answer: str, error: str | None) -> ParsedTurn:
-    answer = answer.strip()
+    answer, error = answer.strip(), error or _thoughtless(thought)
     if not answer:
         return ParsedTurn(text, thought, (), None, False, "the answer is empty")
     return ParsedTurn(text, thought, (), answer, error is None, error)
+
+
+def _thoughtless(thought: str | None) -> str | None:
+    return None if thought and re.search(r"\w", thought) else "the thought is empty"
 
 
 def _called(text: str, thought: str | None, payloads: Sequence[str], error: str | None) -> ParsedTurn:
@@ -96,7 +99,7 @@ def _called(text: str, thought: str | None, payloads: Sequence[str], error: str 
     unreadable = next((call for call in calls if isinstance(call, str)), None)
     if unreadable:
         return ParsedTurn(text, thought, (), None, False, unreadable)
-    readable = tuple(call for call in calls if isinstance(call, ParsedCall))
+    readable, error = tuple(call for call in calls if isinstance(call, ParsedCall)), error or _thoughtless(thought)
     return ParsedTurn(text, thought, readable, None, error is None, error)
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from configs.own_code import own_code
 from storage.files import JsonObject
 from tools.crop_video import crop_video
-from tools.decoding.frame import Content, DeadlineError
+from tools.decoding.frame import BusyError, Content, DeadlineError
 from tools.errors import ToolError
 from tools.find_instance import find_instance
 from tools.scene import Limits, Scene
@@ -73,7 +73,7 @@ def call(
 
     Raises:
         ToolError: the tool is not offered, the arguments are wrong, or it took too long; the message is for the policy.
-        VideoError: the scene's own file cannot be read; no fault of the policy's.
+        VideoError: the scene's own file cannot be read, or what reads it was busy; no fault of the policy's.
     """
     tools = offered_tools(offered)
     if not isinstance(name, str) or name not in tools:
@@ -85,5 +85,7 @@ def call(
     scene.require_confined()
     try:
         return tools[name].run(scene, limits, strict, **arguments)
+    except BusyError:
+        raise
     except DeadlineError:
         raise ToolError(f"{name} took longer than {limits.timeout_s:g} s; ask for less") from None

@@ -67,11 +67,11 @@ async def play(
     """Play one task to its end.
 
     Returns:
-        The trajectory; its stop is `timeout` where the episode, or a step of the environment, missed its deadline, and
-        `length` where `episode.max_tokens` or the engine's limit left no room.
+        The trajectory; its stop is `timeout` where the episode missed its deadline, and `length` where
+        `episode.max_tokens` or the engine's limit left no room.
 
     Raises:
-        EpisodeError: the first look at the video missed the deadline.
+        EpisodeError: the first look at the video, or a step of the environment, missed its deadline.
         EngineError: the policy's engine failed.
         VideoError: the video or a marked frame cannot be read.
     """
@@ -110,8 +110,8 @@ async def play(
 async def _take_turns(env: VideoEnv, policy: Policy, chat: ChatFormat, transcript: Transcript, emit: OnEvent) -> None:
     """Sample a turn, run its tools, append what they gave, until the environment ends the episode."""
     config = env.config
-    # The deadlines of all the calls that a turn may make.
-    step_timeout_s = config.tool_timeout_s * config.max_calls_per_turn + STEP_GRACE_S
+    # The deadlines of all the calls that a turn may make, each of which may wait as long for a busy decoder.
+    step_timeout_s = 2 * config.tool_timeout_s * config.max_calls_per_turn + STEP_GRACE_S
     index, terminated = 0, False
     while not terminated:
         room = config.max_tokens - len(transcript.ids)
@@ -123,8 +123,11 @@ async def _take_turns(env: VideoEnv, policy: Policy, chat: ChatFormat, transcrip
         await emit(TurnTaken(index, parsed))
         if not turn.ids or (turn.stop == "length" and len(turn.ids) < config.max_turn_tokens):
             return _truncate(env, "length", turn.text)
-        step = asyncio.to_thread(env.take, parsed)
-        content, _, terminated, _, _ = await asyncio.wait_for(step, step_timeout_s)
+        try:
+            step = asyncio.to_thread(env.take, parsed)
+            content, _, terminated, _, _ = await asyncio.wait_for(step, step_timeout_s)
+        except TimeoutError:
+            raise EpisodeError(f"task {env.task.id}: its tools did not end within {step_timeout_s:g} s") from None
         if not terminated:
             segment = chat.observation(content, after=turn.ids)
             if len(transcript.ids) + len(segment.ids) >= config.max_tokens:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tools.decoding.frame import DeadlineError
+from tools.decoding.frame import BusyError
 
 MAX_PIXELS = 1008 * 1008
 """Frames are fetched no larger than what the model looks at."""
@@ -46,10 +46,10 @@ class Sam3Model:
         """The memory of one stretch of video, for as long as the block runs.
 
         Raises:
-            DeadlineError: another stretch held the model for so long.
+            BusyError: another stretch held the model for so long.
         """
         if not self._lock.acquire(timeout=max(0.0, timeout_s)):
-            raise DeadlineError(f"the {self._name} was busy for {timeout_s:g} s")
+            raise BusyError(f"the {self._name} was busy for {timeout_s:g} s")
         try:
             with torch.inference_mode():
                 yield self._processor.init_video_session(inference_device=self._device, dtype=self._dtype)

@@ -68,10 +68,10 @@ def _packs(lengths: Sequence[int], by_length: list[int], max_tokens: int, ranks:
         count += ranks
 
 
-def mini_batches(task_ids: Sequence[str], parts: int) -> list[list[int]]:
-    """Cut trajectories into at most `parts` lists of indices, by whole groups (runs of one task) if they suffice."""
+def mini_batches(task_ids: Sequence[str], prompts: int) -> list[list[int]]:
+    """Cut trajectories, those of one task next to each other, into lists of indices of whole groups: as many as there
+    are `prompts` among the tasks, begun ones too, and of the same number of groups but for one."""
     runs = [list(run) for _, run in groupby(range(len(task_ids)), task_ids.__getitem__)]
-    if len(runs) < parts:
-        runs = [[i] for i in range(len(task_ids))]
+    parts = -(-len(runs) // prompts)
     cuts = [runs[len(runs) * k // parts : len(runs) * (k + 1) // parts] for k in range(parts)]
-    return [[i for run in cut for i in run] for cut in cuts if cut]
+    return [[i for run in cut for i in run] for cut in cuts]

@@ -102,8 +102,8 @@ class RankGroup:
         return self._metrics(self._all(Updates.sft_step, ray.put(list(trajectories)), lr, ray.put(list(upcoming))))
 
     def grpo_step(self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float) -> dict[str, float]:
-        """Make the updates of one GRPO step, `config.grpo.mini_batches` of them, cut between groups where those of one
-        task lie next to each other.
+        """Make the updates of one GRPO step, `config.grpo.mini_batches` of them if it has all its groups, which lie one
+        after the other; fewer if groups are lacking.
 
         Returns:
             loss, kl, entropy, clip_fraction, ratio, ratio_max, grad_norm, mismatch_kl (0 with mismatch_tokens 0 where

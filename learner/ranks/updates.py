@@ -64,7 +64,9 @@ class Updates:
         """Make the GRPO updates of one step with the weights of `version`. Returns this rank's sums over the updates,
         `grad_norm` and `loss` summed over `updates`, and `seconds_max`."""
         started = time.monotonic()
-        cuts = mini_batches([trajectory.task_id for trajectory in trajectories], self._config.grpo.mini_batches)
+        grpo = self._config.grpo
+        prompts = -(-grpo.prompts_per_step // grpo.mini_batches)
+        cuts = mini_batches([trajectory.task_id for trajectory in trajectories], prompts)
         minis = [[trajectories[i] for i in cut] for cut in cuts]
         # Before the first update pi_theta is pi_old; only what comes after needs it computed ahead.
         later = [self._old_logprobs(mini) for mini in minis[1:]]

@@ -20,6 +20,8 @@ from synth.footage import jpeg
 from tools.decoding.frame import Content, Frame
 from tools.registry import schemas
 
+UNTOLD = "I see."
+"""Stands for the thought of a model that tells none: a turn without one is not well formed."""
 _TAG = re.compile(r"</?(?:think|tool_call|answer)>")
 
 
@@ -77,7 +79,7 @@ def turn_text(message: ModelMessage) -> str:
         return message["content"]
     if message["calls"]:
         call = message["calls"][0]
-        thought = _plain(content.thought or message["content"] or message["reasoning"])
+        thought = _plain(content.thought or message["content"] or message["reasoning"]) or UNTOLD
         try:
             return write_turn(thought, ParsedCall(call["name"], json.loads(call["arguments"] or "{}")))
         except (ValueError, TypeError):
@@ -86,7 +88,7 @@ def turn_text(message: ModelMessage) -> str:
         return message["content"]
     before, _, _ = message["content"].partition("<answer>")
     answer = content.answer or _plain(message["content"])
-    thought = _plain(content.thought or (before if content.answer else "") or message["reasoning"])
+    thought = _plain(content.thought or (before if content.answer else "") or message["reasoning"]) or UNTOLD
     try:
         return write_turn(thought, _plain(answer))
     except ValueError:

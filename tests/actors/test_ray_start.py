@@ -1,6 +1,7 @@
 """How a Ray that does not come up is tried again, and what is said of one that never does."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from actors import ray_start
 from actors.ray_start import RayStartError, start_ray
 from configs import Config
 from storage.locks import lock
+from tests.servers.processes import ROOT
 
 Starts = tuple[list[Exception], list[dict[str, Any]]]
 """Errors to come, and the settings of each call until now."""
@@ -72,3 +74,18 @@ def test_who_waits_too_long_for_another_s_start_says_so(init: Starts, monkeypatc
     with lock(ray_start.LOCK, 1.0), pytest.raises(RayStartError, match="another process is still starting its own"):
         start_ray(Config())
     assert calls == []
+
+
+@pytest.mark.slow
+def test_ray_data_says_nothing_whichever_was_imported_first() -> None:
+    program = (
+        "import ray.data\n"
+        "from actors.ray_start import start_ray\n"
+        "from configs import Config\n"
+        "start_ray(Config())\n"
+        "print(len(ray.data.from_items([1, 2, 3]).map(lambda row: row).take_all()))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=240)
+    assert (ran.stdout, ran.returncode) == ("3\n", 0)
+    assert "Dataset" not in ran.stderr
+    assert "Progress" not in ran.stderr

@@ -41,6 +41,14 @@ def test_a_call_more_never_pays() -> None:
     assert totals == sorted(totals, reverse=True)
 
 
+def test_fewer_calls_may_be_made_to_pay_for_right_answers_alone() -> None:
+    gated = RewardConfig(parsimony_needs_right=True)
+    for calls in range(6):
+        assert score(gated, TASK, "red", True, calls) == score(RewardConfig(), TASK, "red", True, calls)
+        assert score(gated, TASK, "blue", True, calls).total == pytest.approx(0.15)
+        assert score(gated, TASK, None, False, calls).total == 0.0
+
+
 def generous(config: RewardConfig, task: Task, answer: str | None, format_ok: bool, calls: float) -> Rewards:
     return Rewards(1.0, 1.0, 1.0, total=2.0)
 

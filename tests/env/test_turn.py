@@ -30,6 +30,7 @@ JSON_VALUES = st.recursive(
     max_leaves=6,
 )
 PLAIN = st.text(st.characters(exclude_characters="<", exclude_categories=["Cs"])).map(str.strip)
+THOUGHTS = PLAIN.map(lambda text: f"{text} so".strip())
 
 
 def test_a_thought_and_a_call() -> None:
@@ -128,13 +129,23 @@ def test_any_text_parses_and_never_to_two_kinds_of_action(text: str) -> None:
         assert turn.error
 
 
-@given(PLAIN, PLAIN.filter(bool))
+@pytest.mark.parametrize("thought", ["", " ", "\n", "...", "\u2026", "--", "!?"])
+@pytest.mark.parametrize("action", ["<answer>B</answer>", '<tool_call>{"name": "x", "arguments": {}}</tool_call>'])
+def test_an_empty_thought_is_not_well_formed_and_its_action_is_taken(thought: str, action: str) -> None:
+    for text in (f"<think>{thought}</think>{action}", f"<think>{thought}</think>\n{action}\n"):
+        turn = parse_turn(text)
+        assert (turn.well_formed, turn.error) == (False, "the thought is empty")
+        assert turn.answer == "B" or turn.calls
+    assert parse_turn(f"<think>{thought}so</think>{action}").well_formed
+
+
+@given(THOUGHTS, PLAIN.filter(bool))
 def test_answers_go_round(thought: str, answer: str) -> None:
     turn = parse_turn(write_turn(thought, answer))
     assert (turn.thought, turn.answer, turn.well_formed) == (thought, answer, True)
 
 
-@given(PLAIN, NAMES, st.dictionaries(st.text(), JSON_VALUES, max_size=3))
+@given(THOUGHTS, NAMES, st.dictionaries(st.text(), JSON_VALUES, max_size=3))
 def test_calls_go_round_whatever_their_arguments_spell(thought: str, name: str, arguments: dict[str, Any]) -> None:
     arguments = json.loads(json.dumps(arguments))
     turn = parse_turn(write_turn(thought, ParsedCall(name, arguments)))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from storage.files import JsonObject
-from tools.decoding.frame import DeadlineError, Region, Stamp, VideoError
+from tools.decoding.frame import BusyError, DeadlineError, Region, Stamp, VideoError
 
 START_TIMEOUT_S = 60.0
 """Deadline for the process to come up, seconds; on a quiet machine it takes a quarter of one."""
@@ -70,10 +70,10 @@ class DecodeProcess:
         """Wait for the process to be free, at most `timeout_s`, and hold it: `ask(request, timeout_s)` -> (head, body).
 
         Raises:
-            VideoError: it was not free in time. `ask` raises it where the file is bad, or the deadline was missed.
+            BusyError: it was not free in time. `ask` raises VideoError: the file is bad, or the deadline was missed.
         """
         if not self._lock.acquire(timeout=timeout_s):
-            raise DeadlineError(f"the decode process was busy for {round(timeout_s, 1):g} s")
+            raise BusyError(f"the decode process was busy for {round(timeout_s, 1):g} s")
         try:
             yield self._ask
         finally:

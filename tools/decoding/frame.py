@@ -22,6 +22,10 @@ class DeadlineError(VideoError):
     """It could not be read in the time there was."""
 
 
+class BusyError(DeadlineError):
+    """What reads was busy with others all that time, which is no fault of the video's, nor of who asked."""
+
+
 @dataclass(frozen=True)
 class FrameRef:
     """One frame as a model saw it, to be made again from the file."""

@@ -15,6 +15,8 @@ from tools.decoding.frame import Frame, FrameRef, VideoError
 
 QWEN3_VL_MIN_PIXELS = 65_536
 """Fewest pixels of a picture that Qwen3-VL's processor leaves as it is."""
+MOST_ASPECT = 200
+"""Longer over shorter side of a picture beyond which it refuses one."""
 REDUCING_GAP = 2.0
 """A large picture is first brought to at least this many times its target by whole factors, in half the time."""
 
@@ -33,6 +35,9 @@ def fit(
     least = min(budget, max(1, -(-min_pixels // multiple**2)))
     scale = min(math.sqrt(max_pixels / (width * height)), max(1.0, math.sqrt(min_pixels / (width * height))))
     ideal = width * scale / multiple, height * scale / multiple
+    if max(ideal) > MOST_ASPECT * min(ideal):
+        long, short = (math.sqrt(ideal[0] * ideal[1] * share) for share in (MOST_ASPECT, 1 / MOST_ASPECT))
+        ideal = (long, short) if width > height else (short, long)
 
     def distortion(cells: tuple[int, int]) -> tuple[float, float]:
         aspect = abs(math.log(cells[0] * height / (cells[1] * width)))
@@ -50,9 +55,10 @@ def _candidates(ideal: tuple[float, float], least: int, budget: int) -> Iterator
             (min(max(columns, -(-least // rows)), budget // rows), rows),
             (columns, min(max(rows, -(-least // columns)), budget // columns)),
         ):
-            if least <= pair[0] * pair[1]:
+            if least <= pair[0] * pair[1] and max(pair) <= MOST_ASPECT * min(pair):
                 yield pair
-    yield (1, least) if ideal[1] > ideal[0] else (least, 1)
+    side = math.isqrt(budget)
+    yield side, min(budget // side, MOST_ASPECT * side)
 
 
 def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:

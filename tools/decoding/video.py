@@ -28,7 +28,8 @@ from tools.decoding.thread_safe_cache import ThreadSafeCache
 __all__ = ["Video", "VideoError", "decode_process", "fit", "forget_frames", "open_image", "open_video", "read_frame"]
 
 TIMEOUT_S = EpisodeConfig.tool_timeout_s
-"""Deadline of a request where the caller names none, seconds. Waiting for a busy decoder may take as long again."""
+"""Deadline of a request where the caller names none, seconds. Waiting for a busy decoder does not count; where it takes
+as long by itself, that is a `BusyError`."""
 PROVE_TIMEOUT_S = 10.0
 """Deadline for proving the fast path on a file, seconds; a miss only means that PyAV reads it."""
 FAST_PATH_MIN_PIXELS = 640 * 360
@@ -161,7 +162,8 @@ class Video:
 
         Raises:
             VideoError: decoding failed.
-            DeadlineError: all of it, what is done between the frames included, took longer than `timeout_s`.
+            DeadlineError: all of it, what is done between the frames included but waiting for a busy decoder, took
+                longer than `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
         form = _Form(*fit(self.width, self.height, max_pixels, 1, 0))
@@ -175,7 +177,9 @@ class Video:
             onward = sorted(set(part))
             # The last request may end a little late; cutting it off would cost the decode process.
             left_s = max(left_s, SCAN_GRACE_S)
-            with _state.process.turn(left_s) as ask:
+            asked_at = time.monotonic()
+            with _state.process.turn(timeout_s) as ask:
+                deadline += time.monotonic() - asked_at
                 shown, pictures = self._asked(ask, onward, form, left_s, keyframes)
             for row in (onward.index(index) for index in part):
                 yield self.times[shown[row]].item(), pictures[row]
@@ -190,14 +194,17 @@ class Video:
         found = self._kept(_state.frames, indices, form)
         if any(index not in found for index in indices):
             # Another thread or process may be at the same stretch: wait for it and take what it made.
+            asked_at = time.monotonic()
             with _state.shared.decoding(self.path, timeout_s):
+                deadline += time.monotonic() - asked_at
                 found |= self._kept(_state.frames, indices, form)
                 found |= self._kept(_state.shared, sorted(set(indices) - found.keys()), form)
                 missing = sorted(set(indices) - found.keys())
                 for start in range(0, len(missing), SCAN_FRAMES):
                     # By turns with other threads, so that a long first look does not keep a short crop waiting.
-                    left_s = max(SCAN_GRACE_S / 10, deadline - time.monotonic())
-                    with _state.process.turn(left_s) as ask:
+                    asked_at = time.monotonic()
+                    with _state.process.turn(timeout_s) as ask:
+                        deadline += time.monotonic() - asked_at
                         left_s = max(SCAN_GRACE_S / 10, deadline - time.monotonic())
                         found |= self._decode(ask, missing[start : start + SCAN_FRAMES], form, left_s)
         return [found[index] for index in indices]

@@ -13,7 +13,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from tools.decoding.frame import DeadlineError
+from tools.decoding.frame import BusyError, DeadlineError
 from tools.decoding.thread_safe_cache import ThreadSafeCache
 from tools.decoding.video import Video
 from tools.following.appearance import Appearance
@@ -99,6 +99,8 @@ class AppearanceTracker:
         try:
             for sighting in target.found(times, keyframes):
                 looks.append(target.native(sighting))
+        except BusyError:
+            raise
         except DeadlineError:
             if not looks:
                 raise

@@ -193,13 +193,18 @@ def test_packs_cover_each_trajectory_once_and_balance_their_tokens(
         assert all(share[0] for share in plan)
 
 
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=9), st.integers(1, 6))
-def test_mini_batches_keep_groups_whole_where_they_can(sizes: Any, parts: Any) -> None:
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=40), st.integers(1, 9))
+def test_mini_batches_hold_a_number_of_whole_groups(sizes: Any, prompts: Any) -> None:
     task_ids = [f"task-{group}" for group, size in enumerate(sizes) for _ in range(size)]
-    cuts = mini_batches(task_ids, parts)
+    cuts = mini_batches(task_ids, prompts)
     assert [i for cut in cuts for i in cut] == list(range(len(task_ids)))
-    assert len(cuts) <= parts
-    if len(sizes) >= parts:
-        assert len(cuts) == parts
-        homes = [{task_ids[i] for i in cut} for cut in cuts]
-        assert sum(map(len, homes)) == len(sizes)
+    held = [len({task_ids[i] for i in cut}) for cut in cuts]
+    assert sum(held) == len(sizes)
+    assert len(cuts) == -(-len(sizes) // prompts)
+    assert max(held) <= prompts
+    assert max(held) - min(held) <= 1
+
+
+@pytest.mark.parametrize(("groups", "updates"), [(32, 4), (31, 4), (25, 4), (24, 3), (9, 2), (8, 1), (1, 1), (0, 0)])
+def test_fewer_groups_make_fewer_updates(groups: int, updates: int) -> None:
+    assert len(mini_batches([f"t{i // 8}" for i in range(8 * groups)], 8)) == updates

@@ -40,8 +40,8 @@ def cluster() -> None:
 
 
 def make_config(*overrides: str) -> Config:
-    base = ["ranks.micro_batch_tokens=250", "grpo.mini_batches=2", "grpo.kl_coef=0.1", "ranks.step_timeout_s=240"]
-    return load_config(None, [*base, *overrides])
+    base = ["ranks.micro_batch_tokens=250", "grpo.kl_coef=0.1", "ranks.step_timeout_s=240"]
+    return load_config(None, [*base, "grpo.mini_batches=2", "grpo.prompts_per_step=4", *overrides])
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ CONFIG = load_config(
         "ranks.micro_batch_tokens=250",
         "ranks.step_timeout_s=240",
         "grpo.mini_batches=2",
+        "grpo.prompts_per_step=4",
         "grpo.surrogate=gspo",
         "grpo.aggregation=token_mean",
         "grpo.entropy_coef=0.05",
