@@ -41,7 +41,7 @@ def start_ray(config: Config) -> None:
     """
     if ray.is_initialized():
         return
-    _quieten()
+    _quieten(config)
     on_sigterm = signal.getsignal(signal.SIGTERM)
     init = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR)
     try:
@@ -58,9 +58,13 @@ def start_ray(config: Config) -> None:
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray takes it for itself, and aborts
 
 
-def _quieten() -> None:
+def _quieten(config: Config) -> None:
     for name in ("ray.data", "ray.rllib", "ray.tune", "ray.serve", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    if config.ranks.gpus_per_rank == 0:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed warns where it has to find that out
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # Ray has no switch for what its raylet reports to drivers, which is in its log files and in its errors as well.
