@@ -125,7 +125,7 @@ class Fleet:
 
 
 def engine_busy(runners: int, engines: int) -> float:
-    """The least busy engine's time over the most busy one's, with eight groups an engine, and 32 at least, to a step."""
+    """The least busy engine over the most busy one, with eight groups an engine, and 32 at least, to a step."""
     mark = (VisualPrompt("mark.png", 1.0, "point"),)
     tasks = [Task(f"t{i}", "v.mp4", "?", "red", "OA", mark) for i in range(300)]
     fleet: Any = Fleet(runners, engines)
