@@ -9,7 +9,15 @@ class EngineError(RuntimeError):
 
 
 class MissingFrames(EngineError):
-    """The engine does not hold frames that were sent without pixels; send the request again with them."""
+    """The engine does not hold frames that were sent without pixels; send the request again with theirs."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        """`names` are the ids of those frames."""
+        super().__init__(names)
+        self.names = names
+
+    def __str__(self) -> str:
+        return f"engine: {len(self.names)} frames were sent without pixels and are not in its cache"
 
 
 class EpisodeError(RuntimeError):

@@ -28,8 +28,9 @@ def prompt_of(request: GenerationRequest, cached: list[bool]) -> dict[str, objec
     """
     prompt: dict[str, object] = {"prompt_token_ids": unexpanded(request.ids.tolist(), request.media)}
     if request.frames:
-        if any(frame is None and not hit for hit, frame in zip(cached, request.frames, strict=True)):
-            raise MissingFrames("engine: frames were sent without pixels and are not in its cache")
+        sent = zip(request.frame_ids, request.frames, cached, strict=True)
+        if missing := tuple(name for name, frame, hit in sent if frame is None and not hit):
+            raise MissingFrames(missing)
         # Arrays that came through Ray's object store are read-only, which torch warns about: hence the copy.
         frames = [None if hit else np.array(frame) for hit, frame in zip(cached, request.frames, strict=True)]
         prompt |= {"multi_modal_data": {"image": frames}, "multi_modal_uuids": {"image": list(request.frame_ids)}}

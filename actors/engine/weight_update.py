@@ -82,7 +82,6 @@ class WeightUpdate:
         if self._gpus == 0:
             self._engine.apply_model(repack_output_head)
         forget_states(self._engine)
-        self._engine.reset_mm_cache()
         return checked
 
     def _model(self) -> torch.nn.Module:

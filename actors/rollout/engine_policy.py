@@ -11,7 +11,7 @@ import numpy as np
 
 from actors.engine.handle import Engine
 from actors.engine.request import GenerationRequest, frame_id
-from actors.errors import EngineError, MissingFrames
+from actors.errors import EngineError, MissingFrames, root_cause
 from configs.policy import EngineConfig, SamplingConfig
 from env.environment import VideoEnv
 from env.transcript import Transcript, Turn
@@ -65,10 +65,20 @@ class EnginePolicy:
             seed=None if self._seed is None else turn_seed(self._seed, next(self._turns)),
             min_version=self._min_version,
         )
-        self._sent.update(names)
+        # Others of this engine count on them from now on; should the engine not get them, it asks for them alone.
+        new = set(names) - self._sent
+        self._sent |= new
         try:
             return await self._generate(request)
-        except MissingFrames:
+        except MissingFrames as error:
+            missing = set(getattr(root_cause(error), "names", names))
+        except BaseException:
+            self._sent -= new
+            raise
+        again = tuple(p if n in missing or n in new else None for n, p in zip(names, pixels, strict=True))
+        try:
+            return await self._generate(replace(request, frames=again))
+        except MissingFrames:  # what it held was dropped in between
             return await self._generate(replace(request, frames=pixels))
 
     async def _generate(self, request: GenerationRequest) -> Turn:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import pickle
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -163,8 +164,26 @@ def test_frames_are_processed_once_and_need_no_pixels_again(engine: PolicyEngine
 
 
 def test_unknown_frames_without_pixels_are_asked_for(engine: PolicyEngine, chat: ChatFormat) -> None:
-    with pytest.raises(MissingFrames):
-        generate(engine, dataclasses.replace(request_of(chat, salt=70), frames=(None,) * 3))
+    request = request_of(chat, salt=70)
+    with pytest.raises(MissingFrames, match="3 frames were sent without pixels") as raised:
+        generate(engine, dataclasses.replace(request, frames=(None,) * 3))
+    assert raised.value.names == request.frame_ids
+    assert pickle.loads(pickle.dumps(raised.value)).names == request.frame_ids
+    generate(engine, dataclasses.replace(request, frames=request.frames))
+    one_new = dataclasses.replace(request, frames=(None,) * 3, frame_ids=(*request.frame_ids[:2], "new"))
+    with pytest.raises(MissingFrames) as raised:
+        generate(engine, one_new)
+    assert raised.value.names == ("new",)
+
+
+def test_pixels_survive_new_weights(engine: PolicyEngine, model_dir: Path, chat: ChatFormat) -> None:
+    request = request_of(chat, salt=75)
+    (before,) = generate(engine, request)
+    asyncio.run(engine.load_weights(str(model_dir), 0))
+    processed = engine._vllm.frames_processed
+    (after,) = generate(engine, dataclasses.replace(request, frames=(None,) * 3))
+    assert after.ids == before.ids
+    assert engine._vllm.frames_processed == processed
 
 
 def test_an_older_policy_than_asked_for_is_refused(engine: PolicyEngine, chat: ChatFormat) -> None:
