@@ -1,7 +1,6 @@
 """What goes to a policy engine and what comes back, besides the turn itself."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from env.transcript import Media
 from tools.decoding.frame import FrameRef
+from tools.decoding.frame_folder import stamp_of
 
 TransferStep = Literal["join", "start", "receive", "finish"]
 """A step of vLLM's own weight transfer."""
@@ -67,6 +67,6 @@ def frame_id(ref: FrameRef) -> str:
     Raises:
         OSError: the file is gone.
     """
-    stat = os.stat(ref.path)
-    key = f"{ref.path}|{stat.st_size}|{stat.st_mtime_ns}|{ref.time_s!r}|{ref.width}x{ref.height}|{ref.region}"
+    size, modified = stamp_of(ref.path)
+    key = f"{ref.path}|{size}|{modified}|{ref.time_s!r}|{ref.width}x{ref.height}|{ref.region}"
     return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()

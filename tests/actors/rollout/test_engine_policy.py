@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,9 +39,11 @@ class Engine:
         return TURN
 
 
-@pytest.fixture
-def frames() -> list[Frame]:
-    return [Frame(FrameRef("v.mp4", float(i), 32, 32), np.zeros((32, 32, 3), np.uint8), float(i)) for i in range(4)]
+@pytest.fixture(params=["a file", "a folder of frames"])
+def frames(request: pytest.FixtureRequest, tmp_path: Path) -> list[Frame]:
+    (tmp_path / "0.png").write_bytes(b"x")
+    path = str(tmp_path / "0.png") if request.param == "a file" else f"{tmp_path}#fps=6"
+    return [Frame(FrameRef(path, float(i), 32, 32), np.zeros((32, 32, 3), np.uint8), float(i)) for i in range(4)]
 
 
 def act(engine: Engine, frames: Sequence[Frame], sent: set[str]) -> Turn:
