@@ -182,8 +182,8 @@ class GrpoConfig:
     """RLlib env runners."""
     episodes_in_flight: int = 64
     """Episodes that one env runner plays at once."""
-    rollout_timeout_s: float = 600.0
-    """Deadline of one step's rollouts, seconds."""
+    rollout_timeout_s: float = 1800.0
+    """Deadline of one step's rollouts, seconds; an episode that runs into its own has to fit in."""
     checkpoint_every: int = 10
     """Steps between checkpoints; the last step always makes one."""
     keep_checkpoints: int = 2

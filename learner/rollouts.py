@@ -74,17 +74,17 @@ class Rollouts:
         counts: dict[int, bool] = {}
         self.stale += self.ledger.sweep(partial(is_stale, version=version, max_staleness=self._config.max_staleness))
         while not (enough := self._enough(wanted, most, counts)):
-            self._supply(min(most, wanted + list(counts.values()).count(False)) + ahead, version)
-            self._collect(version)
-            if len(self.ledger.skipped) - skipped > wanted:
-                task_id, error = self.ledger.skipped[-1]
-                raise RolloutError(f"rollouts: more groups fail than can be played; the last was {task_id} ({error})")
             if time.monotonic() > deadline:
                 ready = min(wanted, sum(counts.values()))
                 raise RolloutError(
                     f"rollouts: {ready} of {wanted} groups after grpo.rollout_timeout_s = "
                     f"{self._config.rollout_timeout_s:g} s"
                 )
+            self._supply(min(most, wanted + list(counts.values()).count(False)) + ahead, version)
+            self._collect(version)
+            if len(self.ledger.skipped) - skipped > wanted:
+                task_id, error = self.ledger.skipped[-1]
+                raise RolloutError(f"rollouts: more groups fail than can be played; the last was {task_id} ({error})")
         # In the order of their numbers, not of their arrival: the sums of an update depend on it.
         groups = sorted(self.ledger.take(enough), key=lambda group: group.order.id)
         self._supply(ahead, version)

@@ -153,6 +153,7 @@ def rollout_metrics(groups: Sequence[PlayedGroup]) -> dict[str, float]:
         "response_tokens": _mean(t.transcript.sampled_tokens for t in played),
         "episode_tokens": _mean(len(t.transcript.ids) for t in played),
         "length_stops": _mean(t.stop == "length" for t in played),
+        "timeout_stops": _mean(t.stop == "timeout" for t in played),
         "episode_seconds": _mean(t.seconds for t in played),
     }
 

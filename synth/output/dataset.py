@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 
 from configs import Config
 from env.task import Task, save_tasks
-from storage.files import JsonObject, whole_file
+from storage.files import JsonObject, whole_file, whole_folder
 from synth.output.split import split_of
 from synth.record import Record
+from tools.decoding.frame_folder import pictures, split_rate
 from tools.marks.visual_prompt import VisualPrompt
 
 SPLITS = ("train", "test")
@@ -140,8 +141,18 @@ def _place(source: Path, to: Path) -> None:
     if to.exists():
         return
     to.parent.mkdir(parents=True, exist_ok=True)
+    folder, _ = split_rate(str(source))
+    if os.path.isdir(folder):
+        with whole_folder(to) as partial:
+            for picture in pictures(folder):
+                _copy(picture.path, partial / picture.name)
+        return
     with whole_file(to) as partial:
-        try:
-            os.link(source, partial)
-        except OSError:
-            shutil.copyfile(source, partial)
+        _copy(source, partial)
+
+
+def _copy(source: str | Path, to: Path) -> None:
+    try:
+        os.link(source, to)
+    except OSError:
+        shutil.copyfile(source, to)

@@ -299,9 +299,8 @@ def open_video(path: str | Path, timeout_s: float = TIMEOUT_S) -> Video:
     key = path, _stamp(path)
     video = _state.videos.get(key)
     if video is None:
-        deadline = time.monotonic() + timeout_s
         with _state.process.turn(timeout_s) as ask:
-            video = _state.videos.get(key) or _open(key, ask, max(SCAN_GRACE_S / 10, deadline - time.monotonic()))
+            video = _state.videos.get(key) or _open(key, ask, timeout_s)
     return video
 
 
