@@ -105,7 +105,11 @@ class GroupLedger:
                 number, self._next = self._next, self._next + 1
             self._playing.add(number)
             order = self._order(number, min_version)
-            missing = tuple(seed for seed in order.seeds if seed not in self._parts.get(number, {}))
+            # What was played by a policy that is too old by now is played again with the rest.
+            kept = {s: t for s, t in self._parts.pop(number, {}).items() if _oldest(t) >= min_version}
+            if kept:
+                self._parts[number] = kept
+            missing = tuple(seed for seed in order.seeds if seed not in kept)
             orders.append(dataclasses.replace(order, seeds=missing))
         return orders
 
@@ -135,12 +139,12 @@ class GroupLedger:
             error = group.failures[0].error if group.failures else "was not played"
             self.skipped.append((order.task.id, error))
 
-    def sweep(self, is_stale: Callable[[PlayedGroup], bool]) -> int:
-        """Have the groups that wait and are of no use any more played again; how many there were."""
+    def sweep(self, is_stale: Callable[[PlayedGroup], bool]) -> list[int]:
+        """Have the groups that wait and are of no use any more played again; their numbers."""
         stale = [group.order.id for group in self._ready if is_stale(group)]
         self._ready = deque(group for group in self._ready if group.order.id not in stale)
         self._again.extend(stale)
-        return len(stale)
+        return stale
 
     def lose(self, numbers: Iterable[int]) -> None:
         """Take back orders whose runner is gone; they are played again, which counts as no attempt."""
@@ -185,9 +189,9 @@ class GroupLedger:
         )
         self._parts = {
             part["number"]: dict(zip(part["seeds"], map(Trajectory.from_dict, part["trajectories"]), strict=True))
-            for part in state["parts"]
+            for part in state.get("parts", [])
         }
-        self.retried, self.given_up = state["retried"], state["given_up"]
+        self.retried, self.given_up = state["retried"], state.get("given_up", 0)
         self.skipped = [(task_id, error) for task_id, error in state["skipped"]]
 
     def _order(self, number: int, min_version: int) -> GroupOrder:
@@ -196,3 +200,9 @@ class GroupLedger:
         seeds = np.random.SeedSequence((self._seed, number)).generate_state(self._group_size)
         task = self._tasks[shuffled[position]]
         return GroupOrder(number, task, tuple(int(seed >> 1) for seed in seeds), min_version)
+
+
+def _oldest(trajectory: Trajectory) -> int:
+    """The oldest policy version that sampled a token."""
+    sampled = zip(trajectory.transcript.versions, trajectory.transcript.sampled, strict=True)
+    return min((version for version, mine in sampled if mine), default=0)

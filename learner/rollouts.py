@@ -72,8 +72,13 @@ class Rollouts:
         deadline = time.monotonic() + self._config.rollout_timeout_s
         skipped = len(self.ledger.skipped)
         counts: dict[int, bool] = {}
-        self.stale += self.ledger.sweep(partial(is_stale, version=version, max_staleness=self._config.max_staleness))
-        while not (enough := self._enough(wanted, most, counts)):
+        old = partial(is_stale, version=version, max_staleness=self._config.max_staleness)
+        while True:
+            for number in self.ledger.sweep(old):
+                counts.pop(number, None)
+                self.stale += 1
+            if enough := self._enough(wanted, most, counts):
+                break
             if time.monotonic() > deadline:
                 ready = min(wanted, sum(counts.values()))
                 raise RolloutError(
@@ -135,6 +140,7 @@ class Rollouts:
             order = self._waiting.popleft()
             engine = self._routing.assign(order.id, order.task.id, len(order.seeds))
             runner = min(free, key=lambda runner: len(self._held.setdefault(runner, {})))
+            self._release(runner, order.id)
             self._held[runner][order.id] = replace(order, engine=engine, min_version=oldest)
         for runner in free:
             if self._held.get(runner):

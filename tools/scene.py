@@ -30,9 +30,10 @@ class Scene:
             return
         named, real = Path(os.path.abspath(self.root)), Path(os.path.realpath(self.root))
         for path in (self.video_path, *(prompt.image for prompt in self.visual_prompts)):
-            file, _ = split_rate(path)
-            inside = Path(os.path.abspath(file)).is_relative_to(named)
-            if inside and not Path(os.path.realpath(file)).is_relative_to(real):
+            for file in {path, split_rate(path)[0]}:
+                inside = Path(os.path.abspath(file)).is_relative_to(named)
+                if not inside or Path(os.path.realpath(file)).is_relative_to(real):
+                    continue
                 raise VideoError(f"{path}: is a link out of {self.root}; name the file itself, by its absolute path")
 
 

@@ -92,8 +92,8 @@ class GroupPlayer:
             raise ValueError("no engine to play on")
         if [seat.engine for seat in self._seats] != list(engines):
             seats = {seat.engine: seat for seat in self._seats}
-            self._seats = [seats.get(engine) or _Seat(engine) for engine in engines]
-            self._routing = Routing(len(engines))
+            # In one step, as the episodes' thread reads both.
+            self._seats, self._routing = [seats.get(e) or _Seat(e) for e in engines], Routing(len(engines))
         for order in orders:
             if (order.id, order.seeds) not in self._orders:
                 self._orders.add((order.id, order.seeds))

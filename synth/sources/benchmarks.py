@@ -26,7 +26,7 @@ def _v2p_bench(row: Mapping[str, object]) -> Iterator[Record]:
     except ValueError as error:
         raise BadRow(str(error)) from None
     number = text_of(row, "dimension", "")
-    known = number.isdigit() and 1 <= int(number) <= len(V2P_DIMENSIONS)
+    known = number.isdecimal() and number.isascii() and 1 <= int(number) <= len(V2P_DIMENSIONS)
     part = text_of(row, "source", "")
     yield Record(
         id=text_of(row, "video_id", ""),
@@ -45,7 +45,7 @@ def _longvideobench(row: Mapping[str, object]) -> Iterator[Record]:
     options = texts_of(row, "candidates") if "candidates" in row else [text_of(row, column) for column in columns]
     options = [option for option in options if option != _NO_OPTION]
     number = text_of(row, "correct_choice")
-    if not number.isdigit() or int(number) >= len(options):
+    if not (number.isdecimal() and number.isascii()) or int(number) >= len(options):
         raise BadRow(f"has a 'correct_choice' that is no index of its {len(options)} options")
     yield Record(
         id=text_of(row, "id", ""),

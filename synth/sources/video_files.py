@@ -4,12 +4,15 @@ Invariant: what is found lies below the video root, and is the only one that the
 """
 
 import os
+from collections import defaultdict
 from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from actors.serving.question import VIDEO_SUFFIXES
 from synth.sources.rows import BadRow
 from tools.decoding.frame_folder import is_frame_folder, split_rate
+
+NOT_THERE = "has a video that is not under the video root"
 
 
 class VideoFiles:
@@ -22,52 +25,60 @@ class VideoFiles:
     def __init__(self, root: str | Path | None) -> None:
         """Without a root the names are kept as they are."""
         self._root = root
-        self._names, self._found = cache(_names), cache(self._search)
+        self._names, self._found = cache(_Names), cache(self._search)
 
     def find(self, name: str) -> str:
         """The path of a row's video, a file or a folder of frames. Raises BadRow: it names none, or several."""
-        windows = PureWindowsPath(name)
-        posix = PurePosixPath(windows.as_posix() if "/" not in name else name)
+        windows = PureWindowsPath(split_rate(name)[0])
+        posix = PurePosixPath(windows.as_posix() if "/" not in name else split_rate(name)[0])
         if not posix.name or "\0" in name:
             raise BadRow("has a video path that is none")
         if posix.is_absolute() or windows.anchor:
             raise BadRow("has an absolute video path; it must be relative to the video root")
         if ".." in posix.parts or ".." in windows.parts:
             raise BadRow("has a video path that climbs out of the video root with '..'")
-        return str(posix) if self._root is None else self._found(str(posix))
+        rate = name[len(split_rate(name)[0]) :]
+        return f"{posix}{rate}" if self._root is None else self._found(posix, rate)
 
-    def _search(self, name: str) -> str:
-        exact = os.path.join(str(self._root), name)
-        if os.path.isfile(exact) or is_frame_folder(exact):
-            return exact
-        plain, _ = split_rate(name)
-        folder = str(self._root)
-        *parents, last = PurePosixPath(plain).parts
-        for part in parents:
-            folder = os.path.join(folder, _only(part, _alike(part, self._names(folder))))
-        names = self._names(folder)
-        same = _alike(last, names)
-        stem = PurePosixPath(last).stem.casefold() if last.lower().endswith(VIDEO_SUFFIXES) else last.casefold()
-        videos = [other for other in names if other.lower().endswith(VIDEO_SUFFIXES)]
-        path = os.path.join(
-            folder, _only(last, same or [v for v in videos if PurePosixPath(v).stem.casefold() == stem])
-        )
-        return path + name[len(plain) :]
-
-
-def _names(folder: str) -> list[str]:
-    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    def _search(self, plain: PurePosixPath, rate: str) -> str:
+        try:
+            exact = os.path.join(str(self._root), f"{plain}{rate}")
+            if os.path.isfile(exact) or is_frame_folder(exact):
+                return exact
+            folder = str(self._root)
+            for part in plain.parts[:-1]:
+                folder = os.path.join(folder, _only(self._names(folder).alike(part)))
+            names, last = self._names(folder), plain.name
+            stem = plain.stem if last.lower().endswith(VIDEO_SUFFIXES) else last
+            found = os.path.join(folder, _only(names.alike(last) or names.videos.get(stem.casefold(), [])))
+            if is_frame_folder(found) or (os.path.isfile(found) and not rate):
+                return f"{found}{rate}"
+        except OSError as error:
+            raise BadRow(f"has a video that cannot be looked for ({error.strerror})") from None
+        raise BadRow(NOT_THERE)
 
 
-def _alike(name: str, names: list[str]) -> list[str]:
-    return [other for other in names if other.casefold() == name.casefold()]
+class _Names:
+    """The names in a folder, by what they are looked for by."""
+
+    def __init__(self, folder: str) -> None:
+        self._names: dict[str, list[str]] = defaultdict(list)
+        self.videos: dict[str, list[str]] = defaultdict(list)
+        """Names of videos, by what they are called without their ending."""
+        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            self._names[name.casefold()].append(name)
+            if name.lower().endswith(VIDEO_SUFFIXES):
+                self.videos[PurePosixPath(name).stem.casefold()].append(name)
+
+    def alike(self, name: str) -> list[str]:
+        """The names that are this one but for capitals; it alone if it is there."""
+        found = self._names.get(name.casefold(), [])
+        return [name] if name in found else found
 
 
-def _only(name: str, names: list[str]) -> str:
-    """The one of the names that is meant."""
-    meant = [name] if name in names else names
+def _only(meant: list[str]) -> str:
     if not meant:
-        raise BadRow("has a video that is not under the video root")
+        raise BadRow(NOT_THERE)
     if len(meant) > 1:
         raise BadRow(f"has a video that may be any of {', '.join(meant)}")
     return meant[0]

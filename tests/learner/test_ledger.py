@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,6 +101,24 @@ def test_members_keep_the_order_of_their_seeds_whenever_they_were_played() -> No
         (rest,) = other.issue(1, 0)
         other.accept(played(rest.seeds))
         assert [t.seconds for t in other.take(1)[0].trajectories] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_a_member_of_an_old_policy_is_played_again_with_the_one_that_failed() -> None:
+    ledger = GroupLedger(TASKS, seed=0, group_size=4)
+    (order,) = ledger.issue(1, 0)
+    ledger.accept(failed(order, 3))
+    (rest,) = ledger.issue(1, 1)
+    assert rest.seeds == order.seeds, "all were sampled by version 0"
+
+
+def test_a_state_of_before_there_were_parts_is_restored() -> None:
+    ledger = GroupLedger(TASKS, seed=0, group_size=2)
+    ledger.issue(2, 0)
+    state: Any = ledger.state()
+    del state["parts"], state["given_up"]
+    restored = GroupLedger(TASKS, seed=0, group_size=2)
+    restored.restore(state)
+    assert [order.id for order in restored.issue(2, 0)] == [0, 1]
 
 
 def test_a_member_that_keeps_failing_is_given_up_alone() -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ class Runner:
         self._teaches, self._asked = teaches, False
         self._orders: deque[GroupOrder] = deque()
         self.most_open = 0
+        self.version = 0
+        """Of the policy that it plays with."""
 
     def healthy_env_runner_ids(self) -> list[int]:
         return [1]
@@ -49,7 +52,7 @@ class Runner:
 
     def _play(self, order: GroupOrder) -> PlayedGroup:
         rewards = (0.0, 1.0) if self._teaches(order.id) else (0.0, 0.0)
-        transcript = Transcript([1], [True], [-0.5], [0])
+        transcript = Transcript([1], [True], [-0.5], [self.version])
         return PlayedGroup(
             order,
             tuple(Trajectory("t", transcript, Rewards(r, 1, 1, r), "red", "answer", (), (), (), 1.0) for r in rewards),
@@ -72,7 +75,7 @@ def gatherer(
 ) -> tuple[Rollouts, Runner]:
     runner = Runner(teaches)
     ledger = ledger or GroupLedger(TASKS, seed=0, group_size=2)
-    config = GrpoConfig(group_size=2, **settings)
+    config = GrpoConfig(**{"group_size": 2, "rollout_timeout_s": 20.0, **settings})
     engines: Any = Engines()
     return Rollouts(config, ledger, runner, engines, lambda engines: None, is_mixed), runner
 
@@ -89,7 +92,7 @@ def test_without_dynamic_sampling_a_step_is_what_was_asked_for() -> None:
 def test_a_step_is_filled_with_groups_that_teach_and_every_prompt_is_taken_once(
     dull: Any, wanted: Any, batches: Any, ahead: Any
 ) -> None:
-    rollouts, _ = gatherer(
+    rollouts, runner = gatherer(
         lambda number: number not in dull,
         prompts_per_step=wanted,
         dynamic_sampling=True,
@@ -98,6 +101,7 @@ def test_a_step_is_filled_with_groups_that_teach_and_every_prompt_is_taken_once(
     )
     taken = []
     for version in range(3):
+        runner.version = version
         groups = rollouts.gather(version)
         useful = sum(map(is_mixed, groups))
         assert useful == wanted or (useful < wanted and len(groups) == wanted * batches)
@@ -114,13 +118,15 @@ def test_a_step_is_filled_with_groups_that_teach_and_every_prompt_is_taken_once(
 def test_a_run_resumed_between_steps_takes_the_groups_that_the_saved_one_took() -> None:
     dull = {0, 2, 3, 7}
     fields: dict[str, Any] = {"prompts_per_step": 2, "dynamic_sampling": True, "max_staleness": 1}
-    rollouts, _ = gatherer(lambda number: number not in dull, **fields)
+    rollouts, runner = gatherer(lambda number: number not in dull, **fields)
     rollouts.gather(0)
     ledger = GroupLedger(TASKS, seed=0, group_size=2)
     ledger.restore(rollouts.ledger.state())
-    resumed, _ = gatherer(lambda number: number not in dull, ledger, **fields)
-    expected = [[group.order.id for group in rollouts.gather(version)] for version in (1, 2)]
-    assert [[group.order.id for group in resumed.gather(version)] for version in (1, 2)] == expected
+    resumed, other = gatherer(lambda number: number not in dull, ledger, **fields)
+    for version in (1, 2):
+        runner.version = other.version = version
+        expected = [group.order.id for group in rollouts.gather(version)]
+        assert [group.order.id for group in resumed.gather(version)] == expected
 
 
 def test_a_step_that_does_not_fill_in_time_keeps_what_was_played() -> None:
@@ -194,7 +200,9 @@ class Fleet:
 
 def fleet(runners: int, engines: int, groups: int, **settings: Any) -> tuple[Rollouts, Fleet]:
     simulated: Any = Fleet(runners, engines, np.random.default_rng(runners * 100 + engines))
-    config = GrpoConfig(group_size=8, prompts_per_step=groups, episodes_in_flight=64, **settings)
+    config = GrpoConfig(
+        group_size=8, prompts_per_step=groups, episodes_in_flight=64, rollout_timeout_s=20.0, **settings
+    )
     ledger = GroupLedger(TASKS, seed=0, group_size=8)
     simulated.rollouts = Rollouts(config, ledger, simulated, simulated, lambda engines: None, lambda group: True)
     return simulated.rollouts, simulated
@@ -248,10 +256,30 @@ def test_a_runner_that_is_gone_gives_back_what_it_held_and_its_engines_are_free(
 
 
 def test_stale_groups_are_swept_before_they_fill_a_step_and_played_again() -> None:
-    rollouts, _ = gatherer(lambda number: True, prompts_per_step=2, max_staleness=1)
+    rollouts, runner = gatherer(lambda number: True, prompts_per_step=2, max_staleness=1)
     rollouts.gather(0)
-    waiting = [group.order.id for group in rollouts.ledger.waiting]
-    rollouts._supply(2, 0)
+    while rollouts.ledger.ready < 2:
+        rollouts._supply(2, 0)
+        rollouts._collect(0)
+    runner.version = 5
     groups = rollouts.gather(5)
     assert [group.order.id for group in groups] == [2, 3], "the very tasks"
-    assert rollouts.stale == len(waiting)
+    assert rollouts.stale == 2
+
+
+def test_a_group_that_comes_in_stale_does_not_fill_a_step() -> None:
+    rollouts, runner = gatherer(lambda number: True, prompts_per_step=2, max_staleness=1)
+    fresh = runner._play
+
+    def late(order: GroupOrder) -> PlayedGroup:
+        group = fresh(order)
+        version = 0 if order.id == 2 and not rollouts.stale else 99
+        old = Transcript([1], [True], [-0.5], [version])
+        return replace(group, trajectories=tuple(replace(t, transcript=old) for t in group.trajectories))
+
+    runner._play = late  # type: ignore[method-assign]
+    rollouts.gather(0)
+    groups = rollouts.gather(5)
+    assert len(groups) == 2
+    assert all(t.transcript.versions == [99] for group in groups for t in group.trajectories)
+    assert rollouts.stale == 1

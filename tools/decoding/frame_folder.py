@@ -9,11 +9,13 @@ Invariant: no picture lies outside of the folder, whatever links say.
 import os
 import re
 import stat
+import threading
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from cachetools import TTLCache
 
 from tools.decoding.frame import Stamp, VideoError
 from tools.decoding.image import image_size, load_image, resize
@@ -22,7 +24,12 @@ from tools.decoding.index import Index, Orientation
 FPS = Fraction(1)
 """Frames a second where the path states none."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+STAMP_S = 2.0
+"""Longest that a change of a picture in place goes unseen, seconds; pictures that come or go are seen at once."""
 _RATE = re.compile(r"(?P<folder>.+)#fps=(?P<rate>[0-9]{1,6}(?:\.[0-9]{1,6})?)")
+
+_stamps: TTLCache[tuple[str, int], Stamp] = TTLCache(512, STAMP_S)
+_lock = threading.Lock()
 
 
 def split_rate(path: str) -> tuple[str, Fraction]:
@@ -36,33 +43,47 @@ def split_rate(path: str) -> tuple[str, Fraction]:
 def is_frame_folder(path: str) -> bool:
     """Whether a path is that of a folder which holds pictures."""
     folder, _ = split_rate(path)
-    return os.path.isdir(folder) and any(name.lower().endswith(SUFFIXES) for name in os.listdir(folder))
+    return os.path.isdir(folder) and any(map(_is_picture, os.listdir(folder)))
 
 
 def pictures(folder: str) -> list[os.DirEntry[str]]:
     """The pictures of a folder, in the order of the numbers in their names. Raises VideoError: there is none, or one is
     a link out of it."""
-    found = [entry for entry in os.scandir(folder) if entry.name.lower().endswith(SUFFIXES) and entry.is_file()]
+    found = [entry for entry in os.scandir(folder) if _is_picture(entry.name) and entry.is_file()]
     real = Path(os.path.realpath(folder))
     for entry in found:
         if entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(real):
             raise VideoError(f"has a picture that is a link out of it, {entry.name}")
     if not found:
         raise VideoError("is not a file, nor a folder of frames")
-    return sorted(found, key=lambda entry: [int(p) if p.isdigit() else p for p in re.split(r"([0-9]+)", entry.name)])
+    return sorted(found, key=lambda entry: _numbered(entry.name))
 
 
 def stamp_of(path: str) -> Stamp:
-    """Size and newest modification time of a video's file, or of all pictures of its folder. Raises OSError: it is not
-    there; VideoError: it is neither."""
+    """Size and newest modification time of a video's file, or of all pictures of its folder, which are looked at anew
+    after `STAMP_S`. Raises OSError: it is not there; VideoError: it is neither."""
     folder, _ = split_rate(path)
     if os.path.isdir(folder):
-        states = [entry.stat() for entry in pictures(folder)]
-        return sum(state.st_size for state in states), max(state.st_mtime_ns for state in states)
+        key = folder, os.stat(folder).st_mtime_ns
+        with _lock:
+            if key not in _stamps:
+                states = [entry.stat() for entry in pictures(folder)]
+                _stamps[key] = sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)
+            return _stamps[key]
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise VideoError("is not a file, nor a folder of frames")
     return status.st_size, status.st_mtime_ns
+
+
+def _is_picture(name: str) -> bool:
+    # What begins with a dot is no picture of a person's: macOS leaves such a file beside each one that it copies.
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _numbered(name: str) -> list[str | int]:
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 class FrameFolderReader:

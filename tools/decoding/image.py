@@ -27,7 +27,7 @@ def fit(
     """The (width, height) that a picture is fed at: multiples of `multiple`, `min_pixels` to `max_pixels` together.
 
     Of the sizes next to the ideal one, that which distorts the aspect least. A picture is enlarged to reach the nearest
-    multiple, or `min_pixels`. Each side has at least one multiple, even where `max_pixels` is less than that.
+    multiple, or `min_pixels`, with which one side is at most `MOST_ASPECT` times the other. Each side has at least one multiple, even where `max_pixels` is less than that.
     """
     if min(width, height, max_pixels, multiple) < 1:
         raise ValueError(f"sizes must be positive: {width}x{height}, {max_pixels} pixels, multiple {multiple}")
@@ -35,30 +35,32 @@ def fit(
     least = min(budget, max(1, -(-min_pixels // multiple**2)))
     scale = min(math.sqrt(max_pixels / (width * height)), max(1.0, math.sqrt(min_pixels / (width * height))))
     ideal = width * scale / multiple, height * scale / multiple
-    if max(ideal) > MOST_ASPECT * min(ideal):
-        long, short = (math.sqrt(ideal[0] * ideal[1] * share) for share in (MOST_ASPECT, 1 / MOST_ASPECT))
+    longest = MOST_ASPECT if min_pixels else max(budget, width, height)
+    if max(ideal) > longest * min(ideal):
+        long, short = (math.sqrt(ideal[0] * ideal[1] * share) for share in (longest, 1 / longest))
         ideal = (long, short) if width > height else (short, long)
 
     def distortion(cells: tuple[int, int]) -> tuple[float, float]:
         aspect = abs(math.log(cells[0] * height / (cells[1] * width)))
         return round(aspect, 9), abs(cells[0] * cells[1] - ideal[0] * ideal[1])
 
-    columns, rows = min(_candidates(ideal, least, budget), key=distortion)
+    columns, rows = min(_candidates(ideal, least, budget, longest), key=distortion)
     return columns * multiple, rows * multiple
 
 
-def _candidates(ideal: tuple[float, float], least: int, budget: int) -> Iterator[tuple[int, int]]:
-    """Pairs of columns and rows near the ideal ones whose product is `least` to `budget`; at least one."""
+def _candidates(ideal: tuple[float, float], least: int, budget: int, longest: int) -> Iterator[tuple[int, int]]:
+    """Pairs of columns and rows near the ideal ones whose product is `least` to `budget`, one at most `longest` times
+    the other; at least one."""
     near = [{min(max(1, round_(side)), budget) for round_ in (math.floor, math.ceil)} for side in ideal]
     for columns, rows in product(*near):
         for pair in (
             (min(max(columns, -(-least // rows)), budget // rows), rows),
             (columns, min(max(rows, -(-least // columns)), budget // columns)),
         ):
-            if least <= pair[0] * pair[1] and max(pair) <= MOST_ASPECT * min(pair):
+            if least <= pair[0] * pair[1] and max(pair) <= longest * min(pair):
                 yield pair
     side = math.isqrt(budget)
-    yield side, min(budget // side, MOST_ASPECT * side)
+    yield side, min(budget // side, longest * side)
 
 
 def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:

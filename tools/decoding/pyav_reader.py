@@ -35,6 +35,8 @@ SUSPECT_FRAMES = 300
 """As many where the codec may reorder frames and the container says that it never does."""
 MOST_UNTIMED = 0.1
 """Share of frames without a timestamp that are passed over; with more of them the times are estimated."""
+UNTIMED = -(2**63)
+"""Stands for the decoding timestamp of a keyframe that has none, as the first ones of a Matroska file."""
 PIXEL_ASPECTS = (1 / 8, 8.0)
 """Width over height of a pixel; beyond these a file's is taken for damaged."""
 SKIPPING = frozenset({"h264"})
@@ -186,8 +188,9 @@ class PyavReader:
         else:
             period = 1 / (float(self._stream.average_rate or 25) * float(self._stream.time_base))
             self._pts = np.round(np.arange(frames) * max(1.0, period)).astype(np.int64)
-        dts = [packet.dts for packet in packets if packet.is_keyframe and not packet.is_discard]
-        if len(dts) != len(keys) or None in dts:  # then frames are found from the start of the file alone
+        timed = [UNTIMED if packet.dts is None else packet.dts for packet in packets]
+        dts = [ticks for ticks, p in zip(timed, packets, strict=True) if p.is_keyframe and not p.is_discard]
+        if len(dts) != len(keys):  # then frames are found from the start of the file alone
             keys, dts = [], []
         self._keys, self._key_dts = self._pts[keys], np.array(dts, np.int64)
         self._estimated = True
@@ -288,6 +291,8 @@ class PyavReader:
         # Containers seek by decoding time, by presentation time or to no keyframe at all; so look at what comes.
         number = self._count(self._keys, key) - 1
         dts = int(self._key_dts[number]) if self._estimated else None
+        if dts == UNTIMED:
+            return
         try:
             self._container.seek(key if dts is None else dts, stream=self._stream)
         except av.error.FFmpegError as error:

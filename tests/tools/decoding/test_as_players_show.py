@@ -69,6 +69,17 @@ def test_frames_without_true_times_are_shown_in_order_at_even_times(name: str, t
     assert np.array_equal(read_frame(frame.ref), frame.pixels)
 
 
+@pytest.mark.parametrize("name", [name for name in UNTIMED if "MKV" in name or "three" in name])
+def test_they_are_found_from_the_keyframe_before_them(name: str, tmp_path: Path) -> None:
+    reader = PyavReader(UNTIMED[name](tmp_path))
+    assert len(reader.index.key_dts) > 2
+    restarts: list[int] = []
+    restart = reader._restart
+    reader._restart = lambda: restarts.append(1) or restart()  # type: ignore[func-returns-value, method-assign]
+    assert [movies.number(reader.read(i)[1]) for i in (90, 50, 70, 40)] == [90, 50, 70, 40]
+    assert not restarts
+
+
 def test_reordering_that_begins_late_is_seen(tmp_path: Path) -> None:
     still = [movies.picture(0)] * 60
     path = movies.write_pictures(tmp_path / "still.mp4", [*still, *(movies.picture(i) for i in range(60))])

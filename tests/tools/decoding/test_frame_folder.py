@@ -24,6 +24,8 @@ def folder(tmp_path: Path) -> Path:
     for i in range(12):
         Image.fromarray(movies.picture(i, 192, 144)).save(made / f"frame_{i + 1}.{'png' if i % 2 else 'JPG'}", "png")
     (made / "annotations.json").write_text("{}")
+    (made / "._frame_1.JPG").write_bytes(b"of macOS")
+    (made / "\u00b2.json").write_text("{}")
     return made
 
 
@@ -86,6 +88,7 @@ def test_no_link_leads_out_of_it(folder: Path, tmp_path: Path) -> None:
     os.symlink(folder, tmp_path / "root_clip")
     (tmp_path / "root").mkdir()
     os.symlink(folder, tmp_path / "root" / "clip")
-    for suffix in ("", "#fps=3"):
+    os.symlink(secret, tmp_path / "root" / "clip#fps=5")
+    for suffix in ("", "#fps=3", "#fps=5"):
         with pytest.raises(VideoError, match="is a link out of"):
             Scene(f"{tmp_path}/root/clip{suffix}", (), root=str(tmp_path / "root")).require_confined()
