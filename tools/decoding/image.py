@@ -27,7 +27,8 @@ def fit(
     """The (width, height) that a picture is fed at: multiples of `multiple`, `min_pixels` to `max_pixels` together.
 
     Of the sizes next to the ideal one, that which distorts the aspect least. A picture is enlarged to reach the nearest
-    multiple, or `min_pixels`, with which one side is at most `MOST_ASPECT` times the other. Each side has at least one multiple, even where `max_pixels` is less than that.
+    multiple, or `min_pixels`, with which one side is at most `MOST_ASPECT` times the other. Each side has at least one
+    multiple, even where `max_pixels` is less than that.
     """
     if min(width, height, max_pixels, multiple) < 1:
         raise ValueError(f"sizes must be positive: {width}x{height}, {max_pixels} pixels, multiple {multiple}")
@@ -48,19 +49,17 @@ def fit(
     return columns * multiple, rows * multiple
 
 
-def _candidates(ideal: tuple[float, float], least: int, budget: int, longest: int) -> Iterator[tuple[int, int]]:
+def _candidates(ideal: tuple[float, float], least: int, budget: int, longest: int) -> list[tuple[int, int]]:
     """Pairs of columns and rows near the ideal ones whose product is `least` to `budget`, one at most `longest` times
     the other; at least one."""
     near = [{min(max(1, round_(side)), budget) for round_ in (math.floor, math.ceil)} for side in ideal]
+    pairs = []
     for columns, rows in product(*near):
-        for pair in (
-            (min(max(columns, -(-least // rows)), budget // rows), rows),
-            (columns, min(max(rows, -(-least // columns)), budget // columns)),
-        ):
-            if least <= pair[0] * pair[1] and max(pair) <= longest * min(pair):
-                yield pair
+        pairs.append((min(max(columns, -(-least // rows)), budget // rows), rows))
+        pairs.append((columns, min(max(rows, -(-least // columns)), budget // columns)))
+    fair = [pair for pair in pairs if least <= pair[0] * pair[1] and max(pair) <= longest * min(pair)]
     side = math.isqrt(budget)
-    yield side, min(budget // side, longest * side)
+    return fair or [(side, budget // side)]
 
 
 def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
