@@ -8,7 +8,6 @@ Invariant: no picture lies outside of the folder, whatever links say.
 
 import os
 import re
-import stat
 import threading
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -24,6 +23,7 @@ from tools.decoding.index import Index, Orientation
 FPS = Fraction(1)
 """Frames a second where the path states none."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+NEITHER = "is not a file, nor a folder of frames"
 STAMP_S = 2.0
 """Longest that a change of a picture in place goes unseen, seconds; pictures that come or go are seen at once."""
 _RATE = re.compile(r"(?P<folder>.+)#fps=(?P<rate>[0-9]{1,6}(?:\.[0-9]{1,6})?)")
@@ -55,13 +55,13 @@ def pictures(folder: str) -> list[os.DirEntry[str]]:
         if entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(real):
             raise VideoError(f"has a picture that is a link out of it, {entry.name}")
     if not found:
-        raise VideoError("is not a file, nor a folder of frames")
+        raise VideoError(NEITHER)
     return sorted(found, key=lambda entry: _numbered(entry.name))
 
 
 def stamp_of(path: str) -> Stamp:
     """Size and newest modification time of a video's file, or of all pictures of its folder, which are looked at anew
-    after `STAMP_S`. Raises OSError: it is not there; VideoError: it is neither."""
+    after `STAMP_S`. Raises OSError: it is not there; VideoError: a folder without pictures."""
     folder, _ = split_rate(path)
     if os.path.isdir(folder):
         key = folder, os.stat(folder).st_mtime_ns
@@ -71,8 +71,6 @@ def stamp_of(path: str) -> Stamp:
                 _stamps[key] = sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)
             return _stamps[key]
     status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise VideoError("is not a file, nor a folder of frames")
     return status.st_size, status.st_mtime_ns
 
 

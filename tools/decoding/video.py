@@ -20,7 +20,7 @@ from configs.episode import EpisodeConfig
 from storage.files import JsonObject
 from tools.decoding.decode_process import Ask, DecodeProcess, Request
 from tools.decoding.frame import DeadlineError, Frame, FrameKey, FrameRef, Region, Stamp, VideoError
-from tools.decoding.frame_folder import stamp_of
+from tools.decoding.frame_folder import NEITHER, split_rate, stamp_of
 from tools.decoding.image import fit, open_image, read_image
 from tools.decoding.shared_frames import SharedFrames
 from tools.decoding.thread_safe_cache import ThreadSafeCache
@@ -329,6 +329,8 @@ def _stamp(path: str) -> Stamp:
     except (OSError, ValueError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise VideoError(f"{path}: cannot be opened ({reason})") from None
+    if not (os.path.isfile(path) or os.path.isdir(split_rate(path)[0])):
+        raise VideoError(f"{path}: {NEITHER}")
     if stamp[0] == 0:
         raise VideoError(f"{path}: is empty")
     return stamp
