@@ -84,14 +84,14 @@ def _read(path: Path) -> Any:
     settings, typed = OmegaConf.create(text), OmegaConf.create(yaml.load(text, Loader=yaml.BaseLoader) or {})
     if not isinstance(settings, DictConfig):
         raise ValueError("a list, where there should be keys")
-    for key, kind in _fields(Config):
+    for key, kind in fields_of(Config):
         if _is_text(kind) and OmegaConf.select(settings, key) is not None:
             OmegaConf.update(settings, key, OmegaConf.select(typed, key))
     return settings
 
 
 def _override(key: str, value: str) -> Any:
-    kind = dict(_fields(Config)).get(key)
+    kind = dict(fields_of(Config)).get(key)
     if not _is_text(kind) or (value in ("", "null") and type(None) in get_args(kind)):
         return OmegaConf.from_dotlist([f"{key}={value}"])
     plain = kind in (str, str | None) and value[:1] not in ("'", '"')
@@ -106,9 +106,9 @@ def _is_text(kind: object) -> bool:
     )
 
 
-def _fields(kind: type, prefix: str = "") -> Iterator[tuple[str, object]]:
+def fields_of(kind: type, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Every key that has a value, or values, with its type."""
     for field in dataclasses.fields(kind):
         yield f"{prefix}{field.name}", field.type
         if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
-            yield from _fields(field.type, f"{prefix}{field.name}.")
+            yield from fields_of(field.type, f"{prefix}{field.name}.")

@@ -3,15 +3,15 @@
 Invariant: every number is finite and within its range before anything starts; the error names the key and the range.
 """
 
-import dataclasses
 import math
-from collections.abc import Iterator
 from fnmatch import fnmatch
 from operator import attrgetter
 from typing import Any
 
-from configs.load import ConfigError
+from configs.load import ConfigError, fields_of
 
+NUMBERS = (int, float, int | None, float | None)
+"""Types of the settings that are numbers."""
 MOST = 2**31 - 1
 """Largest number that any setting takes: what C's int holds."""
 LEAST_1 = (
@@ -49,9 +49,9 @@ def check_ranges(config: Any, prefix: str = "") -> None:
     Raises:
         ConfigError: one is out of its range.
     """
-    for key in _numbers(type(config)):
+    for key, kind in fields_of(type(config)):
         value, name = attrgetter(key)(config), prefix + key
-        if value is None:
+        if kind not in NUMBERS or value is None:
             continue
         least, most = next((bounds for pattern, bounds in BETWEEN.items() if fnmatch(name, pattern)), (0, MOST))
         if _is_one(name, LEAST_1):
@@ -68,11 +68,3 @@ def check_ranges(config: Any, prefix: str = "") -> None:
 
 def _is_one(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
-
-
-def _numbers(kind: type, prefix: str = "") -> Iterator[str]:
-    for field in dataclasses.fields(kind):
-        if field.type in (int, float, int | None, float | None):
-            yield f"{prefix}{field.name}"
-        elif isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
-            yield from _numbers(field.type, f"{prefix}{field.name}.")

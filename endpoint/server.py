@@ -9,6 +9,7 @@ import asyncio
 import email.utils
 import itertools
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, MutableMapping
@@ -183,7 +184,7 @@ def _status_inside(content: bytes) -> int | None:
         return None
     if not fault and choices != [] and first.get("finish_reason") != "error":
         return None
-    named = int(code) if code is not None and str(code).isdigit() else 0
+    named = int(code) if code is not None and str(code).isdecimal() else 0
     return named if 400 <= named < 600 else 502
 
 
@@ -199,20 +200,18 @@ def busy_s(error: openai.APIStatusError, number: int) -> float | None:
 
 
 def _named_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the headers of a response ask to wait for; None if they name no time."""
-    try:
-        return float(headers["retry-after-ms"]) / 1000
-    except (KeyError, ValueError):
-        pass
+    """Seconds, above 0, that the headers of a response ask to wait for; None if they name no such time."""
     told = headers.get("retry-after", "")
     try:
-        return max(0.0, float(told))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(told).timestamp() - time.time())
+        if "retry-after-ms" in headers:
+            named_s = float(headers["retry-after-ms"]) / 1000
+        elif told[:1].isalpha():
+            named_s = email.utils.parsedate_to_datetime(told).timestamp() - time.time()
+        else:
+            named_s = float(told)
     except ValueError:
         return None
+    return named_s if 0 < named_s < math.inf else None
 
 
 def _may_be_the_questions(error: Exception) -> bool:

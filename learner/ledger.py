@@ -19,6 +19,7 @@ import numpy as np
 from actors.rollout.groups import GroupOrder, PlayedGroup
 from env.task import Task
 from env.trajectory import Trajectory
+from learner.selection import staleness
 from storage.files import JsonObject
 
 MAX_ATTEMPTS = 3
@@ -106,7 +107,7 @@ class GroupLedger:
             self._playing.add(number)
             order = self._order(number, min_version)
             # What was played by a policy that is too old by now is played again with the rest.
-            kept = {s: t for s, t in self._parts.pop(number, {}).items() if _oldest(t) >= min_version}
+            kept = {s: t for s, t in self._parts.pop(number, {}).items() if staleness(t, min_version) <= 0}
             if kept:
                 self._parts[number] = kept
             missing = tuple(seed for seed in order.seeds if seed not in kept)
@@ -200,9 +201,3 @@ class GroupLedger:
         seeds = np.random.SeedSequence((self._seed, number)).generate_state(self._group_size)
         task = self._tasks[shuffled[position]]
         return GroupOrder(number, task, tuple(int(seed >> 1) for seed in seeds), min_version)
-
-
-def _oldest(trajectory: Trajectory) -> int:
-    """The oldest policy version that sampled a token."""
-    sampled = zip(trajectory.transcript.versions, trajectory.transcript.sampled, strict=True)
-    return min((version for version, mine in sampled if mine), default=0)

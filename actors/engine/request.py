@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from env.transcript import Media
-from tools.decoding.frame import FrameRef, Stamp
+from tools.decoding.frame import FrameRef
 from tools.decoding.frame_folder import stamp_of
 
 TransferStep = Literal["join", "start", "receive", "finish"]
@@ -61,13 +61,12 @@ class WeightReport:
     """Parameters whose checksums were found to be those that the learner sent."""
 
 
-def frame_id(ref: FrameRef, stamp: Stamp | None = None) -> str:
-    """A name of the frame's pixels: the same frame of an unchanged file, whose `stamp` may be given, has the same name
-    in every process.
+def frame_id(ref: FrameRef) -> str:
+    """A name of the frame's pixels: the same frame of an unchanged file has the same name in every process.
 
     Raises:
         OSError: the file is gone.
     """
-    size, modified = stamp or stamp_of(ref.path)
+    size, modified = stamp_of(ref.path)
     key = f"{ref.path}|{size}|{modified}|{ref.time_s!r}|{ref.width}x{ref.height}|{ref.region}"
     return hashlib.blake2b(key.encode(), digest_size=16).hexdigest()

@@ -15,7 +15,6 @@ from actors.errors import EngineError, MissingFrames, root_cause
 from configs.policy import EngineConfig, SamplingConfig
 from env.environment import VideoEnv
 from env.transcript import Transcript, Turn
-from tools.decoding.frame_folder import stamp_of
 
 GRACE = 1.25
 """A caller waits this much longer than the engine's own deadline, so that the engine's error comes first."""
@@ -53,8 +52,7 @@ class EnginePolicy:
         """
         if [frame.ref for frame in env.frames] != transcript.frames:
             raise EngineError(f"task {env.task.id}: the frames of the environment are not those of the transcript")
-        stamps = {path: stamp_of(path) for path in {frame.ref.path for frame in env.frames}}
-        names = tuple(frame_id(frame.ref, stamps[frame.ref.path]) for frame in env.frames)
+        names = tuple(frame_id(frame.ref) for frame in env.frames)
         pixels = tuple(frame.pixels for frame in env.frames)
         request = GenerationRequest(
             ids=np.asarray(transcript.ids, dtype=np.int32),

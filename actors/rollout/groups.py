@@ -67,6 +67,14 @@ class _Seat:
     """Frames that the engine has been sent; the engine asks again for what it has forgotten."""
 
 
+@dataclass(frozen=True)
+class _Table:
+    """The engines and their open groups; replaced as one, for the episodes' thread reads both."""
+
+    seats: tuple[_Seat, ...]
+    routing: Routing
+
+
 class GroupPlayer:
     """Plays orders in an event loop of its own thread."""
 
@@ -75,8 +83,7 @@ class GroupPlayer:
         self._config = config
         self._chat = chat
         self._sampling = sampling
-        self._seats: list[_Seat] = []
-        self._routing = Routing(0)
+        self._table = _Table((), Routing(0))
         self._orders: set[tuple[int, tuple[int | None, ...]]] = set()
         self._done: queue.SimpleQueue[PlayedGroup] = queue.SimpleQueue()
         self.outstanding = 0
@@ -90,10 +97,9 @@ class GroupPlayer:
         """Play these after what was submitted before, on these engines; those that it plays already it goes on with."""
         if not engines:
             raise ValueError("no engine to play on")
-        if [seat.engine for seat in self._seats] != list(engines):
-            seats = {seat.engine: seat for seat in self._seats}
-            # In one step, as the episodes' thread reads both.
-            self._seats, self._routing = [seats.get(e) or _Seat(e) for e in engines], Routing(len(engines))
+        seats = {seat.engine: seat for seat in self._table.seats}
+        if list(seats) != list(engines):
+            self._table = _Table(tuple(seats.get(e) or _Seat(e) for e in engines), Routing(len(engines)))
         for order in orders:
             if (order.id, order.seeds) not in self._orders:
                 self._orders.add((order.id, order.seeds))
@@ -121,26 +127,27 @@ class GroupPlayer:
         self.thread.join(timeout=10)
 
     async def _play_group(self, order: GroupOrder) -> None:
-        chosen: list[tuple[_Seat, Routing, int]] = []
+        chosen: list[tuple[_Table, int]] = []
         episodes = await asyncio.gather(*(self._play_in_turn(order, seed, chosen) for seed in order.seeds))
         if order.engine is None:
-            for _, routing, index in chosen:
-                routing.finish(index, len(order.seeds))
+            for table, index in chosen:
+                table.routing.finish(index, len(order.seeds))
         trajectories = tuple(episode for episode in episodes if isinstance(episode, Trajectory))
         failures = tuple(episode for episode in episodes if isinstance(episode, FailedEpisode))
         self._done.put(PlayedGroup(order, trajectories, failures))
 
     async def _play_in_turn(
-        self, order: GroupOrder, seed: int | None, chosen: list[tuple[_Seat, Routing, int]]
+        self, order: GroupOrder, seed: int | None, chosen: list[tuple[_Table, int]]
     ) -> Trajectory | FailedEpisode:
         """An episode, when a place is free; the first of its group chooses the engine, as late as can be."""
         async with self._places:
             if not chosen:
-                index = order.engine
+                table, index = self._table, order.engine
                 if index is None:
-                    index = self._routing.assign(order.id, order.task.id, len(order.seeds))
-                chosen.append((self._seats[index], self._routing, index))
-            return await self._play_episode(order, seed, chosen[0][0])
+                    index = table.routing.assign(order.id, order.task.id, len(order.seeds))
+                chosen.append((table, index))
+            [(table, index)] = chosen
+            return await self._play_episode(order, seed, table.seats[index])
 
     async def _play_episode(self, order: GroupOrder, seed: int | None, seat: _Seat) -> Trajectory | FailedEpisode:
         policy = EnginePolicy(

@@ -1,43 +1,31 @@
-"""The endpoint against a real server: what it asks, what it keeps, what it pays, how it fails."""
+"""The endpoint against a real server: what it asks, what it keeps, what it pays."""
 
 import asyncio
-import dataclasses
 import io
 import json
-import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import httpx
 import numpy as np
-import openai
 import pytest
-from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from PIL import Image as Picture
 
 from configs.endpoint import EndpointConfig
-from endpoint import server as server_module
 from endpoint.endpoint import TRIES, AnswerError, BudgetError, Endpoint, EndpointError
-from endpoint.parts import Clip, Image, Part, PartError
-from endpoint.server import PLAIN, busy_s
+from endpoint.parts import Clip, Image, PartError
 from endpoint.spending import Usage, requests, spent
-from tests.servers.chat_server import ChatServer, chat_server
-from tests.servers.processes import ROOT, free_port
+from tests.endpoint.asking import SCHEMA, ask, ask_parts
+from tests.servers.chat_server import ChatServer
+from tests.servers.processes import ROOT
 
-SCHEMA = {
-    "type": "object",
-    "properties": {"echo": {"type": "string"}},
-    "required": ["echo"],
-    "additionalProperties": False,
-}
 PRICES = {"usd_per_million_input": 1000.0, "usd_per_million_output": 10_000.0}
 """Of the test server's replies, each costs 0.2 US dollars."""
 PROCESS = """
@@ -57,60 +45,10 @@ asyncio.run(main())
 """
 
 
-def completion(message: dict[str, Any]) -> JSONResponse:
-    """A reply whose message is this, however odd."""
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", **message}}
-    return JSONResponse({"id": "0", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]})
-
-
 def jpeg(pixels: np.ndarray) -> Image:
     buffer = io.BytesIO()
     Picture.fromarray(pixels).save(buffer, "JPEG")
     return Image(buffer.getvalue())
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ChatServer]:
-    with chat_server() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: ChatServer) -> ChatServer:
-    fresh = type(running)()
-    running.__dict__.update({**fresh.__dict__, "url": running.url})
-    return running
-
-
-@pytest.fixture
-def endpoint(server: ChatServer, tmp_path: Path) -> Callable[..., Any]:
-    """Makes an endpoint on the test's folder, of a config that differs as told."""
-    return lambda **changes: Endpoint(
-        dataclasses.replace(EndpointConfig(base_url=server.url, model="m", timeout_s=20, retries=4), **changes),
-        tmp_path,
-        "synth.text_model",
-    )
-
-
-def ask(endpoint: Endpoint, *texts: str, what: str = "text") -> list[str]:
-    """The echoes of each text, asked at the same time."""
-
-    async def all_of_them() -> Any:
-        try:
-            return await asyncio.gather(*(endpoint.ask(what, "You repeat.", [text], SCHEMA) for text in texts))
-        finally:
-            await endpoint.close()
-
-    return [answer["echo"] for answer in asyncio.run(all_of_them())]
-
-
-def ask_parts(
-    endpoint: Endpoint,
-    *content: Part,
-    schema: dict[str, Any] = SCHEMA,
-    system: str = "You repeat.",
-) -> dict[str, str]:
-    return asyncio.run(endpoint.ask("text", system, content, schema))
 
 
 def test_a_question_is_put_with_all_that_the_config_says(
@@ -147,258 +85,6 @@ def test_without_a_key_the_one_that_local_servers_take_is_sent(
     ask(endpoint(temperature=None), "a")
     assert server.keys == {"Bearer EMPTY"}
     assert "temperature" not in server.bodies[0]
-
-
-def test_passing_failures_are_retried_and_cost_nothing(server: ChatServer, endpoint: Callable[..., Any]) -> None:
-    replies = iter([500, 429, 503, 409])
-    server.script = lambda text: next(replies, '{"echo": "at last"}')
-    asked = endpoint()
-    assert ask(asked, "a") == ["at last"]
-    assert len(server.bodies) == 5
-    assert asked.usage() == {"text": Usage(paid=1, prompt_tokens=100, completion_tokens=10)}
-
-
-@pytest.mark.parametrize(("status", "requests"), [(401, 1), (403, 1), (404, 1), (429, 1), (500, 4), (400, 2)])
-def test_a_server_that_refuses_everything_stops_the_run_in_one_sentence(
-    status: int, requests: int, server: ChatServer, endpoint: Callable[..., Any]
-) -> None:
-    server.script = lambda text: status
-    with pytest.raises(EndpointError) as raised:
-        ask(endpoint(retries=1, busy_wait_s=0.0), "a")
-    assert len(server.bodies) == requests
-    assert str(raised.value).startswith(f"{server.url}: ")
-    assert f"({status}: no luck today)" in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("status", "headers", "number", "seconds"),
-    [
-        (429, {"retry-after": "150"}, 0, 150.0),
-        (429, {"retry-after-ms": "100", "retry-after": "1"}, 3, 0.1),
-        (503, {"retry-after": "0.3"}, 0, 0.3),
-        (503, {}, 0, None),
-        (500, {"retry-after": "1"}, 0, None),
-        (429, {}, 0, 0.5),
-        (429, {}, 3, 4.0),
-        (429, {"retry-after": "soon"}, 50, 30.0),
-        (429, {"retry-after": "-1"}, 0, 0.0),
-        (429, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0, 0.0),
-    ],
-)
-def test_a_busy_server_is_waited_for_as_it_asks(
-    status: int, headers: dict[str, str], number: int, seconds: float | None
-) -> None:
-    response = httpx.Response(status, headers=headers, request=httpx.Request("POST", "http://server"))
-    assert busy_s(openai.APIStatusError("busy", response=cast(Any, response), body=None), number) == seconds
-
-
-@pytest.mark.parametrize("headers", [{}, {"retry-after": "150"}, {"retry-after": "Wed, 21 Oct 2099 07:28:00 GMT"}])
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_server_that_is_busy_for_too_long_is_told(
-    status: int, headers: dict[str, str], server: ChatServer, endpoint: Callable[..., Any]
-) -> None:
-    server.script = lambda text: JSONResponse({"error": {"message": "slow down"}}, status, headers)
-    said = "is busy" if status == 429 or headers else "fails"
-    with pytest.raises(EndpointError, match=rf"{said} \({status}: slow down\)"):
-        ask(endpoint(busy_wait_s=0.2, retries=0), "a")
-
-
-def test_a_busy_server_that_comes_round_answers_without_a_retry_spent(
-    server: ChatServer, endpoint: Callable[..., Any]
-) -> None:
-    replies = iter([JSONResponse({}, 429, {"retry-after-ms": "1"}) for _ in range(20)])
-    server.script = lambda text: next(replies, '{"echo": "at last"}')
-    assert ask(endpoint(retries=0), "a") == ["at last"]
-    assert len(server.bodies) == 21
-
-
-def test_a_spent_quota_is_not_waited_for(server: ChatServer, endpoint: Callable[..., Any]) -> None:
-    error = {"message": "You exceeded your quota", "code": "insufficient_quota"}
-    server.script = lambda text: JSONResponse({"error": error}, 429)
-    with pytest.raises(EndpointError, match=r"refuses \(429: You exceeded your quota\)"):
-        ask(endpoint(), "a")
-    assert len(server.bodies) == 1
-
-
-CHOICE = {"index": 0, "finish_reason": "error", "message": {"role": "assistant", "content": ""}}
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        ({"error": {"message": "Provider returned error", "code": 502}}, 502),
-        ({"error": {"message": "Rate limited upstream", "code": "529"}}, 529),
-        ({"error": {"message": "it broke", "code": "server_error"}}, 502),
-        ({"error": "it broke"}, 502),
-        ({"error": None, "choices": []}, 502),
-        ({"choices": [{**CHOICE, "error": {"code": 504, "message": "Upstream error"}}]}, 504),
-        ({"choices": [CHOICE]}, 502),
-    ],
-)
-def test_a_failure_inside_a_reply_is_one_like_any_other(
-    body: dict[str, Any], status: int, server: ChatServer, endpoint: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
-    replies = iter([JSONResponse(body), JSONResponse(body)])
-    server.script = lambda text: next(replies, '{"echo": "good"}')
-    asked = endpoint(retries=2)
-    assert ask(asked, "a") == ["good"]
-    assert asked.usage()["text"].paid == 1
-    server.script = lambda text: JSONResponse(body)
-    with pytest.raises(EndpointError, match=rf"fails \({status}: "):
-        ask(endpoint(retries=0, busy_wait_s=0.0), "b")
-
-
-def test_a_server_that_is_not_there_stops_the_run(tmp_path: Path) -> None:
-    url = f"http://127.0.0.1:{free_port()}/v1"
-    with pytest.raises(EndpointError, match=rf"^{url}: cannot be reached \(.+\)"):
-        ask(Endpoint(EndpointConfig(base_url=url, model="m", retries=0), tmp_path, "m"), "a")
-
-
-def test_a_silent_server_stops_the_run_at_the_deadline(server: ChatServer, endpoint: Callable[..., Any]) -> None:
-    server.script = lambda text: None
-    with pytest.raises(EndpointError, match="is silent"):
-        ask(endpoint(timeout_s=0.2, retries=0), "a")
-
-
-def test_a_server_that_only_drips_does_too(
-    server: ChatServer, endpoint: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server_module, "MAX_BACKOFF_S", 0.1)
-
-    async def drops() -> AsyncIterator[Any]:
-        while True:
-            yield b" "
-            await asyncio.sleep(0.05)
-
-    server.script = lambda text: StreamingResponse(drops(), media_type="application/json")
-    with pytest.raises(EndpointError, match="is silent"):
-        ask(endpoint(timeout_s=0.3, retries=0), "a")
-
-
-@pytest.mark.parametrize("page", [HTMLResponse("<h1>Welcome</h1>"), HTMLResponse("{", media_type="application/json")])
-def test_an_address_where_something_else_lives_is_told(
-    page: HTMLResponse, server: ChatServer, endpoint: Callable[..., Any]
-) -> None:
-    server.script = lambda text: page
-    with pytest.raises(EndpointError, match="no chat completion; is the address right"):
-        ask(endpoint(), "a")
-
-
-@pytest.mark.parametrize(
-    ("reply", "said"),
-    [(400, "turned down by the server"), (500, "failed by the server"), (None, "not answered in time")],
-)
-def test_a_question_that_the_server_cannot_take_is_given_up_alone(
-    reply: int | None, said: str, server: ChatServer, endpoint: Callable[..., Any]
-) -> None:
-    server.script = lambda text: reply if text == "poison" else json.dumps({"echo": text})
-    asked = endpoint(timeout_s=1.0, retries=0)
-    assert ask(asked, "a") == ["a"]
-    with pytest.raises(AnswerError, match=f"^{said}$") as raised:
-        ask(asked, "poison")
-    assert raised.value.detail
-    assert pickle.loads(pickle.dumps(raised.value)).detail == raised.value.detail
-    assert server.texts.count(PLAIN) == 1
-    assert ask(asked, "b") == ["b"]
-
-
-def test_text_that_no_request_can_carry_is_given_up_alone(endpoint: Callable[..., Any]) -> None:
-    with pytest.raises(AnswerError, match=r"^turned down by the server$"):
-        ask(endpoint(), "half a pair: \ud83d")
-
-
-FITS = '{"echo": "fits"}'
-THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        {"content": f"```json\n{FITS}\n```"},
-        {"content": f"```JSON\n{FITS}```"},
-        {"content": f"```\n{FITS}\n```\nI hope it helps."},
-        {"content": f"Here it is:\n```json\n{FITS}\n```"},
-        {"content": f"Here it is: {FITS}. A brace {{ too."},
-        {"content": f"<think>\nIs it {{}}?\n</think>\n\n{FITS}"},
-        {"content": f"It is so.\n</think>\n{FITS}"},
-        {"content": "\ufeff" + FITS},
-        {"content": f"\n \ufeff{FITS}\n"},
-        {"content": None, "reasoning_content": FITS},
-        {"content": "", "reasoning": f"So:\n{FITS}"},
-        {"content": FITS, "reasoning_content": '{"echo": "no"}'},
-        {"content": [{"type": "text", "text": FITS}]},
-        {"content": [THINKING, {"type": "text", "text": FITS[:5]}, {"type": "text", "text": FITS[5:]}]},
-        {"content": [{"type": "thinking", "thinking": FITS}]},
-    ],
-)
-def test_the_one_object_of_a_reply_is_read_wherever_it_stands(
-    message: dict[str, Any], server: ChatServer, endpoint: Callable[..., Any]
-) -> None:
-    server.script = lambda text: completion(message)
-    assert ask(endpoint(), "a") == ["fits"]
-    assert len(server.bodies) == 1
-
-
-@pytest.mark.parametrize(
-    ("message", "why"),
-    [
-        ({"content": f"{FITS} or {FITS}"}, "reply holds several JSON objects"),
-        ({"content": "[1]"}, "reply is not a JSON object"),
-        ({"content": "<think>{}</think>"}, "reply is not JSON"),
-        ({"content": None}, "reply is not JSON"),
-        ({"content": None, "reasoning_content": "I wonder"}, "reply is all reasoning: turn the server's .* off"),
-        ({"content": [{"type": "image_url"}]}, "reply is not JSON"),
-        ({"content": {"text": FITS}}, "reply is not JSON"),
-        ({"content": "{" * 20_000}, "reply is not JSON"),
-    ],
-)
-def test_a_reply_without_one_object_is_told(
-    message: dict[str, Any], why: str, server: ChatServer, endpoint: Callable[..., Any]
-) -> None:
-    server.script = lambda text: completion(message)
-    with pytest.raises(AnswerError, match=f"^{why}"):
-        ask(endpoint(), "a")
-
-
-@pytest.mark.parametrize("kind", [{"type": "function"}, {}, {"type": None}])
-@pytest.mark.parametrize(
-    ("arguments", "read"),
-    [
-        ('{"a": 1}', {"a": 1}),
-        ({"a": 1}, {"a": 1}),
-        (json.dumps('{"a": 1}'), {"a": 1}),
-        ({}, {}),
-        ("{}", {}),
-        (None, {}),
-    ],
-)
-def test_a_tool_call_is_read_in_each_form_that_servers_write(
-    kind: dict[str, Any], arguments: Any, read: dict[str, Any], server: ChatServer, endpoint: Callable[..., Any]
-) -> None:
-    call = {"id": "c", **kind, "function": {"name": "crop_video", "arguments": arguments}}
-    content = [THINKING, {"type": "text", "text": "I look."}]
-    server.script = lambda text: completion({"content": content, "tool_calls": [call]})
-    message = asyncio.run(endpoint().chat("teacher", [{"role": "user", "content": "?"}], []))
-    assert [(call["name"], json.loads(call["arguments"])) for call in message["calls"]] == [("crop_video", read)]
-    assert (message["content"], message["reasoning"]) == ("I look.", "Hm.")
-
-
-def test_a_reply_that_does_not_fit_is_asked_for_again_with_what_was_wrong(
-    server: ChatServer, endpoint: Callable[..., Any]
-) -> None:
-    replies = iter(["Sure!", '{"echo": 5}'])
-    server.script = lambda text: next(replies, '```json\n{"echo": "fits"}\n```')
-    asked = endpoint()
-    assert ask(asked, "a") == ["fits"]
-    assert server.texts[0] == "a"
-    assert "reply is not JSON" in server.texts[1]
-    assert "$.echo" in server.texts[2]
-    assert "5 is not of type 'string'" in server.texts[2]
-    assert [(body["temperature"], body["seed"]) for body in server.bodies] == [(0.0, 0), (0.7, 1), (0.7, 2)]
-    assert asked.usage()["text"].paid == 3
-    assert ask(asked, "a") == ["fits"]
-    assert len(server.bodies) == 3
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from learner.checkpoints.folder import CheckpointError, begin, best, commit, latest, prune, read_manifest
+from learner.checkpoints.folder import CheckpointError, best, latest, prune, read_manifest, writing
 
 
 def write(directory: Path, step: int, text: str = "weights", **metrics: float) -> None:
-    partial = begin(directory, step)
-    (partial / "ranks").mkdir()
-    (partial / "ranks" / "state.pt").write_text(text)
-    commit(partial, step, {"version": step, "metrics": metrics})
+    with writing(directory, step, {"version": step, "metrics": metrics}) as partial:
+        (partial / "ranks").mkdir()
+        (partial / "ranks" / "state.pt").write_text(text)
 
 
 def test_the_latest_is_the_highest_step(tmp_path: Path) -> None:
@@ -22,9 +21,16 @@ def test_the_latest_is_the_highest_step(tmp_path: Path) -> None:
     assert (manifest["step"], manifest["version"], manifest["files"]) == (10, 10, {"ranks/state.pt": 7})
 
 
-def test_a_write_that_is_broken_off_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_write_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     write(tmp_path, 1)
-    (begin(tmp_path, 2) / "state.pt").write_text("half")
+
+    def fails() -> None:
+        with writing(tmp_path, 2) as partial:
+            (partial / "state.pt").write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fails()
     assert latest(tmp_path) == tmp_path / "step-000001"
 
 
