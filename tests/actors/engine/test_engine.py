@@ -195,7 +195,7 @@ def test_the_policy_plays_an_episode_whose_frames_it_sends_once(
     engine: PolicyEngine, chat: ChatFormat, task: Task, episode: Any, tmp_path: Path
 ) -> None:
     # A film of its own: the engine may hold the frames of the other tests'.
-    task = dataclasses.replace(task, video=shutil.copy(task.video, tmp_path))
+    task = dataclasses.replace(task, video=shutil.copy(task.video, str(tmp_path)))
     before = engine._vllm.frames_processed
     sent: set[str] = set()
 
