@@ -266,13 +266,14 @@ def serve_tools(video: str, marks: tuple[str, ...], config: str | None, http: in
 @click.argument("file")
 @click.option("--episode", default=0, help="Which one, from 0; negative counts from the end.")
 def replay(file: str, episode: int) -> None:
-    """Show an episode of a JSONL file in the terminal."""
+    """Show an episode of a JSONL file, or of a folder of lessons, in the terminal."""
     from rich.console import Console
 
+    from env.lessons import Lessons
     from env.trajectory import load_trajectory
     from evals.pages.replay import print_episode
 
-    print_episode(load_trajectory(file, episode), Console())
+    print_episode(Lessons(file)[episode] if Path(file).is_dir() else load_trajectory(file, episode), Console())
 
 
 def _config(settings: Sequence[str], checkpoint: str | bool | None, default: Path | None) -> Config:

@@ -4,12 +4,13 @@ Invariant: a `Task` that exists is well formed; files are checked at load and na
 """
 
 import dataclasses
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
-from storage.files import JsonObject, numbered_rows, write_rows
+from storage.files import JsonObject, placed_rows, row_at, write_rows
 from tools.marks.visual_prompt import VisualPrompt, VisualPromptError
 
 MAX_OPTIONS = 26
@@ -61,27 +62,58 @@ def save_tasks(path: str | Path, tasks: Iterable[Task]) -> None:
     write_rows(path, (_row(task, path.parent) for task in tasks))
 
 
-def load_tasks(path: str | Path) -> list[Task]:
-    """The tasks of a JSONL file. Relative paths of videos and images are taken from the file's folder.
+class TaskFile(Sequence[Task]):
+    """The tasks of a JSONL file, which is read through once, and after that a task at a time, when it is asked for.
+    Relative paths of videos and images are taken from the file's folder."""
 
-    Raises:
-        TaskError: no such file, no task in it, a line that is not a task, or an id that comes twice.
-    """
-    path = Path(path)
-    tasks: dict[str, Task] = {}
-    try:
-        for number, row in numbered_rows(path):
-            task = _task(row, f"{path}:{number}", path.parent)
-            if task.id in tasks:
-                raise TaskError(f"{path}:{number}: a second task with the id '{task.id}'")
-            tasks[task.id] = task
-    except OSError as error:
-        raise TaskError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise TaskError(str(error)) from None
-    if not tasks:
-        raise TaskError(f"{path}: holds no task")
-    return list(tasks.values())
+    def __init__(self, path: str | Path) -> None:
+        """Raises TaskError: no such file, no task in it, a line that is not a task, or an id that comes twice."""
+        self._path = Path(path).absolute()
+        self._places = array("q")
+        """First byte of each task's line."""
+        ids: set[str] = set()
+        try:
+            self._stamp = _stamp(self._path)
+            for number, place, row in placed_rows(path):
+                task = _task(row, f"{path}:{number}", self._path.parent)
+                if task.id in ids:
+                    raise TaskError(f"{path}:{number}: a second task with the id '{task.id}'")
+                ids.add(task.id)
+                self._places.append(place)
+        except OSError as error:
+            raise TaskError(f"{path}: cannot be read ({error.strerror})") from None
+        except ValueError as error:
+            raise TaskError(str(error)) from None
+        if not ids:
+            raise TaskError(f"{path}: holds no task")
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Task]: ...
+    def __getitem__(self, index: int | slice) -> Task | list[Task]:
+        """Raises TaskError where the file is no longer what it was."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        try:
+            if _stamp(self._path) != self._stamp:
+                raise TaskError(f"{self._path}: was changed while it was in use")
+            return _task(row_at(self._path, self._places[index]), str(self._path), self._path.parent)
+        except OSError as error:
+            raise TaskError(f"{self._path}: cannot be read any more ({error.strerror})") from None
+
+
+def load_tasks(path: str | Path) -> list[Task]:
+    """All tasks of a `TaskFile`, in memory."""
+    return list(TaskFile(path))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _row(task: Task, root: Path) -> JsonObject:

@@ -25,7 +25,7 @@ from actors.rollout.runner import VideoEnvRunner
 from configs import Config
 from configs.rules import check
 from env.chat import ChatFormat
-from env.task import load_tasks
+from env.task import TaskFile
 from learner.activity import Activity, OnActivity, unwatched
 from learner.checkpoints.layout import RANKS_FOLDER
 from learner.ledger import GroupLedger, LedgerState
@@ -122,7 +122,7 @@ class GRPO(Algorithm):
         )
         self._wait_for_runners()
         self.engines.wait()
-        ledger = GroupLedger(load_tasks(self.config.tasks_file), run.seed, run.grpo.group_size)
+        ledger = GroupLedger(TaskFile(self.config.tasks_file), run.seed, run.grpo.group_size)
         self.rollouts = Rollouts(run.grpo, ledger, self.env_runner_group, self.engines, self._publish_to, self._teaches)
         self._first_state = self.get_state()
 

@@ -61,7 +61,7 @@ class GroupLedger:
 
     def __init__(self, tasks: Sequence[Task], seed: int, group_size: int) -> None:
         """`tasks` in their file's order; `seed` shuffles them anew each epoch."""
-        self._tasks, self._seed, self._group_size = tuple(tasks), seed, group_size
+        self._tasks, self._seed, self._group_size = tasks, seed, group_size
         self._next = 0
         self._again: deque[int] = deque()
         self._playing: set[int] = set()

@@ -1,7 +1,8 @@
 """Supervised fine-tuning on accepted teacher trajectories: the cold start of the policy.
 
-Invariant: which trajectories a step eats follows from the seed alone; each is seen once before any is seen again. A run
-that goes on from a checkpoint ends with the weights of one that was never stopped.
+Invariants: which trajectories a step eats follows from the seed alone; each is seen once before any is seen again. A
+run that goes on from a checkpoint ends with the weights of one that was never stopped. Three batches are in memory at a
+time, and the next ones are read while a step runs.
 """
 
 import dataclasses
@@ -10,11 +11,15 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from itertools import islice
 from pathlib import Path
 
+import ray
+
 from configs.run import Config
+from env.lessons import Lessons
 from env.trajectory import Trajectory
 from learner.checkpoints.folder import latest, step_of
 from learner.checkpoints.layout import RANKS_FOLDER
@@ -38,35 +43,42 @@ def run_sft(
     `checkpoints` is a folder of this training alone (see `identity`), from the newest of which it goes on. Raises
     ValueError where there is nothing to train on, RanksError where the learner failed."""
     if not trajectories:
-        raise ValueError("no trajectories to train on; has the teacher's file any accepted episode?")
+        raise ValueError("no trajectories to train on; has the teacher's folder any accepted episode?")
     sft = config.sft
     newest = latest(checkpoints) if checkpoints is not None else None
     done = 0 if newest is None else step_of(newest)
     group = RankGroup(config, str(model_dir), None, max_grad_norm=sft.max_grad_norm)
     saver = None if checkpoints is None else Saver(checkpoints, 1, "", config.ranks.step_timeout_s)
-    with closing(group), nullcontext() if saver is None else closing(saver):
+    drawn = islice(batches(len(trajectories), sft.batch, config.seed), done, None)
+    with (
+        ThreadPoolExecutor(1, "lessons") as reader,
+        closing(group),
+        nullcontext() if saver is None else closing(saver),
+    ):
         if newest is not None:
             group.load(newest / RANKS_FOLDER)
-        drawn = islice(batches(len(trajectories), sft.batch, config.seed), done, None)
-        batch = [trajectories[i] for i in next(drawn)]
+
+        def read() -> Future[ray.ObjectRef[list[Trajectory]]]:
+            """Bring the next batch into Ray's object store, beside the step that runs."""
+            chosen = next(drawn)
+            return reader.submit(lambda: ray.put([trajectories[i] for i in chosen]))
+
+        batch, upcoming = read(), read()
         for step in range(done, sft.steps):
-            upcoming = [trajectories[i] for i in next(drawn)]
+            later = read()
             lr = learning_rate(step, sft.steps, sft.warmup, sft.lr)
-            on_step(step + 1, {**group.sft_step(batch, lr, upcoming), "lr": lr})
-            batch = upcoming
+            on_step(step + 1, {**group.sft_step(batch.result(), lr, upcoming.result()), "lr": lr})
+            batch, upcoming = upcoming, later
             if saver is not None and (step + 1) % sft.checkpoint_every == 0 and step + 1 < sft.steps:
                 saver.save(step + 1, lambda folder: group.start_save(folder / RANKS_FOLDER), block=False)
         return group.export(out_dir)
 
 
-def identity(config: Config, trajectories: Sequence[Trajectory], model_dir: str | Path) -> str:
+def identity(config: Config, lessons: Lessons, model_dir: str | Path) -> str:
     """Sixteen hexadecimal digits that differ where a training would: in its settings, its first model, its lessons."""
     settings = {**dataclasses.asdict(config.sft), "seed": config.seed, "model": str(model_dir)}
     settings.pop("checkpoint_every")
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for trajectory in trajectories:
-        digest.update(repr((trajectory.task_id, trajectory.transcript.ids, trajectory.transcript.sampled)).encode())
-    return digest.hexdigest()[:16]
+    return hashlib.sha256(json.dumps([lessons.digest, settings], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def batches(count: int, size: int, seed: int) -> Iterator[list[int]]:

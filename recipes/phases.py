@@ -6,6 +6,7 @@ Invariant: a phase whose output is there is not run again, so a command that was
 import dataclasses
 import logging
 import shutil
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from actors.ray_start import start_ray
 from configs import Config
 from endpoint.endpoint import SPENDING
 from endpoint.spending import spent
-from env.task import load_tasks
-from env.trajectory import Trajectory, load_trajectories, save_trajectories
+from env.lessons import Lessons, is_complete
+from env.task import Task, TaskFile, load_tasks
+from env.trajectory import load_trajectories, save_trajectories
 from evals.evaluate import evaluate, evaluate_on
 from evals.score import Scores, score
 from learner.activity import OnActivity, unwatched
@@ -32,7 +34,7 @@ from recipes.progress import PhaseBar, phase
 from recipes.run_log import RunLog
 from storage.files import whole_folder
 from synth.teachers.scripted import corpus
-from synth.teachers.trajectories import caption_trajectories, teacher_trajectories
+from synth.teachers.trajectories import caption, teach
 
 _log = logging.getLogger(__name__)
 SHOWN = ("reward", "accuracy", "tool_calls", "kl", "loss")
@@ -45,7 +47,7 @@ def first_model(config: Config, folder: RunFolder) -> Path:
     """Return where the cold start begins: the configured weights, or the tiny model once captions taught it to see."""
     if config.model.path:
         return Path(config.model.path)
-    tasks = load_tasks(folder.train)
+    tasks = TaskFile(folder.train)
     if not folder.blank_model.exists():
         texts = corpus(tasks[:CORPUS_TASKS], config.world)
         with whole_folder(folder.blank_model) as partial:
@@ -54,10 +56,19 @@ def first_model(config: Config, folder: RunFolder) -> Path:
         return folder.blank_model
     if not folder.seeing_model.exists():
         start_ray(config)
-        with phase("captions: frames and what is in them"):
-            lessons = caption_trajectories(config, tasks, folder.blank_model)
+        if not is_complete(folder.caption_lessons):
+            with phase("captions: frames and what is in them", len(tasks)) as bar:
+                for done in caption(config, tasks, folder.blank_model, folder.caption_lessons):
+                    bar.step(done, {})
         learn = dataclasses.replace(config, sft=config.captions)
-        _supervised(learn, lessons, folder.blank_model, folder.seeing_model, folder.root / "captions.jsonl", "captions")
+        _supervised(
+            learn,
+            Lessons(folder.caption_lessons),
+            folder.blank_model,
+            folder.seeing_model,
+            folder.root / "captions.jsonl",
+            "captions",
+        )
     return folder.seeing_model
 
 
@@ -71,19 +82,24 @@ def run_cold_start(config: Config) -> RunFolder:
     if folder.sft.exists():
         return folder
     start_ray(config)
-    if not folder.teacher.exists():
-        answers = folder.data / "answers"
-        with phase(f"{arm_of(config)}: teacher's episodes"):
-            played = teacher_trajectories(config, load_tasks(folder.train), model_dir, answers)
-            save_trajectories(folder.teacher, played)
-        if config.teacher.player == "model":
-            print(spent(answers / SPENDING).summary())
-    lessons = load_trajectories(folder.teacher)
-    _supervised(config, lessons, model_dir, folder.sft, folder.metrics, "sft")
+    run_teacher(config, TaskFile(folder.train), model_dir, folder)
+    _supervised(config, Lessons(folder.teacher), model_dir, folder.sft, folder.metrics, "sft")
     return folder
 
 
-def _supervised(config: Config, lessons: list[Trajectory], source: Path, out: Path, log: Path, name: str) -> None:
+def run_teacher(config: Config, tasks: Sequence[Task], model_dir: Path, folder: RunFolder) -> None:
+    """Let the teacher play the tasks, unless it has; their lessons are `folder.teacher`. Ray is up."""
+    if is_complete(folder.teacher):
+        return
+    answers = folder.data / "answers"
+    with phase(f"{arm_of(config)}: teacher's episodes", min(len(tasks), config.teacher.tasks)) as bar:
+        for done in teach(config, tasks, model_dir, folder.teacher, answers):
+            bar.step(done, {})
+    if config.teacher.player == "model":
+        print(spent(answers / SPENDING).summary())
+
+
+def _supervised(config: Config, lessons: Lessons, source: Path, out: Path, log: Path, name: str) -> None:
     folder = out.with_name(f"{out.name}.checkpoints")
     checkpoints = folder / identity(config, lessons, source)
     newest = latest(checkpoints)

@@ -10,6 +10,7 @@ import psutil
 
 from actors.ray_start import start_ray
 from configs import Config
+from env.lessons import Lessons, is_complete
 from learner.model.sizes import shape_of
 from learner.planning.advice import require_fit
 from learner.planning.memory import GIB
@@ -64,7 +65,8 @@ def _plan(config: Config, phase: Phase, gpu_bytes: int | None) -> Plan:
     machine = Machine(known, psutil.virtual_memory().total)
     folder = RunFolder.of(config, make=False)
     tasks = _lines(folder.rl if folder.rl.exists() else folder.train)
-    return make_plan(config, shape_of(config.model), machine, phase, tasks, _lines(folder.teacher))
+    lessons = len(Lessons(folder.teacher)) if is_complete(folder.teacher) else None
+    return make_plan(config, shape_of(config.model), machine, phase, tasks, lessons)
 
 
 def _local_gpu() -> int | None:

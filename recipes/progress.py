@@ -20,14 +20,15 @@ class PhaseBar:
     def __init__(self, name: str, total: int, console: Console, progress: Progress | None) -> None:
         self._name, self._total, self._console, self._progress = name, total, console, progress
         self._task = progress.add_task(name, total=total, figures="") if progress else None
-        self._started = time.monotonic()
+        self._started, self._printed = time.monotonic(), 0
 
     def step(self, done: int, figures: Mapping[str, float]) -> None:
         """So many of the total are done; `figures` are shown beside."""
         text = "  ".join(f"{name} {value:.3g}" for name, value in figures.items())
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, figures=text)
-        elif done == self._total or done * LINES // self._total > (done - 1) * LINES // self._total:
+        elif done == self._total or done * LINES // self._total > self._printed:
+            self._printed = done * LINES // self._total
             seconds = time.monotonic() - self._started
             self._console.print(f"{self._name} {done}/{self._total}  {text}  {seconds:.0f} s", highlight=False)
 

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import threading
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,16 +91,35 @@ def read_rows(path: str | Path) -> Iterator[JsonObject]:
 def numbered_rows(path: str | Path) -> Iterator[tuple[int, JsonObject]]:
     """The rows of a file of JSON lines, each with the number of its line, from 1; empty lines and a byte-order mark are
     passed over. Raises OSError where it cannot be read, ValueError, with file and line, where a line is no JSON."""
-    number = 0
-    with open(path, encoding="utf-8-sig") as lines:
-        try:
-            for number, line in enumerate(lines, 1):
-                if not line.isspace():
-                    yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: line {number} is not JSON ({error})") from None
-        except UnicodeDecodeError:
-            raise ValueError(f"{path}: is not UTF-8 text") from None
+    return ((number, row) for number, _, row in placed_rows(path))
+
+
+def placed_rows(path: str | Path) -> Iterator[tuple[int, int, JsonObject]]:
+    """The same, with the place of each line's first byte between the two, for `row_at`."""
+    place = 0
+    with open(path, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            mark = len(BOM_UTF8) if number == 1 and line.startswith(BOM_UTF8) else 0
+            if not line[mark:].isspace():
+                yield number, place + mark, _row(line[mark:], path, number)
+            place += len(line)
+
+
+def row_at(path: str | Path, place: int) -> JsonObject:
+    """The row of a line that begins there."""
+    with open(path, "rb") as file:
+        file.seek(place)
+        return _row(file.readline(), path, None)
+
+
+def _row(line: bytes, path: str | Path, number: int | None) -> JsonObject:
+    try:
+        return json.loads(line.decode())
+    except json.JSONDecodeError as error:
+        where = "it" if number is None else f"line {number}"
+        raise ValueError(f"{path}: {where} is not JSON ({error})") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not UTF-8 text") from None
 
 
 def flush(path: str | Path) -> None:

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import ray
 from ray.actor import ActorHandle
@@ -40,6 +40,8 @@ from learner.weights.transport import choose
 Part = TypeVar("Part", bound=Rank | Updates | RankState | WeightSender)
 P = ParamSpec("P")
 R = TypeVar("R")
+Stored: TypeAlias = "Sequence[Trajectory] | ray.ObjectRef[list[Trajectory]]"
+"""Trajectories, or what stands for them in Ray's object store."""
 CONVERTED = "universal-"
 """Folders within a saved state, in which it is converted for other ranks."""
 DISK = "disk"
@@ -93,13 +95,14 @@ class RankGroup:
             self._ranks.append(actor.remote(config, self._model_dir, reference, rank, norm))
         self._all(Rank.start, *self._all(Rank.address)[0])
 
-    def sft_step(
-        self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory] = ()
-    ) -> dict[str, float]:
+    def sft_step(self, trajectories: Stored, lr: float, upcoming: Stored = ()) -> dict[str, float]:
         """Make one supervised update on the trajectories' sampled tokens; the frames of the `upcoming` ones, which the
         next step will eat, are decoded meanwhile. Returns loss (mean NLL), nll_thought, nll_call, nll_answer, entropy,
         grad_norm, tokens, seconds."""
-        return self._metrics(self._all(Updates.sft_step, ray.put(list(trajectories)), lr, ray.put(list(upcoming))))
+        batches = [
+            each if isinstance(each, ray.ObjectRef) else ray.put(list(each)) for each in (trajectories, upcoming)
+        ]
+        return self._metrics(self._all(Updates.sft_step, batches[0], lr, batches[1]))
 
     def grpo_step(self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float) -> dict[str, float]:
         """Make the updates of one GRPO step, `config.grpo.mini_batches` of them if it has all its groups, which lie one
@@ -283,6 +286,10 @@ class RankGroup:
         metrics["grad_norm"] = sums["grad_norm"] / updates
         metrics["seconds"] = metrics.pop("seconds_max")
         return {**metrics, "updates": updates}
+
+
+def _stored(trajectories: Stored) -> "ray.ObjectRef[list[Trajectory]]":
+    return trajectories if isinstance(trajectories, ray.ObjectRef) else ray.put(list(trajectories))
 
 
 def _refused(error: Exception) -> bool:

@@ -1,117 +1,187 @@
 """The teacher plays the training tasks; its right episodes become what the student is first taught.
 
-Invariant: a kept trajectory was played with the real environment and tools, and its answer is right by the judge.
+Invariants: a kept trajectory was played with the real environment and tools, and its answer is right by the judge. What
+was played is kept as it comes, `BATCH` tasks at a time, so that a run which is started again does what is left, and
+the lessons are those of a run that was never stopped.
 """
 
 import asyncio
+import dataclasses
+import hashlib
 import json
 import logging
-from collections.abc import Iterable
+import shutil
+from collections.abc import Generator, Iterable, Sequence
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
-import numpy as np
-
-from actors.errors import sentence
+from actors.errors import EpisodeError, sentence
 from actors.rollout.loop import Policy, play
 from configs import Config
-from endpoint.endpoint import AnswerError, Endpoint
+from endpoint.endpoint import BudgetError, Endpoint, EndpointError, deciding
 from env.chat import ChatFormat
+from env.lessons import Lessons, complete, shard_file, write_shard
 from env.task import Task
 from env.trajectory import Trajectory
-from synth.errors import raise_first
+from storage.files import write_text
+from synth.errors import SynthError, raise_first
 from synth.teachers.captions import captions
 from synth.teachers.chat import ChatTeacher
 from synth.teachers.exercises import exercises
 from synth.teachers.scripted import TeacherPolicy
+from tools.decoding.frame import DeadlineError
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
+What = Literal["episodes", "captions"]
 BATCH = 16
-"""Tasks that a worker plays at once."""
+"""Tasks that a worker plays at once, and whose lessons are a shard."""
+TRIES = 3
+"""Times that a task is played which missed a deadline."""
 
 
-def teacher_trajectories(
-    config: Config, tasks: list[Task], model_dir: str | Path, answers: str | Path
-) -> list[Trajectory]:
-    """Play the first `teacher.tasks` tasks on Ray Data actors; the episodes answered right, in the tasks' order.
+def teach(
+    config: Config, tasks: Sequence[Task], model_dir: str | Path, folder: Path, answers: Path | None = None
+) -> Generator[int, None, None]:
+    """Make the lessons of `folder`: the first `teacher.tasks` tasks, played on Ray Data actors, as far as the answer is
+    right. A task that cannot be played is set aside with its reason.
 
     Args:
         answers: folder of the replies of `teacher.model`; what is in it is not paid again.
 
-    Raises:
-        SynthError: an episode could not be played.
-    """
-    played = _run(config, tasks[: config.teacher.tasks], model_dir, "episodes", str(answers))
-    return [trajectory for trajectory in played if trajectory.rewards.accuracy == 1.0]
-
-
-def caption_trajectories(config: Config, tasks: list[Task], model_dir: str | Path) -> list[Trajectory]:
-    """Captions of frames, in the tasks' order.
+    Yields:
+        How many of the tasks are done, whenever it grows.
 
     Raises:
-        SynthError: a frame could not be read.
+        SynthError: no task could be played, or the teacher's model cannot be asked.
     """
-    return _run(config, tasks, model_dir, "captions")
+    return _make(config, tasks, min(len(tasks), config.teacher.tasks), model_dir, folder, "episodes", answers)
 
 
-def _run(config: Config, tasks: list[Task], model_dir: str | Path, what: str, answers: str = "") -> list[Trajectory]:
+def caption(config: Config, tasks: Sequence[Task], model_dir: str | Path, folder: Path) -> Generator[int, None, None]:
+    """Make the lessons of `folder`: captions of the tasks' frames, and exercises. Yields and raises as `teach` does."""
+    return _make(config, tasks, len(tasks), model_dir, folder, "captions", None)
+
+
+def _make(
+    config: Config,
+    tasks: Sequence[Task],
+    count: int,
+    model_dir: str | Path,
+    folder: Path,
+    what: What,
+    answers: Path | None,
+) -> Generator[int, None, None]:
     import ray
     import ray.data
 
-    workers = max(1, int(ray.cluster_resources().get("CPU", 1)) // 2)
-    items = [{"order": order, "task": task} for order, task in enumerate(tasks)]
-    dataset = ray.data.from_items(items, override_num_blocks=2 * workers).map_batches(
-        _Worker,
-        fn_constructor_args=(config, str(model_dir), what, answers),
-        batch_size=BATCH,
-        compute=ray.data.ActorPoolStrategy(size=min(workers, max(1, len(tasks) // BATCH))),
-    )
-    rows = sorted(dataset.take_all(), key=lambda row: row["order"])
-    raise_first(row["error"] for row in rows)
-    return [Trajectory.from_dict(json.loads(row["trajectory"])) for row in rows]
+    folder = folder.absolute()
+    _keep_identity(folder, _identity(config, islice(tasks, count), model_dir, what))
+    shards = -(-count // BATCH)
+    left = [index for index in range(shards) if not shard_file(folder, index).exists()]
+    if left:
+        workers = max(1, int(ray.cluster_resources().get("CPU", 1)) // 2)
+        todo = [ShardRow(shard=index, error="") for index in left]
+        worked = ray.data.from_items(todo, override_num_blocks=len(todo)).map(
+            _Worker,
+            fn_constructor_args=(config, tasks, count, str(model_dir), what, folder, answers),
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(todo))),
+        )
+        for done, row in enumerate(worked.iter_rows(), shards - len(left) + 1):
+            raise_first([row["error"]])
+            yield min(count, done * BATCH)
+    complete(folder, shards)
+    aside = Lessons(folder).set_aside
+    if aside:
+        task, reason = aside[0]
+        if len(aside) == count:
+            shutil.rmtree(folder)
+            raise SynthError(f"no task could be played; the first, {task}: {reason}")
+        _log.warning("%d of %d tasks were set aside; the first, %s: %s", len(aside), count, task, reason)
 
 
-class PlayedBatch(TypedDict):
-    """Columns of a batch of trajectories, as Ray Data carries them."""
+def _identity(config: Config, tasks: Iterable[Task], model_dir: str | Path, what: What) -> str:
+    """What the lessons are a function of, as hexadecimal digits."""
+    teacher = dataclasses.asdict(config.teacher) | {"model": deciding(config.teacher.model)}
+    parts = [dataclasses.asdict(config.world), dataclasses.asdict(config.episode)]
+    settings = [what, str(model_dir), config.seed, teacher, *parts]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for task in tasks:
+        digest.update(repr(task).encode())
+    return digest.hexdigest()
 
-    order: list[int]
-    """Place of each one's task."""
-    trajectory: list[str]
-    """JSON."""
-    error: list[str]
-    """What kept the batch from being made; empty where nothing did."""
+
+def _keep_identity(folder: Path, identity: str) -> None:
+    """Drop the lessons of a folder that was begun with other settings or tasks."""
+    kept = folder / "identity"
+    if folder.exists() and (not kept.exists() or kept.read_text() != identity):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(kept, identity)
+
+
+class ShardRow(TypedDict):
+    """What travels through Ray Data: the number of a shard, and the error that ended its work, empty if none did."""
+
+    shard: int
+    error: str
 
 
 class _Worker:
-    def __init__(self, config: Config, model_dir: str, what: str, answers: str) -> None:
-        self._config = config
-        self._what = what
-        self._chat = ChatFormat.from_pretrained(model_dir)
-        self._teacher: Policy = (
-            ChatTeacher(self._chat, Endpoint(config.teacher.model, answers, "teacher.model"))
-            if config.teacher.player == "model" and answers
-            else TeacherPolicy(self._chat, config.teacher, config.world, config.seed)
-        )
+    def __init__(
+        self,
+        config: Config,
+        tasks: Sequence[Task],
+        count: int,
+        model_dir: str,
+        what: What,
+        folder: Path,
+        answers: Path | None,
+    ) -> None:
+        self._config, self._tasks, self._count, self._model_dir = config, tasks, count, model_dir
+        self._what, self._folder, self._answers = what, folder, answers
 
-    def __call__(self, batch: dict[str, np.ndarray]) -> PlayedBatch:
-        order = list(batch["order"])
+    @cached_property
+    def _chat(self) -> ChatFormat:
+        return ChatFormat.from_pretrained(self._model_dir)
+
+    @cached_property
+    def _teacher(self) -> Policy:
+        teacher = self._config.teacher
+        if teacher.player == "model" and self._answers:
+            return ChatTeacher(self._chat, Endpoint(teacher.model, self._answers, "teacher.model"))
+        return TeacherPolicy(self._chat, teacher, self._config.world, self._config.seed)
+
+    def __call__(self, row: ShardRow) -> ShardRow:
+        first = row["shard"] * BATCH
         try:
-            made = asyncio.run(self._all(batch["task"]))
+            asyncio.run(self._shard(row["shard"], self._tasks[first : min(self._count, first + BATCH)]))
         except Exception as error:  # noqa: BLE001 - Ray Data passes on no error's class: the driver raises it
-            return {"order": order[:1], "trajectory": [""], "error": [sentence(error)]}
-        places = [place for place, of_task in zip(order, made, strict=True) for _ in of_task]
-        rows = [json.dumps(trajectory.to_dict()) for of_task in made for trajectory in of_task]
-        return {"order": places, "trajectory": rows, "error": [""] * len(rows)}
+            return {**row, "error": sentence(error)}
+        return row
 
-    async def _all(self, tasks: Iterable[Task]) -> list[list[Trajectory]]:
-        """The trajectories of each task."""
-        return await asyncio.gather(*map(self._made, tasks))
+    async def _shard(self, index: int, tasks: Iterable[Task]) -> None:
+        made = await asyncio.gather(*map(self._made, tasks))
+        lessons = [lesson for _, of_task, _ in made for lesson in of_task]
+        write_shard(self._folder, index, lessons, [(task, reason) for task, _, reason in made if reason])
 
-    async def _made(self, task: Task) -> list[Trajectory]:
+    async def _made(self, task: Task) -> tuple[str, list[Trajectory], str]:
+        """A task's id, its lessons, and why there are none, where it could not be played."""
+        for tried in range(1, TRIES + 1):
+            try:
+                return task.id, await self._lessons(task), ""
+            except (EndpointError, BudgetError):
+                raise
+            except (EpisodeError, DeadlineError) as error:
+                if tried == TRIES:
+                    return task.id, [], sentence(error)
+            except Exception as error:  # noqa: BLE001 - a task that cannot be played never ends the run
+                return task.id, [], sentence(error)
+        raise AssertionError("the last try returns")
+
+    async def _lessons(self, task: Task) -> list[Trajectory]:
         if self._what == "captions":
             return [*captions(task, self._chat, self._config), *exercises(task, self._chat, self._config)]
-        try:
-            return [await play(task, self._teacher, self._chat, self._config.episode)]
-        except AnswerError as error:
-            logger.warning("task %s: the teacher gave no turn (%s)", task.id, error)
-            return []
+        played = await play(task, self._teacher, self._chat, self._config.episode)
+        return [played] if played.rewards.accuracy == 1.0 else []

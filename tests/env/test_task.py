@@ -1,13 +1,15 @@
 """Tasks and their files."""
 
+import codecs
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from env.task import Task, TaskError, load_tasks, save_tasks
+from env.task import Task, TaskError, TaskFile, load_tasks, save_tasks
 from tools.marks.visual_prompt import VisualPrompt
 
 MARK = VisualPrompt("/data/mark.png", 12.5, "rectangle", {"box": [1, 2, 3, 4]})
@@ -77,3 +79,23 @@ def test_a_file_without_tasks_is_named(tmp_path: Path, content: bytes | None) ->
 def test_an_ill_formed_task_does_not_exist(changes: dict[str, Any]) -> None:
     with pytest.raises(TaskError, match="task a"):
         dataclasses.replace(OPEN, **changes)
+
+
+def test_tasks_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+    path, made = tmp_path / "tasks.jsonl", [dataclasses.replace(OPEN, id=f"t{i}") for i in range(5)]
+    save_tasks(path, made)
+    path.write_bytes(codecs.BOM_UTF8 + b"\r\n".join(path.read_bytes().splitlines()) + b"\n \n")
+    tasks = pickle.loads(pickle.dumps(TaskFile(path)))
+    assert list(tasks) == made
+    assert (len(tasks), tasks[-1], tasks[1:3]) == (5, made[-1], made[1:3])
+    with pytest.raises(IndexError):
+        tasks[5]
+
+
+@pytest.mark.parametrize("text", [None, "{}\n"])
+def test_a_file_that_changed_since_is_not_read_on(tmp_path: Path, text: str | None) -> None:
+    save_tasks(tmp_path / "tasks.jsonl", [OPEN, CHOICE])
+    tasks = TaskFile(tmp_path / "tasks.jsonl")
+    (tmp_path / "tasks.jsonl").unlink() if text is None else (tmp_path / "tasks.jsonl").write_text(text)
+    with pytest.raises(TaskError, match="cannot be read any more" if text is None else "was changed while"):
+        tasks[0]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import Config
+from env.lessons import Lessons, complete, write_shard
 from env.trajectory import Trajectory
 from learner.sft import batches, identity, learning_rate, run_sft
 
@@ -39,15 +40,22 @@ def test_a_single_step_has_a_rate() -> None:
     assert learning_rate(0, 1, 0.1, 1.0) == 1.0
 
 
-def test_a_training_is_known_by_its_settings_its_model_and_its_lessons(trajectories: list[Trajectory]) -> None:
-    config = Config()
-    first = identity(config, trajectories, "model")
-    assert first == identity(config, list(trajectories), "model")
+def test_a_training_is_known_by_its_settings_its_model_and_its_lessons(
+    trajectories: list[Trajectory], tmp_path: Path
+) -> None:
+    def stored(name: str, lessons: list[Trajectory]) -> Lessons:
+        write_shard(tmp_path / name, 0, lessons)
+        complete(tmp_path / name, 1)
+        return Lessons(tmp_path / name)
+
+    config, lessons = Config(), stored("a", trajectories)
+    first = identity(config, lessons, "model")
+    assert first == identity(config, stored("b", list(trajectories)), "model")
     config.sft.checkpoint_every = 7
-    assert first == identity(config, trajectories, "model")
-    others = [identity(config, trajectories[1:], "model"), identity(config, trajectories, "another")]
+    assert first == identity(config, lessons, "model")
+    others = [identity(config, stored("c", trajectories[1:]), "model"), identity(config, lessons, "another")]
     config.sft.lr /= 2
-    others.append(identity(config, trajectories, "model"))
+    others.append(identity(config, lessons, "model"))
     assert len({first, *others}) == 4
 
 

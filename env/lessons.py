@@ -1,0 +1,122 @@
+"""Lessons: trajectories that a policy is taught, in a folder of Parquet shards that are read as they are asked for.
+
+Invariants: a lesson comes back as it was; a shard is whole or not there; what has been made of a folder that is not
+complete yet is never taken for all of it. However many lessons there are, those that are asked for are in memory alone.
+"""
+
+import hashlib
+import json
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import overload
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from env.trajectory import Trajectory, TrajectoryError
+from env.transcript import Transcript
+from storage.files import JsonObject, whole_file, write_text
+
+_FRAME = [
+    ("path", pa.string()),
+    ("time_s", pa.float64()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("region", pa.list_(pa.int32())),
+]
+_MEDIA = pa.struct([("frame", pa.struct(_FRAME)), ("start", pa.int32()), ("tokens", pa.int32())])
+TRANSCRIPT = {
+    "ids": pa.list_(pa.int32()),
+    "sampled": pa.list_(pa.bool_()),
+    "logprobs": pa.list_(pa.float64()),
+    "versions": pa.list_(pa.int32()),
+    "media": pa.list_(_MEDIA),
+}
+"""Columns of a lesson's transcript; of its frames only the references are kept."""
+SCHEMA = pa.schema([*TRANSCRIPT.items(), ("rest", pa.string())])
+"""Columns of a shard; `rest` is the JSON of what else a trajectory holds."""
+ASIDE = b"set_aside"
+COMPLETE = "lessons.json"
+"""File that a folder is complete with: how many lessons each shard has, a digest of all, and what was set aside."""
+
+
+def shard_file(folder: Path, index: int) -> Path:
+    """Where a shard lies; it is there only when whole."""
+    return folder / f"{index:06d}.parquet"
+
+
+def write_shard(
+    folder: Path, index: int, lessons: Iterable[Trajectory], set_aside: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Write a shard, whole or not at all; `set_aside` are ids and reasons of tasks that no lesson could be made of."""
+    rows = [_row(lesson) for lesson in lessons]
+    table = pa.Table.from_pylist(rows, SCHEMA.with_metadata({ASIDE: json.dumps(list(set_aside)).encode()}))
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(shard_file(folder, index)) as partial:
+        pq.write_table(table, partial, compression="zstd", use_dictionary=False)
+
+
+def complete(folder: Path, shards: int) -> None:
+    """Note that a folder's shards, from 0, are all there is."""
+    digest, counts, aside = hashlib.sha256(), [], []
+    for index in range(shards):
+        file = shard_file(folder, index)
+        digest.update(file.read_bytes())
+        counts.append(pq.read_metadata(file).num_rows)
+        aside += json.loads(pq.read_schema(file).metadata[ASIDE])
+    made = {"digest": digest.hexdigest()[:16], "set_aside": aside, "lessons": counts}
+    write_text(folder / COMPLETE, json.dumps(made, indent=2) + "\n")
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether all lessons of a folder were made."""
+    return (folder / COMPLETE).exists()
+
+
+class Lessons(Sequence[Trajectory]):
+    """The lessons of a complete folder, in the order of their tasks."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Raises TrajectoryError where the folder is not there, or not complete."""
+        self._folder = Path(folder)
+        try:
+            made = json.loads((self._folder / COMPLETE).read_text())
+        except OSError as error:
+            raise TrajectoryError(f"{folder}: holds no complete set of lessons ({error.strerror})") from None
+        self._ends = list(accumulate(made["lessons"]))
+        self.digest: str = made["digest"]
+        """Sixteen hexadecimal digits that differ where the lessons do."""
+        self.set_aside: list[tuple[str, str]] = [(task, reason) for task, reason in made["set_aside"]]
+        """Ids of tasks that no lesson could be made of, each with the reason."""
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Trajectory: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Trajectory]: ...
+    def __getitem__(self, index: int | slice) -> Trajectory | list[Trajectory]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        shard = bisect_right(self._ends, place)
+        file = shard_file(self._folder, shard)
+        try:
+            table = pq.read_table(file)
+        except (OSError, pa.ArrowException) as error:
+            raise TrajectoryError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
+        return _lesson(table.slice(place - self._ends[shard] + len(table), 1).to_pylist()[0])
+
+
+def _row(lesson: Trajectory) -> JsonObject:
+    transcript, rest = lesson.transcript, replace(lesson, transcript=Transcript()).to_dict()
+    del rest["transcript"]
+    return {**vars(transcript), "media": [asdict(media) for media in transcript.media], "rest": json.dumps(rest)}
+
+
+def _lesson(row: JsonObject) -> Trajectory:
+    return Trajectory.from_dict({**json.loads(row.pop("rest")), "transcript": row})
