@@ -9,9 +9,13 @@ import numpy as np
 from PIL import Image as Picture
 
 from configs.endpoint import EndpointConfig
+from configs.masks import MaskConfig
 from endpoint.parts import Clip, Image, Part
 from tools.decoding.video import Video
 
+TIMEOUT_S = MaskConfig.timeout_s
+"""Deadline of a look into a video, seconds: as long as that of the masks, for nobody waits for it as for a tool, and a
+machine that is only busy must not make another data set."""
 QUALITY = 90
 """JPEG quality of the frames: at 90, edges and small colours keep."""
 
@@ -26,7 +30,7 @@ def footage(config: EndpointConfig, video: Video) -> list[Part]:
     if config.video_as == "video":
         return [Clip(video.path)]
     parts: list[Part] = []
-    for frame in video.clip(0.0, video.duration_s, config.fps, config.max_frames, config.max_pixels, 1):
+    for frame in video.clip(0.0, video.duration_s, config.fps, config.max_frames, config.max_pixels, 1, TIMEOUT_S):
         parts += [f"{frame.time_s:.1f} s", jpeg(frame.pixels)]
     return parts
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from cachetools import LRUCache
 
+from synth.footage import TIMEOUT_S
 from synth.motion.background import Background, MovingCameraError
 from synth.motion.blob_tracker import BlobTracker
 from synth.motion.blobs import find_blobs
@@ -20,7 +21,7 @@ from synth.motion.track import Track, entered
 from synth.record import Record
 from synth.rle import encode
 from synth.segmenter import SegmentedInstance
-from tools.decoding.frame import DeadlineError, Stamp
+from tools.decoding.frame import BusyError, Stamp
 from tools.decoding.video import Video, open_video
 
 LOOKS_PER_S = 10.0
@@ -33,8 +34,6 @@ FEWEST_LOOKS = 8
 """A video with fewer frames shows no motion."""
 SHORTEST = 4
 """Looks of the shortest track; less is noise."""
-TIMEOUT_S = 600.0
-"""Deadline for the tracks of a video where the caller names none, seconds."""
 KEPT_VIDEOS = 8
 """Videos whose tracks a segmenter keeps."""
 UNFIT = 0.5
@@ -101,7 +100,7 @@ class MotionSegmenter:
     def _tracks(self, path: str, timeout_s: float) -> tuple[Track, ...]:
         deadline = time.monotonic() + timeout_s
         if not self._lock.acquire(timeout=timeout_s):
-            raise DeadlineError(f"{path}: waiting for the tracks of another video took longer than {timeout_s:g} s")
+            raise BusyError(f"{path}: waiting for the tracks of another video took longer than {timeout_s:g} s")
         try:
             key = path, open_video(path, timeout_s).stamp
             if key not in self._known:

@@ -1,8 +1,8 @@
 """One stage at work on shards: the body of the pipeline's actors.
 
 Invariants: every record of the input ends in the output, let through, rejected or set aside with its reason; what is
-the run's trouble and not the record's (an endpoint that is gone, a spent budget) ends the shard and reaches the
-driver; a record that is tried alone is the only one in work of all the worker's shards.
+the run's trouble and not the record's (an endpoint that is gone, a spent budget, no decoder) ends the shard and reaches
+the driver; a record that is tried alone is the only one in work of all the worker's shards.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from synth.errors import SynthError
 from synth.motion.background import MovingCameraError
 from synth.pipeline.shards import Journal, read_records, shard_file
 from synth.record import Record, Rejected
-from tools.decoding.frame import DeadlineError, VideoError
+from tools.decoding.frame import BusyError, DeadlineError, DecoderError, VideoError
 
 IN_WORK = 256
 """Records of one shard in work at once; what they wait for has its own bounds."""
@@ -30,7 +30,7 @@ GIVEN_UP = ASIDE + "its worker died with it again and again"
 
 Stage = Callable[[Record], Awaitable[Record | Sequence[Record]]]
 """What a record becomes in one stage; one that makes questions makes several. It raises `Rejected` where the record
-does not get through, and `EndpointError` or `BudgetError` where the run cannot go on."""
+does not get through, and `EndpointError`, `BudgetError` or `DecoderError` where the run cannot go on."""
 
 
 class ShardRow(TypedDict):
@@ -98,16 +98,25 @@ class StageWorker:
 
     async def _made(self, stage: Stage, record: Record) -> list[Record]:
         try:
-            made = await stage(record)
+            made = await _unless_busy(stage, record)
         except Rejected as reason:
             return [record.rejected(self._after.name, str(reason))]
-        except (EndpointError, BudgetError):
+        except (EndpointError, BudgetError, DecoderError):
             raise
         except AnswerError as error:
             return [record.rejected(self._after.name, ASIDE + str(error), error.detail)]
         except Exception as error:  # noqa: BLE001 - a record that cannot be handled is set aside, and never ends the run
             return [record.rejected(self._after.name, ASIDE + _clause(error), sentence(error))]
         return [made] if isinstance(made, Record) else list(made)
+
+
+async def _unless_busy(stage: Stage, record: Record) -> Record | Sequence[Record]:
+    """What the stage makes of the record, once what it needs is free: whoever holds that has a deadline."""
+    while True:
+        try:
+            return await stage(record)
+        except BusyError:
+            await asyncio.sleep(0)
 
 
 class _Room:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from configs.synth import SynthConfig
 from storage.files import whole_file
+from synth.footage import TIMEOUT_S
 from synth.record import Marked, Record
 from synth.rle import decode
 from synth.stages.masks import clearest
@@ -40,8 +41,8 @@ async def mark(record: Record, folder: Path, config: SynthConfig, rewriter: Rewr
 
 def _draw(record: Record, kind: str, seed: int, path: Path) -> tuple[float, Geometry]:
     mask = clearest(record.masks)
-    video = open_video(record.video)
-    [frame] = video.frames_at([mask.time_s], video.width * video.height, 1)
+    video = open_video(record.video, TIMEOUT_S)
+    [frame] = video.frames_at([mask.time_s], video.width * video.height, 1, TIMEOUT_S)
     pixels, geometry = draw(frame.pixels, kind, mask=decode(mask.rle), seed=seed)
     with whole_file(path) as partial:
         Image.fromarray(pixels).save(partial, "PNG")

@@ -14,7 +14,7 @@ from endpoint.schema import PHRASE_CHARS, QUESTION_CHARS, object_of, text_of, te
 from env.judging.rules import parse_choice
 from env.task import MAX_OPTIONS
 from storage.files import JsonObject
-from synth.footage import footage
+from synth.footage import TIMEOUT_S, footage
 from synth.record import PLACE, Record, Rejected, Target
 from synth.stages.leaks import changed_options, named
 from tools.decoding.video import open_video
@@ -106,7 +106,7 @@ async def verify_by_model(
     Args:
         turns: bounds how many videos' frames are held in memory until they are answered.
     """
-    video = await asyncio.to_thread(open_video, record.video)
+    video = await asyncio.to_thread(open_video, record.video, TIMEOUT_S)
     asked = "\n".join([f"Question: {record.question}", *record.lettered(), f"Right answer: {record.answer}"])
     async with turns:
         seen = await asyncio.to_thread(footage, config, video)

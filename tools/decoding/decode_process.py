@@ -1,7 +1,8 @@
 """The decode process as its parent sees it: one for each calling process, killable, shared by all threads.
 
-Invariant: a request that is not answered by its deadline ends with the process killed, and the next request starts a
-fresh one; so an answer always belongs to the request that reads it.
+Invariants: a request that is not answered by its deadline ends with the process killed, and the next request starts a
+fresh one; so an answer always belongs to the request that reads it. A process that dies once, as one does that the
+system kills for its memory or before its parent, says nothing against a file.
 """
 
 import json
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from storage.files import JsonObject
-from tools.decoding.frame import BusyError, DeadlineError, Region, Stamp, VideoError
+from tools.decoding.frame import BusyError, DeadlineError, DecoderError, Region, Stamp, VideoError
 
 START_TIMEOUT_S = 60.0
 """Deadline for the process to come up, seconds; on a quiet machine it takes a quarter of one."""
+STARTS = 2
+"""Attempts at that."""
 
 KILLS = 2
 """Times in a row that a file may take the process down, by crash or by deadline, before it is set aside."""
@@ -70,7 +73,8 @@ class DecodeProcess:
         """Wait for the process to be free, at most `timeout_s`, and hold it: `ask(request, timeout_s)` -> (head, body).
 
         Raises:
-            BusyError: it was not free in time. `ask` raises VideoError: the file is bad, or the deadline was missed.
+            BusyError: it was not free in time. `ask` raises VideoError: the file is bad, or the deadline was missed;
+                DecoderError: there is no process.
         """
         if not self._lock.acquire(timeout=timeout_s):
             raise BusyError(f"the decode process was busy for {round(timeout_s, 1):g} s")
@@ -92,16 +96,22 @@ class DecodeProcess:
     def _ask(self, request: Request, timeout_s: float) -> tuple[JsonObject, bytes]:
         deadline = time.monotonic() + timeout_s
         fresh = self._is_gone()
-        head, body = self._answered(request, timeout_s)
-        if head.get("starved") and not fresh:
-            # What it read before may have taken the memory; a fresh process has all of it.
+        answer = self._answered(request, timeout_s)
+        if answer is None or (answer[0].get("starved") and not fresh):
+            # What it read before may have taken the memory, or something else have killed it: a fresh process has all
+            # of it, and a file at which that dies too is at fault. If it was the fast path, there is another.
             self._stop()
-            head, body = self._answered(request, deadline - time.monotonic())
+            again: Request = request if answer else {**request, "reader": "pyav"}
+            answer = self._answered(again, deadline - time.monotonic())
+        if answer is None:
+            raise VideoError(f"{request['path']}: the decode process died while reading it")
+        head, body = answer
         if "error" in head:
             raise VideoError(f"{request['path']}: {head['error']}")
         return head, body
 
-    def _answered(self, request: Request, timeout_s: float) -> tuple[JsonObject, bytes]:
+    def _answered(self, request: Request, timeout_s: float) -> tuple[JsonObject, bytes] | None:
+        """The answer; None where the process died."""
         where = request["path"]
         file = where, *map(str, request.get("stamp", ()))
         kills, since = self._kills.get(file, (0, 0.0))
@@ -124,7 +134,7 @@ class DecodeProcess:
                 raise DeadlineError(
                     f"{where}: decoding took longer than {round(timeout_s, 1):g} s and was stopped"
                 ) from None
-            raise VideoError(f"{where}: the decode process died while reading it") from None
+            return None
         except BaseException:
             # An interrupt between question and answer would leave the answer to the next request.
             self._stop()
@@ -158,6 +168,23 @@ class DecodeProcess:
             timer.join()
 
     def _start(self) -> None:
+        for left in reversed(range(STARTS)):
+            connection = self._connection = Connection(self._spawned())
+            try:
+                with self._deadline(START_TIMEOUT_S):
+                    connection.recv_bytes()
+                return
+            except (EOFError, OSError):
+                self._stop()
+                if not left:
+                    late = f"the decode process did not start, or not within {START_TIMEOUT_S:g} s"
+                    raise DecoderError(late) from None
+            except BaseException:
+                self._stop()
+                raise
+
+    def _spawned(self) -> int:
+        """Start the process; our end of its connection."""
         root = str(Path(__file__).resolve().parents[2])
         # A subprocess, not multiprocessing: that would import the caller's main module, and refuses in daemons.
         ours, theirs = socket.socketpair()
@@ -178,17 +205,8 @@ class DecodeProcess:
                 )
             except OSError as error:
                 ours.close()
-                raise VideoError(f"the decode process cannot be started ({error.strerror})") from None
-        connection = self._connection = Connection(ours.detach())
-        try:
-            with self._deadline(START_TIMEOUT_S):
-                connection.recv_bytes()
-        except (EOFError, OSError):
-            self._stop()
-            raise VideoError(f"the decode process did not start, or not within {START_TIMEOUT_S:g} s") from None
-        except BaseException:
-            self._stop()
-            raise
+                raise DecoderError(f"the decode process cannot be started ({error.strerror})") from None
+        return ours.detach()
 
     def _stop(self) -> None:
         if self._process is not None:

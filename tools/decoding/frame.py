@@ -26,6 +26,10 @@ class BusyError(DeadlineError):
     """What reads was busy with others all that time, which is no fault of the video's, nor of who asked."""
 
 
+class DecoderError(VideoError):
+    """There is no process to read with, which is the machine's trouble and no video's."""
+
+
 @dataclass(frozen=True)
 class FrameRef:
     """One frame as a model saw it, to be made again from the file."""

@@ -14,8 +14,11 @@ from endpoint.endpoint import EndpointError
 from synth.pipeline.shards import read_records, shard_file, write_records
 from synth.pipeline.worker import ASIDE, GIVEN_UP, ShardRow, StageWorker
 from synth.record import Record, Rejected
+from tools.decoding.frame import BusyError, DecoderError
 
 ROW: ShardRow = {"shard": 0, "error": ""}
+TRIED: list[str] = []
+"""Records that found what they need busy."""
 
 
 async def fussy(record: Record) -> Record | list[Record]:
@@ -28,6 +31,11 @@ async def fussy(record: Record) -> Record | list[Record]:
             raise OSError("the file is gone\nand more")
         case "unreachable":
             raise EndpointError("http://nowhere: cannot be reached")
+        case "no decoder":
+            raise DecoderError("the decode process did not start, or not within 60 s")
+        case "busy" if not TRIED:
+            TRIED.append(record.id)
+            raise BusyError("the decode process was busy for 600 s")
         case "wait":
             await asyncio.sleep(0.5)
         case "die":
@@ -92,6 +100,14 @@ def test_records_end_as_let_through_rejected_several_or_set_aside(folder: Callab
     assert after(where)[-1].detail == "OSError: the file is gone"
 
 
+def test_a_record_whose_decoder_was_busy_gets_its_turn(folder: Callable[..., Path]) -> None:
+    TRIED.clear()
+    where = folder("fine", "busy")
+    assert work(where) == ROW
+    assert TRIED == ["r1"]
+    assert [(r.id, r.rejected_by) for r in after(where)] == [("r0", ""), ("r1", "")]
+
+
 def test_what_an_earlier_stage_rejected_is_carried_on_untouched(folder: Callable[..., Path], tmp_path: Path) -> None:
     where = folder()
     gone = records("die")[0].rejected("question", "nothing moves")
@@ -101,6 +117,7 @@ def test_what_an_earlier_stage_rejected_is_carried_on_untouched(folder: Callable
 
 
 def test_the_run_s_own_trouble_is_told_and_what_was_done_is_kept(folder: Callable[..., Path]) -> None:
+    assert work(folder("no decoder"))["error"] == "the decode process did not start, or not within 60 s"
     where = folder("fine", "unreachable")
     assert work(where)["error"] == "http://nowhere: cannot be reached"
     assert not shard_file(where / "text", 0).exists()

@@ -74,16 +74,55 @@ def test_a_file_that_blocks_is_given_up(tmp_path: Path) -> None:
     assert process.pid is None
 
 
-def test_a_crash_while_reading_is_told_and_survived(films: dict[str, str], fresh: None) -> None:
+def test_a_process_that_is_killed_while_it_reads_is_no_fault_of_the_file(films: dict[str, str], fresh: None) -> None:
     video = open_video(films["even"])
     victim = decode_process().pid
     assert victim is not None
     os.kill(victim, signal.SIGSTOP)
     killer = threading.Timer(0.5, os.kill, (victim, signal.SIGKILL))
     killer.start()
+    assert movies.number(video.frames_at([4.0], 96 * 96, 32)[0].pixels) == 32
+    assert decode_process().pid != victim
+
+
+def test_a_file_at_which_a_fresh_one_dies_too_is_told_and_set_aside(
+    films: dict[str, str], fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = open_video(films["even"])
+    started, start = [], DecodeProcess._start
+
+    def start_and_die(self: DecodeProcess) -> None:
+        start(self)
+        assert self.pid is not None
+        os.kill(self.pid, signal.SIGKILL)
+        started.append(gone(self.pid, 5))
+
+    monkeypatch.setattr(DecodeProcess, "_start", start_and_die)
+    decode_process().close()
     with pytest.raises(VideoError, match="died while reading it"):
         video.frames_at([4.0], 96 * 96, 32)
-    assert movies.number(video.frames_at([4.0], 96 * 96, 32)[0].pixels) == 32
+    assert started == [True, True]
+    with pytest.raises(VideoError, match="set aside"):
+        video.frames_at([4.0], 96 * 96, 32)
+    assert len(started) == 2
+
+
+def test_one_that_is_killed_as_it_starts_is_started_again(
+    films: dict[str, str], fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawned, victims = DecodeProcess._spawned, []
+
+    def spawned_and_killed(self: DecodeProcess) -> int:
+        ours = spawned(self)
+        if not victims:
+            assert self.pid is not None
+            victims.append(self.pid)
+            os.kill(self.pid, signal.SIGKILL)
+        return ours
+
+    monkeypatch.setattr(DecodeProcess, "_spawned", spawned_and_killed)
+    assert len(open_video(films["even"]).times) == 160
+    assert victims
 
 
 def test_a_file_that_kills_twice_is_set_aside(films: dict[str, str], tmp_path: Path) -> None:
