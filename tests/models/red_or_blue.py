@@ -43,7 +43,7 @@ def shorten(config: Config) -> None:
     episode.prompt_max_pixels = episode.tool_max_pixels = 64 * 64
     episode.max_tool_rounds, episode.max_turn_tokens, episode.max_tokens = 2, 40, 400
     engine.max_model_len, engine.max_num_batched_tokens, engine.max_num_seqs = 512, 1024, 16
-    engine.deterministic = True
+    engine.kv_cache_gib, engine.deterministic = 0.05, True
     sft.steps, sft.batch, sft.lr = 110, 8, 3e-3
 
 

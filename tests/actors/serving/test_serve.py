@@ -23,7 +23,7 @@ MARK = "rectangle:t=4.5,x=0.2,y=0.3,w=0.3,h=0.3"
 ENGINE = """
 episode: {prompt_style: compact, prompt_max_frames: 4, prompt_max_pixels: 4096, tool_max_pixels: 9216,
   crop_max_frames: 3, max_tool_rounds: 2, max_turn_tokens: 40, max_tokens: 900}
-engine: {max_model_len: 1024, max_num_seqs: 4, max_num_batched_tokens: 1024}
+engine: {max_model_len: 1024, max_num_seqs: 4, max_num_batched_tokens: 1024, kv_cache_gib: 0.05}
 """
 
 

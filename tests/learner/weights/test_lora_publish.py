@@ -30,6 +30,7 @@ def cluster() -> None:
 def started(model_dir: Path, *overrides: Any) -> tuple[RankGroup, Engines]:
     base = ["ranks.lora.rank=4", "ranks.lora.alpha=8", "ranks.packing=true", "ranks.step_timeout_s=240"]
     rest = ["grpo.kl_coef=0.1", "grpo.mini_batches=2", "grpo.prompts_per_step=4", "engine.max_model_len=512"]
+    rest += ["engine.kv_cache_gib=0.05"]
     config = load_config(None, [*base, *rest, *overrides])
     return RankGroup(config, str(model_dir), str(model_dir)), Engines(config.engine, str(model_dir))
 

@@ -32,7 +32,7 @@ TURNS, FRAMES = 3, 3
 def config() -> Config:
     ranks = ["ranks.micro_batch_tokens=400", "ranks.step_timeout_s=240"]
     engine = ["engine.max_model_len=1024", "engine.max_num_seqs=8", "engine.max_num_batched_tokens=1024"]
-    return load_config(None, [*ranks, *engine])
+    return load_config(None, [*ranks, *engine, "engine.kv_cache_gib=0.05"])
 
 
 @pytest.fixture(scope="module")
