@@ -57,6 +57,10 @@ class WatchedRank(OtherLayoutRank):
     """Tells the most memory that a step's tensors take at once."""
 
     def _load(self) -> None:
+        import deepspeed  # noqa: F401
+
+        if not gc.get_freeze_count():
+            gc.freeze()  # what modules hold is not looked through each time
         self._left = _tensors()  # DeepSpeed (0.19.8) lets go of a layout only in part, and late
         super()._load()
 

@@ -28,7 +28,7 @@ LAYOUTS = [
     (3, "optimizer"),
     (3, "all"),
 ]
-SIZES = TinyModelConfig(hidden_size=256, layers=6, intermediate_size=1024)
+SIZES = TinyModelConfig(hidden_size=384, layers=3, intermediate_size=1536)
 """Large enough that a short trajectory's activations are next to nothing beside its 7 million parameters."""
 MICRO_BATCHES = 2
 """Of each rank, with a trajectory each: the first makes the gradient's memory, the second adds to it."""
