@@ -4,9 +4,12 @@ Invariant: an update is AdamW on the gradients of a sum over all ranks, clipped 
 the type and where optimizer and parameters lie.
 """
 
+import importlib
 import logging
 import math
+import sys
 from datetime import timedelta
+from types import ModuleType
 
 import torch
 
@@ -17,13 +20,23 @@ from learner.planning.memory import BUCKET
 from learner.ranks.host_snapshots import HostSnapshots
 
 
+def import_deepspeed() -> ModuleType:
+    """Import DeepSpeed without MLflow, which its autotuner would bring into every rank for a second or more."""
+    if "mlflow" in sys.modules:
+        return importlib.import_module("deepspeed")
+    sys.modules["mlflow"] = None  # type: ignore[assignment]  # as Python marks a module that is not to be had
+    try:
+        return importlib.import_module("deepspeed")
+    finally:
+        del sys.modules["mlflow"]
+
+
 class DeepSpeedPolicy:
     """The policy that trains, called as the `Scorer` in it."""
 
     def __init__(self, policy: Scorer, config: Config, max_grad_norm: float) -> None:
         """Meet the other ranks, whose addresses are in the environment."""
-        import deepspeed
-
+        deepspeed = import_deepspeed()
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
         ranks = config.ranks
         self.cpu = ranks.gpus_per_rank == 0

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from env.trajectory import Trajectory
+from learner.ranks.deepspeed_policy import import_deepspeed
 from learner.ranks.rank import Rank
 
 LR = 64.0
@@ -39,8 +40,7 @@ class GradientRank(OtherLayoutRank):
     product's: the forward pass, the losses, DeepSpeed's reduction and sharding."""
 
     def _load(self) -> None:
-        import deepspeed  # noqa: F401 - its classes derive from the real AdamW
-
+        import_deepspeed()  # its classes derive from the real AdamW
         with mock.patch("torch.optim.AdamW", _sgd):
             super()._load()
 
@@ -57,8 +57,7 @@ class WatchedRank(OtherLayoutRank):
     """Tells the most memory that a step's tensors take at once."""
 
     def _load(self) -> None:
-        import deepspeed  # noqa: F401
-
+        import_deepspeed()
         if not gc.get_freeze_count():
             gc.freeze()  # what modules hold is not looked through each time
         self._left = _tensors()  # DeepSpeed (0.19.8) lets go of a layout only in part, and late

@@ -38,8 +38,18 @@ def start(model_dir: Path, ranks: int, *overrides: str) -> RankGroup:
         return RankGroup(load_config(None, [*base, *overrides]), str(model_dir), str(model_dir))
 
 
+@pytest.fixture(scope="module")
+def single(model_dir: Path, cluster: None) -> Iterator[RankGroup]:
+    group = start(model_dir, 1)
+    yield group
+    group.close()
+
+
 @pytest.fixture(scope="module", params=[1, 2], ids=["one rank", "two ranks"])
-def group(request: pytest.FixtureRequest, model_dir: Path, cluster: None) -> Iterator[RankGroup]:
+def group(request: pytest.FixtureRequest, single: RankGroup, model_dir: Path) -> Iterator[RankGroup]:
+    if request.param == 1:
+        yield single
+        return
     group = start(model_dir, request.param)
     yield group
     group.close()
@@ -64,13 +74,13 @@ def reinforced(group: RankGroup, trajectories: list[Trajectory]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def expected(model_dir: Path, cluster: None, trajectories: list[Trajectory]) -> Any:
+def expected(single: RankGroup, trajectories: list[Trajectory]) -> Any:
     """One rank, one padded micro-batch, no ZeRO."""
-    single = start(model_dir, 1, f"ranks.micro_batch_tokens={WHOLE}")
-    found = [supervised(single, trajectories)]
-    single._all(GradientRank.layout, {})
-    found.append(reinforced(single, trajectories))
-    single.close()
+    found = []
+    for step in (supervised, reinforced):
+        single._all(GradientRank.layout, {"zero_stage": 0, "offload": "none"})
+        single._all(GradientRank.cut, False, WHOLE)
+        found.append(step(single, trajectories))
     return found
 
 
