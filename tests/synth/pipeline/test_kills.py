@@ -1,5 +1,5 @@
-"""Kills in every stage: the driver's and then a worker's, each with records in work. What comes out is, to the byte,
-what a run makes that nobody disturbed, and no answer is paid twice."""
+"""Kills in every stage: the driver's and then a worker's, each with records in work, one after the other in one folder.
+What comes out is, to the byte, what a run makes that nobody disturbed, and no answer is paid twice."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ synth: {source: world, text_filter: model, verifier: model, segmenter: world, re
   text_model: {model: words, usd_per_million_input: 200, usd_per_million_output: 800},
   video_model: {model: eyes, usd_per_million_input: 100, max_frames: 2}}
 """
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ASKED = {text_filter.PROMPT: "text", verification.PROMPT: "video", rewriting.PROMPT: "mark"}
 """The stages that ask a model, by their instructions."""
 ANSWERED_BEFORE = 2
@@ -75,6 +77,10 @@ def wait_until(true: Callable[[], object], what: str) -> None:
         time.sleep(0.005)
 
 
+def ended(members: Family, pid: int) -> bool:
+    return pid not in members.members()
+
+
 @pytest.fixture(scope="module")
 def members() -> Iterator[Family]:
     # Ray's socket paths must be short, shorter than pytest's folders are.
@@ -89,15 +95,21 @@ class Made:
 
     def __init__(self, runs: Path, server: ChatServer) -> None:
         self.server = server
+        self.said = ""
+        """What the last run wrote."""
         self.data = runs / "made" / "data"
         self.work = self.data / "stages"
         config = runs / "made.yaml"
         config.write_text(CONFIG)
         urls = [f"synth.{model}.base_url={server.url}" for model in ("text_model", "video_model")]
         self.command = ["videoseeker.py", "synth", str(config), f"runs_dir={runs}", *urls]
-        self._shut, self._passed, self._at = False, Counter[str](), ""
+        self._shut, self._passed, self._at, self._last = False, Counter[str](), "", STAGES[-1]
         server.script = reply
         server.held = self._held
+
+    def asked(self) -> list[str]:
+        """What was asked and answered, in order."""
+        return [json.dumps(body["messages"]) for body in self.server.answered]
 
     def outputs(self) -> dict[str, bytes]:
         """What a user gets, without the folder's own name in it."""
@@ -109,8 +121,10 @@ class Made:
     @contextmanager
     def caught(self, stage: str, all_die: bool) -> Iterator[int]:
         """While a stage has records in work, some of its requests are answered and kept, and none is about to be: its
-        worker, which is to be killed if not all are. The server answers again once it knows who is gone."""
-        self._at, self._passed = stage, Counter()
+        worker, which is to be killed if not all are. The server answers again once it knows who is gone, but no stage
+        after this one before that is to be caught too."""
+        self._at = self._last = stage
+        self._passed.clear()
         if stage in ASKED.values():
             wait_until(lambda: stage in map(stage_of, self.server.waiting), f"the {stage} stage asked nothing")
             [pid, *_] = self._in_work(stage)
@@ -128,6 +142,8 @@ class Made:
 
     def _held(self, body: dict) -> bool:
         stage = stage_of(body)
+        if STAGES.index(stage) > STAGES.index(self._last):
+            return True
         if stage == self._at and self._passed[stage] == ANSWERED_BEFORE:
             self._shut = True
         if not self._shut:
@@ -187,37 +203,51 @@ def undisturbed(members: Family, tmp_path_factory: pytest.TempPathFactory) -> Ma
     return made
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_kill_of_the_driver_and_of_a_worker_shows_nowhere(
-    stage: str, members: Family, undisturbed: Made, tmp_path: Path
-) -> None:
+Killed = tuple[Made, dict[str, list[int]]]
+
+
+@pytest.fixture(scope="module")
+def killed(members: Family, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    """A folder in which at each stage the driver was killed, the run was started again, and a worker was killed; and by
+    stage, what was answered before and between."""
+    answered: dict[str, list[int]] = {}
     with chat_server() as server:
-        made = Made(tmp_path, server)
-        answered = []
-        driver = members.start(*made.command)
-        with made.caught(stage, all_die=True):
-            answered.append(len(server.answered))
-            driver.send_signal(signal.SIGKILL)
-            driver.wait(30)
-            members.end()
-        again = members.start(*made.command, f"synth.workers={2 if stage == 'mask' else 1}")
-        with made.caught(stage, all_die=False) as worker:
-            answered.append(len(server.answered))
-            os.kill(worker, signal.SIGKILL)
-            wait_until(lambda: worker not in members.members(), "the worker outlived its kill")
-        said, _ = again.communicate(timeout=DEADLINE_S)
-        assert again.returncode == 0, said
-    assert made.outputs() == undisturbed.outputs()
-    asked = [json.dumps(body["messages"]) for body in server.answered]
-    assert set(asked) == {json.dumps(body["messages"]) for body in undisturbed.server.answered}
-    for count in answered:
-        assert not set(asked[:count]) & set(asked[count:]), "an answer was paid twice"
-    assert re.findall(r"models gave (\d+) replies", said) == [str(len(asked))]
+        made = Made(tmp_path_factory.mktemp("killed"), server)
+        run = members.start(*made.command)
+        for stage in STAGES:
+            with made.caught(stage, all_die=True):
+                answered[stage] = [len(server.answered)]
+                run.send_signal(signal.SIGKILL)
+                run.wait(30)
+                members.end()
+            run = members.start(*made.command, f"synth.workers={2 if stage == 'mask' else 1}")
+            with made.caught(stage, all_die=False) as worker:
+                answered[stage].append(len(server.answered))
+                os.kill(worker, signal.SIGKILL)
+                wait_until(partial(ended, members, worker), "the worker outlived its kill")
+        made.said, _ = run.communicate(timeout=DEADLINE_S)
+        assert run.returncode == 0, made.said
     assert not members.gone()
+    return made, answered
 
 
-@pytest.mark.slow
+def test_what_comes_out_is_what_a_run_makes_that_nobody_disturbed(undisturbed: Made, killed: Killed) -> None:
+    made, _ = killed
+    assert made.outputs() == undisturbed.outputs()
+    asked = made.asked()
+    assert set(asked) == set(undisturbed.asked())
+    assert re.findall(r"models gave (\d+) replies", made.said) == [str(len(asked))]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_kill_of_the_driver_and_of_a_worker_pays_no_answer_twice(stage: str, killed: Killed) -> None:
+    made, answered = killed
+    asked = made.asked()
+    assert len(answered[stage]) == 2
+    for count in answered[stage]:
+        assert not set(asked[:count]) & set(asked[count:])
+
+
 def test_the_datasheet_says_what_the_models_took(undisturbed: Made) -> None:
     asked = Counter(map(stage_of, undisturbed.server.answered))
     sheet = undisturbed.outputs()["dataset/README.md"].decode()

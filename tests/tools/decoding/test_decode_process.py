@@ -110,7 +110,8 @@ def test_a_file_at_which_a_fresh_one_dies_too_is_told_and_set_aside(
 def test_one_that_is_killed_as_it_starts_is_started_again(
     films: dict[str, str], fresh: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spawned, victims = DecodeProcess._spawned, []
+    spawned = DecodeProcess._spawned
+    victims: list[int] = []
 
     def spawned_and_killed(self: DecodeProcess) -> int:
         ours = spawned(self)
