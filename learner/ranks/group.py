@@ -98,7 +98,7 @@ class RankGroup:
     def sft_step(self, trajectories: Stored, lr: float, upcoming: Stored = ()) -> dict[str, float]:
         """Make one supervised update on the trajectories' sampled tokens; the frames of the `upcoming` ones, which the
         next step will eat, are decoded meanwhile. Returns loss (mean NLL), nll_thought, nll_call, nll_answer, entropy,
-        grad_norm, tokens, seconds."""
+        grad_norm, tokens, seconds, loading_seconds (those in which frames and ids become tensors)."""
         batches = [
             each if isinstance(each, ray.ObjectRef) else ray.put(list(each)) for each in (trajectories, upcoming)
         ]
@@ -110,8 +110,8 @@ class RankGroup:
 
         Returns:
             loss, kl, entropy, clip_fraction, ratio, ratio_max, grad_norm, mismatch_kl (0 with mismatch_tokens 0 where
-            no token was sampled by version `self.version`), tokens, updates, seconds; and where the config has them
-            correction (mean weight), correction_zero and gap_masked (shares of the tokens).
+            no token was sampled by version `self.version`), tokens, updates, seconds, loading_seconds; and where the
+            config has them correction (mean weight), correction_zero and gap_masked (shares of the tokens).
         """
         if len(advantages) != len(trajectories) or not trajectories:
             raise ValueError(f"{len(advantages)} advantages for {len(trajectories)} trajectories")
@@ -284,7 +284,8 @@ class RankGroup:
         updates = sums["updates"]
         metrics["loss"] /= updates
         metrics["grad_norm"] = sums["grad_norm"] / updates
-        metrics["seconds"] = metrics.pop("seconds_max")
+        for name in ("seconds", "loading_seconds"):
+            metrics[name] = metrics.pop(f"{name}_max")
         return {**metrics, "updates": updates}
 
 

@@ -42,12 +42,13 @@ class Updates:
         self._patches, self._chat, self._rank = patches, chat, rank
         self._device = policy.device
         self._decoding = ThreadPoolExecutor(1, "load-ahead")
+        self._loading_s = 0.0
 
     def sft_step(
         self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory]
     ) -> dict[str, float]:
         """Make one supervised update; the frames of the `upcoming` trajectories are decoded meanwhile. Returns this
-        rank's sums (see `losses.means`), and the step's `grad_norm` and `seconds`."""
+        rank's sums (see `losses.means`), the step's `grad_norm`, `seconds_max` and `loading_seconds_max`."""
         started = time.monotonic()
         tokens = sum(trajectory.transcript.sampled_tokens for trajectory in trajectories)
 
@@ -56,13 +57,13 @@ class Updates:
             return losses.sft_loss(logprobs, entropy, batch.kinds, tokens)
 
         sums = self._update(trajectories, None, loss, lr, self._config.sft.weight_decay, upcoming)
-        return {**sums, "seconds_max": time.monotonic() - started}
+        return {**sums, **self._times(started)}
 
     def grpo_step(
         self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float, version: int
     ) -> dict[str, float]:
         """Make the GRPO updates of one step with the weights of `version`. Returns this rank's sums over the updates,
-        `grad_norm` and `loss` summed over `updates`, and `seconds_max`."""
+        `grad_norm` and `loss` summed over `updates`, `seconds_max` and `loading_seconds_max`."""
         started = time.monotonic()
         grpo = self._config.grpo
         prompts = -(-grpo.prompts_per_step // grpo.mini_batches)
@@ -74,7 +75,12 @@ class Updates:
         for cut, mini, old in zip(cuts, minis, [None, *later], strict=True):
             loss = self._grpo_loss(mini, None if parts else version, old)
             parts.append(self._update(mini, [advantages[i] for i in cut], loss, lr, self._config.grpo.weight_decay))
-        return {**losses.merge(parts), "seconds_max": time.monotonic() - started}
+        return {**losses.merge(parts), **self._times(started)}
+
+    def _times(self, started: float) -> dict[str, float]:
+        """Seconds of a step, and how many of them went into making tensors of its frames and ids."""
+        loading_s, self._loading_s = self._loading_s, 0.0
+        return {"seconds_max": time.monotonic() - started, "loading_seconds_max": loading_s}
 
     def _grpo_loss(self, mini: Sequence[Trajectory], version: int | None, old: list[torch.Tensor] | None) -> Loss:
         """Build the loss of a mini-batch, to be called on its passes in their order; `old` is log pi_old of each where
@@ -150,7 +156,9 @@ class Updates:
             mine = indices or (shortest,)
             given = None if advantages is None else [advantages[i] for i in mine]
             chosen = [trajectories[i] for i in mine]
+            started = time.monotonic()
             batch = collate(chosen, given, self._patches, self._chat, packed=self._config.ranks.packing)
+            self._loading_s += time.monotonic() - started
             yield indices, batch.to(self._device)
 
     def _update(
