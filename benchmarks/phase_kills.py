@@ -59,7 +59,7 @@ class Run:
             raise RuntimeError(f"the run failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
 
     def kill(self, phase: str, pause_s: float) -> int:
-        """Go on until a phase got on, and a moment longer; then SIGKILL the driver. Returns the phase's progress; raises
+        """Go on until a phase got on, and a moment longer; then SIGKILL the driver. Returns what is done; raises
         RuntimeError where the run ends before, or does not get on in time."""
         driver, before = self._members.start(*self._command), self.progress(phase)
         deadline = time.monotonic() + DEADLINE_S
