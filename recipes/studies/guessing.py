@@ -131,7 +131,7 @@ def _examined(config: Config, folder: RunFolder, name: str) -> JsonObject:
         if not folder.episodes(file).exists():
             start_ray(config)
             with phase(f"held-out questions, {name}, {form}"):
-                save_trajectories(folder.episodes(file), evaluate(config, model, asked))
+                evaluate(config, model, asked, folder.episodes(file))
         found[form] = dataclasses.asdict(examine(asked, load_trajectories(folder.episodes(file))))
     return found
 
