@@ -70,7 +70,7 @@ def _measured(config: Config) -> tuple[list[tuple[str, list[float]]], list[tuple
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_a_killed_measurement_goes_on_and_finds_what_an_undisturbed_one_does(members: Family, tmp_path: Path) -> None:
     config = prepare(tmp_path, steps=0)
     config.eval.questions, config.eval.episodes_in_flight, config.difficulty.attempts = 0, 4, 4
