@@ -33,6 +33,7 @@ MAY_BE_0 = ("*.busy_wait_s", "engine.frame_cache_gib")
 BETWEEN: dict[str, tuple[float, float]] = {
     "grpo.group_size": (2, MOST),
     "ranks.zero_stage": (0, 3),
+    "synth.gpus_per_segmenter": (0, 1),
     "serve.port": (1, 65535),
     "synth.masks.*_looks": (1, MOST),
     "synth.masks.max_growth": (1, MOST),

@@ -179,11 +179,12 @@ class GrpoConfig:
     max_mismatch_kl: float = 1e-3
     """Gate on the KL between the engine's and the learner's logprobs of the same tokens; past it the run stops."""
     env_runners: int = 1
-    """RLlib env runners."""
+    """RLlib env runners; evaluation and `difficulty` have as many."""
     episodes_in_flight: int = 64
     """Episodes that one env runner plays at once."""
     rollout_timeout_s: float = 1800.0
-    """Deadline of one step's rollouts, seconds; an episode that runs into its own has to fit in."""
+    """Deadline of one step's rollouts, and of the next episode of an evaluation, seconds; an episode that runs into its
+    own has to fit in."""
     checkpoint_every: int = 10
     """Steps between checkpoints; the last step always makes one."""
     keep_checkpoints: int = 2

@@ -4,17 +4,16 @@ Invariant: a task's attempts are whole in the file or not there, so a run that w
 """
 
 import json
-from contextlib import closing
 from pathlib import Path
 from statistics import fmean
 
-from actors.engine.supervision import Engines
+import numpy as np
+
 from actors.ray_start import start_ray
-from actors.rollout.groups import FailedEpisode, play_tasks
+from actors.rollout.groups import GroupOrder
+from actors.rollout.players import play_all, players
 from configs import Config
-from env.chat import ChatFormat
 from env.task import Task, load_tasks, save_tasks
-from env.trajectory import Trajectory
 from evals.evaluate import EvaluationError
 from recipes.data import run_synth
 from recipes.folder import RunFolder
@@ -22,19 +21,16 @@ from recipes.progress import PhaseBar, phase
 from storage.logs import AppendLog, whole_rows
 from synth.pass_at_k import by_difficulty, pass_at_k
 
-CHUNK = 32
-"""Tasks that are played between two writes."""
-
 
 def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
     """Play every training task `difficulty.attempts` times, and write those that are neither always right nor always
     wrong to `rl.jsonl`, which GRPO then trains on. Raises EvaluationError where an episode could not be played or no
-    task is left, EngineError where no engine came up."""
+    task is left, EngineError or RolloutError where engines or env runners do not come up."""
     folder = run_synth(config)
     tasks = load_tasks(folder.train)
     log = folder.arm / "difficulty.jsonl"
     known = _attempts(log, str(model_dir), config.difficulty.attempts)
-    left = [task for task in tasks if task.id not in known]
+    left = [order for order in _orders(config, tasks) if order.task.id not in known]
     if left:
         start_ray(config)
         with phase("training tasks, each several times", len(left)) as bar:
@@ -50,23 +46,26 @@ def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
     return folder
 
 
-def _play(config: Config, model_dir: str | Path, tasks: list[Task], log: AppendLog, bar: PhaseBar) -> None:
-    chat = ChatFormat.from_pretrained(model_dir)
-    chat.check(config.episode)
+def _orders(config: Config, tasks: list[Task]) -> list[GroupOrder]:
+    """All attempts at each task; their seeds follow from the task's place in the file, whatever is left of it."""
     times = config.difficulty.attempts
-    with closing(Engines(config.engine, str(model_dir), config.seed)) as engines:
-        engines.wait()
-        for start in range(0, len(tasks), CHUNK):
-            chunk = [task for task in tasks[start : start + CHUNK] for _ in range(times)]
-            played = play_tasks(chunk, config, chat, engines.handles, config.sampling, config.eval.episodes_in_flight)
-            failed = [episode for episode in played if isinstance(episode, FailedEpisode)]
-            if failed:
-                raise EvaluationError(f"{len(failed)} of {len(played)} episodes could not be played; {failed[0].error}")
-            for i in range(0, len(chunk), times):
-                tries = [episode for episode in played[i : i + times] if isinstance(episode, Trajectory)]
-                right = [episode.rewards.accuracy for episode in tries]
-                log.append(json.dumps({"model": str(model_dir), "task_id": chunk[i].id, "accuracies": right}).encode())
-            bar.step(min(start + CHUNK, len(tasks)), {})
+    seeds = (np.random.SeedSequence((config.seed, i)).generate_state(times) >> 1 for i in range(len(tasks)))
+    return [GroupOrder(i, task, tuple(map(int, own))) for i, (task, own) in enumerate(zip(tasks, seeds, strict=True))]
+
+
+def _play(config: Config, model_dir: str | Path, orders: list[GroupOrder], log: AppendLog, bar: PhaseBar) -> None:
+    with players(config, model_dir) as dispatcher:
+        played = play_all(dispatcher, orders, 0, config.grpo.rollout_timeout_s)
+        for done, group in enumerate(played, 1):
+            task_id = group.order.task.id
+            if group.failures:
+                raise EvaluationError(
+                    f"task {task_id}: {len(group.failures)} of {len(group.order.seeds)} episodes could not be played; "
+                    f"{group.failures[0].error}"
+                )
+            right = [episode.rewards.accuracy for episode in group.trajectories]
+            log.append(json.dumps({"model": str(model_dir), "task_id": task_id, "accuracies": right}).encode())
+            bar.step(done, {})
 
 
 def _attempts(log: Path, model: str, times: int) -> dict[str, list[float]]:

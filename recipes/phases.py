@@ -6,8 +6,9 @@ Invariant: a phase whose output is there is not run again, so a command that was
 import dataclasses
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from actors.ray_start import start_ray
@@ -16,7 +17,7 @@ from endpoint.endpoint import SPENDING
 from endpoint.spending import spent
 from env.lessons import Lessons, is_complete
 from env.task import Task, TaskFile, load_tasks
-from env.trajectory import load_trajectories, save_trajectories
+from env.trajectory import load_trajectories
 from evals.evaluate import evaluate, evaluate_on
 from evals.score import Scores, score
 from learner.activity import OnActivity, unwatched
@@ -120,14 +121,23 @@ def _supervised(config: Config, lessons: Lessons, source: Path, out: Path, log: 
 
 def run_train(config: Config, resume: bool = False, on_activity: OnActivity = unwatched) -> RunFolder:
     """SFT if it was not run, then GRPO, then the held-out questions, to `episodes/sft.jsonl` and `episodes/grpo.jsonl`;
-    `resume` goes on from the newest checkpoint. Raises PlanError, before anything is started, where a phase cannot
-    fit."""
+    `resume` goes on from the newest checkpoint. A run whose policy is there has only the questions left that were not
+    played to their end. Raises PlanError, before anything is started, where a phase cannot fit."""
     if not RunFolder.of(config, make=False).policy.exists():
         require_room(config, "grpo")
     folder = run_cold_start(config)
-    if folder.policy.exists():
-        return folder
-    start_ray(config)
+    if not folder.policy.exists():
+        start_ray(config)
+        _train(config, folder, resume, on_activity)
+    for name, model in (("sft", folder.sft), ("grpo", folder.policy)):
+        if not folder.episodes(name).exists():
+            start_ray(config)
+            _ask_held_out(config, name, folder, partial(evaluate, config, model))
+    return folder
+
+
+def _train(config: Config, folder: RunFolder, resume: bool, on_activity: OnActivity) -> None:
+    """GRPO to its policy, and on its engines and runners the held-out questions before and after."""
     tasks = folder.rl if folder.rl.exists() else folder.train
     settings = GRPOConfig().grpo(run=config, model_dir=folder.sft, tasks_file=tasks, reference_dir=folder.sft)
     with phase(f"{arm_of(config)}: engines and ranks come up"):
@@ -141,13 +151,12 @@ def run_train(config: Config, resume: bool = False, on_activity: OnActivity = un
                 algorithm.restore_from_path(str(newest))
             forget_rows(folder.metrics, "grpo", after=algorithm.training_iteration)
             if not folder.episodes("sft").exists() and algorithm.version == 0:
-                _held_out(config, algorithm, folder, "sft")
+                _ask_held_out(config, "sft", folder, partial(_on_running, config, algorithm, folder.sft))
             _optimize(config, algorithm, folder, run_log)
-            _held_out(config, algorithm, folder, "grpo")
             algorithm.ranks.export(folder.policy)
+            _ask_held_out(config, "grpo", folder, partial(_on_running, config, algorithm, folder.policy))
         finally:
             algorithm.stop()
-    return folder
 
 
 def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, run_log: RunLog) -> None:
@@ -187,24 +196,25 @@ def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, run_l
     run_log.episodes(step, played[:: max(1, len(played) // max(1, config.tracking.sample_episodes))])
 
 
-def _held_out(config: Config, algorithm: GRPO, folder: RunFolder, name: str) -> None:
-    """Play the held-out questions on the engines of the run."""
+def _on_running(config: Config, algorithm: GRPO, model: Path, tasks: Sequence[Task], out: Path) -> None:
+    """Evaluate the policy that the run's engines hold, which is in `model` as well."""
+    evaluate_on(algorithm.players(), algorithm.version, config, model, tasks, out)
+
+
+def _ask_held_out(config: Config, name: str, folder: RunFolder, play: Callable[[Sequence[Task], Path], None]) -> Scores:
+    """Have the held-out questions played to `episodes/NAME.jsonl`; scores to the screen."""
     with phase(f"{arm_of(config)}: held-out questions, {name}"):
-        played = evaluate_on(algorithm.engines, config, folder.sft, load_tasks(folder.test))
-        save_trajectories(folder.episodes(name), played)
-    print(_summary(score(played, seed=config.seed)))
+        play(load_tasks(folder.test), folder.episodes(name))
+    scores = score(load_trajectories(folder.episodes(name)), seed=config.seed)
+    print(_summary(scores))
+    return scores
 
 
 def run_eval(config: Config, model_dir: str | Path) -> Scores:
     """Play the held-out tasks with any model; episodes to `episodes/eval.jsonl`, scores to the screen."""
     folder = run_synth(config)
     start_ray(config)
-    with phase(f"{arm_of(config)}: held-out questions"):
-        played = evaluate(config, model_dir, load_tasks(folder.test))
-        save_trajectories(folder.episodes("eval"), played)
-    scores = score(played, seed=config.seed)
-    print(_summary(scores))
-    return scores
+    return _ask_held_out(config, "eval", folder, partial(evaluate, config, model_dir))
 
 
 def _summary(scores: Scores) -> str:

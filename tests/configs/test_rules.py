@@ -56,6 +56,8 @@ def test_the_documentation_names_every_setting_of_the_objective() -> None:
 
 
 CONTRADICTIONS = [
+    ("synth", ["synth.source=a", "synth.gpus_per_segmenter=0.5"], "synth.segmenter=motion has no use for it"),
+    ("synth", ["synth.gpus_per_segmenter=1.5"], "synth.gpus_per_segmenter must be at most 1, not 1.5"),
     ("grpo", ["grpo.correction=token"], "set grpo.old_logprobs=learner"),
     ("grpo", ["grpo.max_sequence_gap=0.1"], "set grpo.old_logprobs=learner"),
     ("grpo", ["grpo.dual_clip=0.5"], "grpo.dual_clip must be above 1"),

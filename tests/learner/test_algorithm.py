@@ -11,7 +11,11 @@ import numpy as np
 import pytest
 import ray
 
+from actors.rollout.groups import GroupOrder
+from actors.rollout.players import play_all
 from configs import Config
+from configs.policy import SamplingConfig
+from env.task import load_tasks
 from learner.activity import Activity
 from learner.algorithm import GRPO, GRPOConfig, TrainingStopped
 from learner.checkpoints.export import export_checkpoint
@@ -183,6 +187,14 @@ def test_with_a_staleness_bound_the_next_groups_play_while_the_learner_updates(
         assert max(ages) == 1
         assert algorithm.rollouts.ledger.open == config.grpo.prompts_per_step
         assert steps[-1]["version"] > 1
+        tasks = load_tasks(tasks_file)
+        held_out = [GroupOrder(i, task, (0,), sampling=SamplingConfig(temperature=0.0)) for i, task in enumerate(tasks)]
+        version = algorithm.version
+        groups = list(play_all(algorithm.players(), held_out, version, 120.0))
+        assert sorted(group.order.id for group in groups) == list(range(len(tasks)))
+        assert {v for group in groups for t in group.trajectories for v in t.transcript.versions} == {-1, version}
+        assert algorithm.rollouts.ledger.open == config.grpo.prompts_per_step, "what training had played is kept"
+        assert algorithm.train()["grpo"]["staleness_max"] <= 1
     finally:
         algorithm.stop()
 
