@@ -219,7 +219,7 @@ def test_orders_that_wait_are_kept_while_others_use_the_runners_and_late_answers
     assert numbers(list(play_all(other, asked, 0, 20.0))) == list(range(12))
     assert late in simulated.orders
     simulated.dispatcher = dispatcher
-    rest = []
+    rest: list[PlayedGroup] = []
     while len(first) + len(rest) < 12:
         dispatcher.hand_out(0)
         rest += dispatcher.collect(0)

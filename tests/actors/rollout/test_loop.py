@@ -96,7 +96,7 @@ def test_a_first_look_that_hangs_is_an_error_that_names_the_task(
 
 
 def test_the_clock_of_an_episode_stands_still_while_it_waits_for_others() -> None:
-    async def clocked() -> list[float | None]:
+    async def clocked() -> list[float]:
         waited, seen = Waits(1e9), []
         async with asyncio.timeout(1000.0) as timeout:
             start = timeout.when()
