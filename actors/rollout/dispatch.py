@@ -41,6 +41,7 @@ class Dispatcher:
         """`publish_to` brings engines to the present weights. The engines share `places`, the episodes that are played
         at once; each is given `ahead` more, which follow without a pause."""
         self._runners, self._engines, self._publish_to = runners, engines, publish_to
+        self.places = places
         self._routing = Routing(max(1, len(engines.handles)))
         self._most = -(-places // len(self._routing.open)) + ahead
         self._waiting: deque[GroupOrder] = deque()

@@ -8,6 +8,7 @@ import dataclasses
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
@@ -68,14 +69,19 @@ def stop_runners(runners: EnvRunnerGroup) -> None:
 def play_all(
     dispatcher: Dispatcher, orders: Iterable[GroupOrder], version: int, timeout_s: float
 ) -> Iterator[PlayedGroup]:
-    """Play orders, each of another number, with the weights of policy `version`; each group as it ends, with the
-    failures of those of its episodes that were given up. Raises RolloutError where none ends for `timeout_s`."""
-    asked = {order.id: order for order in orders}
-    dispatcher.submit(asked.values())
+    """Play orders, each of another number, taken as they are needed, with the weights of policy `version`; each group
+    as it ends, with the failures of those of its episodes that were given up. Raises RolloutError where none ends for
+    `timeout_s`."""
+    upcoming, asked = iter(orders), dict[int, GroupOrder]()
     parts: dict[int, dict[int, Trajectory]] = {}
     attempts = Attempts()
     deadline = time.monotonic() + timeout_s
-    while asked:
+    while True:
+        for order in islice(upcoming, max(0, dispatcher.places - dispatcher.waiting)):
+            asked[order.id] = order
+            dispatcher.submit([order])
+        if not asked:
+            return
         dispatcher.hand_out(version)
         for group in dispatcher.collect(version):
             deadline = time.monotonic() + timeout_s
@@ -89,5 +95,5 @@ def play_all(
             del asked[number]
             played = tuple(members[seed] for seed in order.seeds if seed in members)
             yield PlayedGroup(order, played, group.failures)
-        if asked and time.monotonic() > deadline:
+        if time.monotonic() > deadline:
             raise RolloutError(f"rollouts: no episode ended within grpo.rollout_timeout_s = {timeout_s:g} s")

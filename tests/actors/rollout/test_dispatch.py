@@ -1,7 +1,7 @@
 """Orders to runners and engines that are simulated by a clock: who plays what, and what is lost when one dies."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -224,3 +224,18 @@ def test_orders_that_wait_are_kept_while_others_use_the_runners_and_late_answers
         dispatcher.hand_out(0)
         rest += dispatcher.collect(0)
     assert numbers(first + rest) == list(range(12))
+
+
+def test_orders_are_taken_as_they_are_needed() -> None:
+    dispatcher, _ = fleet(2, 2, places=6)
+    taken: list[int] = []
+
+    def endless() -> Iterator[GroupOrder]:
+        for order in orders(1000, seeds=(0,)):
+            taken.append(order.id)
+            yield order
+
+    played = play_all(dispatcher, endless(), 0, 20.0)
+    for _ in range(10):
+        next(played)
+    assert len(taken) <= 10 + 6 + 6
