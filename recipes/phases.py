@@ -17,7 +17,7 @@ from endpoint.endpoint import SPENDING
 from endpoint.spending import spent
 from env.lessons import Lessons, is_complete
 from env.task import Task, TaskFile, load_tasks
-from env.trajectory import load_trajectories
+from env.trajectory import stream_trajectories
 from evals.evaluate import evaluate, evaluate_on
 from evals.score import Scores, score
 from learner.activity import OnActivity, unwatched
@@ -205,7 +205,7 @@ def _ask_held_out(config: Config, name: str, folder: RunFolder, play: Callable[[
     """Have the held-out questions played to `episodes/NAME.jsonl`; scores to the screen."""
     with phase(f"{arm_of(config)}: held-out questions, {name}"):
         play(load_tasks(folder.test), folder.episodes(name))
-    scores = score(load_trajectories(folder.episodes(name)), seed=config.seed)
+    scores = score(stream_trajectories(folder.episodes(name)), seed=config.seed)
     print(_summary(scores))
     return scores
 
@@ -227,4 +227,4 @@ def _summary(scores: Scores) -> str:
 def trained_arm(config: Config, arm: str) -> dict[str, Scores]:
     """Train one arm; its held-out scores after SFT and after GRPO."""
     folder = run_train(with_arm(config, arm), resume=True)
-    return {name: score(load_trajectories(folder.episodes(name)), seed=config.seed) for name in ("sft", "grpo")}
+    return {name: score(stream_trajectories(folder.episodes(name)), seed=config.seed) for name in ("sft", "grpo")}
