@@ -3,7 +3,7 @@
 Invariants:
 - Nothing waits for ever. A runner that dies gives its orders back, and one that came back unseen is told all that it
   holds with each call; an engine that dies is revived and brought to the present weights; a step whose groups do not
-  come in `grpo.rollout_timeout_s` ends the run with a sentence.
+  come in `grpo.rollout_timeout_s` fails with a sentence.
 - No engine idles while a group waits: groups wait here, and go to the engine with the least work as it has room.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+import ray
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from actors.engine.handle import EngineHandle
@@ -106,10 +107,10 @@ class Rollouts:
                 return number
         return 0
 
-    def abandon(self) -> None:
-        """Wait for what the runners play, and drop it: the run goes back to where these orders were not given yet.
-        Raises RolloutError where they do not end in time."""
-        deadline = time.monotonic() + self._config.rollout_timeout_s
+    def abandon(self, timeout_s: float) -> None:
+        """Wait for what the runners play, and drop it: the run goes back to where these orders were not given yet. A
+        runner that still plays after `timeout_s` is killed; Ray starts another in its place."""
+        deadline = time.monotonic() + timeout_s
         self._waiting.clear()
         while self._calling or any(self._held.values()):
             self._drop_dead_runners()
@@ -121,10 +122,9 @@ class Rollouts:
                 for group in groups:
                     self._release(runner, group.order.id)
             if time.monotonic() > deadline:
-                raise RolloutError(
-                    "rollouts: what was being played did not end within grpo.rollout_timeout_s = "
-                    f"{self._config.rollout_timeout_s:g} s"
-                )
+                for runner in self._calling | set(self._held):
+                    ray.kill(self._runners._worker_manager.actors()[runner], no_restart=False)
+                    self._give_back(runner)
 
     def _supply(self, goal: int, version: int) -> None:
         """Open orders until there are `goal` groups, hand out those that an engine has room for, and listen to all

@@ -98,7 +98,7 @@ class RankGroup:
     ) -> dict[str, float]:
         """Make one supervised update on the trajectories' sampled tokens; the frames of the `upcoming` ones, which the
         next step will eat, are decoded meanwhile. Returns loss (mean NLL), nll_thought, nll_call, nll_answer, entropy,
-        grad_norm, tokens, seconds."""
+        grad_norm, tokens, seconds, and what `grpo_step` says of its updates."""
         return self._metrics(self._all(Updates.sft_step, ray.put(list(trajectories)), lr, ray.put(list(upcoming))))
 
     def grpo_step(self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float) -> dict[str, float]:
@@ -107,8 +107,12 @@ class RankGroup:
 
         Returns:
             loss, kl, entropy, clip_fraction, ratio, ratio_max, grad_norm, mismatch_kl (0 with mismatch_tokens 0 where
-            no token was sampled by version `self.version`), tokens, updates, seconds; and where the config has them
-            correction (mean weight), correction_zero and gap_masked (shares of the tokens).
+            no token was sampled by version `self.version`), tokens, seconds; and where the config has them correction
+            (mean weight), correction_zero and gap_masked (shares of the tokens); all over the updates that were made.
+            Beside them `updates`, how many those are, `bad_updates`, how many were left out as their loss or gradient
+            was not finite or nothing of their batch could be read, `bad_in_a_row`, the most of these with none made
+            between them, and `unreadable_trajectories`, which had no weight as a picture of theirs was gone. Without
+            an update only these four and seconds.
         """
         if len(advantages) != len(trajectories) or not trajectories:
             raise ValueError(f"{len(advantages)} advantages for {len(trajectories)} trajectories")
@@ -232,6 +236,11 @@ class RankGroup:
         finally:
             shutil.rmtree(converted, ignore_errors=True)
 
+    @property
+    def alive(self) -> bool:
+        """Return whether no call has ended the group."""
+        return bool(self._ranks)
+
     def close(self) -> None:
         """End the ranks and give their resources back."""
         for actor in self._ranks:
@@ -277,12 +286,17 @@ class RankGroup:
 
     def _metrics(self, parts: list[dict[str, float]]) -> dict[str, float]:
         sums = losses.merge(parts)
-        metrics = losses.means({key: value for key, value in sums.items() if key not in ("updates", "grad_norm")})
-        updates = sums["updates"]
-        metrics["loss"] /= updates
-        metrics["grad_norm"] = sums["grad_norm"] / updates
-        metrics["seconds"] = metrics.pop("seconds_max")
-        return {**metrics, "updates": updates}
+        alike = parts[0]  # what all ranks say alike is taken from the first
+        told = {key: alike[key] for key in ("updates", "bad_updates")}
+        told |= {"bad_in_a_row": alike["bad_in_a_row_max"], "unreadable_trajectories": sums["unreadable_trajectories"]}
+        told |= {"seconds": sums["seconds_max"]}
+        if told["updates"]:
+            told["grad_norm"] = alike["grad_norm"] / told["updates"]
+        counts = (*told, "bad_in_a_row_max", "seconds_max")
+        metrics = losses.means({key: value for key, value in sums.items() if key not in counts})
+        if "loss" in metrics:
+            metrics["loss"] /= told["updates"]
+        return {**metrics, **told}
 
 
 def _refused(error: Exception) -> bool:
