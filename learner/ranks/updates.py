@@ -178,7 +178,7 @@ class Updates:
         for number, (indices, batch) in enumerate(self._passes(trajectories, advantages, upcoming), 1):
             weight = 1.0 if indices and bool(batch.readable.any()) else 0.0
             unreadable += int((~batch.readable).sum()) if indices else 0
-            if not weight:
+            if not weight:  # computed whole, so that the last pass has a gradient
                 batch = replace(batch, readable=torch.ones_like(batch.readable))
             value, sums = loss(batch)
             if weight:
@@ -188,6 +188,8 @@ class Updates:
             self._policy.backward(value * weight)
         norm = self._policy.step(lr, weight_decay)
         made = math.isfinite(norm)
+        if not made and self._rank == 0:
+            _log.warning("an update is left out: the norm of its gradient is %s", norm)
         self._bad_in_a_row = 0 if made else self._bad_in_a_row + 1
         return {
             **({**losses.merge(parts), "grad_norm": norm} if made else {}),
@@ -202,7 +204,7 @@ class Updates:
         tokens to learn from."""
         finite = math.isfinite(sums.get("loss", 0.0))
         if not finite:
-            _log.warning("rank %d: the loss is %s; the update is left out", self._rank, sums["loss"])
+            _log.warning("rank %d: the loss of its share of an update is %s", self._rank, sums["loss"])
         tokens, broken = self._policy.total(sums.get("tokens", 0.0), float(not finite))
         return tokens > 0 and not broken
 
