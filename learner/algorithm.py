@@ -34,11 +34,8 @@ from learner.ledger import GroupLedger, LedgerState
 from learner.ranks.group import RankGroup
 from learner.rollouts import Rollouts
 from learner.selection import TrainingBatch, cut_batch, judge_group, rollout_metrics, sift
+from learner.training_stopped import TrainingStopped, require_updates
 from learner.weights.engines import PublishError
-
-
-class TrainingStopped(RuntimeError):
-    """The run cannot go on; the message says why in one sentence."""
 
 
 class GrpoState(TypedDict):
@@ -93,8 +90,8 @@ class GRPO(Algorithm):
         self.version = 0
         self.groups: list[PlayedGroup] = []
         """The groups of the last step, for logs and replay."""
-        self.rebuilt_ranks = 0
-        """Times that the ranks were replaced."""
+        self.rebuilds = 0
+        """Times that the run went back to a checkpoint, as ranks, engines or env runners had failed."""
         self.on_activity: OnActivity = unwatched
         """Called as each activity of a step begins, and with `between` as it ends."""
         self._seconds: dict[Activity, float] = {}
@@ -138,6 +135,8 @@ class GRPO(Algorithm):
         if batch.trajectories:
             with self._timed("update"):
                 learned = self.ranks.grpo_step(batch.trajectories, batch.advantages, config.lr)
+            require_updates(self.training_iteration + 1, learned, config.max_bad_updates, "grpo.max_bad_updates")
+        if learned.get("updates"):
             self._require_agreement(learned)
             self.version += 1
             with self._timed("publish"):
@@ -188,7 +187,7 @@ class GRPO(Algorithm):
             "swept_groups": float(self.rollouts.stale),
             "skipped_groups": float(len(self.rollouts.ledger.skipped)),
             "revived_engines": float(self.rollouts.dispatcher.revived),
-            "rebuilt_ranks": float(self.rebuilt_ranks),
+            "rebuilds": float(self.rebuilds),
             **{f"{activity}_seconds": value for activity, value in seconds.items()},
             "rollout_tokens_per_s": sampled / max(1e-9, seconds["rollout"]),
             "learner_tokens_per_s": learned.get("tokens", 0.0) / max(1e-9, seconds["update"]),
@@ -234,12 +233,17 @@ class GRPO(Algorithm):
         self.ranks.load(str(Path(path) / RANKS_FOLDER))
         self._publish()
 
-    def rebuild_ranks(self, checkpoint: str | Path | None) -> None:
-        """Start ranks anew after a `RanksError`, and go back to a checkpoint, or with None to the start."""
-        self.ranks.close()
-        self.rollouts.abandon()
-        self._start_ranks()
-        self.rebuilt_ranks += 1
+    def rebuild(self, checkpoint: str | Path | None) -> None:
+        """Go back to a checkpoint, or with None to the start, once ranks, engines or env runners have failed; which of
+        them do not live is started anew. What fails meanwhile raises as it does in a step, and this can be called
+        again."""
+        self.rebuilds += 1
+        # Where the ranks live it was the rollouts that failed, and nothing of them is worth a wait.
+        self.rollouts.dispatcher.abandon(0.0 if self.ranks.alive else self.config.run.grpo.rollout_timeout_s)
+        if checkpoint is None or not self.ranks.alive:
+            self.ranks.close()
+            self._start_ranks()
+        self.engines.revive(self.version)
         if checkpoint is not None:
             self.restore_from_path(str(checkpoint))
             return

@@ -1,7 +1,7 @@
 """Groups from the env runners, asynchronously, within the staleness bound.
 
 Invariant: nothing leaves the ledger before a step is full, and a step whose groups do not come in
-`grpo.rollout_timeout_s` ends the run with a sentence. What runners and engines lose, `Dispatcher` gives out again.
+`grpo.rollout_timeout_s` fails with a sentence. What runners and engines lose, `Dispatcher` gives out again.
 """
 
 import time
@@ -93,12 +93,6 @@ class Rollouts:
         not end in time."""
         for group in self.dispatcher.settle(self._config.rollout_timeout_s):
             self.ledger.accept(group)
-
-    def abandon(self) -> None:
-        """Wait for what the runners play, and drop it: the run goes back to where these orders were not given yet.
-        Raises RolloutError where they do not end in time."""
-        self.dispatcher.settle(self._config.rollout_timeout_s)
-        self.dispatcher.withdraw()
 
     def _supply(self, goal: int, version: int) -> None:
         """Open orders until there are `goal` groups, and hand out those that an engine has room for."""

@@ -4,7 +4,6 @@ Invariant: a phase whose output is there is not run again, so a command that was
 """
 
 import dataclasses
-import logging
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -25,19 +24,18 @@ from learner.algorithm import GRPO, GRPOConfig
 from learner.checkpoints.folder import latest, step_of
 from learner.checkpoints.saver import Saver
 from learner.model.tiny import build_tiny_model
-from learner.ranks.group import RanksError
 from learner.sft import identity, run_sft
 from recipes.data import run_synth
 from recipes.folder import RunFolder, arm_of, with_arm
 from recipes.metrics import MetricsLog, forget_rows
 from recipes.preflight import require_room
 from recipes.progress import PhaseBar, phase
+from recipes.recovery import FAILURES, Recovery
 from recipes.run_log import RunLog
 from storage.files import whole_folder
 from synth.teachers.scripted import corpus
 from synth.teachers.trajectories import caption, teach
 
-_log = logging.getLogger(__name__)
 SHOWN = ("reward", "accuracy", "tool_calls", "kl", "loss")
 """Figures beside the progress bar."""
 CORPUS_TASKS = 800
@@ -160,25 +158,27 @@ def _train(config: Config, folder: RunFolder, resume: bool, on_activity: OnActiv
 
 
 def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, run_log: RunLog) -> None:
-    """GRPO steps up to `grpo.steps`, with checkpoints on the way; ranks that died are replaced."""
+    """GRPO steps up to `grpo.steps`, with checkpoints on the way, to the newest of which it goes back on a failure."""
     grpo = config.grpo
-    rows = MetricsLog(folder.metrics, "grpo", run_log)
+    rows, recovery = MetricsLog(folder.metrics, "grpo", run_log, config.episode.reward), Recovery(grpo)
     saver = Saver(
         folder.checkpoints, grpo.keep_checkpoints, grpo.best_metric, config.ranks.step_timeout_s, algorithm.on_activity
     )
+
+    def rebuild() -> str:
+        saver.reset()
+        newest = latest(folder.checkpoints)
+        algorithm.rebuild(newest)
+        rows.forget(after=algorithm.training_iteration)
+        return "the start" if newest is None else newest.name
+
     with phase(f"{arm_of(config)}: grpo", grpo.steps) as bar, closing(saver):
         while algorithm.training_iteration < grpo.steps:
+            step = algorithm.training_iteration + 1
             try:
                 _step(config, algorithm, rows, saver, run_log, bar)
-            except RanksError as error:
-                if error.refused or algorithm.rebuilt_ranks >= grpo.max_rebuilds:
-                    raise
-                saver.reset()
-                newest = latest(folder.checkpoints)
-                from_where = "the start" if newest is None else newest.name
-                _log.warning("%s; other ranks go on from %s", error, from_where)
-                algorithm.rebuild_ranks(newest)
-                forget_rows(folder.metrics, "grpo", after=algorithm.training_iteration)
+            except FAILURES as failure:
+                recovery.recover(failure, step, rebuild)
 
 
 def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, run_log: RunLog, bar: PhaseBar) -> None:
@@ -186,8 +186,8 @@ def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, run_l
     metrics: dict[str, float] = algorithm.train()["grpo"]
     step = algorithm.training_iteration
     saver.observe(metrics)
-    rows.write(step, {**metrics, "failed_checkpoints": float(saver.failed)})
-    bar.step(step, {key: metrics[key] for key in SHOWN if key in metrics})
+    figures = rows.write(step, {**metrics, "failed_checkpoints": float(saver.failed)})
+    bar.step(step, {key: figures[key] for key in SHOWN if key in figures})
     last = step == grpo.steps
     if step % grpo.checkpoint_every and not last:
         return

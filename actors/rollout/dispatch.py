@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
+import ray
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from actors.engine.handle import EngineHandle
@@ -105,6 +106,16 @@ class Dispatcher:
                     f"rollouts: what was being played did not end within grpo.rollout_timeout_s = {timeout_s:g} s"
                 )
         return played
+
+    def abandon(self, timeout_s: float) -> None:
+        """Forget every order. A runner that still plays after `timeout_s` is killed, and Ray starts another."""
+        try:
+            self.settle(timeout_s)
+        except RolloutError:
+            for runner in self._calling | set(self._held):
+                ray.kill(self._runners._worker_manager.actors()[runner], no_restart=False)
+                self._give_back(runner)
+        self.withdraw()
 
     def _free_runners(self) -> list[int]:
         return [runner for runner in self._runners.healthy_env_runner_ids() if runner not in self._calling]
