@@ -24,6 +24,10 @@ class EpisodeError(RuntimeError):
     """An episode that could not be played, through no fault of the policy."""
 
 
+class RolloutError(RuntimeError):
+    """Episodes did not come from the env runners; the message says why in one sentence."""
+
+
 def root_cause(error: BaseException) -> BaseException:
     """What a Ray task or actor raised, out of the errors that Ray wraps it in; any other error is its own cause."""
     cause = getattr(error, "cause", None)

@@ -42,7 +42,7 @@ START_TIMEOUT_S = 600.0
 """Longest that a run may take to come up, or to make a step."""
 TIMES = ("seconds", "per_s")
 """Parts of the names of figures that are times."""
-COUNTS = ("retried_groups", "given_up_episodes", "revived_engines", "rebuilt_ranks", "failed_checkpoints")
+COUNTS = ("retried_groups", "given_up_episodes", "revived_engines", "rebuilds", "failed_checkpoints")
 """Figures of what a process met, not of what it learned."""
 
 

@@ -135,7 +135,7 @@ def engine_busy(runners: int, engines: int) -> float:
     for step in range(STEPS):
         rollouts.gather(step)
     busy = [engine.busy_s() for engine in fleet.handles]
-    rollouts.abandon()
+    rollouts.dispatcher.abandon(config.rollout_timeout_s)
     fleet.close()
     return min(busy) / max(busy)
 

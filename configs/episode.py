@@ -74,7 +74,8 @@ class EpisodeConfig:
     max_tokens: int = 20_480
     """Most tokens of a whole episode, prompt included (paper: 16384 prompt + 4096 response)."""
     tool_timeout_s: float = 30.0
-    """Deadline of one tool call, seconds."""
+    """Deadline of one tool call, seconds. What it waits for a decoder or tracker that others keep busy is not counted
+    in it, but may be as long."""
     timeout_s: float = 600.0
-    """Deadline of one episode, seconds."""
+    """Deadline of one episode, seconds, without what its tools wait for others."""
     reward: RewardConfig = field(default_factory=RewardConfig)

@@ -22,6 +22,7 @@ LEAST_1 = (
     *("episode.max_turn_tokens", "episode.max_tokens", "model.tiny.*_size", "model.tiny.*layers", "model.tiny.*heads"),
     *("engine.engines", "engine.cpu_threads", "engine.max_*", "ranks.ranks", "ranks.cpus_per_rank"),
     *("ranks.micro_batch_tokens", "ranks.bucket_mib", "*.batch", "*.checkpoint_every", "grpo.keep_checkpoints"),
+    *("*.max_bad_updates", "grpo.rebuild_window"),
     *("grpo.mini_batches", "grpo.prompts_per_step", "grpo.norm_tokens", "grpo.max_prompt_batches"),
     *("grpo.env_runners", "*.episodes_in_flight", "difficulty.attempts"),
     *("serve.replicas", "serve.max_ongoing_requests", "serve.max_upload_mib"),
@@ -33,6 +34,7 @@ MAY_BE_0 = ("*.busy_wait_s", "engine.frame_cache_gib")
 BETWEEN: dict[str, tuple[float, float]] = {
     "grpo.group_size": (2, MOST),
     "ranks.zero_stage": (0, 3),
+    "synth.gpus_per_segmenter": (0, 1),
     "serve.port": (1, 65535),
     "synth.masks.*_looks": (1, MOST),
     "synth.masks.max_growth": (1, MOST),

@@ -50,6 +50,8 @@ def _data(config: Config) -> None:
         return
     if not synth.segmenter.strip():
         raise ConfigError("synth.segmenter: is empty; choose 'world', 'motion', or a folder or hub id of SAM 3")
+    if synth.gpus_per_segmenter and synth.segmenter in ("world", "motion"):
+        raise ConfigError(f"synth.gpus_per_segmenter is for SAM 3; synth.segmenter={synth.segmenter} has no use for it")
     # Not every source needs the stages of the text and the video, so that those may go without a model.
     if synth.rewriter == "model" or (synth.text_filter == "model" and synth.text_model.model):
         check_endpoint(synth.text_model, "synth.text_model")

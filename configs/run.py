@@ -16,7 +16,7 @@ class EvalConfig:
     questions: int = 400
     """Held-out questions asked; 0 asks all."""
     episodes_in_flight: int = 64
-    """Episodes played at once."""
+    """Episodes played at once by all env runners together; each takes `grpo.episodes_in_flight` at most."""
 
 
 @dataclass

@@ -51,5 +51,8 @@ class SynthConfig:
     """Actors of each stage."""
     cpus_per_worker: float = 1.0
     """Cores reserved by an actor of the stages that decode video; the others reserve a tenth."""
+    gpus_per_segmenter: float = 0.0
+    """Of a GPU, what an actor of stage 3 reserves, 0 to 1: SAM 3 works on it, several to a GPU where it is a fraction.
+    0 has it work on the CPU."""
     masks: MaskConfig = field(default_factory=MaskConfig)
     """Looks and gates of stage 3."""

@@ -94,6 +94,9 @@ class SftConfig:
     """Norm to which the gradient is clipped."""
     checkpoint_every: int = 100
     """Steps between checkpoints, from the newest of which an interrupted stage goes on; gone once it has ended."""
+    max_bad_updates: int = 3
+    """Updates in a row that are left out, as their loss or gradient is not finite or no picture of their batch can be
+    read, after which the training stops."""
 
 
 @dataclass
@@ -179,11 +182,12 @@ class GrpoConfig:
     max_mismatch_kl: float = 1e-3
     """Gate on the KL between the engine's and the learner's logprobs of the same tokens; past it the run stops."""
     env_runners: int = 1
-    """RLlib env runners."""
+    """RLlib env runners; evaluation and `difficulty` have as many."""
     episodes_in_flight: int = 64
     """Episodes that one env runner plays at once."""
     rollout_timeout_s: float = 1800.0
-    """Deadline of one step's rollouts, seconds; an episode that runs into its own has to fit in."""
+    """Deadline of one step's rollouts, and of the next episode of an evaluation, seconds; an episode that runs into its
+    own has to fit in."""
     checkpoint_every: int = 10
     """Steps between checkpoints; the last step always makes one."""
     keep_checkpoints: int = 2
@@ -193,5 +197,11 @@ class GrpoConfig:
     The highest is best, with a leading minus the lowest; empty keeps only the newest."""
     async_checkpoints: bool = True
     """Write checkpoints while the next step runs, from a copy in host memory; the last step's is waited for."""
-    max_rebuilds: int = 2
-    """Times in a run that ranks which died or hang are replaced, and the run goes on from its newest checkpoint."""
+    max_bad_updates: int = 3
+    """Updates in a row that are left out, as their loss or gradient is not finite or no picture of their batch can be
+    read, after which the run stops."""
+    max_rebuilds: int = 3
+    """Times within `rebuild_window` steps that ranks, engines or env runners which failed are replaced, and the run
+    goes on from its newest checkpoint."""
+    rebuild_window: int = 100
+    """Training steps past its own after which a rebuild counts no more."""

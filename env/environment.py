@@ -21,6 +21,7 @@ from env.turn import ParsedCall, ParsedTurn, parse_turn
 from tools.decoding.frame import Content, Frame
 from tools.decoding.image import open_image
 from tools.decoding.video import VideoError, open_video
+from tools.decoding.waiting import waits
 from tools.errors import ToolError
 from tools.following.tracker import Tracker
 from tools.registry import call as call_tool
@@ -79,7 +80,8 @@ class VideoEnv(gymnasium.Env[Content, str]):
         task = (options or {}).get("task") or self._drawn_task()
         self.scene = Scene(task.video, task.visual_prompts, task.root, self._tracker)
         self.scene.require_confined()
-        content = self._first_look(task)
+        with waits(self.config.timeout_s):
+            content = self._first_look(task)
         self.task = task
         self.contents, self.frames = [content], _frames(content)
         self.turns, self.calls = [], []

@@ -113,7 +113,12 @@ def save_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> N
 
 def load_trajectories(path: str | Path) -> list[Trajectory]:
     """The trajectories of a JSONL file. Raises TrajectoryError: no such file, or a line that is no trajectory."""
-    return [_parse(row, path, number) for number, row in _rows(path)]
+    return list(stream_trajectories(path))
+
+
+def stream_trajectories(path: str | Path) -> Iterator[Trajectory]:
+    """The same, one after the other."""
+    return (_parse(row, path, number) for number, row in _rows(path))
 
 
 def load_trajectory(path: str | Path, index: int = 0) -> Trajectory:

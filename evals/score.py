@@ -56,42 +56,71 @@ def accuracy_of(trajectory: Trajectory) -> float:
     return 0.0 if trajectory.answer is None else trajectory.rewards.accuracy
 
 
-def score(trajectories: Sequence[Trajectory], seed: int = 0, resamples: int = 2000) -> Scores:
+@dataclass(frozen=True)
+class _Episode:
+    """What is scored of an episode."""
+
+    task_id: str
+    dimension: str
+    accuracy: float
+    answered: bool
+    calls: tuple[tuple[str, bool], ...]
+    """Tool and success of each."""
+    reward: float
+    tokens: int
+    seconds: float
+
+    @staticmethod
+    def of(trajectory: Trajectory) -> "_Episode":
+        return _Episode(
+            trajectory.task_id,
+            trajectory.dimension,
+            accuracy_of(trajectory),
+            trajectory.answer is not None,
+            tuple((call.name, call.ok) for call in trajectory.calls),
+            trajectory.rewards.total,
+            trajectory.transcript.sampled_tokens,
+            trajectory.seconds,
+        )
+
+
+def score(trajectories: Iterable[Trajectory], seed: int = 0, resamples: int = 2000) -> Scores:
     """The scores of finished episodes.
 
     Args:
-        trajectories: At least one; several of one task count as one question.
+        trajectories: At least one, each looked at once and not kept; several of one task count as one question.
         seed: Of the bootstrap; the same episodes and seed give the same intervals.
         resamples: Bootstrap resamples of the tasks.
 
     Raises:
         ValueError: no episodes.
     """
-    if not trajectories:
+    played = [_Episode.of(trajectory) for trajectory in trajectories]
+    if not played:
         raise ValueError("no episodes to score; play at least one task")
-    dimensions = sorted({trajectory.dimension for trajectory in trajectories})
-    calls = [call for trajectory in trajectories for call in trajectory.calls]
-    episodes = len(trajectories)
+    calls = [call for episode in played for call in episode.calls]
+    episodes = len(played)
     return Scores(
-        accuracy=_accuracy(trajectories, seed, resamples),
+        accuracy=_accuracy(played, seed, resamples),
         dimensions={
-            name: _accuracy((t for t in trajectories if t.dimension == name), seed, resamples) for name in dimensions
+            name: _accuracy([episode for episode in played if episode.dimension == name], seed, resamples)
+            for name in sorted({episode.dimension for episode in played})
         },
         episodes=episodes,
         tool_calls=len(calls) / episodes,
-        tools={name: n / episodes for name, n in sorted(Counter(call.name for call in calls).items())},
-        tool_error_rate=sum(not call.ok for call in calls) / max(1, len(calls)),
-        parse_rate=sum(trajectory.answer is not None for trajectory in trajectories) / episodes,
-        reward=float(np.mean([trajectory.rewards.total for trajectory in trajectories])),
-        response_tokens=sum(trajectory.transcript.sampled_tokens for trajectory in trajectories) / episodes,
-        seconds=float(np.mean([trajectory.seconds for trajectory in trajectories])),
+        tools={name: n / episodes for name, n in sorted(Counter(name for name, _ in calls).items())},
+        tool_error_rate=sum(not ok for _, ok in calls) / max(1, len(calls)),
+        parse_rate=sum(episode.answered for episode in played) / episodes,
+        reward=float(np.mean([episode.reward for episode in played])),
+        response_tokens=sum(episode.tokens for episode in played) / episodes,
+        seconds=float(np.mean([episode.seconds for episode in played])),
     )
 
 
-def _accuracy(trajectories: Iterable[Trajectory], seed: int, resamples: int) -> Accuracy:
+def _accuracy(episodes: Sequence[_Episode], seed: int, resamples: int) -> Accuracy:
     by_task: dict[str, list[float]] = {}
-    for trajectory in trajectories:
-        by_task.setdefault(trajectory.task_id, []).append(accuracy_of(trajectory))
+    for episode in episodes:
+        by_task.setdefault(episode.task_id, []).append(episode.accuracy)
     means = np.array([np.mean(values) for values in by_task.values()])
     low, high = bootstrap_interval(means, seed, resamples)
     return Accuracy(float(means.mean()), low, high, len(means))

@@ -20,8 +20,10 @@ from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from actors.engine.handle import EngineHandle
 from actors.engine.supervision import Engines
+from actors.rollout.dispatch import Dispatcher
 from actors.rollout.groups import PlayedGroup
-from actors.rollout.runner import VideoEnvRunner
+from actors.rollout.players import start_runners, stop_runners
+from actors.rollout.runner import RunnersConfig
 from configs import Config
 from configs.rules import check
 from env.chat import ChatFormat
@@ -32,11 +34,8 @@ from learner.ledger import GroupLedger, LedgerState
 from learner.ranks.group import RankGroup
 from learner.rollouts import Rollouts
 from learner.selection import TrainingBatch, cut_batch, judge_group, rollout_metrics, sift
+from learner.training_stopped import TrainingStopped, require_updates
 from learner.weights.engines import PublishError
-
-
-class TrainingStopped(RuntimeError):
-    """The run cannot go on; the message says why in one sentence."""
 
 
 class GrpoState(TypedDict):
@@ -47,13 +46,11 @@ class GrpoState(TypedDict):
     ledger: LedgerState
 
 
-class GRPOConfig(AlgorithmConfig):
+class GRPOConfig(RunnersConfig):
     """RLlib's config around ours."""
 
     def __init__(self, algo_class: type | None = None) -> None:
         super().__init__(algo_class=algo_class or GRPO)
-        self.run = Config()
-        self.model_dir = ""
         self.reference_dir: str | None = None
         self.tasks_file = ""
         self._dont_auto_sync_env_runner_states = True
@@ -63,18 +60,9 @@ class GRPOConfig(AlgorithmConfig):
     ) -> "GRPOConfig":
         """Set what to train: `model_dir`, the Hugging Face folder of the first policy, on the tasks of `tasks_file`,
         JSONL. `reference_dir` is the reference policy of the KL term; None leaves the term out."""
-        self.run, self.seed = run, run.seed
-        self.model_dir, self.tasks_file = str(model_dir), str(tasks_file)
+        self.tasks_file = str(tasks_file)
         self.reference_dir = None if reference_dir is None else str(reference_dir)
-        self.env_runners(
-            env_runner_cls=VideoEnvRunner,
-            num_env_runners=run.grpo.env_runners,
-            create_local_env_runner=False,
-            max_requests_in_flight_per_env_runner=1,
-            validate_env_runners_after_construction=False,
-        )
-        self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=1.0)
-        return self
+        return self.runners(run, model_dir)
 
     def validate(self) -> None:
         """Check both configs; raises ValueError where they cannot work together."""
@@ -102,8 +90,8 @@ class GRPO(Algorithm):
         self.version = 0
         self.groups: list[PlayedGroup] = []
         """The groups of the last step, for logs and replay."""
-        self.rebuilt_ranks = 0
-        """Times that the ranks were replaced."""
+        self.rebuilds = 0
+        """Times that the run went back to a checkpoint, as ranks, engines or env runners had failed."""
         self.on_activity: OnActivity = unwatched
         """Called as each activity of a step begins, and with `between` as it ends."""
         self._seconds: dict[Activity, float] = {}
@@ -112,15 +100,7 @@ class GRPO(Algorithm):
         self.engines = Engines(run.engine, self.config.model_dir, run.seed)
         if not run.engine.colocate:
             self._start_ranks()
-        self.env_runner_group = EnvRunnerGroup(
-            env_creator=self.env_creator,
-            default_policy_class=None,
-            config=self.config,
-            local_env_runner=False,
-            logdir=self.logdir,
-            tune_trial_id=self.trial_id,
-        )
-        self._wait_for_runners()
+        self.env_runner_group = start_runners(self.config)
         self.engines.wait()
         ledger = GroupLedger(TaskFile(self.config.tasks_file), run.seed, run.grpo.group_size)
         self.rollouts = Rollouts(run.grpo, ledger, self.env_runner_group, self.engines, self._publish_to, self._teaches)
@@ -133,15 +113,13 @@ class GRPO(Algorithm):
         run: Config = self.config.run
         return judge_group(group, self.version, run.grpo, run.episode.max_tokens) == "teaches"
 
-    def _wait_for_runners(self) -> None:
-        wanted, timeout_s = self.config.num_env_runners, self.config.run.engine.start_timeout_s
-        up = self.env_runner_group.foreach_env_runner(
-            lambda runner: runner.assert_healthy(), local_env_runner=False, timeout_seconds=timeout_s
-        )
-        if len(up) < wanted:
-            raise TrainingStopped(
-                f"{len(up)} of {wanted} env runners came up within {timeout_s:g} s; each takes one CPU of the cluster"
-            )
+    def players(self) -> Dispatcher:
+        """Give the runners and engines to other episodes than training's, with the present weights, once what training
+        plays has ended; they are given back when all of those have. Raises RolloutError where it does not end in time.
+        """
+        self.rollouts.settle()
+        places = self.config.run.eval.episodes_in_flight
+        return Dispatcher(self.env_runner_group, self.engines, self._publish_to, places)
 
     def training_step(self) -> None:
         """Take one GRPO step; checkpoints and evaluation are the caller's."""
@@ -157,6 +135,8 @@ class GRPO(Algorithm):
         if batch.trajectories:
             with self._timed("update"):
                 learned = self.ranks.grpo_step(batch.trajectories, batch.advantages, config.lr)
+            require_updates(self.training_iteration + 1, learned, config.max_bad_updates, "grpo.max_bad_updates")
+        if learned.get("updates"):
             self._require_agreement(learned)
             self.version += 1
             with self._timed("publish"):
@@ -206,8 +186,8 @@ class GRPO(Algorithm):
             "given_up_episodes": float(self.rollouts.ledger.given_up),
             "swept_groups": float(self.rollouts.stale),
             "skipped_groups": float(len(self.rollouts.ledger.skipped)),
-            "revived_engines": float(self.rollouts.revived),
-            "rebuilt_ranks": float(self.rebuilt_ranks),
+            "revived_engines": float(self.rollouts.dispatcher.revived),
+            "rebuilds": float(self.rebuilds),
             **{f"{activity}_seconds": value for activity, value in seconds.items()},
             "rollout_tokens_per_s": sampled / max(1e-9, seconds["rollout"]),
             "learner_tokens_per_s": learned.get("tokens", 0.0) / max(1e-9, seconds["update"]),
@@ -253,12 +233,17 @@ class GRPO(Algorithm):
         self.ranks.load(str(Path(path) / RANKS_FOLDER))
         self._publish()
 
-    def rebuild_ranks(self, checkpoint: str | Path | None) -> None:
-        """Start ranks anew after a `RanksError`, and go back to a checkpoint, or with None to the start."""
-        self.ranks.close()
-        self.rollouts.abandon()
-        self._start_ranks()
-        self.rebuilt_ranks += 1
+    def rebuild(self, checkpoint: str | Path | None) -> None:
+        """Go back to a checkpoint, or with None to the start, once ranks, engines or env runners have failed; which of
+        them do not live is started anew. What fails meanwhile raises as it does in a step, and this can be called
+        again."""
+        self.rebuilds += 1
+        # Where the ranks live it was the rollouts that failed, and nothing of them is worth a wait.
+        self.rollouts.dispatcher.abandon(0.0 if self.ranks.alive else self.config.run.grpo.rollout_timeout_s)
+        if checkpoint is None or not self.ranks.alive:
+            self.ranks.close()
+            self._start_ranks()
+        self.engines.revive(self.version)
         if checkpoint is not None:
             self.restore_from_path(str(checkpoint))
             return
@@ -268,7 +253,7 @@ class GRPO(Algorithm):
     def cleanup(self) -> None:
         """Stop every actor; also after a setup that failed half way."""
         if hasattr(self, "env_runner_group"):
-            self.env_runner_group.stop()
+            stop_runners(self.env_runner_group)
         if hasattr(self, "ranks"):
             self.ranks.close()
         if hasattr(self, "engines"):

@@ -5,25 +5,23 @@ Invariants:
   numbers that were issued and not yet trained are therefore all that a checkpoint needs besides finished trajectories.
 - An issued order ends in exactly one way: taken, or skipped with its error kept. A dropped or failed one never keeps
   its place among the open ones.
-- What was played is kept: an episode that failed is played again alone, and one that fails `MAX_ATTEMPTS` times costs
-  its group that member, as long as two are left.
+- What was played is kept: an episode that failed is played again alone, and one that is given up (`Attempts`) costs its
+  group that member, as long as two are left.
 """
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 import numpy as np
 
-from actors.rollout.groups import GroupOrder, PlayedGroup
+from actors.rollout.groups import Attempts, GroupOrder, PlayedGroup
 from env.task import Task
 from env.trajectory import Trajectory
 from learner.selection import staleness
 from storage.files import JsonObject
 
-MAX_ATTEMPTS = 3
-"""Times that an episode of a group is played before it is given up."""
 LEAST_MEMBERS = 2
 """Episodes of a group without which it teaches nothing."""
 
@@ -49,6 +47,7 @@ class LedgerState(TypedDict):
     next: int
     unplayed: list[int]
     attempts: dict[int, int]
+    busy: dict[int, int]
     ready: list[ReadyGroup]
     parts: list[PartOfGroup]
     retried: int
@@ -66,7 +65,7 @@ class GroupLedger:
         self._again: deque[int] = deque()
         self._playing: set[int] = set()
         self._ready: deque[PlayedGroup] = deque()
-        self._attempts: dict[int, int] = {}
+        self._attempts = Attempts()
         self._parts: dict[int, dict[int, Trajectory]] = {}
         """Of groups that lack a member: what was played, by its seed."""
         self.retried = 0
@@ -121,20 +120,17 @@ class GroupLedger:
         if number not in self._playing:
             return
         self._playing.discard(number)
-        failed = {failure.seed for failure in group.failures}
-        played = [seed for seed in group.order.seeds if seed is not None and seed not in failed]
-        members = self._parts.pop(number, {}) | dict(zip(played, group.trajectories, strict=False))
+        members = self._parts.pop(number, {}) | group.members
         whole = len(members) == len(order.seeds)
-        self._attempts[number] = self._attempts.get(number, 0) + 1
-        if not whole and self._attempts[number] < MAX_ATTEMPTS:
+        if not whole and self._attempts.another(group):
             self.retried += 1
             self._parts[number] = members
             self._again.append(number)
             return
-        del self._attempts[number]
+        self._attempts.forget(number)
         if whole or len(members) >= LEAST_MEMBERS:
             self.given_up += len(order.seeds) - len(members)
-            trajectories = tuple(members[seed] for seed in order.seeds if seed is not None and seed in members)
+            trajectories = tuple(members[seed] for seed in order.seeds if seed in members)
             self._ready.append(PlayedGroup(order, trajectories))
         else:
             error = group.failures[0].error if group.failures else "was not played"
@@ -147,12 +143,6 @@ class GroupLedger:
         self._again.extend(stale)
         return stale
 
-    def lose(self, numbers: Iterable[int]) -> None:
-        """Take back orders whose runner is gone; they are played again, which counts as no attempt."""
-        lost = sorted(self._playing.intersection(numbers))
-        self._playing.difference_update(lost)
-        self._again.extend(lost)
-
     def take(self, count: int) -> list[PlayedGroup]:
         """Take the groups that have been ready longest."""
         return [self._ready.popleft() for _ in range(min(count, len(self._ready)))]
@@ -162,7 +152,8 @@ class GroupLedger:
         return {
             "next": self._next,
             "unplayed": sorted({*self._again, *self._playing}),
-            "attempts": dict(self._attempts),
+            "attempts": dict(self._attempts.failed),
+            "busy": dict(self._attempts.busy),
             "ready": [
                 {"number": group.order.id, "trajectories": [t.to_dict() for t in group.trajectories]}
                 for group in self._ready
@@ -181,7 +172,8 @@ class GroupLedger:
         self._next = state["next"]
         self._again = deque(state["unplayed"])
         self._playing = set()
-        self._attempts = {int(number): count for number, count in state["attempts"].items()}
+        failed, busy = state["attempts"], state.get("busy", {})
+        self._attempts = Attempts({int(n): c for n, c in failed.items()}, {int(n): c for n, c in busy.items()})
         self._ready = deque(
             PlayedGroup(
                 self._order(entry["number"], 0), tuple(Trajectory.from_dict(row) for row in entry["trajectories"])

@@ -1,39 +1,27 @@
 """Groups from the env runners, asynchronously, within the staleness bound.
 
-Invariants:
-- Nothing waits for ever. A runner that dies gives its orders back, and one that came back unseen is told all that it
-  holds with each call; an engine that dies is revived and brought to the present weights; a step whose groups do not
-  come in `grpo.rollout_timeout_s` ends the run with a sentence.
-- No engine idles while a group waits: groups wait here, and go to the engine with the least work as it has room.
+Invariant: nothing leaves the ledger before a step is full, and a step whose groups do not come in
+`grpo.rollout_timeout_s` fails with a sentence. What runners and engines lose, `Dispatcher` gives out again.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from actors.engine.handle import EngineHandle
 from actors.engine.supervision import Engines
-from actors.rollout.groups import GroupOrder, PlayedGroup
-from actors.rollout.routing import Routing
-from actors.rollout.runner import VideoEnvRunner
+from actors.errors import RolloutError
+from actors.rollout.dispatch import Dispatcher
+from actors.rollout.groups import PlayedGroup
 from configs.training import GrpoConfig
 from learner.ledger import GroupLedger
 from learner.selection import is_stale
 
-POLL_S = 1.0
-"""Longest that one `sample` call of an env runner waits for a group."""
-
-
-class RolloutError(RuntimeError):
-    """The rollouts of a step did not come; the message says why in one sentence."""
-
 
 class Rollouts:
-    """Keeps the env runners supplied with orders and collects what they play."""
+    """Keeps the env runners supplied with training's orders and collects what they play."""
 
     def __init__(
         self,
@@ -45,17 +33,11 @@ class Rollouts:
         teaches: Callable[[PlayedGroup], bool],
     ) -> None:
         """`publish_to` brings engines to the present weights; `teaches` says which groups dynamic sampling counts."""
-        self._config, self.ledger, self._runners, self._engines = config, ledger, runners, engines
-        self._publish_to = publish_to
+        self._config, self.ledger = config, ledger
+        places = runners.num_remote_env_runners() * config.episodes_in_flight
+        # One group more an engine than is played at once, which follows without a pause.
+        self.dispatcher = Dispatcher(runners, engines, publish_to, places, config.group_size)
         self._teaches = teaches if config.dynamic_sampling else lambda _: True
-        self._routing = Routing(max(1, len(engines.handles)))
-        self._waiting: deque[GroupOrder] = deque()
-        """Orders that no engine has room for yet."""
-        self._held: dict[int, dict[int, GroupOrder]] = {}
-        """Orders by the runner that plays them, and by their number."""
-        self._calling: set[int] = set()
-        self.revived = 0
-        """Engines that were restarted and brought to the present weights."""
         self.stale = 0
         """Groups that waited until they were of no use, and were played again."""
 
@@ -106,87 +88,18 @@ class Rollouts:
                 return number
         return 0
 
-    def abandon(self) -> None:
-        """Wait for what the runners play, and drop it: the run goes back to where these orders were not given yet.
-        Raises RolloutError where they do not end in time."""
-        deadline = time.monotonic() + self._config.rollout_timeout_s
-        self._waiting.clear()
-        while self._calling or any(self._held.values()):
-            self._drop_dead_runners()
-            for runner in self._runners.healthy_env_runner_ids():
-                if runner not in self._calling and self._held.get(runner):
-                    self._call(runner)
-            for runner, groups in self._runners.fetch_ready_async_reqs(tags="sample", timeout_seconds=POLL_S):
-                self._calling.discard(runner)
-                for group in groups:
-                    self._release(runner, group.order.id)
-            if time.monotonic() > deadline:
-                raise RolloutError(
-                    "rollouts: what was being played did not end within grpo.rollout_timeout_s = "
-                    f"{self._config.rollout_timeout_s:g} s"
-                )
+    def settle(self) -> None:
+        """Wait for what the runners play, so that others may use them, and keep it. Raises RolloutError where they do
+        not end in time."""
+        for group in self.dispatcher.settle(self._config.rollout_timeout_s):
+            self.ledger.accept(group)
 
     def _supply(self, goal: int, version: int) -> None:
-        """Open orders until there are `goal` groups, hand out those that an engine has room for, and listen to all
-        runners."""
-        self._drop_dead_runners()
-        free = [runner for runner in self._runners.healthy_env_runner_ids() if runner not in self._calling]
+        """Open orders until there are `goal` groups, and hand out those that an engine has room for."""
         oldest = max(0, version - self._config.max_staleness)
-        self._waiting += self.ledger.issue(max(0, goal - self.ledger.open), oldest)
-        # As many episodes an engine as all runners play at once, and one group more, which follows without a pause.
-        places = self._runners.num_remote_env_runners() * self._config.episodes_in_flight
-        most = -(-places // len(self._routing.open)) + self._config.group_size
-        while free and self._waiting and self._routing.has_room(len(self._waiting[0].seeds), most):
-            order = self._waiting.popleft()
-            engine = self._routing.assign(order.id, order.task.id, len(order.seeds))
-            runner = min(free, key=lambda runner: len(self._held.setdefault(runner, {})))
-            self._release(runner, order.id)
-            self._held[runner][order.id] = replace(order, engine=engine, min_version=oldest)
-        for runner in free:
-            if self._held.get(runner):
-                self._call(runner)
-
-    def _call(self, runner: int) -> None:
-        orders = list(self._held[runner].values())
-        engines = self._engines.handles
-        sample = partial(VideoEnvRunner.sample, orders=orders, engines=engines, at_least=1, timeout_s=POLL_S)
-        sent = self._runners.foreach_env_runner_async(sample, tag="sample", remote_worker_ids=[runner])
-        if sent:
-            self._calling.add(runner)
-        else:
-            self._give_back(runner)
-
-    def _release(self, runner: int, number: int) -> None:
-        order = self._held.get(runner, {}).pop(number, None)
-        if order is not None and order.engine is not None:
-            self._routing.finish(order.engine, len(order.seeds))
+        self.dispatcher.submit(self.ledger.issue(max(0, goal - self.ledger.open), oldest))
+        self.dispatcher.hand_out(oldest)
 
     def _collect(self, version: int) -> None:
-        failed = False
-        for runner, groups in self._runners.fetch_ready_async_reqs(tags="sample", timeout_seconds=POLL_S):
-            self._calling.discard(runner)
-            for group in groups:
-                self._release(runner, group.order.id)
-                self.ledger.accept(group)
-                failed = failed or bool(group.failures)
-        if failed:
-            behind = self._engines.revive(version)
-            if behind:
-                self.revived += len(behind)
-                self._publish_to(behind)
-
-    def _drop_dead_runners(self) -> None:
-        """Before a runner that came back is used again, what it held as it died is taken from it."""
-        healthy = set(self._runners.healthy_env_runner_ids())
-        for runner in [runner for runner in self._held if runner not in healthy]:
-            self._give_back(runner)
-        if len(healthy) < self._runners.num_remote_env_runners():
-            self._runners.probe_unhealthy_env_runners()
-
-    def _give_back(self, runner: int) -> None:
-        self._calling.discard(runner)
-        lost = list(self._held.get(runner, {}))
-        for number in lost:
-            self._release(runner, number)
-        self._held.pop(runner, None)
-        self.ledger.lose(lost)
+        for group in self.dispatcher.collect(version):
+            self.ledger.accept(group)

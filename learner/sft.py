@@ -25,6 +25,7 @@ from learner.checkpoints.folder import latest, step_of
 from learner.checkpoints.layout import RANKS_FOLDER
 from learner.checkpoints.saver import Saver
 from learner.ranks.group import RankGroup
+from learner.training_stopped import require_updates
 
 FLOOR = 0.1
 """Last learning rate, as a share of the peak."""
@@ -41,7 +42,8 @@ def run_sft(
     """Train the model of `model_dir` for `config.sft.steps` steps, and write it to `out_dir`, a Hugging Face folder.
     `on_step` is called after each step with its number, from 1, and its metrics (`RankGroup.sft_step` and `lr`).
     `checkpoints` is a folder of this training alone (see `identity`), from the newest of which it goes on. Raises
-    ValueError where there is nothing to train on, RanksError where the learner failed."""
+    ValueError where there is nothing to train on, RanksError where the learner failed, TrainingStopped where
+    `sft.max_bad_updates` updates in a row were left out."""
     if not trajectories:
         raise ValueError("no trajectories to train on; has the teacher's folder any accepted episode?")
     sft = config.sft
@@ -67,7 +69,9 @@ def run_sft(
         for step in range(done, sft.steps):
             later = read()
             lr = learning_rate(step, sft.steps, sft.warmup, sft.lr)
-            on_step(step + 1, {**group.sft_step(batch.result(), lr, upcoming.result()), "lr": lr})
+            learned = group.sft_step(batch.result(), lr, upcoming.result())
+            on_step(step + 1, {**learned, "lr": lr})
+            require_updates(step + 1, learned, sft.max_bad_updates, "sft.max_bad_updates")
             batch, upcoming = upcoming, later
             if saver is not None and (step + 1) % sft.checkpoint_every == 0 and step + 1 < sft.steps:
                 saver.save(step + 1, lambda folder: group.start_save(folder / RANKS_FOLDER), block=False)
@@ -77,7 +81,7 @@ def run_sft(
 def identity(config: Config, lessons: Lessons, model_dir: str | Path) -> str:
     """Sixteen hexadecimal digits that differ where a training would: in its settings, its first model, its lessons."""
     settings = {**dataclasses.asdict(config.sft), "seed": config.seed, "model": str(model_dir)}
-    settings.pop("checkpoint_every")
+    del settings["checkpoint_every"], settings["max_bad_updates"]
     return hashlib.sha256(json.dumps([lessons.digest, settings], sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -4,17 +4,18 @@ Invariant: a task's attempts are whole in the file or not there, so a run that w
 """
 
 import json
-from contextlib import closing
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from actors.engine.supervision import Engines
+import numpy as np
+
 from actors.ray_start import start_ray
-from actors.rollout.groups import FailedEpisode, play_tasks
+from actors.rollout.groups import GroupOrder
+from actors.rollout.players import play_all, players
 from configs import Config
-from env.chat import ChatFormat
-from env.task import Task, load_tasks, save_tasks
-from env.trajectory import Trajectory
+from env.task import Task, TaskFile, save_tasks
 from evals.evaluate import EvaluationError
 from recipes.data import run_synth
 from recipes.folder import RunFolder
@@ -22,25 +23,26 @@ from recipes.progress import PhaseBar, phase
 from storage.logs import AppendLog, whole_rows
 from synth.pass_at_k import by_difficulty, pass_at_k
 
-CHUNK = 32
-"""Tasks that are played between two writes."""
+_log = logging.getLogger(__name__)
 
 
 def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
     """Play every training task `difficulty.attempts` times, and write those that are neither always right nor always
-    wrong to `rl.jsonl`, which GRPO then trains on. Raises EvaluationError where an episode could not be played or no
-    task is left, EngineError where no engine came up."""
+    wrong to `rl.jsonl`, which GRPO then trains on; one that cannot be played is left out, and tried again by the next
+    call. Raises EvaluationError where no task is left, EngineError or RolloutError where engines or env runners do not
+    come up."""
     folder = run_synth(config)
-    tasks = load_tasks(folder.train)
+    tasks = TaskFile(folder.train)
     log = folder.arm / "difficulty.jsonl"
     known = _attempts(log, str(model_dir), config.difficulty.attempts)
-    left = [task for task in tasks if task.id not in known]
+    left = sum(task.id not in known for task in tasks)
     if left:
         start_ray(config)
-        with phase("training tasks, each several times", len(left)) as bar:
-            _play(config, model_dir, left, AppendLog(log), bar)
+        orders = (order for order in _orders(config, tasks) if order.task.id not in known)
+        with phase("training tasks, each several times", left) as bar:
+            _play(config, model_dir, orders, AppendLog(log), bar)
         known = _attempts(log, str(model_dir), config.difficulty.attempts)
-    attempts = {task.id: known[task.id] for task in tasks}
+    attempts = {task.id: known[task.id] for task in tasks if task.id in known}
     found = by_difficulty(attempts, config.difficulty.low, config.difficulty.high)
     if not found.kept:
         raise EvaluationError(f"{model_dir}: no task of {folder.train} is neither always right nor always wrong")
@@ -50,23 +52,27 @@ def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
     return folder
 
 
-def _play(config: Config, model_dir: str | Path, tasks: list[Task], log: AppendLog, bar: PhaseBar) -> None:
-    chat = ChatFormat.from_pretrained(model_dir)
-    chat.check(config.episode)
-    times = config.difficulty.attempts
-    with closing(Engines(config.engine, str(model_dir), config.seed)) as engines:
-        engines.wait()
-        for start in range(0, len(tasks), CHUNK):
-            chunk = [task for task in tasks[start : start + CHUNK] for _ in range(times)]
-            played = play_tasks(chunk, config, chat, engines.handles, config.sampling, config.eval.episodes_in_flight)
-            failed = [episode for episode in played if isinstance(episode, FailedEpisode)]
-            if failed:
-                raise EvaluationError(f"{len(failed)} of {len(played)} episodes could not be played; {failed[0].error}")
-            for i in range(0, len(chunk), times):
-                tries = [episode for episode in played[i : i + times] if isinstance(episode, Trajectory)]
-                right = [episode.rewards.accuracy for episode in tries]
-                log.append(json.dumps({"model": str(model_dir), "task_id": chunk[i].id, "accuracies": right}).encode())
-            bar.step(min(start + CHUNK, len(tasks)), {})
+def _orders(config: Config, tasks: Sequence[Task]) -> Iterator[GroupOrder]:
+    """All attempts at each task; their seeds follow from the task's place in the file, whatever is left of it."""
+    for i, task in enumerate(tasks):
+        seeds = np.random.SeedSequence((config.seed, i)).generate_state(config.difficulty.attempts) >> 1
+        yield GroupOrder(i, task, tuple(map(int, seeds)))
+
+
+def _play(config: Config, model_dir: str | Path, orders: Iterable[GroupOrder], log: AppendLog, bar: PhaseBar) -> None:
+    failed: list[str] = []
+    with players(config, model_dir) as dispatcher:
+        played = play_all(dispatcher, orders, 0, config.grpo.rollout_timeout_s)
+        for done, group in enumerate(played, 1):
+            if group.failures:
+                failed.append(f"{group.order.task.id}: {group.failures[0].error}")
+            else:
+                right = [episode.rewards.accuracy for episode in group.trajectories]
+                row = {"model": str(model_dir), "task_id": group.order.task.id, "accuracies": right}
+                log.append(json.dumps(row).encode())
+            bar.step(done, {})
+    if failed:
+        _log.warning("%d tasks could not be played and are left out; the first, %s", len(failed), failed[0])
 
 
 def _attempts(log: Path, model: str, times: int) -> dict[str, list[float]]:

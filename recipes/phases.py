@@ -4,10 +4,10 @@ Invariant: a phase whose output is there is not run again, so a command that was
 """
 
 import dataclasses
-import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from actors.ray_start import start_ray
@@ -16,7 +16,7 @@ from endpoint.endpoint import SPENDING
 from endpoint.spending import spent
 from env.lessons import Lessons, is_complete
 from env.task import Task, TaskFile, load_tasks
-from env.trajectory import load_trajectories, save_trajectories
+from env.trajectory import stream_trajectories
 from evals.evaluate import evaluate, evaluate_on
 from evals.score import Scores, score
 from learner.activity import OnActivity, unwatched
@@ -24,19 +24,18 @@ from learner.algorithm import GRPO, GRPOConfig
 from learner.checkpoints.folder import latest, step_of
 from learner.checkpoints.saver import Saver
 from learner.model.tiny import build_tiny_model
-from learner.ranks.group import RanksError
 from learner.sft import identity, run_sft
 from recipes.data import run_synth
 from recipes.folder import RunFolder, arm_of, with_arm
 from recipes.metrics import MetricsLog, forget_rows
 from recipes.preflight import require_room
 from recipes.progress import PhaseBar, phase
+from recipes.recovery import FAILURES, Recovery
 from recipes.run_log import RunLog
 from storage.files import whole_folder
 from synth.teachers.scripted import corpus
 from synth.teachers.trajectories import caption, teach
 
-_log = logging.getLogger(__name__)
 SHOWN = ("reward", "accuracy", "tool_calls", "kl", "loss")
 """Figures beside the progress bar."""
 CORPUS_TASKS = 800
@@ -120,14 +119,23 @@ def _supervised(config: Config, lessons: Lessons, source: Path, out: Path, log: 
 
 def run_train(config: Config, resume: bool = False, on_activity: OnActivity = unwatched) -> RunFolder:
     """SFT if it was not run, then GRPO, then the held-out questions, to `episodes/sft.jsonl` and `episodes/grpo.jsonl`;
-    `resume` goes on from the newest checkpoint. Raises PlanError, before anything is started, where a phase cannot
-    fit."""
+    `resume` goes on from the newest checkpoint. A run whose policy is there has only the questions left that were not
+    played to their end. Raises PlanError, before anything is started, where a phase cannot fit."""
     if not RunFolder.of(config, make=False).policy.exists():
         require_room(config, "grpo")
     folder = run_cold_start(config)
-    if folder.policy.exists():
-        return folder
-    start_ray(config)
+    if not folder.policy.exists():
+        start_ray(config)
+        _train(config, folder, resume, on_activity)
+    for name, model in (("sft", folder.sft), ("grpo", folder.policy)):
+        if not folder.episodes(name).exists():
+            start_ray(config)
+            _ask_held_out(config, name, folder, partial(evaluate, config, model))
+    return folder
+
+
+def _train(config: Config, folder: RunFolder, resume: bool, on_activity: OnActivity) -> None:
+    """GRPO to its policy, and on its engines and runners the held-out questions before and after."""
     tasks = folder.rl if folder.rl.exists() else folder.train
     settings = GRPOConfig().grpo(run=config, model_dir=folder.sft, tasks_file=tasks, reference_dir=folder.sft)
     with phase(f"{arm_of(config)}: engines and ranks come up"):
@@ -141,35 +149,36 @@ def run_train(config: Config, resume: bool = False, on_activity: OnActivity = un
                 algorithm.restore_from_path(str(newest))
             forget_rows(folder.metrics, "grpo", after=algorithm.training_iteration)
             if not folder.episodes("sft").exists() and algorithm.version == 0:
-                _held_out(config, algorithm, folder, "sft")
+                _ask_held_out(config, "sft", folder, partial(_on_running, config, algorithm, folder.sft))
             _optimize(config, algorithm, folder, run_log)
-            _held_out(config, algorithm, folder, "grpo")
             algorithm.ranks.export(folder.policy)
+            _ask_held_out(config, "grpo", folder, partial(_on_running, config, algorithm, folder.policy))
         finally:
             algorithm.stop()
-    return folder
 
 
 def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, run_log: RunLog) -> None:
-    """GRPO steps up to `grpo.steps`, with checkpoints on the way; ranks that died are replaced."""
+    """GRPO steps up to `grpo.steps`, with checkpoints on the way, to the newest of which it goes back on a failure."""
     grpo = config.grpo
-    rows = MetricsLog(folder.metrics, "grpo", run_log)
+    rows, recovery = MetricsLog(folder.metrics, "grpo", run_log, config.episode.reward), Recovery(grpo)
     saver = Saver(
         folder.checkpoints, grpo.keep_checkpoints, grpo.best_metric, config.ranks.step_timeout_s, algorithm.on_activity
     )
+
+    def rebuild() -> str:
+        saver.reset()
+        newest = latest(folder.checkpoints)
+        algorithm.rebuild(newest)
+        rows.forget(after=algorithm.training_iteration)
+        return "the start" if newest is None else newest.name
+
     with phase(f"{arm_of(config)}: grpo", grpo.steps) as bar, closing(saver):
         while algorithm.training_iteration < grpo.steps:
+            step = algorithm.training_iteration + 1
             try:
                 _step(config, algorithm, rows, saver, run_log, bar)
-            except RanksError as error:
-                if error.refused or algorithm.rebuilt_ranks >= grpo.max_rebuilds:
-                    raise
-                saver.reset()
-                newest = latest(folder.checkpoints)
-                from_where = "the start" if newest is None else newest.name
-                _log.warning("%s; other ranks go on from %s", error, from_where)
-                algorithm.rebuild_ranks(newest)
-                forget_rows(folder.metrics, "grpo", after=algorithm.training_iteration)
+            except FAILURES as failure:
+                recovery.recover(failure, step, rebuild)
 
 
 def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, run_log: RunLog, bar: PhaseBar) -> None:
@@ -177,8 +186,8 @@ def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, run_l
     metrics: dict[str, float] = algorithm.train()["grpo"]
     step = algorithm.training_iteration
     saver.observe(metrics)
-    rows.write(step, {**metrics, "failed_checkpoints": float(saver.failed)})
-    bar.step(step, {key: metrics[key] for key in SHOWN if key in metrics})
+    figures = rows.write(step, {**metrics, "failed_checkpoints": float(saver.failed)})
+    bar.step(step, {key: figures[key] for key in SHOWN if key in figures})
     last = step == grpo.steps
     if step % grpo.checkpoint_every and not last:
         return
@@ -187,24 +196,25 @@ def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, run_l
     run_log.episodes(step, played[:: max(1, len(played) // max(1, config.tracking.sample_episodes))])
 
 
-def _held_out(config: Config, algorithm: GRPO, folder: RunFolder, name: str) -> None:
-    """Play the held-out questions on the engines of the run."""
+def _on_running(config: Config, algorithm: GRPO, model: Path, tasks: Sequence[Task], out: Path) -> None:
+    """Evaluate the policy that the run's engines hold, which is in `model` as well."""
+    evaluate_on(algorithm.players(), algorithm.version, config, model, tasks, out)
+
+
+def _ask_held_out(config: Config, name: str, folder: RunFolder, play: Callable[[Sequence[Task], Path], None]) -> Scores:
+    """Have the held-out questions played to `episodes/NAME.jsonl`; scores to the screen."""
     with phase(f"{arm_of(config)}: held-out questions, {name}"):
-        played = evaluate_on(algorithm.engines, config, folder.sft, load_tasks(folder.test))
-        save_trajectories(folder.episodes(name), played)
-    print(_summary(score(played, seed=config.seed)))
+        play(load_tasks(folder.test), folder.episodes(name))
+    scores = score(stream_trajectories(folder.episodes(name)), seed=config.seed)
+    print(_summary(scores))
+    return scores
 
 
 def run_eval(config: Config, model_dir: str | Path) -> Scores:
     """Play the held-out tasks with any model; episodes to `episodes/eval.jsonl`, scores to the screen."""
     folder = run_synth(config)
     start_ray(config)
-    with phase(f"{arm_of(config)}: held-out questions"):
-        played = evaluate(config, model_dir, load_tasks(folder.test))
-        save_trajectories(folder.episodes("eval"), played)
-    scores = score(played, seed=config.seed)
-    print(_summary(scores))
-    return scores
+    return _ask_held_out(config, "eval", folder, partial(evaluate, config, model_dir))
 
 
 def _summary(scores: Scores) -> str:
@@ -217,4 +227,4 @@ def _summary(scores: Scores) -> str:
 def trained_arm(config: Config, arm: str) -> dict[str, Scores]:
     """Train one arm; its held-out scores after SFT and after GRPO."""
     folder = run_train(with_arm(config, arm), resume=True)
-    return {name: score(load_trajectories(folder.episodes(name)), seed=config.seed) for name in ("sft", "grpo")}
+    return {name: score(stream_trajectories(folder.episodes(name)), seed=config.seed) for name in ("sft", "grpo")}

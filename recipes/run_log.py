@@ -94,6 +94,10 @@ class RunLog:
         ]
         self._send(lambda: self._log_metrics(rows))
 
+    def tag(self, key: str, value: str) -> None:
+        """Send a tag of the run; one that it has is replaced."""
+        self._send(lambda: self._store().set_tag(self.run_id, key, value))
+
     def episodes(self, step: int, trajectories: Sequence[Trajectory]) -> None:
         """Send the first `config.sample_episodes` episodes as traces, with their frames."""
         for trajectory in trajectories[: self._config.sample_episodes]:

@@ -7,6 +7,7 @@ from configs.own_code import own_code
 from storage.files import JsonObject
 from tools.crop_video import crop_video
 from tools.decoding.frame import BusyError, Content, DeadlineError
+from tools.decoding.waiting import waits
 from tools.errors import ToolError
 from tools.find_instance import find_instance
 from tools.scene import Limits, Scene
@@ -84,7 +85,8 @@ def call(
         raise ToolError(f"the arguments of {name} must be a JSON object, not {shown(arguments)}")
     scene.require_confined()
     try:
-        return tools[name].run(scene, limits, strict, **arguments)
+        with waits(limits.timeout_s):
+            return tools[name].run(scene, limits, strict, **arguments)
     except BusyError:
         raise
     except DeadlineError:

@@ -1,13 +1,13 @@
 """The tool that follows the marked target."""
 
 import math
-import time
 from typing import Annotated
 
 import numpy as np
 
 from tools.decoding.frame import Content
 from tools.decoding.video import Video
+from tools.decoding.waiting import Deadline
 from tools.following.tracker import TRACK_FPS, AppearanceTracker, Sighting, Tracker, presences
 from tools.handles import FRAME, VIDEO, Stretch, prompt_of, stretch_of, video_of
 from tools.marks.visual_prompt import VisualPrompt
@@ -49,11 +49,11 @@ def _times(video: Video, stretch: Stretch) -> np.ndarray:
 
 def _looks(tracker: Tracker, video: Video, prompt: VisualPrompt, times: np.ndarray, timeout_s: float) -> list[Sighting]:
     """Looks in order of time, made backwards and forwards from the prompt."""
-    deadline = time.monotonic() + timeout_s
+    deadline = Deadline(timeout_s)
     looks: list[Sighting] = []
     for part in (times[times < prompt.time_s][::-1], times[times >= prompt.time_s]):
         if len(part):
-            looks += tracker.follow(video, prompt, part.tolist(), max(0.0, deadline - time.monotonic()))
+            looks += tracker.follow(video, prompt, part.tolist(), max(0.0, deadline.left_s))
     return sorted(looks, key=lambda look: look.time_s)
 
 

@@ -23,6 +23,12 @@ from configs.policy import SamplingConfig
 from env.chat import ChatFormat
 from env.task import Task
 from env.trajectory import Trajectory
+from tools.decoding.frame import BusyError
+
+MAX_ATTEMPTS = 3
+"""Times that an episode is played before it is given up."""
+MAX_BUSY = 20
+"""Times that it is played where it failed for being kept waiting, before it is given up."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,13 @@ class GroupOrder:
 
     id: int
     task: Task
-    seeds: tuple[int | None, ...]
+    seeds: tuple[int, ...]
     min_version: int = 0
     """Oldest policy version that may sample it."""
     engine: int | None = None
     """Index of the engine that plays it; None leaves the choice to who plays it."""
+    sampling: SamplingConfig | None = None
+    """How its turns are sampled; None as in training."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +53,10 @@ class FailedEpisode:
     task_id: str
     error: str
     """One sentence."""
-    seed: int | None = None
+    seed: int
     """That of the order which it would have played."""
+    busy: bool = False
+    """Whether it failed for want of a decoder or a segmenter, which others kept busy."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,40 @@ class PlayedGroup:
 
     order: GroupOrder
     trajectories: tuple[Trajectory, ...]
+    """In the order of the seeds."""
     failures: tuple[FailedEpisode, ...] = ()
+
+    @property
+    def members(self) -> dict[int, Trajectory]:
+        """What was played, by its seed."""
+        failed = {failure.seed for failure in self.failures}
+        played = [seed for seed in self.order.seeds if seed not in failed]
+        return dict(zip(played, self.trajectories, strict=True))
+
+
+@dataclass
+class Attempts:
+    """How often groups came back with episodes that failed, by the numbers of their orders."""
+
+    failed: dict[int, int] = field(default_factory=dict)
+    """Times that they failed."""
+    busy: dict[int, int] = field(default_factory=dict)
+    """Times that all of them failed for being kept waiting, which counts as no attempt."""
+
+    def another(self, group: PlayedGroup) -> bool:
+        """Note that a group lacks what failed; whether that is to be played again. If not, its count is forgotten."""
+        busy = all(failure.busy for failure in group.failures)
+        counts, most = (self.busy, MAX_BUSY) if busy and group.failures else (self.failed, MAX_ATTEMPTS)
+        counts[group.order.id] = counts.get(group.order.id, 0) + 1
+        if counts[group.order.id] < most:
+            return True
+        self.forget(group.order.id)
+        return False
+
+    def forget(self, number: int) -> None:
+        """Drop what is known of an order."""
+        self.failed.pop(number, None)
+        self.busy.pop(number, None)
 
 
 @dataclass
@@ -79,12 +122,12 @@ class GroupPlayer:
     """Plays orders in an event loop of its own thread."""
 
     def __init__(self, config: Config, chat: ChatFormat, sampling: SamplingConfig, in_flight: int):
-        """`in_flight` is the number of episodes played at once."""
+        """`sampling` is that of orders which bring none; `in_flight` is the number of episodes played at once."""
         self._config = config
         self._chat = chat
         self._sampling = sampling
         self._table = _Table((), Routing(0))
-        self._orders: set[tuple[int, tuple[int | None, ...]]] = set()
+        self._orders: set[tuple[int, tuple[int, ...]]] = set()
         self._done: queue.SimpleQueue[PlayedGroup] = queue.SimpleQueue()
         self.outstanding = 0
         """Orders submitted and not yet collected."""
@@ -137,7 +180,7 @@ class GroupPlayer:
         self._done.put(PlayedGroup(order, trajectories, failures))
 
     async def _play_in_turn(
-        self, order: GroupOrder, seed: int | None, chosen: list[tuple[_Table, int]]
+        self, order: GroupOrder, seed: int, chosen: list[tuple[_Table, int]]
     ) -> Trajectory | FailedEpisode:
         """An episode, when a place is free; the first of its group chooses the engine, as late as can be."""
         async with self._places:
@@ -149,10 +192,10 @@ class GroupPlayer:
             [(table, index)] = chosen
             return await self._play_episode(order, seed, table.seats[index])
 
-    async def _play_episode(self, order: GroupOrder, seed: int | None, seat: _Seat) -> Trajectory | FailedEpisode:
+    async def _play_episode(self, order: GroupOrder, seed: int, seat: _Seat) -> Trajectory | FailedEpisode:
         policy = EnginePolicy(
             seat.engine,
-            self._sampling,
+            order.sampling or self._sampling,
             seed=seed,
             min_version=order.min_version,
             timeout_s=self._config.engine.request_timeout_s * GRACE,
@@ -161,25 +204,4 @@ class GroupPlayer:
         try:
             return await play(order.task, policy, self._chat, self._config.episode)
         except Exception as error:  # noqa: BLE001 - whatever broke this episode is reported with its task
-            return FailedEpisode(order.task.id, sentence(error), seed)
-
-
-def play_tasks(
-    tasks: Sequence[Task],
-    config: Config,
-    chat: ChatFormat,
-    engines: Sequence[Engine],
-    sampling: SamplingConfig,
-    in_flight: int,
-) -> list[Trajectory | FailedEpisode]:
-    """Play each task once; the results are in the order of the tasks. Every episode ends by its own deadline, so this
-    returns."""
-    player = GroupPlayer(config, chat, sampling, in_flight)
-    player.submit((GroupOrder(i, task, (i,)) for i, task in enumerate(tasks)), engines)
-    results: dict[int, Trajectory | FailedEpisode] = {}
-    rounds = -(-len(tasks) // in_flight)
-    for group in player.collect(len(tasks), timeout_s=config.episode.timeout_s * GRACE * max(1, rounds)):
-        results[group.order.id] = group.trajectories[0] if group.trajectories else group.failures[0]
-    player.close()
-    late = [FailedEpisode(task.id, f"task {task.id}: did not end in time") for task in tasks]
-    return [results.get(i, late[i]) for i in range(len(tasks))]
+            return FailedEpisode(order.task.id, sentence(error), seed, isinstance(error, BusyError))

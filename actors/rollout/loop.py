@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from actors.errors import EpisodeError
 from actors.sam3.tracker import tracker_of
@@ -19,7 +19,9 @@ from env.trajectory import Trajectory
 from env.transcript import Transcript, Turn
 from env.turn import ParsedTurn, parse_turn
 from tools.decoding.frame import Content, Frame, FrameRef
+from tools.decoding.waiting import Waits, waits
 
+T = TypeVar("T")
 STEP_GRACE_S = 5.0
 """What a step may take beyond the deadlines of its tool calls, seconds."""
 
@@ -67,8 +69,8 @@ async def play(
     """Play one task to its end.
 
     Returns:
-        The trajectory; its stop is `timeout` where the episode missed its deadline, and `length` where
-        `episode.max_tokens` or the engine's limit left no room.
+        The trajectory; its stop is `timeout` where the episode missed its deadline, which what its tools wait for
+        others does not count against, and `length` where `episode.max_tokens` or the engine's limit left no room.
 
     Raises:
         EpisodeError: the first look at the video, or a step of the environment, missed its deadline.
@@ -80,12 +82,15 @@ async def play(
     env, transcript, emit = VideoEnv(config, tracker=tracker_of(config)), Transcript(), on_event or _unheard
     shown: tuple[FrameRef, ...] = ()
     try:
-        async with asyncio.timeout(config.timeout_s):
-            content, _ = await asyncio.to_thread(env.reset, options={"task": task})
-            shown = tuple(frame.ref for frame in env.frames)
-            transcript.append_prompt(chat.prompt(env.system, content))
-            await emit(FirstLook(tuple(env.frames)))
-            await _take_turns(env, policy, chat, transcript, emit)
+        with waits() as waited:
+            async with asyncio.timeout(config.timeout_s) as timeout:
+                clock = _Clock(timeout, waited)
+                reset = asyncio.to_thread(env.reset, options={"task": task})
+                content, _ = await clock.stand_still(reset, config.timeout_s)
+                shown = tuple(frame.ref for frame in env.frames)
+                transcript.append_prompt(chat.prompt(env.system, content))
+                await emit(FirstLook(tuple(env.frames)))
+                await _take_turns(env, policy, chat, transcript, emit, clock)
     except TimeoutError:
         if not transcript.ids:
             raise EpisodeError(f"task {task.id}: no first look within {config.timeout_s:g} s") from None
@@ -107,11 +112,32 @@ async def play(
     )
 
 
-async def _take_turns(env: VideoEnv, policy: Policy, chat: ChatFormat, transcript: Transcript, emit: OnEvent) -> None:
+@dataclass(frozen=True)
+class _Clock:
+    """The time of an episode."""
+
+    timeout: asyncio.Timeout
+    waited: Waits
+    """What the episode's tools have waited for machinery that others keep busy."""
+
+    async def stand_still(self, work: Awaitable[T], most_s: float) -> T:
+        """Await work without counting what it waits for others, which is at most `most_s`."""
+        end, before = self.timeout.when(), self.waited.waited_s
+        assert end is not None
+        self.timeout.reschedule(end + most_s)
+        done = await work
+        self.timeout.reschedule(end + self.waited.waited_s - before)
+        return done
+
+
+async def _take_turns(
+    env: VideoEnv, policy: Policy, chat: ChatFormat, transcript: Transcript, emit: OnEvent, clock: _Clock
+) -> None:
     """Sample a turn, run its tools, append what they gave, until the environment ends the episode."""
     config = env.config
-    # The deadlines of all the calls that a turn may make, each of which may wait as long for a busy decoder.
-    step_timeout_s = 2 * config.tool_timeout_s * config.max_calls_per_turn + STEP_GRACE_S
+    # The deadlines of all the calls that a turn may make, each of which may wait as long for others.
+    calls_s = config.tool_timeout_s * config.max_calls_per_turn
+    step_timeout_s = 2 * calls_s + STEP_GRACE_S
     index, terminated = 0, False
     while not terminated:
         room = config.max_tokens - len(transcript.ids)
@@ -125,7 +151,7 @@ async def _take_turns(env: VideoEnv, policy: Policy, chat: ChatFormat, transcrip
             return _truncate(env, "length", turn.text)
         try:
             step = asyncio.to_thread(env.take, parsed)
-            content, _, terminated, _, _ = await asyncio.wait_for(step, step_timeout_s)
+            content, _, terminated, _, _ = await clock.stand_still(asyncio.wait_for(step, step_timeout_s), calls_s)
         except TimeoutError:
             raise EpisodeError(f"task {env.task.id}: its tools did not end within {step_timeout_s:g} s") from None
         if not terminated:

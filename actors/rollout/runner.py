@@ -1,6 +1,8 @@
 """The RLlib env runner: episodes in, trajectories out. It samples from the engines instead of holding a module."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.env.env_runner import EnvRunner
@@ -8,15 +10,37 @@ from ray.rllib.env.env_runner import EnvRunner
 from actors.engine.handle import Engine
 from actors.rollout.groups import GroupOrder, GroupPlayer, PlayedGroup
 from actors.sam3.tracker import tracker_of
+from configs import Config
 from env.chat import ChatFormat
 from storage.files import JsonObject
+
+
+class RunnersConfig(AlgorithmConfig):
+    """RLlib's config of env runners around ours."""
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        super().__init__(algo_class=algo_class)
+        self.run = Config()
+        self.model_dir = ""
+
+    def runners(self, run: Config, model_dir: str | Path) -> Self:
+        """Set what they play with: `model_dir` is the Hugging Face folder of the policy, for its chat format."""
+        self.run, self.seed, self.model_dir = run, run.seed, str(model_dir)
+        self.env_runners(
+            env_runner_cls=VideoEnvRunner,
+            num_env_runners=run.grpo.env_runners,
+            create_local_env_runner=False,
+            max_requests_in_flight_per_env_runner=1,
+            validate_env_runners_after_construction=False,
+        )
+        self.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=1.0)
+        return self
 
 
 class VideoEnvRunner(EnvRunner):
     """Plays groups in the background; each `sample` hands over what is finished."""
 
-    def __init__(self, *, config: AlgorithmConfig, **kwargs: object):
-        """`config.run` is our `Config`, `config.model_dir` the model folder that the chat format is read from."""
+    def __init__(self, *, config: RunnersConfig, **kwargs: object):
         super().__init__(config=config, **kwargs)
         run = self.config.run
         chat = ChatFormat.from_pretrained(self.config.model_dir)

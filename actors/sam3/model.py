@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tools.decoding.frame import BusyError
+from tools.decoding.waiting import acquire
 
 MAX_PIXELS = 1008 * 1008
 """Frames are fetched no larger than what the model looks at."""
@@ -48,8 +48,7 @@ class Sam3Model:
         Raises:
             BusyError: another stretch held the model for so long.
         """
-        if not self._lock.acquire(timeout=max(0.0, timeout_s)):
-            raise BusyError(f"the {self._name} was busy for {timeout_s:g} s")
+        acquire(self._lock, self._name, timeout_s)
         try:
             with torch.inference_mode():
                 yield self._processor.init_video_session(inference_device=self._device, dtype=self._dtype)

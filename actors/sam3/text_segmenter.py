@@ -4,7 +4,6 @@ Invariants: masks are at the video's own size, one entry a look; frames are stre
 nothing is kept but what the model remembers of them and the masks, a bit a pixel.
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from transformers.models.sam3_video.modeling_sam3_video import mask_iou
 from actors.sam3.model import MAX_PIXELS, Sam3Model
 from tools.decoding.frame import DeadlineError
 from tools.decoding.video import Video
+from tools.decoding.waiting import Deadline
 
 MAX_TOKENS = 32
 """Length of the text that the model reads, with its two ends."""
@@ -54,7 +54,7 @@ class Sam3VideoSegmenter(Sam3Model):
             VideoError: the video cannot be read.
             DeadlineError: it took longer than `timeout_s`.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = Deadline(timeout_s)
         if (length := len(self._processor.tokenizer(text).input_ids)) > MAX_TOKENS:
             raise TextError(f"a text of {length} tokens is too long for SAM 3, which reads {MAX_TOKENS}; shorten it")
         with self._session(timeout_s) as session:
@@ -62,15 +62,15 @@ class Sam3VideoSegmenter(Sam3Model):
             return self._named(session, video, times, deadline, timeout_s)
 
     def _named(
-        self, session: Any, video: Video, times: Sequence[float], deadline: float, timeout_s: float
+        self, session: Any, video: Video, times: Sequence[float], deadline: Deadline, timeout_s: float
     ) -> list[tuple[Masks, float]]:
         scores: dict[int, float] = {}
         packed: dict[int, dict[int, np.ndarray]] = defaultdict(dict)
         config = self._model.config
         speck = config.fill_hole_area / config.low_res_mask_size**2 * video.height * video.width
-        left_s = max(0.0, deadline - time.monotonic())
+        left_s = max(0.0, deadline.left_s)
         for look, (_, pixels) in enumerate(video.scan(times, MAX_PIXELS, left_s)):
-            if time.monotonic() > deadline:
+            if deadline.left_s < 0:
                 raise DeadlineError(f"{video.path}: segmenting {len(times)} frames took longer than {timeout_s:g} s")
             _, frame = self._inputs(pixels)
             seen = self._model(inference_session=session, frame_idx=look, frame=frame)

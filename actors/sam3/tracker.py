@@ -3,7 +3,6 @@
 Frames are streamed, so memory does not go with the length of the stretch but for what the model remembers of it.
 """
 
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,6 +15,7 @@ from actors.sam3.model import MAX_PIXELS, Sam3Model
 from configs.episode import EpisodeConfig
 from tools.decoding.frame import DeadlineError
 from tools.decoding.video import Video
+from tools.decoding.waiting import Deadline
 from tools.following.target import target_box
 from tools.following.tracker import Sighting, Tracker
 from tools.marks.canvas import Box
@@ -38,14 +38,14 @@ class Sam3Tracker(Sam3Model):
 
     def follow(self, video: Video, prompt: VisualPrompt, times: Sequence[float], timeout_s: float) -> list[Sighting]:
         """See `tools.following.tracker.Tracker`."""
-        deadline = time.monotonic() + timeout_s
+        deadline = Deadline(timeout_s)
         [native] = video.frames_at([prompt.time_s], video.width * video.height, 1, timeout_s)
         box = target_box(prompt, native.pixels)
         sightings = []
-        with self._session(deadline - time.monotonic()) as session:
-            left_s = max(0.0, deadline - time.monotonic())
+        with self._session(timeout_s) as session:
+            left_s = max(0.0, deadline.left_s)
             for i, (time_s, pixels) in enumerate(video.scan([prompt.time_s, *times], MAX_PIXELS, left_s)):
-                if time.monotonic() > deadline:
+                if deadline.left_s < 0:
                     raise DeadlineError(f"{video.path}: following the target through {len(times)} looks took too long")
                 scale = video.width / pixels.shape[1], video.height / pixels.shape[0]
                 inputs, frame = self._inputs(pixels)

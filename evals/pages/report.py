@@ -80,7 +80,8 @@ def write_report(
     Args:
         run_dir: The run's folder; its `config.yaml`, where there is one, is shown too.
         report: What is known of the run, nested as you like; `name` is its title.
-        metrics: Rows with `stage`, `step` and numbers; see `PANELS` for the keys that have a chart of their own.
+        metrics: Rows with `stage`, `step` and numbers; see `PANELS` for the keys that have a chart of their own. The
+            sentences in `rang` are alarms, which are told before the charts.
         arms: Name and scores of each policy or ablation that was evaluated.
         episodes: Two are shown whole; of more, `filmstrip.choose` picks a right and a wrong one.
     """
@@ -95,6 +96,7 @@ def write_report(
         "names": DIMENSIONS,
         "errors_shown_by_calls": _errors_shown_by_calls,
         "dimensions": [(key, DIMENSIONS.get(key, "")) for key in _dimensions(arms)],
+        "alarms": [sentence for row in metrics for sentence in row.get("rang", ())],
         "panels": charts(metrics, PANELS),
         "more": charts(metrics, other_panels(metrics)),
         "films": [film(episode) for episode in choose(episodes)],
@@ -152,7 +154,7 @@ def charts(metrics: Sequence[JsonObject], panels: Sequence[Panel]) -> list[dict[
 def other_panels(metrics: Sequence[JsonObject]) -> list[Panel]:
     """A panel for every other number of the metrics."""
     shown = {(panel.phase, key) for panel in PANELS for key in panel.keys.values()}
-    known = {(str(row["stage"]), key) for row in metrics for key in row if key not in ("stage", "step")}
+    known = {(str(row["stage"]), key) for row in metrics for key in row if key not in ("stage", "step", "rang")}
     return [Panel(key, phase, {key: key}) for phase, key in sorted(known - shown)]
 
 

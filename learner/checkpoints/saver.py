@@ -6,6 +6,7 @@ Invariants:
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,13 +42,14 @@ class Saver:
         self._error: str | None = None
 
     def observe(self, metrics: Mapping[str, float]) -> None:
-        """Take note of a step's metrics, and report a checkpoint that failed since the last step. Raises
-        CheckpointError where the metric to choose by is not among them."""
+        """Take note of a step's metrics, and report a checkpoint that failed since the last step. A step without an
+        update has none of the learner's, or not a number. Raises CheckpointError where the metric to choose by is not
+        among them."""
         self._report()
         name = self._metric.removeprefix("-")
         if name and name not in metrics:
             raise CheckpointError(f"grpo.best_metric: no metric {name}; there are {', '.join(sorted(metrics))}")
-        if name:
+        if name and math.isfinite(metrics[name]):
             self._values.append(float(metrics[name]))
 
     def save(self, step: int, start: Start, *, block: bool) -> None:

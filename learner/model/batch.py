@@ -4,6 +4,7 @@ Invariant: ids, masks and logprobs are those of the transcript, token for token;
 trajectories lie in rows of their own or end to end in one changes neither the loss nor the gradient.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -14,8 +15,9 @@ from env.chat import ChatFormat
 from env.trajectory import Trajectory
 from env.transcript import Transcript
 from learner.model.frame_patches import FramePatches
-from tools.decoding.frame import FrameRef
+from tools.decoding.frame import FrameRef, VideoError
 
+_log = logging.getLogger(__name__)
 OPENINGS = ("<tool_call>", "<answer>")
 """What opens the second and third of `losses.TOKEN_KINDS` in a turn."""
 
@@ -55,6 +57,14 @@ class Batch:
     """[N] float32, sampled tokens of its trajectory."""
     advantages: torch.Tensor
     """[N] float32, advantage of its trajectory; zeros if none were given."""
+    readable: torch.Tensor
+    """[B] bool, False for a trajectory of which a frame can't be read any more: black stands in the place of its
+    frames, and it is computed like the others and left out of the loss."""
+
+    @property
+    def kept(self) -> torch.Tensor:
+        """[N] bool, the sampled tokens that count: those of readable trajectories."""
+        return self.readable[self.rows]
 
     @property
     def packed(self) -> bool:
@@ -84,9 +94,10 @@ def collate(
     *,
     packed: bool = False,
 ) -> Batch:
-    """Make the batch of these trajectories, padded to the longest or, `packed`, end to end in one row. Raises
-    ValueError, by task id, for a transcript that breaks its own promises: ragged lists, frames that do not lie on
-    placeholders, or a sampled token that can't be sampled; VideoError for a frame that can't be read any more."""
+    """Make the batch of these trajectories, padded to the longest or, `packed`, end to end in one row. A frame that
+    can't be read any more changes nothing of its shape; see `Batch.readable`. Raises ValueError, by task id, for a
+    transcript that breaks its own promises: ragged lists, frames that do not lie on placeholders, or a sampled token
+    that can't be sampled."""
     transcripts = [trajectory.transcript for trajectory in trajectories]
     for trajectory in trajectories:
         _check(trajectory, chat, patches)
@@ -107,6 +118,7 @@ def collate(
         kept = np.ones_like(ids, bool)
     tags = [chat.encode(opening) for opening in OPENINGS]
     nothing = np.zeros((0, 3, patches.patch, patches.patch), np.uint8)
+    pixels, readable = _load(trajectories, refs, patches)
     values = np.zeros(len(transcripts)) if advantages is None else np.asarray(advantages, np.float64)
     return Batch(
         ids=torch.from_numpy(ids),
@@ -114,7 +126,7 @@ def collate(
         attention_mask=torch.from_numpy(kept),
         mm_token_type_ids=torch.from_numpy(((ids == chat.image_token_id) & kept).astype(np.int64)),
         position_ids=torch.from_numpy(positions),
-        pixels=torch.from_numpy(np.concatenate([nothing, *patches.load(refs)])),
+        pixels=torch.from_numpy(np.concatenate([nothing, *pixels])),
         grid_thw=torch.tensor([(1, *grid) for grid in grids], dtype=torch.long).reshape(-1, 3),
         frame_tokens=_frame_tokens(transcripts, refs, grids, patches.merge),
         rows=torch.from_numpy(rows),
@@ -124,7 +136,30 @@ def collate(
         kinds=_of_sampled([_kinds(transcript, tags) for transcript in transcripts], sampled, np.int64),
         lengths=torch.from_numpy(counts[rows].astype(np.float32)),
         advantages=torch.from_numpy(values[rows].astype(np.float32)),
+        readable=torch.tensor(readable),
     )
+
+
+def _load(
+    trajectories: Sequence[Trajectory], refs: Sequence[FrameRef], patches: FramePatches
+) -> tuple[list[np.ndarray], list[bool]]:
+    """Load the patches of each frame, and say of each trajectory whether all of its frames could be read; what could
+    not is black."""
+    try:
+        return patches.load(refs), [True] * len(trajectories)
+    except VideoError:  # one by one, to find whose frame it is; of that trajectory no other frame is waited for
+        found: dict[FrameRef, np.ndarray] = {}
+        readable = []
+        for trajectory in trajectories:
+            frames = trajectory.transcript.frames
+            try:
+                found.update(zip(frames, patches.load(frames), strict=True))
+            except VideoError as error:
+                _log.warning(
+                    "task %s: a trajectory has no weight, as a frame of it is gone: %s", trajectory.task_id, error
+                )
+            readable.append(all(frame in found for frame in frames))
+        return [found[ref] if ref in found else patches.black(ref) for ref in refs], readable
 
 
 def _check(trajectory: Trajectory, chat: ChatFormat, patches: FramePatches) -> None:

@@ -48,7 +48,8 @@ class FramePatches:
     def load(self, refs: Iterable[FrameRef]) -> list[np.ndarray]:
         """Load the patches of each frame, [rows * columns, 3, patch, patch] uint8, in the processor's order.
 
-        What is missing is decoded in the order of the files and times, which is the cheapest for a decoder.
+        What is missing is decoded in the order of the files and times, which is the cheapest for a decoder. Raises
+        VideoError for a frame that can't be read any more.
         """
         refs = list(refs)
         found: dict[FrameRef, np.ndarray] = {}
@@ -56,6 +57,11 @@ class FramePatches:
             patches = self._patches.get(ref)
             found[ref] = self._patches.keep(ref, self._patchify(ref)) if patches is None else patches
         return [found[ref] for ref in refs]
+
+    def black(self, ref: FrameRef) -> np.ndarray:
+        """Return what `load` would of a black frame of the same size."""
+        rows, columns = self.grid(ref)
+        return np.zeros((rows * columns, 3, self.patch, self.patch), np.uint8)
 
     def load_ahead(self, refs: Iterable[FrameRef]) -> None:
         """Decode these before they are needed, in another thread. What can't be read is left for `load` to say."""

@@ -9,7 +9,7 @@ Below, N is the number of sampled tokens at hand.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -46,6 +46,11 @@ class LossInputs:
     """Trajectories of the whole batch, over all micro-batches and ranks."""
     tokens: int
     """Sampled tokens of the whole batch."""
+
+    def only(self, kept: torch.Tensor) -> "LossInputs":
+        """Return the entries of the tokens that are `kept`, [N] bool; the rest still counts below the fraction line."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: t[kept] for name, t in tensors.items() if isinstance(t, torch.Tensor)})
 
 
 def policy_loss(inputs: LossInputs, config: GrpoConfig) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

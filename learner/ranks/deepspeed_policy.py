@@ -1,7 +1,10 @@
 """The policy in DeepSpeed's hands: its engine, its optimizer, one update.
 
-Invariant: an update is AdamW on the gradients of a sum over all ranks, clipped by their norm, whatever the ZeRO stage,
-the type and where optimizer and parameters lie.
+Invariants, whatever the ZeRO stage, the type and where optimizer and parameters lie:
+- An update is AdamW on the gradients of a sum over all ranks, clipped by their norm.
+- Gradients whose norm is not finite are dropped, on all ranks alike as the norm is one of all ranks: weights, moments
+  and AdamW's count of steps stay as they were, and nothing of these gradients is left for the next update. DeepSpeed's
+  optimizers do so themselves, as after an overflow, and `_forget` what they leave; where there is none, `_clip` does.
 """
 
 import importlib
@@ -75,16 +78,28 @@ class DeepSpeedPolicy:
         # DeepSpeed averages over the ranks; the loss is this rank's share of a sum.
         self.engine.backward(loss * self._ranks)
 
+    def total(self, *counts: float) -> list[float]:
+        """Sum each count over all ranks."""
+        sums = torch.tensor(counts, dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(sums)
+        return sums.tolist()
+
     def step(self, lr: float, weight_decay: float) -> float:
-        """Make one update with the gradients so far; returns their norm before clipping. Raises ArithmeticError where
-        that is not finite."""
+        """Make one update with the gradients so far; returns their norm before clipping. One that is not finite is of
+        an update that was not made."""
         for group in self.optimizer.param_groups:
             group["lr"], group["weight_decay"] = lr, weight_decay if group["decays"] else 0.0
         self.engine.step()
         norm = float((self._grad_norm if self._clips_itself else self.engine.get_global_grad_norm()) or 0.0)
         if not math.isfinite(norm):
-            raise ArithmeticError(f"the gradient's norm is {norm}; the weights of this step are of no use")
+            self._forget()
         return norm
+
+    def _forget(self) -> None:
+        """Drop the float32 sums of bfloat16 gradients: with the optimizer's state on the host, ZeRO stages 1 and 2
+        (0.19.8) keep them after an overflow and add the next ones to them."""
+        if self._offload == "optimizer" and self.zero_stage < 3:
+            self.optimizer.averaged_gradients = dict.fromkeys(self.optimizer.averaged_gradients)
 
     @property
     def _clips_itself(self) -> bool:
@@ -95,7 +110,7 @@ class DeepSpeedPolicy:
         params = [p for group in optimizer.param_groups for p in group["params"]]
         self._grad_norm = float(torch.nn.utils.clip_grad_norm_(params, self._max_grad_norm))
         if not math.isfinite(self._grad_norm):
-            raise ArithmeticError(f"the gradient's norm is {self._grad_norm}, the weights were left as they are")
+            optimizer.zero_grad(set_to_none=True)  # AdamW passes over a parameter without a gradient
 
     def _settings(self) -> dict[str, object]:
         # Page-locked memory speeds up the copies to and from a GPU.

@@ -42,6 +42,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Stored: TypeAlias = "Sequence[Trajectory] | ray.ObjectRef[list[Trajectory]]"
 """Trajectories, or what stands for them in Ray's object store."""
+TIMES = ("seconds", "loading_seconds")
+"""Figures of a step of which the slowest rank's counts."""
 CONVERTED = "universal-"
 """Folders within a saved state, in which it is converted for other ranks."""
 DISK = "disk"
@@ -98,11 +100,8 @@ class RankGroup:
     def sft_step(self, trajectories: Stored, lr: float, upcoming: Stored = ()) -> dict[str, float]:
         """Make one supervised update on the trajectories' sampled tokens; the frames of the `upcoming` ones, which the
         next step will eat, are decoded meanwhile. Returns loss (mean NLL), nll_thought, nll_call, nll_answer, entropy,
-        grad_norm, tokens, seconds."""
-        batches = [
-            each if isinstance(each, ray.ObjectRef) else ray.put(list(each)) for each in (trajectories, upcoming)
-        ]
-        return self._metrics(self._all(Updates.sft_step, batches[0], lr, batches[1]))
+        grad_norm, tokens, seconds, loading_seconds, and what `grpo_step` says of its updates."""
+        return self._metrics(self._all(Updates.sft_step, _stored(trajectories), lr, _stored(upcoming)))
 
     def grpo_step(self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float) -> dict[str, float]:
         """Make the updates of one GRPO step, `config.grpo.mini_batches` of them if it has all its groups, which lie one
@@ -110,8 +109,12 @@ class RankGroup:
 
         Returns:
             loss, kl, entropy, clip_fraction, ratio, ratio_max, grad_norm, mismatch_kl (0 with mismatch_tokens 0 where
-            no token was sampled by version `self.version`), tokens, updates, seconds; and where the config has them
-            correction (mean weight), correction_zero and gap_masked (shares of the tokens).
+            no token was sampled by version `self.version`), tokens, seconds, loading_seconds (those in which frames and
+            ids become tensors); and where the config has them correction (mean weight), correction_zero and gap_masked
+            (shares of the tokens); all over the updates that were made. Beside them `updates`, how many those are,
+            `bad_updates`, how many were left out as their loss or gradient was not finite or nothing of their batch
+            could be read, `bad_in_a_row`, the most of these with none made between them, and `unreadable_trajectories`,
+            which had no weight as a picture of theirs was gone. Without an update only these four and seconds.
         """
         if len(advantages) != len(trajectories) or not trajectories:
             raise ValueError(f"{len(advantages)} advantages for {len(trajectories)} trajectories")
@@ -235,6 +238,11 @@ class RankGroup:
         finally:
             shutil.rmtree(converted, ignore_errors=True)
 
+    @property
+    def alive(self) -> bool:
+        """Return whether no call has ended the group."""
+        return bool(self._ranks)
+
     def close(self) -> None:
         """End the ranks and give their resources back."""
         for actor in self._ranks:
@@ -280,12 +288,17 @@ class RankGroup:
 
     def _metrics(self, parts: list[dict[str, float]]) -> dict[str, float]:
         sums = losses.merge(parts)
-        metrics = losses.means({key: value for key, value in sums.items() if key not in ("updates", "grad_norm")})
-        updates = sums["updates"]
-        metrics["loss"] /= updates
-        metrics["grad_norm"] = sums["grad_norm"] / updates
-        metrics["seconds"] = metrics.pop("seconds_max")
-        return {**metrics, "updates": updates}
+        alike = parts[0]  # what all ranks say alike is taken from the first
+        told = {key: alike[key] for key in ("updates", "bad_updates")}
+        told |= {"bad_in_a_row": alike["bad_in_a_row_max"], "unreadable_trajectories": sums["unreadable_trajectories"]}
+        told |= {name: sums[f"{name}_max"] for name in TIMES}
+        if told["updates"]:
+            told["grad_norm"] = alike["grad_norm"] / told["updates"]
+        counts = (*told, "bad_in_a_row_max", *(f"{name}_max" for name in TIMES))
+        metrics = losses.means({key: value for key, value in sums.items() if key not in counts})
+        if "loss" in metrics:
+            metrics["loss"] /= told["updates"]
+        return {**metrics, **told}
 
 
 def _stored(trajectories: Stored) -> "ray.ObjectRef[list[Trajectory]]":

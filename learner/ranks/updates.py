@@ -1,13 +1,19 @@
 """The updates of a rank: its share of a batch, forward and backward, then one step of the optimizer.
 
-Invariant: what a rank does depends only on its arguments, its rank and the world size, so all ranks cut a batch alike
-and walk through the same collectives in the same order; a part without work is computed all the same and counts zero.
+Invariants:
+- What a rank does depends only on its arguments, its rank and the world size, so all ranks cut a batch alike and walk
+  through the same collectives in the same order; a part without work, or whose pictures can't be read any more, is
+  computed all the same and counts zero.
+- An update whose loss or gradient is not finite on any rank, or of whose batch nothing can be read, is made on none
+  (`_is_good`).
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import torch
 
@@ -21,6 +27,7 @@ from learner.objective import losses
 from learner.objective.ratios import kl_estimate
 from learner.ranks.deepspeed_policy import DeepSpeedPolicy
 
+_log = logging.getLogger(__name__)
 Loss = Callable[[Batch], tuple[torch.Tensor, dict[str, torch.Tensor]]]
 Scores = Callable[[Batch, float], tuple[torch.Tensor, torch.Tensor]]
 """A batch and the sampler's temperature to log-probabilities and entropies."""
@@ -42,27 +49,31 @@ class Updates:
         self._patches, self._chat, self._rank = patches, chat, rank
         self._device = policy.device
         self._decoding = ThreadPoolExecutor(1, "load-ahead")
+        self._loading_s = 0.0
+        self._bad_in_a_row = 0
+        """Updates since the last one that was made, the same on all ranks."""
 
     def sft_step(
         self, trajectories: Sequence[Trajectory], lr: float, upcoming: Sequence[Trajectory]
     ) -> dict[str, float]:
         """Make one supervised update; the frames of the `upcoming` trajectories are decoded meanwhile. Returns this
-        rank's sums (see `losses.means`), and the step's `grad_norm` and `seconds`."""
+        rank's sums; see `RankGroup.sft_step`."""
         started = time.monotonic()
         tokens = sum(trajectory.transcript.sampled_tokens for trajectory in trajectories)
 
         def loss(batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
             logprobs, entropy = self._policy(batch)
-            return losses.sft_loss(logprobs, entropy, batch.kinds, tokens)
+            kept = batch.kept
+            return losses.sft_loss(logprobs[kept], entropy[kept], batch.kinds[kept], tokens)
 
         sums = self._update(trajectories, None, loss, lr, self._config.sft.weight_decay, upcoming)
-        return {**sums, "seconds_max": time.monotonic() - started}
+        return {**sums, **self._times(started)}
 
     def grpo_step(
         self, trajectories: Sequence[Trajectory], advantages: Sequence[float], lr: float, version: int
     ) -> dict[str, float]:
-        """Make the GRPO updates of one step with the weights of `version`. Returns this rank's sums over the updates,
-        `grad_norm` and `loss` summed over `updates`, and `seconds_max`."""
+        """Make the GRPO updates of one step with the weights of `version`. Returns this rank's sums over the updates
+        that were made; see `RankGroup.grpo_step`."""
         started = time.monotonic()
         grpo = self._config.grpo
         prompts = -(-grpo.prompts_per_step // grpo.mini_batches)
@@ -72,9 +83,15 @@ class Updates:
         later = [self._old_logprobs(mini) for mini in minis[1:]]
         parts: list[dict[str, float]] = []
         for cut, mini, old in zip(cuts, minis, [None, *later], strict=True):
-            loss = self._grpo_loss(mini, None if parts else version, old)
+            moved = any(part["updates"] for part in parts)
+            loss = self._grpo_loss(mini, None if moved else version, old)
             parts.append(self._update(mini, [advantages[i] for i in cut], loss, lr, self._config.grpo.weight_decay))
-        return {**losses.merge(parts), "seconds_max": time.monotonic() - started}
+        return {**losses.merge(parts), **self._times(started)}
+
+    def _times(self, started: float) -> dict[str, float]:
+        """Seconds of a step, and how many of them went into making tensors of its frames and ids."""
+        loading_s, self._loading_s = self._loading_s, 0.0
+        return {"seconds_max": time.monotonic() - started, "loading_seconds_max": loading_s}
 
     def _grpo_loss(self, mini: Sequence[Trajectory], version: int | None, old: list[torch.Tensor] | None) -> Loss:
         """Build the loss of a mini-batch, to be called on its passes in their order; `old` is log pi_old of each where
@@ -105,7 +122,7 @@ class Updates:
                 trajectories=len(mini),
                 tokens=tokens,
             )
-            return losses.policy_loss(inputs, config)
+            return losses.policy_loss(inputs.only(batch.kept), config)
 
         return loss
 
@@ -116,8 +133,8 @@ class Updates:
         return [self._score(self._policy, batch) for _, batch in self._passes(mini)]
 
     def reference_kl(self, trajectories: Sequence[Trajectory]) -> dict[int, float]:
-        """Estimate KL(pi_old || pi_ref), nats, summed over sampled tokens, of each trajectory of this rank, by index.
-        Raises ValueError without a reference."""
+        """Estimate KL(pi_old || pi_ref), nats, summed over sampled tokens, of each trajectory of this rank, by index; 0
+        for one that can't be read any more. Raises ValueError without a reference."""
         if self._reference is None:
             raise ValueError("the KL to the reference policy needs one: give `reference_dir`")
         config = self._config.grpo
@@ -128,7 +145,8 @@ class Updates:
             if config.old_logprobs == "learner":
                 old = self._score(self._policy, batch)
             kl = torch.zeros(max(1, len(indices)), dtype=torch.float64, device=self._device)
-            kl.index_add_(0, batch.rows, kl_estimate(old, reference, config.kl_estimator).double())
+            estimate = kl_estimate(old, reference, config.kl_estimator).double()
+            kl.index_add_(0, batch.rows, estimate.where(batch.kept, 0.0))
             found.update(zip(indices, kl.tolist(), strict=False))
         return found
 
@@ -150,7 +168,9 @@ class Updates:
             mine = indices or (shortest,)
             given = None if advantages is None else [advantages[i] for i in mine]
             chosen = [trajectories[i] for i in mine]
+            started = time.monotonic()
             batch = collate(chosen, given, self._patches, self._chat, packed=self._config.ranks.packing)
+            self._loading_s += time.monotonic() - started
             yield indices, batch.to(self._device)
 
     def _update(
@@ -162,18 +182,39 @@ class Updates:
         weight_decay: float,
         upcoming: Sequence[Trajectory] = (),
     ) -> dict[str, float]:
-        ranks = self._config.ranks.ranks
-        parts = []
-        for indices, batch in self._passes(trajectories, advantages, upcoming):
+        parts, unreadable, last = [], 0, len(self._plan(trajectories))
+        for number, (indices, batch) in enumerate(self._passes(trajectories, advantages, upcoming), 1):
+            weight = 1.0 if indices and bool(batch.readable.any()) else 0.0
+            unreadable += int((~batch.readable).sum()) if indices else 0
+            if not weight:  # computed whole, so that the last pass has a gradient
+                batch = replace(batch, readable=torch.ones_like(batch.readable))
             value, sums = loss(batch)
-            if indices:
+            if weight:
                 parts.append({key: float(total) for key, total in sums.items()})
-            self._policy.backward(value if indices else value * 0.0)
-        sums = losses.merge(parts)
-        if not math.isfinite(sums.get("loss", 0.0)):
-            raise ArithmeticError(f"the loss is {sums['loss']}, the weights were left as they are")
+            if number == last and not self._is_good(losses.merge(parts)):
+                weight = math.nan  # a gradient that is not finite is dropped with all that was added up before
+            self._policy.backward(value * weight)
         norm = self._policy.step(lr, weight_decay)
-        return {**sums, "grad_norm": norm / ranks, "updates": 1.0 / ranks}
+        made = math.isfinite(norm)
+        if not made and self._rank == 0:
+            _log.warning("an update is left out: the norm of its gradient is %s", norm)
+        self._bad_in_a_row = 0 if made else self._bad_in_a_row + 1
+        return {
+            **({**losses.merge(parts), "grad_norm": norm} if made else {}),
+            "updates": float(made),
+            "bad_updates": float(not made),
+            "bad_in_a_row_max": float(self._bad_in_a_row),
+            "unreadable_trajectories": float(unreadable),
+        }
+
+    def _is_good(self, sums: dict[str, float]) -> bool:
+        """Whether the update is to be made, for all ranks from the sums of all: each loss is finite, and there are
+        tokens to learn from."""
+        finite = math.isfinite(sums.get("loss", 0.0))
+        if not finite:
+            _log.warning("rank %d: the loss of its share of an update is %s", self._rank, sums["loss"])
+        tokens, broken = self._policy.total(sums.get("tokens", 0.0), float(not finite))
+        return tokens > 0 and not broken
 
     def _plan(self, trajectories: Sequence[Trajectory]) -> list[tuple[int, ...]]:
         ranks = self._config.ranks

@@ -20,7 +20,7 @@ from configs import Config
 from configs.rules import check
 from env.lessons import is_complete
 from env.task import Task, load_tasks, save_tasks
-from env.trajectory import Trajectory, load_trajectories, save_trajectories
+from env.trajectory import Trajectory, load_trajectories
 from evals.evaluate import evaluate
 from evals.score import accuracy_of, score
 from recipes.data import run_synth
@@ -129,7 +129,7 @@ def _examined(config: Config, folder: RunFolder, name: str) -> JsonObject:
         if not folder.episodes(file).exists():
             start_ray(config)
             with phase(f"held-out questions, {name}, {form}"):
-                save_trajectories(folder.episodes(file), evaluate(config, model, asked))
+                evaluate(config, model, asked, folder.episodes(file))
         found[form] = dataclasses.asdict(examine(asked, load_trajectories(folder.episodes(file))))
     return found
 

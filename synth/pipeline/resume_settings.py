@@ -26,6 +26,7 @@ NOT_OF_THE_RECORDS = (
     "records_per_shard",
     "workers",
     "cpus_per_worker",
+    "gpus_per_segmenter",
     "masks",
 )
 """Settings of the synthesis that change no record, or of which only a part does."""

@@ -28,6 +28,8 @@ SHARDS_AT_ONCE = 4
 """Shards that an actor works on, so that the last slow record of one does not leave it idle."""
 LOOKING = ("question", "video", "mask", "mark")
 """Stages that decode video."""
+SEGMENTING = "mask"
+"""The stage that may want a GPU."""
 
 
 def run_stages(records: Callable[[], Iterable[Record]], config: Config, folder: Path) -> int:
@@ -78,6 +80,7 @@ def _pipeline(rows: list[ShardRow], config: Config, folder: Path) -> Iterator[Sh
                 enable_true_multi_threading=True,
             ),
             num_cpus=config.synth.cpus_per_worker if stage in LOOKING else 0.1,
+            num_gpus=config.synth.gpus_per_segmenter if stage == SEGMENTING else 0.0,
         )
     return cast(Iterator[ShardRow], iter(dataset.iter_rows()))
 

@@ -50,12 +50,14 @@ def test_a_recipe_has_the_published_figures(name: str, published: dict[str, floa
 def test_the_documentation_names_every_setting_of_the_objective() -> None:
     others = {"steps", "weight_decay", "max_grad_norm", "max_staleness", "max_mismatch_kl", "env_runners"}
     others |= {"episodes_in_flight", "rollout_timeout_s", "checkpoint_every", "keep_checkpoints"}
-    others |= {"async_checkpoints", "best_metric", "max_rebuilds"}
+    others |= {"async_checkpoints", "best_metric", "max_bad_updates", "max_rebuilds", "rebuild_window"}
     keys = set(GrpoConfig.__dataclass_fields__) - others
     assert {key for key in keys if not re.search(rf"\b{key}\b", TEXT)} == set()
 
 
 CONTRADICTIONS = [
+    ("synth", ["synth.source=a", "synth.gpus_per_segmenter=0.5"], "synth.segmenter=motion has no use for it"),
+    ("synth", ["synth.gpus_per_segmenter=1.5"], "synth.gpus_per_segmenter must be at most 1, not 1.5"),
     ("grpo", ["grpo.correction=token"], "set grpo.old_logprobs=learner"),
     ("grpo", ["grpo.max_sequence_gap=0.1"], "set grpo.old_logprobs=learner"),
     ("grpo", ["grpo.dual_clip=0.5"], "grpo.dual_clip must be above 1"),

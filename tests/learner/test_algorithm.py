@@ -11,12 +11,18 @@ import numpy as np
 import pytest
 import ray
 
+from actors.errors import EngineError
+from actors.rollout.groups import GroupOrder
+from actors.rollout.players import play_all
 from configs import Config
+from configs.policy import SamplingConfig
+from env.task import load_tasks
 from learner.activity import Activity
-from learner.algorithm import GRPO, GRPOConfig, TrainingStopped
+from learner.algorithm import GRPO, GRPOConfig
 from learner.checkpoints.export import export_checkpoint
 from learner.checkpoints.folder import begin, commit
 from learner.ranks.group import RanksError
+from learner.training_stopped import TrainingStopped
 from tests.models.red_or_blue import shorten, teach, write_tasks
 from tests.servers.ray_session import shared_ray
 
@@ -63,7 +69,7 @@ def sampled(algorithm: Any) -> list:
 
 def learned(figures: Any) -> dict[str, float]:
     """The figures of a step that are neither times nor counts of what broke."""
-    broken = ("retried_groups", "revived_engines", "rebuilt_ranks")
+    broken = ("retried_groups", "revived_engines", "rebuilds")
     return {k: v for k, v in figures.items() if "seconds" not in k and "per_s" not in k and k not in broken}
 
 
@@ -142,14 +148,59 @@ def test_ranks_that_die_in_a_step_are_replaced_and_the_run_goes_on_as_if_they_ha
     with pytest.raises(RanksError, match="grpo_step: rank 0 died") as error:
         algorithm.train()
     assert not error.value.refused
-    algorithm.rebuild_ranks(folder)
+    algorithm.rebuild(folder)
     assert (algorithm.version, algorithm.training_iteration) == (2, 2)
     figures = algorithm.train()["grpo"]
     assert sampled(algorithm) == expected
     assert learned(figures) == learned(last), "bit for bit"
-    assert figures["rebuilt_ranks"] == 1
+    assert figures["rebuilds"] == 1
     (info,) = algorithm.engines.wait()
     assert info.version == 3
+
+
+def test_rollouts_that_fail_are_begun_anew_from_a_checkpoint(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    algorithm, _, folder, last, expected = run
+    handle, rollouts = algorithm.engines.handles[0], algorithm.rollouts
+    (runner,) = algorithm.env_runner_group.foreach_env_runner(lambda runner: os.getpid(), local_env_runner=False)
+    collect = rollouts._collect
+
+    def breaks(version: int) -> None:
+        os.kill(runner, signal.SIGSTOP)  # it neither answers nor dies
+        os.kill(ray.get(handle.actor.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
+        raise EngineError("engine: its process is gone")
+
+    monkeypatch.setattr(rollouts, "_collect", breaks)
+    with pytest.raises(EngineError):
+        algorithm.train()
+    monkeypatch.setattr(rollouts, "_collect", collect)
+    ranks = algorithm.ranks
+    algorithm.rebuild(folder)
+    assert algorithm.ranks is ranks, "they had not failed"
+    assert (algorithm.version, algorithm.training_iteration) == (2, 2)
+    figures = algorithm.train()["grpo"]
+    assert sampled(algorithm) == expected
+    assert learned(figures) == learned(last), "bit for bit"
+    (again,) = algorithm.env_runner_group.foreach_env_runner(lambda runner: os.getpid(), local_env_runner=False)
+    assert again != runner
+
+
+def test_updates_that_are_left_out_keep_the_version_and_too_many_stop_the_run(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    algorithm = run[0]
+    step = algorithm.ranks.grpo_step
+    monkeypatch.setattr(
+        algorithm.ranks, "grpo_step", lambda played, advantages, lr: step(played, [np.nan] * len(advantages), lr)
+    )
+    monkeypatch.setattr(algorithm.ranks, "publish", None)
+    before = algorithm.version
+    figures = [algorithm.train()["grpo"] for _ in range(2)]
+    assert [row["bad_updates"] for row in figures] == [1, 1]
+    assert [row["version"] for row in figures] == [before, before]
+    for name in ("loss", "grad_norm", "mismatch_kl"):
+        assert not np.isfinite(figures[-1].get(name, np.nan)), "what an earlier step had is not told again"
+    with pytest.raises(TrainingStopped, match=r"3 updates in a row were left out \(grpo.max_bad_updates 3\)"):
+        algorithm.train()
 
 
 def test_a_step_survives_the_death_of_its_engine_and_of_its_env_runner(run: Any) -> None:
@@ -183,6 +234,14 @@ def test_with_a_staleness_bound_the_next_groups_play_while_the_learner_updates(
         assert max(ages) == 1
         assert algorithm.rollouts.ledger.open == config.grpo.prompts_per_step
         assert steps[-1]["version"] > 1
+        tasks = load_tasks(tasks_file)
+        held_out = [GroupOrder(i, task, (0,), sampling=SamplingConfig(temperature=0.0)) for i, task in enumerate(tasks)]
+        version = algorithm.version
+        groups = list(play_all(algorithm.players(), held_out, version, 120.0))
+        assert sorted(group.order.id for group in groups) == list(range(len(tasks)))
+        assert {v for group in groups for t in group.trajectories for v in t.transcript.versions} == {-1, version}
+        assert algorithm.rollouts.ledger.open == config.grpo.prompts_per_step, "what training had played is kept"
+        assert algorithm.train()["grpo"]["staleness_max"] <= 1
     finally:
         algorithm.stop()
 

@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.rollout.groups import FailedEpisode, GroupOrder, PlayedGroup
+from actors.rollout.groups import MAX_ATTEMPTS, MAX_BUSY, FailedEpisode, GroupOrder, PlayedGroup
 from env.task import Task
 from env.trajectory import Rewards, Trajectory
 from env.transcript import Transcript
-from learner.ledger import MAX_ATTEMPTS, GroupLedger
+from learner.ledger import GroupLedger
 from tools.marks.visual_prompt import VisualPrompt
 
 TASKS = [Task(f"t{i}", "v.mp4", "?", "red", "OA", (VisualPrompt("m.png", 1.0, "point"),)) for i in range(5)]
@@ -25,10 +25,10 @@ def whole(order: GroupOrder) -> PlayedGroup:
     return PlayedGroup(order, tuple(trajectory(order.task.id) for _ in order.seeds))
 
 
-def failed(order: GroupOrder, *members: int) -> PlayedGroup:
+def failed(order: GroupOrder, *members: int, busy: bool = False) -> PlayedGroup:
     """A group of which these members failed; without any, all."""
     seeds = [order.seeds[i] for i in members] or order.seeds
-    failures = tuple(FailedEpisode(order.task.id, "the video is broken", seed) for seed in seeds)
+    failures = tuple(FailedEpisode(order.task.id, "the video is broken", seed, busy) for seed in seeds)
     return PlayedGroup(order, tuple(trajectory(order.task.id) for seed in order.seeds if seed not in seeds), failures)
 
 
@@ -89,7 +89,7 @@ def test_members_keep_the_order_of_their_seeds_whenever_they_were_played() -> No
     (order,) = ledger.issue(1, 0)
     numbered = {seed: replace(trajectory(order.task.id), seconds=float(i)) for i, seed in enumerate(order.seeds)}
 
-    def played(seeds: tuple[int | None, ...], *lost: int | None) -> PlayedGroup:
+    def played(seeds: tuple[int, ...], *lost: int) -> PlayedGroup:
         part = replace(order, seeds=seeds)
         failures = tuple(FailedEpisode("t", "slow", seed) for seed in lost)
         return PlayedGroup(part, tuple(numbered[seed] for seed in seeds if seed not in lost), failures)
@@ -142,12 +142,22 @@ def test_one_episode_alone_is_no_group() -> None:
     assert ledger.open == 0
 
 
-def test_what_a_dead_runner_held_is_issued_again_with_the_same_seeds() -> None:
+def test_a_group_that_is_kept_waiting_loses_none_of_its_attempts_and_does_not_wait_for_ever() -> None:
     ledger = GroupLedger(TASKS, seed=0, group_size=2)
-    orders = ledger.issue(3, 0)
-    ledger.lose([orders[0].id, orders[2].id])
-    assert ledger.open == 1
-    assert ledger.issue(2, 0) == [orders[0], orders[2]]
+    for _ in range(MAX_BUSY - 1):
+        (order,) = ledger.issue(1, 0)
+        ledger.accept(failed(order, busy=True))
+        state = json.loads(json.dumps(ledger.state()))
+        ledger = GroupLedger(TASKS, seed=0, group_size=2)
+        ledger.restore(state)
+    for _ in range(MAX_ATTEMPTS - 1):
+        (order,) = ledger.issue(1, 0)
+        ledger.accept(failed(order))
+    assert ledger.skipped == []
+    (order,) = ledger.issue(1, 0)
+    ledger.accept(failed(order, busy=True))
+    assert [task_id for task_id, _ in ledger.skipped] == [order.task.id]
+    assert ledger.state()["busy"] == ledger.state()["attempts"] == {}
 
 
 def test_a_group_that_comes_back_twice_counts_once() -> None:
@@ -158,7 +168,7 @@ def test_a_group_that_comes_back_twice_counts_once() -> None:
     assert len(ledger.waiting) == 1
 
 
-ACTIONS = st.lists(st.sampled_from(["issue", "whole", "failed", "lose", "take"]), max_size=60)
+ACTIONS = st.lists(st.sampled_from(["issue", "whole", "failed", "take"]), max_size=60)
 
 
 @settings(max_examples=100, deadline=None)
@@ -181,9 +191,7 @@ def test_no_order_is_lost_or_trained_twice_whatever_happens_and_a_restore_change
             taken += [group.order.id for group in ledger.take(1)]
         elif playing:
             order = playing.pop(0)
-            ledger.lose([order.id]) if action == "lose" else ledger.accept(
-                whole(order) if action == "whole" else failed(order)
-            )
+            ledger.accept(whole(order) if action == "whole" else failed(order))
     state = ledger.state()
     ready = [entry["number"] for entry in state["ready"]]
     known = [*taken, *ready, *state["unplayed"]]

@@ -1,22 +1,22 @@
 """Gathering the groups of a step from env runners that play at once: how many, and what dynamic sampling adds."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.errors import RolloutError
 from actors.rollout.groups import GroupOrder, PlayedGroup
 from configs.training import GrpoConfig
 from env.task import Task
 from env.trajectory import Rewards, Trajectory
 from env.transcript import Transcript
 from learner.ledger import GroupLedger
-from learner.rollouts import RolloutError, Rollouts
+from learner.rollouts import Rollouts
 from tools.marks.visual_prompt import VisualPrompt
 
 TASKS = [Task(f"t{i}", "v.mp4", "?", "red", "OA", (VisualPrompt("m.png", 1.0, "point"),)) for i in range(7)]
@@ -140,119 +140,6 @@ def test_a_step_that_does_not_fill_in_time_keeps_what_was_played() -> None:
     with pytest.raises(RolloutError, match=r"0 of 2 groups after grpo\.rollout_timeout_s"):
         rollouts.gather(0)
     assert rollouts.ledger.waiting
-
-
-class Fleet:
-    """Runners and engines that are simulated by a clock: an engine plays a group in the time that it takes."""
-
-    def __init__(self, runners: int, engines: int, rng: np.random.Generator) -> None:
-        self.handles = [f"engine {i}" for i in range(engines)]
-        self.played: Counter[int] = Counter()
-        self.idle = 0
-        """Ticks in which an engine had nothing while a group waited."""
-        self.rollouts: Rollouts | None = None
-        self._rng, self._clock = rng, 0
-        self._ends: dict[int, dict[int, tuple[int, GroupOrder]]] = {i: {} for i in range(1, runners + 1)}
-        self._asked: set[int] = set()
-        self.reborn: set[int] = set()
-        """Runners that lose all they have before the next call, and are seen as healthy all the while."""
-
-    def revive(self, version: int) -> list[object]:
-        return []
-
-    def healthy_env_runner_ids(self) -> list[int]:
-        return list(self._ends)
-
-    def num_remote_env_runners(self) -> int:
-        return len(self._ends)
-
-    def foreach_env_runner_async(self, sample: Any, *, tag: str, remote_worker_ids: list[int]) -> int:
-        [runner] = remote_worker_ids
-        if runner in self.reborn:
-            self.reborn.discard(runner)
-            self._ends[runner] = {}
-        for order in sample.keywords["orders"]:
-            if order.id not in self._ends[runner]:
-                self._ends[runner][order.id] = self._clock + int(self._rng.integers(1, 9)), order
-        self._asked.add(runner)
-        return 1
-
-    def fetch_ready_async_reqs(self, *, tags: str, timeout_seconds: float) -> list[tuple[int, list[PlayedGroup]]]:
-        self._clock += 1
-        assert self.rollouts is not None
-        busy = {order.engine for held in self._ends.values() for _, order in held.values()}
-        self.idle += bool(self.rollouts._waiting) and len(busy) < len(self.handles)
-        ready = []
-        for runner in sorted(self._asked):
-            ended = [order for end, order in self._ends[runner].values() if end <= self._clock]
-            for order in ended:
-                del self._ends[runner][order.id]
-                self.played[order.engine or 0] += len(order.seeds)
-            ready.append((runner, [self._group(order) for order in ended]))
-        self._asked.clear()
-        return ready
-
-    def _group(self, order: GroupOrder) -> PlayedGroup:
-        transcript = Transcript([1], [True], [-0.5], [99])
-        one = Trajectory("t", transcript, Rewards(1, 1, 1, 1), "red", "answer", (), (), (), 1.0)
-        return PlayedGroup(order, (one,) * len(order.seeds))
-
-
-def fleet(runners: int, engines: int, groups: int, **settings: Any) -> tuple[Rollouts, Fleet]:
-    simulated: Any = Fleet(runners, engines, np.random.default_rng(runners * 100 + engines))
-    config = GrpoConfig(
-        group_size=8, prompts_per_step=groups, episodes_in_flight=64, rollout_timeout_s=20.0, **settings
-    )
-    ledger = GroupLedger(TASKS, seed=0, group_size=8)
-    simulated.rollouts = Rollouts(config, ledger, simulated, simulated, lambda engines: None, lambda group: True)
-    return simulated.rollouts, simulated
-
-
-@pytest.mark.parametrize(
-    ("runners", "engines", "groups"),
-    [
-        (1, 4, 32),
-        (4, 4, 32),
-        (8, 4, 32),
-        (16, 4, 32),
-        (32, 4, 32),
-        (16, 8, 32),
-        (32, 32, 256),
-        (4, 32, 32),
-        (1, 32, 64),
-    ],
-)
-def test_engines_share_the_load_and_none_idles_while_groups_wait(runners: int, engines: int, groups: int) -> None:
-    rollouts, simulated = fleet(runners, engines, groups)
-    for step in range(4):
-        assert len(rollouts.gather(step)) == groups
-    shares = [simulated.played[i] for i in range(engines)]
-    assert sum(shares) == 4 * 8 * groups
-    assert simulated.idle == 0
-    assert min(shares) >= 0.4 * max(shares), "some groups take eight times as long as others"
-    assert rollouts._routing.open == [0] * engines
-
-
-def test_what_a_runner_lost_in_a_life_that_ended_unseen_is_played_again() -> None:
-    rollouts, simulated = fleet(3, 2, 12)
-    rollouts._supply(12, 0)
-    simulated.reborn = {1, 2, 3}
-    assert len(rollouts.gather(0)) == 12
-    assert rollouts._routing.open == [0, 0]
-    assert not any(rollouts._held.values())
-
-
-def test_a_runner_that_is_gone_gives_back_what_it_held_and_its_engines_are_free() -> None:
-    rollouts, simulated = fleet(2, 2, 6)
-    rollouts._supply(6, 0)
-    held = set(rollouts._held[1])
-    del simulated._ends[1]
-    rollouts._calling.clear()
-    simulated._asked.clear()
-    rollouts._drop_dead_runners = lambda: rollouts._give_back(1)  # type: ignore[method-assign]
-    assert sorted(group.order.id for group in rollouts.gather(0)) == [0, 1, 2, 3, 4, 5]
-    assert held
-    assert rollouts._routing.open == [0, 0]
 
 
 def test_stale_groups_are_swept_before_they_fill_a_step_and_played_again() -> None:

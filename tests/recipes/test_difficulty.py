@@ -51,7 +51,9 @@ def test_a_band_keeps_fewer(folder: tuple[Config, RunFolder]) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_plays_what_it_has_not_played_as_often_as_asked(tmp_path: Path) -> None:
+def test_a_model_plays_what_it_has_not_played_as_often_as_asked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     import ray
 
     overrides = [f"runs_dir={tmp_path}", "world.train_videos=2", "world.test_videos=1", "difficulty.attempts=3"]
@@ -59,6 +61,8 @@ def test_a_model_plays_what_it_has_not_played_as_often_as_asked(tmp_path: Path) 
     try:
         folder = run_synth(config)
         model, tasks = first_model(config, folder), load_tasks(folder.train)
+        lost = dataclasses.replace(tasks[0], id="lost", video=str(tmp_path / "gone.mp4"))
+        save_tasks(folder.train, [lost, *tasks])
         played = [{"model": str(model), "task_id": task.id, "accuracies": [0.0] * 3} for task in tasks[2:]]
         others = [{**played[0], "model": "another"}, {**played[0], "accuracies": [1.0]}]
         log = folder.arm / "difficulty.jsonl"
@@ -66,7 +70,8 @@ def test_a_model_plays_what_it_has_not_played_as_often_as_asked(tmp_path: Path) 
         with pytest.raises(EvaluationError, match="neither always right nor always wrong"):
             run_difficulty(config, model)
         rows = [json.loads(line) for line in log.read_text().splitlines()[-2:]]
-        assert [row["task_id"] for row in rows] == [task.id for task in tasks[:2]]
+        assert {row["task_id"] for row in rows} == {task.id for task in tasks[:2]}
+        assert "1 tasks could not be played and are left out; the first, lost: VideoError: " in caplog.text
         assert [len(row["accuracies"]) for row in rows] == [3, 3]
     finally:
         ray.shutdown()

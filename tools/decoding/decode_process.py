@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from storage.files import JsonObject
-from tools.decoding.frame import BusyError, DeadlineError, DecoderError, Region, Stamp, VideoError
+from tools.decoding.frame import DeadlineError, DecoderError, Region, Stamp, VideoError
+from tools.decoding.waiting import acquire
 
 START_TIMEOUT_S = 60.0
 """Deadline for the process to come up, seconds; on a quiet machine it takes a quarter of one."""
@@ -76,8 +77,7 @@ class DecodeProcess:
             BusyError: it was not free in time. `ask` raises VideoError: the file is bad, or the deadline was missed;
                 DecoderError: there is no process.
         """
-        if not self._lock.acquire(timeout=timeout_s):
-            raise BusyError(f"the decode process was busy for {round(timeout_s, 1):g} s")
+        acquire(self._lock, "decode process", timeout_s)
         try:
             yield self._ask
         finally:

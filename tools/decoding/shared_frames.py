@@ -22,6 +22,7 @@ import numpy as np
 from storage.files import whole_file
 from storage.locks import lock
 from tools.decoding.frame import FrameKey
+from tools.decoding.waiting import waiting
 
 FOLDER = Path("/dev/shm")
 """A file system in memory; where there is none, nothing is shared."""
@@ -117,8 +118,8 @@ class SharedFrames:
             return
         stripe = zlib.crc32(os.path.abspath(path).encode()) % LOCKS
         with ExitStack() as held:
-            with suppress(OSError):  # a missed deadline is one
-                held.enter_context(lock(self._folder / f"{stripe}.lock", timeout_s, POLL_S))
+            with suppress(OSError), waiting(timeout_s) as at_most_s:  # a missed deadline is one
+                held.enter_context(lock(self._folder / f"{stripe}.lock", at_most_s, POLL_S))
             yield
 
     def _file(self, key: FrameKey) -> Path:

@@ -8,7 +8,6 @@ Invariant: every frame carries the true time of the picture that it is, and `rea
 
 import math
 import os
-import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -24,12 +23,13 @@ from tools.decoding.frame_folder import NEITHER, split_rate, stamp_of
 from tools.decoding.image import fit, open_image, read_image
 from tools.decoding.shared_frames import SharedFrames
 from tools.decoding.thread_safe_cache import ThreadSafeCache
+from tools.decoding.waiting import Deadline
 
 __all__ = ["Video", "VideoError", "decode_process", "fit", "forget_frames", "open_image", "open_video", "read_frame"]
 
 TIMEOUT_S = EpisodeConfig.tool_timeout_s
 """Deadline of a request where the caller names none, seconds. Waiting for a busy decoder does not count; where it takes
-as long by itself, that is a `BusyError`."""
+as long by itself, or longer than the call may wait in all (`waits`), that is a `BusyError`."""
 PROVE_TIMEOUT_S = 10.0
 """Deadline for proving the fast path on a file, seconds; a miss only means that PyAV reads it."""
 FAST_PATH_MIN_PIXELS = 640 * 360
@@ -165,21 +165,19 @@ class Video:
             DeadlineError: all of it, what is done between the frames included but waiting for a busy decoder, took
                 longer than `timeout_s`.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = Deadline(timeout_s)
         form = _Form(*fit(self.width, self.height, max_pixels, 1, 0))
         indices = [self._index(time_s) for time_s in times]
         for start in range(0, len(indices), SCAN_FRAMES):
             part = indices[start : start + SCAN_FRAMES]
-            left_s = deadline - time.monotonic()
+            left_s = deadline.left_s
             if left_s <= 0:
                 what = f"looking through {len(indices)} frames"
                 raise DeadlineError(f"{self.path}: {what} took longer than {timeout_s:g} s")
             onward = sorted(set(part))
             # The last request may end a little late; cutting it off would cost the decode process.
             left_s = max(left_s, SCAN_GRACE_S)
-            asked_at = time.monotonic()
             with _state.process.turn(timeout_s) as ask:
-                deadline += time.monotonic() - asked_at
                 shown, pictures = self._asked(ask, onward, form, left_s, keyframes)
             for row in (onward.index(index) for index in part):
                 yield self.times[shown[row]].item(), pictures[row]
@@ -190,22 +188,18 @@ class Video:
         return max(0, int(np.searchsorted(self.times, time_s + TICK_S, side="right")) - 1)
 
     def _frames(self, indices: Sequence[int], form: "_Form", timeout_s: float) -> list[Frame]:
-        deadline = time.monotonic() + timeout_s
+        deadline = Deadline(timeout_s)
         found = self._kept(_state.frames, indices, form)
         if any(index not in found for index in indices):
             # Another thread or process may be at the same stretch: wait for it and take what it made.
-            asked_at = time.monotonic()
             with _state.shared.decoding(self.path, timeout_s):
-                deadline += time.monotonic() - asked_at
                 found |= self._kept(_state.frames, indices, form)
                 found |= self._kept(_state.shared, sorted(set(indices) - found.keys()), form)
                 missing = sorted(set(indices) - found.keys())
                 for start in range(0, len(missing), SCAN_FRAMES):
                     # By turns with other threads, so that a long first look does not keep a short crop waiting.
-                    asked_at = time.monotonic()
                     with _state.process.turn(timeout_s) as ask:
-                        deadline += time.monotonic() - asked_at
-                        left_s = max(SCAN_GRACE_S / 10, deadline - time.monotonic())
+                        left_s = max(SCAN_GRACE_S / 10, deadline.left_s)
                         found |= self._decode(ask, missing[start : start + SCAN_FRAMES], form, left_s)
         return [found[index] for index in indices]
 

@@ -4,7 +4,6 @@ Invariant: what comes back says for every time that was looked at whether the ta
 over a time at which it was not found.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +15,7 @@ import numpy as np
 from tools.decoding.frame import BusyError, DeadlineError
 from tools.decoding.thread_safe_cache import ThreadSafeCache
 from tools.decoding.video import Video
+from tools.decoding.waiting import Deadline
 from tools.following.appearance import Appearance
 from tools.following.target import ROUGH, target_box, target_mask
 from tools.marks.canvas import Box
@@ -116,7 +116,7 @@ class _Target:
 
     def __init__(self, video: Video, prompt: VisualPrompt, timeout_s: float) -> None:
         self._video = video
-        self._deadline = time.monotonic() + timeout_s
+        self._deadline = Deadline(timeout_s)
         [native] = video.frames_at([prompt.time_s], video.width * video.height, 1, timeout_s)
         box = target_box(prompt, native.pixels)
         [(_, small)] = self._frames([prompt.time_s])
@@ -153,7 +153,7 @@ class _Target:
         return Sighting(sighting.time_s, (x * sx, y * sy, w * sx, h * sy), sighting.likeness)
 
     def _frames(self, times: Sequence[float], keyframes: bool = False) -> Iterator[tuple[float, np.ndarray]]:
-        return self._video.scan(times, MAX_PIXELS, max(0.0, self._deadline - time.monotonic()), keyframes)
+        return self._video.scan(times, MAX_PIXELS, max(0.0, self._deadline.left_s), keyframes)
 
 
 def presences(looks: Iterable[Sighting], gap_s: float) -> list[Presence]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.engine.engine import PolicyEngine
-from actors.rollout.groups import FailedEpisode, GroupOrder, GroupPlayer, play_tasks
+from actors.rollout.groups import GroupOrder, GroupPlayer
 from configs import Config
 from configs.episode import EpisodeConfig
 from configs.policy import EngineConfig, SamplingConfig
@@ -96,15 +96,9 @@ def test_frames_that_the_engine_forgot_are_sent_again(
     assert player.collect(at_least=1, timeout_s=120)[0].trajectories
 
 
-def test_tasks_are_played_in_their_order(
-    config: Config, chat: ChatFormat, engine: PolicyEngine, task: Task, tmp_path: Path
-) -> None:
-    tasks = [replace(task, id=f"t{i}") for i in range(4)]
-    tasks[2] = replace(tasks[2], video=str(tmp_path / "none.mp4"))
+def test_an_order_brings_its_own_sampling(player: GroupPlayer, engine: PolicyEngine, task: Task) -> None:
     greedy = SamplingConfig(temperature=0.0)
-    results = play_tasks(tasks, config, chat, [engine], greedy, in_flight=2)
-    assert [result.task_id for result in results] == ["t0", "t1", "t2", "t3"]
-    assert isinstance(results[2], FailedEpisode)
-    assert isinstance(results[0], Trajectory)
-    assert isinstance(results[3], Trajectory)
-    assert sampled_ids(results[0]) == sampled_ids(results[3])
+    player.submit([GroupOrder(0, task, (1, 2), sampling=greedy), GroupOrder(1, task, (1, 2))], [engine])
+    first, second = sorted(player.collect(at_least=2, timeout_s=120), key=lambda group: group.order.id)
+    assert sampled_ids(first.trajectories[0]) == sampled_ids(first.trajectories[1])
+    assert sampled_ids(second.trajectories[0]) != sampled_ids(second.trajectories[1])

@@ -2,18 +2,22 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from actors.errors import EpisodeError
-from actors.rollout.loop import FirstLook, Observed, TurnTaken, play
+from actors.rollout.loop import FirstLook, Observed, TurnTaken, _Clock, play
 from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
 from env.environment import VideoEnv
 from env.task import Task
 from tests.actors.conftest import ANSWER, VIEW, Script
+from tools.decoding import waiting
 from tools.decoding.frame import Frame
+from tools.decoding.waiting import Waits
 
 
 def test_an_episode_ends_with_the_answer(task: Task, chat: ChatFormat, episode: EpisodeConfig) -> None:
@@ -89,3 +93,52 @@ def test_a_first_look_that_hangs_is_an_error_that_names_the_task(
     episode.timeout_s = 0.2
     with pytest.raises(EpisodeError, match="task square"):
         asyncio.run(play(task, Script(chat, []), chat, episode))
+
+
+def test_the_clock_of_an_episode_stands_still_while_it_waits_for_others() -> None:
+    async def clocked() -> list[float]:
+        waited, seen = Waits(1e9), []
+        async with asyncio.timeout(1000.0) as timeout:
+            start = timeout.when()
+            assert start is not None
+
+            async def work() -> str:
+                seen.append((timeout.when() or 0.0) - start)
+                waited.waited_s += 70.0
+                return "done"
+
+            assert await _Clock(timeout, waited).stand_still(work(), 100.0) == "done"
+            seen.append((timeout.when() or 0.0) - start)
+        return seen
+
+    assert asyncio.run(clocked()) == [pytest.approx(100.0), pytest.approx(70.0)]
+
+
+def test_what_first_look_and_tools_wait_is_known_to_the_clock(
+    task: Task, chat: ChatFormat, episode: EpisodeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    seen: list[float] = []
+
+    def busy(method: Any) -> Any:
+        def after_a_wait(self: VideoEnv, *args: Any, **options: Any) -> Any:
+            nonlocal now
+            with waiting.waiting(1e9):
+                now += 500.0
+            return method(self, *args, **options)
+
+        return after_a_wait
+
+    class Seen(_Clock):
+        async def stand_still(self, work: Awaitable[Any], most_s: float) -> Any:
+            done = await super().stand_still(work, most_s)
+            seen.append(self.waited.waited_s)
+            return done
+
+    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(VideoEnv, "reset", busy(VideoEnv.reset))
+    monkeypatch.setattr(VideoEnv, "take", busy(VideoEnv.take))
+    monkeypatch.setattr("actors.rollout.loop._Clock", Seen)
+    trajectory = asyncio.run(play(task, Script(chat, [VIEW, ANSWER]), chat, episode))
+    assert trajectory.stop == "answer"
+    assert seen == [500.0, 1000.0, 1500.0]

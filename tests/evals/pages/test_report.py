@@ -45,6 +45,7 @@ METRICS = [
         {"stage": "grpo", "step": i, "reward": i / 20, "accuracy": i / 25, "kl": float("nan"), "odd": i}
         for i in range(1, 11)
     ),
+    {"stage": "grpo", "step": 11, "rang": ["step 11: tool calls fell"]},
 ]
 
 
@@ -67,6 +68,10 @@ def page(tmp_path_factory: pytest.TempPathFactory, episodes: list[Trajectory]) -
 def test_the_page_needs_nothing_but_itself(page: Page) -> None:
     assert all(address.startswith("data:image/") for address in page.loads)
     assert not {"script", "link", "iframe"} & set(page.tags)
+
+
+def test_alarms_are_told(page: Page) -> None:
+    assert page.words.count("step 11: tool calls fell") == 1
 
 
 def test_every_frame_of_both_episodes_is_embedded_with_its_true_time(page: Page) -> None:

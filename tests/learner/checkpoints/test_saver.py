@@ -128,3 +128,14 @@ def test_who_watches_is_told_when_a_checkpoint_is_being_written(tmp_path: Path) 
     saver = Saver(tmp_path, keep=1, metric="", timeout_s=20.0, on_activity=activities.append)
     saver.save(1, lambda folder: lambda: activities.append("between"), block=True)
     assert activities == ["writing", "between", "written"]
+
+
+def test_a_step_without_the_metric_is_none_that_counts(tmp_path: Path) -> None:
+    saver, state = Saver(tmp_path, keep=2, metric="loss", timeout_s=20.0), State()
+    state.disk.set()
+    for value in (3.0, float("nan"), 1.0):
+        saver.observe({"loss": value})
+    saver.save(3, state.start, block=True)
+    newest = latest(tmp_path)
+    assert newest is not None
+    assert read_manifest(newest)["metrics"] == {"loss": 2.0}

@@ -69,6 +69,7 @@ def a_batch(scorer: Scorer, tokens: int, frames: int, sampled: int) -> Batch:
         kinds=zeros.long(),
         lengths=zeros + sampled,
         advantages=zeros,
+        readable=torch.ones(1, dtype=torch.bool),
     )
 
 

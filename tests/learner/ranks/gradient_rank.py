@@ -34,6 +34,15 @@ class OtherLayoutRank(Rank):
             delattr(self, part)
         self._load()
 
+    def objective(self, overrides: dict[str, Any]) -> None:
+        """Set other settings of GRPO from now on."""
+        for key, value in overrides.items():
+            setattr(self._config.grpo, key, value)
+
+    def tensors(self) -> dict[str, torch.Tensor] | None:
+        """The model's tensors (rank 0)."""
+        return self.sender._gather(self.sender._policy_parts())
+
 
 class GradientRank(OtherLayoutRank):
     """Steps by plain SGD, so that a step takes the gradient times the learning rate off the weights. All else is the
@@ -47,10 +56,6 @@ class GradientRank(OtherLayoutRank):
     def cut(self, packing: bool, micro_batch_tokens: int) -> None:
         """Cut batches otherwise from now on."""
         self._config.ranks.packing, self._config.ranks.micro_batch_tokens = packing, micro_batch_tokens
-
-    def tensors(self) -> dict[str, torch.Tensor] | None:
-        """The model's tensors (rank 0)."""
-        return self.sender._gather(self.sender._policy_parts())
 
 
 class WatchedRank(OtherLayoutRank):

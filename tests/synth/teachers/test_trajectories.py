@@ -10,11 +10,11 @@ from actors.ray_start import start_ray
 from configs import Config
 from env.lessons import Lessons, is_complete, shard_file
 from env.task import Task
-from learner.model.tiny import build_tiny_model
 from synth.errors import SynthError
 from synth.teachers import trajectories
 from synth.teachers.scripted import corpus
 from synth.teachers.trajectories import caption, teach
+from tests.models.tiny import build_tiny_model
 
 pytestmark = pytest.mark.process
 SHARD = 4

@@ -1,7 +1,9 @@
 """Following and finding a target whose every position is known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,12 +11,17 @@ from PIL import Image
 
 from configs.world import PROMPT_KINDS
 from tests.films import walk
-from tools.decoding.video import open_video
+from tests.tools.test_registry import LIMITS
+from tools.decoding import waiting
+from tools.decoding.frame import BusyError
+from tools.decoding.video import Video, open_video
 from tools.errors import ToolError
 from tools.following.target import target_box, target_mask
 from tools.following.tracker import FIND, KEEP, AppearanceTracker, Presence, Sighting, presences
 from tools.marks.drawing import draw
 from tools.marks.visual_prompt import VisualPrompt
+from tools.registry import call
+from tools.scene import Scene
 
 MARK_S = 2.0
 CORNER = walk.place(MARK_S)
@@ -98,3 +105,36 @@ def test_stretches_in_sight_bridge_short_gaps() -> None:
     assert presences(looks, 2.0) == [Presence(0, 3, 0.75), Presence(6, 6, 0.75)]
     assert presences(looks, 1.0) == [Presence(0, 1, 0.75), Presence(3, 3, 0.75), Presence(6, 6, 0.75)]
     assert presences([Sighting(1.0, None, 0.1)], 1.0) == []
+
+
+class Occupied:
+    """A tracker that others keep busy for a while before each stretch, by a clock of the test's."""
+
+    def __init__(self, wait_s: float) -> None:
+        self.now, self.wait_s = 0.0, wait_s
+        self.given: list[float] = []
+
+    def follow(self, video: Video, prompt: VisualPrompt, times: Sequence[float], timeout_s: float) -> list[Sighting]:
+        self.given.append(timeout_s)
+        with waiting.waiting(1e9) as at_most_s:
+            if at_most_s < self.wait_s:
+                raise BusyError("the tracker was busy")
+            self.now += self.wait_s
+        self.now += 1.0
+        return [Sighting(time_s, None, 0.0) for time_s in times]
+
+
+@pytest.mark.parametrize("wait_s", [14.0, 16.0])
+def test_following_waits_on_one_allowance_and_not_on_its_own_time(
+    film: str, mark: Callable[..., VisualPrompt], monkeypatch: pytest.MonkeyPatch, wait_s: float
+) -> None:
+    tracker, limits = Occupied(wait_s), replace(LIMITS, timeout_s=30.0)
+    scene, arguments = Scene(film, (mark(),), tracker=tracker), {"start_time": 1.0, "end_time": 3.0}
+    open_video(film)
+    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: tracker.now))
+    if wait_s > limits.timeout_s / 2:
+        with pytest.raises(BusyError):
+            call("track_instance", arguments, ["track_instance"], scene, limits)
+    else:
+        call("track_instance", arguments, ["track_instance"], scene, limits)
+    assert tracker.given == [30.0, 29.0], "what it waited for the first part is not missing for the second"
