@@ -15,7 +15,7 @@ from env.chat import ChatFormat
 from env.trajectory import Trajectory
 from env.transcript import Transcript
 from learner.model.frame_patches import FramePatches
-from tools.decoding.frame import FrameRef, VideoError
+from tools.decoding.frame import BusyError, FrameRef, VideoError
 
 _log = logging.getLogger(__name__)
 OPENINGS = ("<tool_call>", "<answer>")
@@ -147,6 +147,8 @@ def _load(
     not is black."""
     try:
         return patches.load(refs), [True] * len(trajectories)
+    except BusyError:
+        raise
     except VideoError:  # one by one, to find whose frame it is; of that trajectory no other frame is waited for
         found: dict[FrameRef, np.ndarray] = {}
         readable = []

@@ -16,6 +16,9 @@ from tools.decoding.frame import FrameRef, VideoError
 from tools.decoding.thread_safe_cache import ThreadSafeCache
 from tools.decoding.video import read_frame
 
+TIMEOUT_S = 120.0
+"""Deadline of reading a frame, seconds: long, as a machine that is only busy must not cost a trajectory its weight."""
+
 
 class FramePatches:
     """Patches of frames by reference, least recently used out first once they are over `max_bytes`. Thread-safe."""
@@ -72,7 +75,7 @@ class FramePatches:
     def _patchify(self, ref: FrameRef) -> np.ndarray:
         rows, columns = self.grid(ref)
         m, p = self.merge, self.patch
-        blocks = read_frame(ref).reshape(rows // m, m, p, columns // m, m, p, 3)
+        blocks = read_frame(ref, TIMEOUT_S).reshape(rows // m, m, p, columns // m, m, p, 3)
         return np.ascontiguousarray(blocks.transpose(0, 3, 1, 4, 6, 2, 5)).reshape(rows * columns, 3, p, p)
 
 

@@ -31,7 +31,7 @@ from synth.teachers.captions import captions
 from synth.teachers.chat import ChatTeacher
 from synth.teachers.exercises import exercises
 from synth.teachers.scripted import TeacherPolicy
-from tools.decoding.frame import DeadlineError
+from tools.decoding.frame import DeadlineError, DecoderError
 
 _log = logging.getLogger(__name__)
 What = Literal["episodes", "captions"]
@@ -171,7 +171,7 @@ class _Worker:
         for tried in range(1, TRIES + 1):
             try:
                 return task.id, await self._lessons(task), ""
-            except (EndpointError, BudgetError):
+            except (EndpointError, BudgetError, DecoderError):
                 raise
             except (EpisodeError, DeadlineError) as error:
                 if tried == TRIES:
