@@ -30,8 +30,8 @@ PAUSE_S = 0.5
 """Longest that a kill comes after the phase was seen to have got on."""
 SETTINGS = (
     "name=killed",
-    "world.train_videos=40",
-    "teacher.tasks=160",
+    "world.train_videos=120",
+    "teacher.tasks=480",
     "captions.steps=0",
     "sft.steps=40",
     "sft.checkpoint_every=5",
