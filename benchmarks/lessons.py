@@ -40,7 +40,7 @@ TOKENS, FRAMES, SAMPLED = 12_000, 60, 1_000
 SIDE = 224
 """Pixels of a frame's sides: 49 tokens."""
 FPS, FILM_FRAMES = 8, 960
-STEPS, WARM_UP = 4, 1
+STEPS, WARM_UP = 3, 1
 OVERRIDES = (
     "sft.batch=16",
     f"sft.steps={STEPS}",
@@ -48,7 +48,7 @@ OVERRIDES = (
     "ranks.gradient_checkpointing=true",
     "ranks.step_timeout_s=1800",
     "model.tiny.hidden_size=64",
-    "model.tiny.layers=2",
+    "model.tiny.layers=1",
     "model.tiny.vision_hidden_size=32",
     "model.tiny.max_position_embeddings=16384",
 )
