@@ -11,6 +11,7 @@ from PIL import Image as Picture
 from configs.endpoint import EndpointConfig
 from configs.masks import MaskConfig
 from endpoint.parts import Clip, Image, Part
+from tools.decoding.frame_folder import is_frame_folder
 from tools.decoding.video import Video
 
 TIMEOUT_S = MaskConfig.timeout_s
@@ -21,13 +22,13 @@ QUALITY = 90
 
 
 def footage(config: EndpointConfig, video: Video) -> list[Part]:
-    """The video as parts: the file itself, or labelled frames, spread evenly, `config.fps` a second but no more than
-    `config.max_frames`. It decodes, so it is nothing for an event loop's thread.
+    """The video as parts: the file itself, or labelled frames, as of a folder of frames always; they are spread evenly,
+    `config.fps` a second but no more than `config.max_frames`. It decodes, so it is nothing for an event loop's thread.
 
     Raises:
         VideoError: the video cannot be read in time.
     """
-    if config.video_as == "video":
+    if config.video_as == "video" and not is_frame_folder(video.path):
         return [Clip(video.path)]
     parts: list[Part] = []
     for frame in video.clip(0.0, video.duration_s, config.fps, config.max_frames, config.max_pixels, 1, TIMEOUT_S):

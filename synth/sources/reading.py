@@ -23,6 +23,7 @@ from synth.sources.choices import answer_letter
 from synth.sources.formats import Format, format_of, recognise
 from synth.sources.rows import BadRow, Row, SourceError, source_rows
 from synth.sources.video_files import VideoFiles
+from tools.decoding.frame_folder import is_frame_folder
 
 logger = logging.getLogger(__name__)
 OnBad = Callable[[str, str], None]
@@ -153,16 +154,20 @@ def _letter(answer: str, options: tuple[str, ...]) -> str:
 
 
 def _footage(folder: Path, licence: str, on_bad: OnBad) -> Iterator[Record]:
-    """A record without a question for each video of a folder, in the order of their paths."""
+    """A record without a question for each video of a folder, in the order of their paths; a folder below it that holds
+    pictures, and no video, is one."""
     if not os.path.isdir(folder):
         raise SourceError(f"{folder}: no such folder; a source of kind 'folder' is a folder of videos")
     found: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=lambda error: on_bad(str(error.filename), "is not readable")):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        videos = (name for name in names if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith("."))
+        videos = [name for name in names if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith(".")]
         found.extend(Path(parent, name) for name in videos)
+        if not videos and is_frame_folder(parent):
+            found.append(Path(parent))
     if not found:
-        raise SourceError(f"{folder}: holds no video; files should end in {', '.join(VIDEO_SUFFIXES)}")
+        endings = ", ".join(VIDEO_SUFFIXES)
+        raise SourceError(f"{folder}: holds no video; files should end in {endings}, or folders hold frames")
     return _films(folder, sorted(found), licence, on_bad)
 
 
@@ -171,7 +176,7 @@ def _films(folder: Path, paths: list[Path], licence: str, on_bad: OnBad) -> Iter
         name = path.relative_to(folder).as_posix()
         if (readable := str(path).encode(errors="replace").decode()) != str(path):
             on_bad(readable, "has a name that is not valid Unicode")
-        elif not path.is_file() or not path.stat().st_size:
+        elif not path.is_dir() and (not path.is_file() or not path.stat().st_size):
             on_bad(str(path), "is empty or not a file")
         else:
             yield Record(_id(path.stem, name, "", None), "footage", str(path), "", "", licence=licence)

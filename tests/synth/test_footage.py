@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +70,14 @@ def test_the_file_goes_as_it_is(uneven: str) -> None:
     assert head == "data:video/mp4;base64"
     with open(uneven, "rb") as file:
         assert base64.b64decode(data) == file.read()
+
+
+def test_a_folder_of_frames_goes_as_its_frames(tmp_path: Path) -> None:
+    for i in range(3):
+        Picture.new("RGB", (64, 48), (80 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    parts = footage(dataclasses.replace(CONFIG, video_as="video"), open_video(str(tmp_path)))
+    assert labels(parts) == ["0.0 s", "1.0 s", "2.0 s"]
+    assert len(pictures(parts)) == 3
 
 
 def test_other_pictures_than_png_and_jpeg_are_refused() -> None:

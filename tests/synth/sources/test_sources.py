@@ -174,10 +174,13 @@ def test_a_folder_gives_its_videos_in_order_and_tells_of_broken_ones(
         (tmp_path / name).write_bytes(film)
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "gone.mp4").symlink_to("nowhere")
+    for name in ("c/frames/0.jpg", "c/frames/1.png", "b/cover.jpg", "c/notes/1.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
     records, bad = read(tmp_path)
-    assert [r.video for r in records] == [str(tmp_path / name) for name in ("a.MKV", "b/1.mp4", "z.webm")]
+    assert [r.video for r in records] == [str(tmp_path / name) for name in ("a.MKV", "b/1.mp4", "c/frames", "z.webm")]
     assert {(r.question, r.answer, r.options, r.source) for r in records} == {("", "", None, "footage")}
-    assert len({r.id for r in records}) == 3
+    assert len({r.id for r in records}) == 4
     assert [where for where, _ in bad] == ["/empty.mp4", "/gone.mp4"]
 
 
