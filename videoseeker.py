@@ -98,6 +98,7 @@ def configured(
     name: str | None = None,
     plan: Literal["sft", "grpo"] | None = None,
     default: Path | None = None,
+    makes_a_run: bool = True,
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make a command that takes a config file and overrides, and a `--dry-run` which prints what they resolve to.
 
@@ -106,6 +107,7 @@ def configured(
         params: More of the command's own.
         plan: Whose plan a dry run prints as comments after the config.
         default: The config file where none is named; without one, that of the run which made the checkpoint.
+        makes_a_run: Whether it writes what other commands on the same run would read, so that they keep out.
     """
     shows = f"Print the resolved config{' and what it takes' if plan else ''} and stop."
     dry = click.Option(["--dry-run"], is_flag=True, help=shows)
@@ -114,6 +116,11 @@ def configured(
         def command(settings: tuple[str, ...], dry_run: bool, **rest: str | bool) -> None:
             config = _config(settings, rest.get("checkpoint"), default)
             check(config, phase)
+            if not dry_run and makes_a_run:
+                from recipes.folder import RunFolder, alone
+
+                with alone(RunFolder.of(config, make=False).root):
+                    return run(config, **rest)
             if not dry_run:
                 return run(config, **rest)
             print(to_yaml(config), end="")
@@ -173,7 +180,7 @@ def train(config: Config, resume: bool) -> None:
     run_train(config, resume=resume)
 
 
-@configured("eval", CHECKPOINT, name="eval")
+@configured("eval", CHECKPOINT, name="eval", makes_a_run=False)
 def evaluate(config: Config, checkpoint: str) -> None:
     """Play the held-out tasks with a model."""
     model = str(_model_dir(checkpoint))
@@ -182,7 +189,7 @@ def evaluate(config: Config, checkpoint: str) -> None:
     run_eval(config, model)
 
 
-@configured("serve", CHECKPOINT)
+@configured("serve", CHECKPOINT, makes_a_run=False)
 def serve(config: Config, checkpoint: str) -> None:
     """Serve a model with a web page, on Ray Serve."""
     model_dir = _model_dir(checkpoint)
@@ -269,11 +276,11 @@ def replay(file: str, episode: int) -> None:
     """Show an episode of a JSONL file, or of a folder of lessons, in the terminal."""
     from rich.console import Console
 
-    from env.lessons import Lessons
+    from env.lessons import load_lesson
     from env.trajectory import load_trajectory
     from evals.pages.replay import print_episode
 
-    print_episode(Lessons(file)[episode] if Path(file).is_dir() else load_trajectory(file, episode), Console())
+    print_episode(load_lesson(file, episode) if Path(file).is_dir() else load_trajectory(file, episode), Console())
 
 
 def _config(settings: Sequence[str], checkpoint: str | bool | None, default: Path | None) -> Config:

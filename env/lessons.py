@@ -55,7 +55,7 @@ def write_shard(
     rows = [_row(lesson) for lesson in lessons]
     table = pa.Table.from_pylist(rows, SCHEMA.with_metadata({ASIDE: json.dumps(list(set_aside)).encode()}))
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(shard_file(folder, index)) as partial:
+    with whole_file(shard_file(folder, index), durable=True) as partial:
         pq.write_table(table, partial, compression="zstd", use_dictionary=False)
 
 
@@ -76,6 +76,14 @@ def is_complete(folder: Path) -> bool:
     return (folder / COMPLETE).exists()
 
 
+def is_shard(folder: Path, index: int) -> bool:
+    """Whether a shard is there, and is one."""
+    try:
+        return ASIDE in (pq.read_schema(shard_file(folder, index)).metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
 class Lessons(Sequence[Trajectory]):
     """The lessons of a complete folder, in the order of their tasks."""
 
@@ -84,13 +92,17 @@ class Lessons(Sequence[Trajectory]):
         self._folder = Path(folder)
         try:
             made = json.loads((self._folder / COMPLETE).read_text())
+            self._ends = list(accumulate(made["lessons"]))
+            self.digest: str = made["digest"]
+            """Sixteen hexadecimal digits that differ where the lessons do."""
+            self.set_aside: list[tuple[str, str]] = [(task, reason) for task, reason in made["set_aside"]]
+            """Ids of tasks that no lesson could be made of, each with the reason."""
         except OSError as error:
             raise TrajectoryError(f"{folder}: holds no complete set of lessons ({error.strerror})") from None
-        self._ends = list(accumulate(made["lessons"]))
-        self.digest: str = made["digest"]
-        """Sixteen hexadecimal digits that differ where the lessons do."""
-        self.set_aside: list[tuple[str, str]] = [(task, reason) for task, reason in made["set_aside"]]
-        """Ids of tasks that no lesson could be made of, each with the reason."""
+        except (ValueError, TypeError, KeyError):
+            raise TrajectoryError(
+                f"{self._folder / COMPLETE}: is damaged; remove {folder} to have it made anew"
+            ) from None
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -104,12 +116,23 @@ class Lessons(Sequence[Trajectory]):
             return [self[i] for i in range(*index.indices(len(self)))]
         place = range(len(self))[index]
         shard = bisect_right(self._ends, place)
+        begin = self._ends[shard - 1] if shard else 0
         file = shard_file(self._folder, shard)
         try:
-            table = pq.read_table(file)
+            table = pq.read_table(file, schema=SCHEMA)
         except (OSError, pa.ArrowException) as error:
             raise TrajectoryError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
-        return _lesson(table.slice(place - self._ends[shard] + len(table), 1).to_pylist()[0])
+        if len(table) != self._ends[shard] - begin:
+            raise TrajectoryError(f"{file}: holds {len(table)} lessons instead of {self._ends[shard] - begin}")
+        return _lesson(table.slice(place - begin, 1).to_pylist()[0], file)
+
+
+def load_lesson(folder: str | Path, index: int) -> Trajectory:
+    """One lesson, counted from 0; a negative index counts from the end. Raises TrajectoryError: none such."""
+    lessons = Lessons(folder)
+    if not -len(lessons) <= index < len(lessons):
+        raise TrajectoryError(f"{folder}: has no episode {index}; it holds {len(lessons)}")
+    return lessons[index]
 
 
 def _row(lesson: Trajectory) -> JsonObject:
@@ -118,5 +141,8 @@ def _row(lesson: Trajectory) -> JsonObject:
     return {**vars(transcript), "media": [asdict(media) for media in transcript.media], "rest": json.dumps(rest)}
 
 
-def _lesson(row: JsonObject) -> Trajectory:
-    return Trajectory.from_dict({**json.loads(row.pop("rest")), "transcript": row})
+def _lesson(row: JsonObject, file: Path) -> Trajectory:
+    try:
+        return Trajectory.from_dict({**json.loads(row.pop("rest")), "transcript": row})
+    except (ValueError, TypeError, KeyError) as error:
+        raise TrajectoryError(f"{file}: holds no lesson ({type(error).__name__}: {error})") from None

@@ -4,11 +4,12 @@ Invariant: a `Task` that exists is well formed; files are checked at load and na
 """
 
 import dataclasses
+import os
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, overload
+from typing import BinaryIO, Literal, overload
 
 from storage.files import JsonObject, placed_rows, row_at, write_rows
 from tools.marks.visual_prompt import VisualPrompt, VisualPromptError
@@ -44,6 +45,11 @@ class Task:
     """Folder of the file that the task was read from; its files there must not be links out of it."""
 
     def __post_init__(self) -> None:
+        for name in ("id", "video", "question", "answer", "dimension", "source"):
+            if not isinstance(getattr(self, name), str):
+                raise TaskError(f"task {self.id}: its {name} is no text")
+        if self.form not in ("open", "choice"):
+            raise TaskError(f"task {self.id}: its form is '{self.form}', neither open nor choice")
         if not self.visual_prompts:
             raise TaskError(f"task {self.id}: has no visual prompt")
         if len(self.options or ()) > MAX_OPTIONS:
@@ -73,7 +79,7 @@ class TaskFile(Sequence[Task]):
         """First byte of each task's line."""
         ids: set[str] = set()
         try:
-            self._stamp = _stamp(self._path)
+            self._open()
             for number, place, row in placed_rows(path):
                 task = _task(row, f"{path}:{number}", self._path.parent)
                 if task.id in ids:
@@ -98,12 +104,29 @@ class TaskFile(Sequence[Task]):
         """Raises TaskError where the file is no longer what it was."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
+        place = self._places[index]
+        if _stamp(self._file) != self._stamp:
+            raise TaskError(f"{self._path}: was changed while it was in use")
+        return _task(row_at(self._path, self._file, place), str(self._path), self._path.parent)
+
+    def _open(self) -> None:
+        # One that takes this file's place, as a whole, changes nothing of the tasks that are in use.
+        self._file = open(self._path, "rb")  # noqa: SIM115 - as long as the tasks
+        self._stamp = _stamp(self._file)
+
+    def __getstate__(self) -> JsonObject:
+        return {name: value for name, value in vars(self).items() if name != "_file"}
+
+    def __setstate__(self, state: JsonObject) -> None:
+        """Open the file in another process. Raises TaskError where it is no longer what it was."""
+        vars(self).update(state)
+        stamp = self._stamp
         try:
-            if _stamp(self._path) != self._stamp:
-                raise TaskError(f"{self._path}: was changed while it was in use")
-            return _task(row_at(self._path, self._places[index]), str(self._path), self._path.parent)
+            self._open()
         except OSError as error:
             raise TaskError(f"{self._path}: cannot be read any more ({error.strerror})") from None
+        if self._stamp != stamp:
+            raise TaskError(f"{self._path}: was changed while it was in use")
 
 
 def load_tasks(path: str | Path) -> list[Task]:
@@ -111,8 +134,8 @@ def load_tasks(path: str | Path) -> list[Task]:
     return list(TaskFile(path))
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
+def _stamp(file: BinaryIO) -> tuple[int, int]:
+    status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns
 
 

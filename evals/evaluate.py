@@ -9,7 +9,7 @@ Invariants:
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from actors.rollout.dispatch import Dispatcher
@@ -30,7 +30,8 @@ class EvaluationError(RuntimeError):
 
 def evaluate(config: Config, model_dir: str | Path, tasks: Sequence[Task], out: Path) -> None:
     """Start engines and env runners, play the first `eval.questions` tasks greedily, stop them. The episodes are in
-    `out`, in the tasks' order, once all are played; until then they are in the log beside it, `out` with `.log`.
+    `out`, in the tasks' order, once all are played; until then they are in a log beside it, one for all that is asked
+    alike.
 
     Raises:
         EvaluationError: an episode could not be played.
@@ -46,33 +47,35 @@ def evaluate_on(
 ) -> None:
     """The same on runners and engines that are up. Policy `version` is what `model_dir` holds."""
     chosen = tasks[: config.eval.questions or None]
-    log = out.with_name(f"{out.name}.log")
-    asked = _identity(config, model_dir, chosen)
-    played = _played(log, asked)
+    log = out.with_name(f"{out.name}.{identity(config, model_dir, GREEDY, chosen)}.log")
+    played = _played(log)
     left = [GroupOrder(i, task, (0,), sampling=GREEDY) for i, task in enumerate(chosen) if i not in played]
     rows = AppendLog(log)
     for group in play_all(dispatcher, left, version, config.grpo.rollout_timeout_s):
         if group.failures:
             raise EvaluationError(f"question {group.order.task.id} could not be played; {group.failures[0].error}")
         [episode] = group.trajectories
-        row = {"asked": asked, "question": group.order.id, "episode": episode.to_dict()}
+        row = {"question": group.order.id, "episode": episode.to_dict()}
         rows.append(json.dumps(row).encode())
     rows.close()
-    places = _played(log, asked)
+    places = _played(log)
     write_rows(out, (_episode(log, places[i]) for i in range(len(chosen))))
     log.unlink()
 
 
-def _identity(config: Config, model_dir: str | Path, tasks: Sequence[Task]) -> str:
+def identity(config: Config, model_dir: str | Path, sampling: SamplingConfig, tasks: Iterable[Task]) -> str:
     """Sixteen hexadecimal digits that differ where the episodes would: in model, settings or tasks."""
     files = sorted(Path(model_dir).glob("*.safetensors"))
     weights = [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
     settings = [dataclasses.asdict(config.episode), config.engine.dtype, config.engine.max_model_len]
-    what = [str(model_dir), weights, settings, [dataclasses.asdict(task) for task in tasks]]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+    what = [str(Path(model_dir).resolve()), weights, settings, dataclasses.asdict(sampling), config.seed]
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
+    for task in tasks:
+        digest.update(repr(task).encode())
+    return digest.hexdigest()[:16]
 
 
-def _played(log: Path, asked: str) -> dict[int, int]:
+def _played(log: Path) -> dict[int, int]:
     """Where in the log the episode of each question begins, bytes."""
     places: dict[int, int] = {}
     if not log.exists():
@@ -80,7 +83,8 @@ def _played(log: Path, asked: str) -> dict[int, int]:
     at = 0
     with open(log, "rb") as lines:
         for line in lines:
-            if line.endswith(b"\n") and (row := json_object(line)) is not None and row["asked"] == asked:
+            row = json_object(line) if line.endswith(b"\n") else None
+            if row is not None and isinstance(row.get("question"), int) and "episode" in row:
                 places[row["question"]] = at
             at += len(line)
     return places

@@ -16,7 +16,7 @@ from actors.rollout.groups import GroupOrder
 from actors.rollout.players import play_all, players
 from configs import Config
 from env.task import Task, TaskFile, save_tasks
-from evals.evaluate import EvaluationError
+from evals.evaluate import EvaluationError, identity
 from recipes.data import run_synth
 from recipes.folder import RunFolder
 from recipes.progress import PhaseBar, phase
@@ -34,14 +34,15 @@ def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
     folder = run_synth(config)
     tasks = TaskFile(folder.train)
     log = folder.arm / "difficulty.jsonl"
-    known = _attempts(log, str(model_dir), config.difficulty.attempts)
+    asked = identity(config, model_dir, config.sampling, tasks)
+    known = _attempts(log, asked, config.difficulty.attempts)
     left = sum(task.id not in known for task in tasks)
     if left:
         start_ray(config)
         orders = (order for order in _orders(config, tasks) if order.task.id not in known)
         with phase("training tasks, each several times", left) as bar:
-            _play(config, model_dir, orders, AppendLog(log), bar)
-        known = _attempts(log, str(model_dir), config.difficulty.attempts)
+            _play(config, model_dir, asked, orders, AppendLog(log), bar)
+        known = _attempts(log, asked, config.difficulty.attempts)
     attempts = {task.id: known[task.id] for task in tasks if task.id in known}
     found = by_difficulty(attempts, config.difficulty.low, config.difficulty.high)
     if not found.kept:
@@ -59,7 +60,9 @@ def _orders(config: Config, tasks: Sequence[Task]) -> Iterator[GroupOrder]:
         yield GroupOrder(i, task, tuple(map(int, seeds)))
 
 
-def _play(config: Config, model_dir: str | Path, orders: Iterable[GroupOrder], log: AppendLog, bar: PhaseBar) -> None:
+def _play(
+    config: Config, model_dir: str | Path, asked: str, orders: Iterable[GroupOrder], log: AppendLog, bar: PhaseBar
+) -> None:
     failed: list[str] = []
     with players(config, model_dir) as dispatcher:
         played = play_all(dispatcher, orders, 0, config.grpo.rollout_timeout_s)
@@ -68,20 +71,18 @@ def _play(config: Config, model_dir: str | Path, orders: Iterable[GroupOrder], l
                 failed.append(f"{group.order.task.id}: {group.failures[0].error}")
             else:
                 right = [episode.rewards.accuracy for episode in group.trajectories]
-                row = {"model": str(model_dir), "task_id": group.order.task.id, "accuracies": right}
+                row = {"asked": asked, "task_id": group.order.task.id, "accuracies": right}
                 log.append(json.dumps(row).encode())
             bar.step(done, {})
     if failed:
         _log.warning("%d tasks could not be played and are left out; the first, %s", len(failed), failed[0])
 
 
-def _attempts(log: Path, model: str, times: int) -> dict[str, list[float]]:
-    """Return the accuracies of so many attempts of the model at each task, as far as they were written whole."""
-    return {
-        row["task_id"]: row["accuracies"]
-        for row in whole_rows(log)
-        if row["model"] == model and len(row["accuracies"]) == times
-    }
+def _attempts(log: Path, asked: str, times: int) -> dict[str, list[float]]:
+    """Return the accuracies of so many attempts at each task, of the same model with the same settings (`asked`), as
+    far as they were written whole."""
+    rows = [row for row in whole_rows(log) if row.get("asked") == asked]
+    return {row["task_id"]: row["accuracies"] for row in rows if len(row["accuracies"]) == times}
 
 
 def _describe(attempts: dict[str, list[float]]) -> str:

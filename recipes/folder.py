@@ -3,11 +3,14 @@
 Invariant: every output appears whole or not at all, so what exists need not be made again.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from configs import Config, to_yaml
 from storage.files import write_text
+from storage.locks import lock
 
 ARMS: dict[str, tuple[str, ...]] = {
     "no_tools": (),
@@ -27,6 +30,24 @@ def arm_of(config: Config) -> str:
     """Name of the arm whose tools the config offers; the tools' names where they are no arm's."""
     offered = config.episode.tools
     return next((arm for arm, tools in ARMS.items() if set(tools) == set(offered)), "+".join(sorted(offered)))
+
+
+class RunFolderError(RuntimeError):
+    """A run's folder that cannot be used now; the message is one sentence."""
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep other commands that would write to the same folder or file out of it for the block. Raises RunFolderError
+    where one is at it."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock(path.with_name(f".{path.name}.lock"), 0.0))
+        except TimeoutError:
+            raise RunFolderError(f"{path}: another command is at work on it; wait for its end") from None
+        except OSError as error:
+            raise RunFolderError(f"{path}: cannot be written to ({error.strerror})") from None
+        yield
 
 
 class RunFolder:
@@ -59,12 +80,16 @@ class RunFolder:
 
     @classmethod
     def of(cls, config: Config, make: bool = True) -> "RunFolder":
-        """The folder of a config; with `make` made if it is not there, with the resolved config in the arm's own."""
+        """The folder of a config; with `make` made if it is not there, with the resolved config in the arm's own.
+        Raises RunFolderError where it cannot be written to."""
         root = Path(config.runs_dir).absolute() / config.name
         arm = root / arm_of(config)
         if make:
-            arm.mkdir(parents=True, exist_ok=True)
-            write_text(arm / "config.yaml", to_yaml(config))
+            try:
+                arm.mkdir(parents=True, exist_ok=True)
+                write_text(arm / "config.yaml", to_yaml(config))
+            except OSError as error:
+                raise RunFolderError(f"{arm}: cannot be written to ({error.strerror})") from None
         return cls(root, Path(config.data_dir).absolute() if config.data_dir else root / "data", arm)
 
     def episodes(self, name: str) -> Path:

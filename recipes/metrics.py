@@ -57,11 +57,11 @@ class MetricsLog:
         weights = {"accuracy": self._rewards.alpha, "format": self._rewards.beta, "parsimony": self._rewards.gamma}
         alarms = Alarms(weights)
         for row in whole_rows(self._path):
-            if row["stage"] == self._phase:
+            if row.get("stage") == self._phase:
                 alarms.observe(row["step"], row)
         return alarms
 
 
 def forget_rows(path: Path, phase: str, after: int) -> None:
     """Drop a phase's rows of the steps after `after`, which will be made again, and a line that was torn."""
-    write_rows(path, [row for row in whole_rows(path) if row["stage"] != phase or row["step"] <= after])
+    write_rows(path, [row for row in whole_rows(path) if row.get("stage") != phase or row["step"] <= after])

@@ -14,7 +14,7 @@ from actors.ray_start import start_ray
 from configs import Config
 from endpoint.endpoint import SPENDING
 from endpoint.spending import spent
-from env.lessons import Lessons, is_complete
+from env.lessons import Lessons
 from env.task import Task, TaskFile, load_tasks
 from env.trajectory import stream_trajectories
 from evals.evaluate import evaluate, evaluate_on
@@ -26,7 +26,7 @@ from learner.checkpoints.saver import Saver
 from learner.model.tiny import build_tiny_model
 from learner.sft import identity, run_sft
 from recipes.data import run_synth
-from recipes.folder import RunFolder, arm_of, with_arm
+from recipes.folder import RunFolder, alone, arm_of, with_arm
 from recipes.metrics import MetricsLog, forget_rows
 from recipes.preflight import require_room
 from recipes.progress import PhaseBar, phase
@@ -55,10 +55,9 @@ def first_model(config: Config, folder: RunFolder) -> Path:
         return folder.blank_model
     if not folder.seeing_model.exists():
         start_ray(config)
-        if not is_complete(folder.caption_lessons):
-            with phase("captions: frames and what is in them", len(tasks)) as bar:
-                for done in caption(config, tasks, folder.blank_model, folder.caption_lessons):
-                    bar.step(done, {})
+        with phase("captions: frames and what is in them", len(tasks)) as bar:
+            for done in caption(config, tasks, folder.blank_model, folder.caption_lessons):
+                bar.step(done, {})
         learn = dataclasses.replace(config, sft=config.captions)
         _supervised(
             learn,
@@ -71,9 +70,9 @@ def first_model(config: Config, folder: RunFolder) -> Path:
     return folder.seeing_model
 
 
-def run_cold_start(config: Config) -> RunFolder:
-    """Let the teacher play, and fine-tune the student on what it got right. Raises PlanError, before anything is
-    started, where it cannot fit."""
+def run_cold_start(config: Config, tasks: Sequence[Task] = ()) -> RunFolder:
+    """Let the teacher play `tasks`, by default all that there are to train on, and fine-tune the student on what it got
+    right. Raises PlanError, before anything is started, where it cannot fit."""
     if not RunFolder.of(config, make=False).sft.exists():
         require_room(config, "sft")
     folder = run_synth(config)
@@ -81,15 +80,12 @@ def run_cold_start(config: Config) -> RunFolder:
     if folder.sft.exists():
         return folder
     start_ray(config)
-    run_teacher(config, TaskFile(folder.train), model_dir, folder)
+    _play_lessons(config, tasks or TaskFile(folder.train), model_dir, folder)
     _supervised(config, Lessons(folder.teacher), model_dir, folder.sft, folder.metrics, "sft")
     return folder
 
 
-def run_teacher(config: Config, tasks: Sequence[Task], model_dir: Path, folder: RunFolder) -> None:
-    """Let the teacher play the tasks, unless it has; their lessons are `folder.teacher`. Ray is up."""
-    if is_complete(folder.teacher):
-        return
+def _play_lessons(config: Config, tasks: Sequence[Task], model_dir: Path, folder: RunFolder) -> None:
     answers = folder.data / "answers"
     with phase(f"{arm_of(config)}: teacher's episodes", min(len(tasks), config.teacher.tasks)) as bar:
         for done in teach(config, tasks, model_dir, folder.teacher, answers):
@@ -214,7 +210,8 @@ def run_eval(config: Config, model_dir: str | Path) -> Scores:
     """Play the held-out tasks with any model; episodes to `episodes/eval.jsonl`, scores to the screen."""
     folder = run_synth(config)
     start_ray(config)
-    return _ask_held_out(config, "eval", folder, partial(evaluate, config, model_dir))
+    with alone(folder.episodes("eval")):
+        return _ask_held_out(config, "eval", folder, partial(evaluate, config, model_dir))
 
 
 def _summary(scores: Scores) -> str:

@@ -12,7 +12,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 JsonObject = dict[str, Any]
 """A JSON object, such as a row of a file of JSON lines; what its values are is its reader's to check."""
@@ -105,21 +105,22 @@ def placed_rows(path: str | Path) -> Iterator[tuple[int, int, JsonObject]]:
             place += len(line)
 
 
-def row_at(path: str | Path, place: int) -> JsonObject:
-    """The row of a line that begins there."""
-    with open(path, "rb") as file:
-        file.seek(place)
-        return _row(file.readline(), path, None)
+def row_at(path: str | Path, file: BinaryIO, place: int) -> JsonObject:
+    """The row of a line that begins there, of an open file; `path` is its name for errors. Not for two threads."""
+    file.seek(place)
+    return _row(file.readline(), path, None)
 
 
 def _row(line: bytes, path: str | Path, number: int | None) -> JsonObject:
     try:
         return json.loads(line.decode())
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         where = "it" if number is None else f"line {number}"
         raise ValueError(f"{path}: {where} is not JSON ({error})") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path}: is not UTF-8 text") from None
+    except ValueError as error:  # a number of too many digits
+        raise ValueError(f"{path}: line {number} cannot be read ({error})") from None
 
 
 def flush(path: str | Path) -> None:

@@ -90,6 +90,6 @@ def json_object(line: bytes) -> JsonObject | None:
     """A line's JSON object; None where it is torn, or no object."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None

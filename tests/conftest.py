@@ -6,9 +6,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["tests.limits"]
+
+# A busy machine fails no test.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Indexes of videos that the tests make are no business of the user's cache.
 _CACHE = tempfile.mkdtemp(prefix="videoseeker-test-cache-")

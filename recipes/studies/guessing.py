@@ -18,14 +18,13 @@ import numpy as np
 from actors.ray_start import start_ray
 from configs import Config
 from configs.rules import check
-from env.lessons import is_complete
 from env.task import Task, load_tasks, save_tasks
 from env.trajectory import Trajectory, load_trajectories
 from evals.evaluate import evaluate
 from evals.score import accuracy_of, score
 from recipes.data import run_synth
 from recipes.folder import RunFolder, with_arm
-from recipes.phases import first_model, run_cold_start, run_teacher, run_train
+from recipes.phases import first_model, run_cold_start, run_train
 from recipes.progress import phase
 from recipes.studies.guessing_page import page
 from storage.files import JsonObject, whole_folder, write_text
@@ -89,12 +88,8 @@ def _one_seed(run: Config) -> JsonObject:
 
 def _cold_start(config: Config) -> RunFolder:
     folder = RunFolder.of(config)
-    if not is_complete(folder.teacher):
-        start_ray(config)
-        most, share = max(config.guessing.options), config.guessing.choice_lessons
-        tasks = in_forms(load_tasks(folder.train), config.seed, most, share)
-        run_teacher(config, tasks, Path(str(config.model.path)), folder)
-    return run_cold_start(config)
+    most, share = max(config.guessing.options), config.guessing.choice_lessons
+    return run_cold_start(config, in_forms(load_tasks(folder.train), config.seed, most, share))
 
 
 def _branch_off(arm: Config, start: RunFolder, options: int) -> None:

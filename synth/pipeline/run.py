@@ -7,6 +7,7 @@ Invariant: what comes out is a function of the source, the config and the answer
 nor the number of workers show in it.
 """
 
+import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -48,8 +49,22 @@ def run_stages(records: Callable[[], Iterable[Record]], config: Config, folder: 
     count = _sharded(records, config.synth.records_per_shard, folder / SOURCE)
     left = [i for i in range(count) if not shard_file(folder / STAGES[-1], i).exists()]
     if left:
+        _require_gpus(config)
         raise_first(row["error"] for row in _pipeline([{"shard": i, "error": ""} for i in left], config, folder))
     return count
+
+
+def _require_gpus(config: Config) -> None:
+    """Raise SynthError where stages would wait for ever for a GPU; a cluster that was joined may still grow one."""
+    import ray
+
+    each, workers = config.synth.gpus_per_segmenter, config.synth.workers
+    there = ray.cluster_resources().get("GPU", 0.0)
+    if each * workers > there and not os.environ.get("RAY_ADDRESS"):
+        raise SynthError(
+            f"synth.gpus_per_segmenter={each:g} for synth.workers={workers} asks for {each * workers:g} GPUs, and this "
+            f"machine has {there:g}"
+        )
 
 
 def shards_of(folder: Path) -> int | None:

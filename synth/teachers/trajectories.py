@@ -22,7 +22,7 @@ from actors.rollout.loop import Policy, play
 from configs import Config
 from endpoint.endpoint import BudgetError, Endpoint, EndpointError, deciding
 from env.chat import ChatFormat
-from env.lessons import Lessons, complete, shard_file, write_shard
+from env.lessons import Lessons, complete, is_complete, is_shard, write_shard
 from env.task import Task
 from env.trajectory import Trajectory
 from storage.files import write_text
@@ -54,7 +54,7 @@ def teach(
         How many of the tasks are done, whenever it grows.
 
     Raises:
-        SynthError: no task could be played, or the teacher's model cannot be asked.
+        SynthError: no task could be played, none was answered right, or the teacher's model cannot be asked.
     """
     return _make(config, tasks, min(len(tasks), config.teacher.tasks), model_dir, folder, "episodes", answers)
 
@@ -78,8 +78,10 @@ def _make(
 
     folder = folder.absolute()
     _keep_identity(folder, _identity(config, islice(tasks, count), model_dir, what))
+    if is_complete(folder):
+        return
     shards = -(-count // BATCH)
-    left = [index for index in range(shards) if not shard_file(folder, index).exists()]
+    left = [index for index in range(shards) if not is_shard(folder, index)]
     if left:
         workers = max(1, int(ray.cluster_resources().get("CPU", 1)) // 2)
         todo = [ShardRow(shard=index, error="") for index in left]
@@ -92,13 +94,16 @@ def _make(
             raise_first([row["error"]])
             yield min(count, done * BATCH)
     complete(folder, shards)
-    aside = Lessons(folder).set_aside
+    lessons = Lessons(folder)
+    aside, first = lessons.set_aside, ": ".join(lessons.set_aside[0]) if lessons.set_aside else ""
+    if not lessons:
+        shutil.rmtree(folder)
+        if count and len(aside) == count:
+            raise SynthError(f"no task could be played; the first, {first}")
+        raise SynthError(f"none of {count} tasks was answered right, so there is nothing to learn from")
     if aside:
-        task, reason = aside[0]
-        if len(aside) == count:
-            shutil.rmtree(folder)
-            raise SynthError(f"no task could be played; the first, {task}: {reason}")
-        _log.warning("%d of %d tasks were set aside; the first, %s: %s", len(aside), count, task, reason)
+        again = f"remove {folder} to have them tried again"
+        _log.warning("%d of %d tasks were set aside (%s); the first, %s", len(aside), count, again, first)
 
 
 def _identity(config: Config, tasks: Iterable[Task], model_dir: str | Path, what: What) -> str:
@@ -115,7 +120,7 @@ def _identity(config: Config, tasks: Iterable[Task], model_dir: str | Path, what
 def _keep_identity(folder: Path, identity: str) -> None:
     """Drop the lessons of a folder that was begun with other settings or tasks."""
     kept = folder / "identity"
-    if folder.exists() and (not kept.exists() or kept.read_text() != identity):
+    if folder.exists() and (not kept.exists() or kept.read_bytes() != identity.encode()):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(kept, identity)

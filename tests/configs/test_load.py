@@ -35,7 +35,7 @@ def test_every_yaml_that_ships_loads_and_comes_back_from_its_own_dump(path: Path
     assert load_config(dump) == config
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(steps=st.integers(0, 10**6), lr=st.floats(0, 1), tools=st.lists(st.sampled_from(["crop_video", "x"])))
 def test_a_dump_reads_back_as_the_same_config(
     tmp_path_factory: pytest.TempPathFactory, steps: Any, lr: Any, tools: Any

@@ -3,11 +3,13 @@
 import dataclasses
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from env.lessons import Lessons, complete, is_complete, shard_file, write_shard
+from env.lessons import Lessons, complete, is_complete, is_shard, load_lesson, shard_file, write_shard
 from env.trajectory import Trajectory, TrajectoryError
 from env.transcript import Media, Segment, Transcript, Turn
 from tests.films.sample_episode import make_episode
@@ -35,7 +37,7 @@ def transcripts(draw: st.DrawFn) -> Transcript:
     return transcript
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.lists(transcripts(), max_size=3), max_size=4))
 def test_lessons_come_back_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, shards: list[list[Transcript]]
@@ -86,8 +88,41 @@ def test_a_shard_that_is_lost_or_broken_is_named(tmp_path: Path) -> None:
     complete(tmp_path, 1)
     lessons = Lessons(tmp_path)
     shard_file(tmp_path, 0).write_bytes(b"PAR1 and nothing")
+    assert not is_shard(tmp_path, 0)
     with pytest.raises(TrajectoryError, match=r"000000\.parquet: cannot be read"):
+        lessons[0]
+    pq.write_table(pa.table({"a": [1]}), shard_file(tmp_path, 0))
+    assert not is_shard(tmp_path, 0)
+    with pytest.raises(TrajectoryError, match=r"000000\.parquet: "):
         lessons[0]
     shard_file(tmp_path, 0).unlink()
     with pytest.raises(TrajectoryError, match=r"000000\.parquet: cannot be read"):
         lessons[0]
+
+
+def test_a_shard_of_fewer_lessons_gives_no_other_one(tmp_path: Path) -> None:
+    for index in range(2):
+        write_shard(tmp_path, index, episodes(tmp_path, 2))
+    complete(tmp_path, 2)
+    lessons = Lessons(tmp_path)
+    write_shard(tmp_path, 1, episodes(tmp_path, 1))
+    for index in (2, 3):
+        with pytest.raises(TrajectoryError, match=r"000001\.parquet: holds 1 lessons instead of 2"):
+            lessons[index]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"digest": 1, "lessons": 3, "set_aside": []}', "\ufeff{}", "null"])
+def test_a_damaged_list_of_lessons_is_said(tmp_path: Path, text: str) -> None:
+    write_shard(tmp_path, 0, episodes(tmp_path, 1))
+    (tmp_path / "lessons.json").write_text(text)
+    with pytest.raises(TrajectoryError, match="is damaged; remove"):
+        Lessons(tmp_path)
+
+
+@pytest.mark.parametrize("index", [2, -3, 99])
+def test_a_lesson_that_is_none_is_said(tmp_path: Path, index: int) -> None:
+    write_shard(tmp_path, 0, episodes(tmp_path, 2))
+    complete(tmp_path, 1)
+    assert load_lesson(tmp_path, -2) == load_lesson(tmp_path, 0)
+    with pytest.raises(TrajectoryError, match=f"has no episode {index}; it holds 2"):
+        load_lesson(tmp_path, index)

@@ -50,6 +50,12 @@ def test_text_that_was_not_escaped_is_read(tmp_path: Path) -> None:
         (json.dumps(dataclasses.asdict(CHOICE) | {"answer": "C"}), r"tasks\.jsonl:2: task b: answer 'C' is none of"),
         (json.dumps(dataclasses.asdict(OPEN) | {"colour": 1}), r"tasks\.jsonl:2: not a task .*colour"),
         (json.dumps(dataclasses.asdict(OPEN)), r"tasks\.jsonl:2: a second task with the id 'a'"),
+        (json.dumps(dataclasses.asdict(OPEN) | {"id": ["x"]}), r"tasks\.jsonl:2: task \['x'\]: its id is no text"),
+        (json.dumps(dataclasses.asdict(OPEN) | {"answer": None}), r"tasks\.jsonl:2: task a: its answer is no text"),
+        (json.dumps(dataclasses.asdict(OPEN) | {"dimension": 3}), r"tasks\.jsonl:2: task a: its dimension is no text"),
+        (json.dumps(dataclasses.asdict(OPEN) | {"form": "foo"}), r"tasks\.jsonl:2: task a: its form is 'foo'"),
+        ("[" * 10**5, r"tasks\.jsonl: line 2 is not JSON"),
+        ('{"id": ' + "9" * 5000 + "}", r"tasks\.jsonl: line 2 cannot be read"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, cause: str) -> None:
@@ -92,10 +98,25 @@ def test_tasks_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
         tasks[5]
 
 
-@pytest.mark.parametrize("text", [None, "{}\n"])
-def test_a_file_that_changed_since_is_not_read_on(tmp_path: Path, text: str | None) -> None:
+def test_a_file_that_takes_the_place_of_one_in_use_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    save_tasks(path, [OPEN, CHOICE])
+    tasks = TaskFile(path)
+    sent = pickle.dumps(tasks)
+    save_tasks(path, [CHOICE])
+    assert list(tasks) == [OPEN, CHOICE]
+    with pytest.raises(TaskError, match="was changed while it was in use"):
+        pickle.loads(sent)
+    path.unlink()
+    assert tasks[1] == CHOICE
+    with pytest.raises(TaskError, match="cannot be read any more"):
+        pickle.loads(sent)
+
+
+def test_a_file_that_is_edited_while_it_is_in_use_is_not_read_on(tmp_path: Path) -> None:
     save_tasks(tmp_path / "tasks.jsonl", [OPEN, CHOICE])
     tasks = TaskFile(tmp_path / "tasks.jsonl")
-    (tmp_path / "tasks.jsonl").unlink() if text is None else (tmp_path / "tasks.jsonl").write_text(text)
-    with pytest.raises(TaskError, match="cannot be read any more" if text is None else "was changed while"):
+    with open(tmp_path / "tasks.jsonl", "a") as file:
+        file.write("{}\n")
+    with pytest.raises(TaskError, match="was changed while it was in use"):
         tasks[0]

@@ -99,23 +99,27 @@ def test_a_question_that_cannot_be_played_ends_it_and_the_others_are_not_played_
     undisturbed: list[Trajectory],
     tmp_path: Path,
 ) -> None:
-    film, out, log = tmp_path / "film.mp4", tmp_path / "eval.jsonl", tmp_path / "eval.jsonl.log"
+    film, out = tmp_path / "film.mp4", tmp_path / "eval.jsonl"
     asked = [*tasks[:4], replace(tasks[4], video=str(film))]
     with pytest.raises(EvaluationError, match=r"question task-4 could not be played; .*film\.mp4"):
         evaluate_on(dispatcher, 0, config, model_dir, asked, out)
     assert not out.exists()
     dispatcher.settle(60.0)
     dispatcher.withdraw()
+    [log] = tmp_path.glob("eval.jsonl.*.log")
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     marked = [{**row, "episode": {**row["episode"], "answer": "from the log"}} for row in rows if row["question"] < 2]
-    stale = {**rows[0], "asked": "another model", "question": 3}
-    log.write_text("".join(json.dumps(row) + "\n" for row in [*marked, stale]) + '{"asked": "torn')
+    foreign = [{}, {"question": 3}, {"question": [3], "episode": {}}]
+    log.write_text("".join(json.dumps(row) + "\n" for row in [*marked, *foreign]) + '{"question": 2, "torn')
+    other = log.with_name("eval.jsonl.0123456789abcdef.log")
+    other.write_text(json.dumps({**rows[0], "question": 3}) + "\n")
     shutil.copy(tasks[4].video, film)
     evaluate_on(dispatcher, 0, config, model_dir, asked, out)
     episodes = load_trajectories(out)
     assert [episode.answer for episode in episodes[:2]] == ["from the log"] * 2
     assert [ids for _, ids, _ in written(episodes)] == [ids for _, ids, _ in written(undisturbed)]
     assert not log.exists()
+    assert other.exists(), "what others ask is theirs"
 
 
 def test_only_so_many_questions_are_asked(config: Config, model_dir: Path, tasks: list[Task], tmp_path: Path) -> None:

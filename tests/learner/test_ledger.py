@@ -171,7 +171,7 @@ def test_a_group_that_comes_back_twice_counts_once() -> None:
 ACTIONS = st.lists(st.sampled_from(["issue", "whole", "failed", "take"]), max_size=60)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(actions=ACTIONS, cut=st.integers(0, 60))
 def test_no_order_is_lost_or_trained_twice_whatever_happens_and_a_restore_changes_nothing(
     actions: list[str], cut: int

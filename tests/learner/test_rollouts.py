@@ -87,7 +87,7 @@ def test_without_dynamic_sampling_a_step_is_what_was_asked_for() -> None:
     assert rollouts.ledger.open == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(dull=st.sets(st.integers(0, 40)), wanted=st.integers(1, 5), batches=st.integers(1, 6), ahead=st.integers(0, 2))
 def test_a_step_is_filled_with_groups_that_teach_and_every_prompt_is_taken_once(
     dull: Any, wanted: Any, batches: Any, ahead: Any

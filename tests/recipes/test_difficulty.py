@@ -8,8 +8,8 @@ import pytest
 
 from configs import load_config
 from configs.run import Config
-from env.task import Task, load_tasks, save_tasks
-from evals.evaluate import EvaluationError
+from env.task import Task, TaskFile, load_tasks, save_tasks
+from evals.evaluate import EvaluationError, identity
 from recipes.data import run_synth
 from recipes.difficulty import run_difficulty
 from recipes.folder import RunFolder
@@ -28,7 +28,8 @@ def folder(tmp_path: Path) -> tuple:
     tasks = [Task(f"t{i}", str(tmp_path / "v.mp4"), "What?", "red", "OA", (mark,)) for i in range(5)]
     save_tasks(folder.train, tasks)
     accuracies = [[1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
-    rows = [{"model": "m", "task_id": f"t{i}", "accuracies": tries} for i, tries in enumerate(accuracies)]
+    asked = identity(config, "m", config.sampling, TaskFile(folder.train))
+    rows = [{"asked": asked, "task_id": f"t{i}", "accuracies": tries} for i, tries in enumerate(accuracies)]
     (folder.arm / "difficulty.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return config, folder
 
@@ -63,10 +64,11 @@ def test_a_model_plays_what_it_has_not_played_as_often_as_asked(
         model, tasks = first_model(config, folder), load_tasks(folder.train)
         lost = dataclasses.replace(tasks[0], id="lost", video=str(tmp_path / "gone.mp4"))
         save_tasks(folder.train, [lost, *tasks])
-        played = [{"model": str(model), "task_id": task.id, "accuracies": [0.0] * 3} for task in tasks[2:]]
-        others = [{**played[0], "model": "another"}, {**played[0], "accuracies": [1.0]}]
+        asked = identity(config, model, config.sampling, TaskFile(folder.train))
+        played = [{"asked": asked, "task_id": task.id, "accuracies": [0.0] * 3} for task in tasks[2:]]
+        others = [{**played[0], "asked": "another"}, {**played[0], "accuracies": [1.0]}, {}]
         log = folder.arm / "difficulty.jsonl"
-        log.write_text("".join(json.dumps(row) + "\n" for row in [*played, *others]) + '{"model": "')
+        log.write_text("".join(json.dumps(row) + "\n" for row in [*played, *others]) + '{"asked": "')
         with pytest.raises(EvaluationError, match="neither always right nor always wrong"):
             run_difficulty(config, model)
         rows = [json.loads(line) for line in log.read_text().splitlines()[-2:]]

@@ -1,7 +1,7 @@
 """Stretches and boxes as calls name them: whatever the numbers, what comes out lies inside the video or is refused."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.decoding.video import open_video
@@ -12,7 +12,6 @@ from tools.zoom_region import region_of
 numbers = st.floats(-2000, 2000) | st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(deadline=None)
 @given(start_s=numbers, end_s=numbers)
 def test_a_stretch_lies_in_the_video_or_is_refused(films: dict[str, str], start_s: float, end_s: float) -> None:
     video = open_video(films["late"])  # from 5.0 s to 17.5 s
@@ -35,7 +34,6 @@ def test_the_end_that_is_told_is_one_that_works(films: dict[str, str]) -> None:
     assert 0 <= video.duration_s - told < 0.1 + 1e-9
 
 
-@settings(deadline=None)
 @given(box=st.lists(numbers, max_size=6))
 def test_a_region_lies_in_the_frame_or_is_refused(films: dict[str, str], box: list[float]) -> None:
     video = open_video(films["even"])

@@ -30,7 +30,7 @@ def by_formula(rewards: list[float], kind: Advantage, eps: float) -> list[float]
     return [float(r - mean) / std for r in exact]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rewards=st.lists(st.sampled_from([0.0, 0.05, 0.15, 0.5, 0.95, 1.0]) | st.floats(-2, 2), min_size=1, max_size=9),
     kind=st.sampled_from(KINDS),
@@ -66,7 +66,7 @@ def episode(shown: int, sampled: int, stop: str = "answer") -> Trajectory:
     return Trajectory("t", transcript, Rewards(1, 1, 1, 1), "red", stop, (), (), (), 1.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shown=st.integers(0, 60), sampled=st.integers(0, 60), buffer=st.integers(1, 50), limit=st.integers(60, 120))
 def test_the_penalty_is_that_of_dapo(shown: Any, sampled: Any, buffer: Any, limit: Any) -> None:
     l_max = limit - shown

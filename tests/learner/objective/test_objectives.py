@@ -88,7 +88,7 @@ def check(episodes: list[Episode], config: GrpoConfig, with_kl: bool = True) -> 
     np.testing.assert_allclose(found[2], entropy_slopes, rtol=1e-6, atol=1e-12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(config=CONFIGS, lengths=LENGTHS, seed=st.integers(0, 10**6), with_kl=st.booleans())
 def test_loss_and_gradient_are_those_of_the_formula(
     config: GrpoConfig, lengths: list[int], seed: int, with_kl: bool
@@ -104,7 +104,7 @@ def test_each_objective_alone_is_that_of_the_formula(surrogate: Any, aggregation
         check(draw(seed, [4, 1, 0, 9, 30]), config)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(config=CONFIGS, lengths=LENGTHS, seed=st.integers(0, 10**6), cut=st.lists(st.integers(0, 3), min_size=6))
 def test_any_cut_into_passes_gives_the_loss_and_the_gradients_of_the_whole(
     config: GrpoConfig, lengths: list[int], seed: int, cut: list[int]

@@ -115,7 +115,7 @@ def test_a_cache_without_room_for_one_sequence_is_refused() -> None:
     assert advise(config, SHAPES["2B"], large, "grpo") == {"engine.kv_cache_gib": 14}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     size=st.sampled_from(sorted(SHAPES)),
     gpu_gib=st.sampled_from([16, 24, 40, 80, 141]),

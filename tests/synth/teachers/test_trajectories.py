@@ -74,7 +74,11 @@ def test_what_was_begun_with_other_settings_is_made_anew(
     begun.close()
     shard_file(tmp_path, 0).write_bytes(b"of other settings")
     list(caption(dataclasses.replace(config, seed=7), tasks, model_dir, tmp_path))
-    assert len(Lessons(tmp_path)) > len(tasks)
+    made = Lessons(tmp_path)
+    assert len(made) > len(tasks)
+    assert list(caption(dataclasses.replace(config, seed=7), tasks, model_dir, tmp_path)) == []
+    list(caption(dataclasses.replace(config, seed=8), tasks, model_dir, tmp_path))
+    assert Lessons(tmp_path).digest != made.digest, "complete lessons of other settings are none of these"
 
 
 def test_a_task_that_cannot_be_played_is_set_aside_alone(
@@ -90,6 +94,10 @@ def test_a_task_that_cannot_be_played_is_set_aside_alone(
     assert without_times(tmp_path / "some") == without_times(tmp_path / "all")
     with pytest.raises(SynthError, match=r"no task could be played; the first, lost: VideoError: .*gone\.mp4"):
         list(teach(config, [lost, unknown], model_dir, tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
+    nobody = dataclasses.replace(config, teacher=dataclasses.replace(config.teacher, tasks=0))
+    with pytest.raises(SynthError, match="none of 0 tasks was answered right"):
+        list(teach(nobody, tasks, model_dir, tmp_path / "none"))
     assert not (tmp_path / "none").exists()
 
 

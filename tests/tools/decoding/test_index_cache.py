@@ -69,7 +69,7 @@ def test_an_index_of_a_file_that_grew_meanwhile_is_not_kept(
     assert cache.load(entry) == cache.load(cache.entry(str(film))) == (None, None)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_never_raises(films: dict[str, str], cache: IndexCache, place: float, bit: int) -> None:
     keep(cache, films["even"], PyavReader(films["even"]).index)

@@ -44,7 +44,7 @@ def test_what_a_video_tells_of_itself(films: dict[str, str]) -> None:
     assert repr(video).endswith("100 frames from 5.000 s to 17.500 s, 192x192, 8 frames a second, read by pyav)")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(time_s=st.floats(-5, 30))
 def test_the_frame_shown_is_the_last_that_has_begun(films: dict[str, str], time_s: float) -> None:
     video = open_video(films["uneven"])
@@ -60,7 +60,7 @@ def test_frames_come_in_the_order_asked_with_repeats(films: dict[str, str]) -> N
     assert [movies.number(frame.pixels) for frame in frames] == [80, 16, 80]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     ends=st.tuples(st.floats(-10, 40), st.floats(-10, 40)).map(sorted),
     fps=st.floats(0.1, 30),

@@ -72,7 +72,7 @@ def test_a_target_in_the_open_is_not_touched(kind: str) -> None:
     assert not (marked != image).any(-1)[mask].any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kind=st.sampled_from([kind for kind in PROMPT_KINDS if kind != "mask_contour"]),
     size=st.tuples(st.integers(40, 220), st.integers(40, 220)),
