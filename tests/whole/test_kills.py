@@ -32,6 +32,12 @@ run_eval(config, config.model.path)
 """
 
 
+@pytest.fixture(autouse=True)
+def no_ray() -> None:
+    """A Ray that other tests of this process have left is not for these, which start their own."""
+    ray.shutdown()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_run_does_its_lost_steps_again_bit_for_bit(tmp_path: Path) -> None:
