@@ -1,12 +1,10 @@
 """The teacher's lessons: kept as they come, and a task that cannot be played costs itself alone."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from actors.ray_start import start_ray
 from configs import Config
 from env.lessons import Lessons, is_complete, shard_file
 from env.task import Task
@@ -15,21 +13,17 @@ from synth.teachers import trajectories
 from synth.teachers.scripted import corpus
 from synth.teachers.trajectories import caption, teach
 from tests.models.tiny import build_tiny_model
+from tests.servers.ray_session import shared_ray
 
 pytestmark = pytest.mark.process
 SHARD = 4
 
 
 @pytest.fixture(scope="module")
-def model_dir(
-    small_data: tuple[Path, list[Task]], config: Config, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
-    import ray
-
+def model_dir(small_data: tuple[Path, list[Task]], config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = corpus(small_data[1], config.world)
-    start_ray(config)
-    yield build_tiny_model(config.model.tiny, texts, tmp_path_factory.mktemp("model"), 0)
-    ray.shutdown()
+    shared_ray()
+    return build_tiny_model(config.model.tiny, texts, tmp_path_factory.mktemp("model"), 0)
 
 
 @pytest.fixture
