@@ -28,16 +28,17 @@ _FRAME = [
     ("region", pa.list_(pa.int32())),
 ]
 _MEDIA = pa.struct([("frame", pa.struct(_FRAME)), ("start", pa.int32()), ("tokens", pa.int32())])
-TRANSCRIPT = {
-    "ids": pa.list_(pa.int32()),
-    "sampled": pa.list_(pa.bool_()),
-    "logprobs": pa.list_(pa.float64()),
-    "versions": pa.list_(pa.int32()),
-    "media": pa.list_(_MEDIA),
-}
-"""Columns of a lesson's transcript; of its frames only the references are kept."""
-SCHEMA = pa.schema([*TRANSCRIPT.items(), ("rest", pa.string())])
-"""Columns of a shard; `rest` is the JSON of what else a trajectory holds."""
+SCHEMA = pa.schema(
+    [
+        ("ids", pa.list_(pa.int32())),
+        ("sampled", pa.list_(pa.bool_())),
+        ("logprobs", pa.list_(pa.float64())),
+        ("versions", pa.list_(pa.int32())),
+        ("media", pa.list_(_MEDIA)),
+        ("rest", pa.string()),
+    ]
+)
+"""Columns of a shard: those of the transcript, and in `rest` the JSON of what else a trajectory holds."""
 ASIDE = b"set_aside"
 COMPLETE = "lessons.json"
 """File that a folder is complete with: how many lessons each shard has, a digest of all, and what was set aside."""
@@ -64,9 +65,10 @@ def complete(folder: Path, shards: int) -> None:
     digest, counts, aside = hashlib.sha256(), [], []
     for index in range(shards):
         file = shard_file(folder, index)
+        shard = pq.read_metadata(file)
         digest.update(file.read_bytes())
-        counts.append(pq.read_metadata(file).num_rows)
-        aside += json.loads(pq.read_schema(file).metadata[ASIDE])
+        counts.append(shard.num_rows)
+        aside += json.loads(shard.metadata[ASIDE])
     made = {"digest": digest.hexdigest()[:16], "set_aside": aside, "lessons": counts}
     write_text(folder / COMPLETE, json.dumps(made, indent=2) + "\n")
 

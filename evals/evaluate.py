@@ -18,8 +18,8 @@ from actors.rollout.players import play_all, players
 from configs import Config
 from configs.policy import SamplingConfig
 from env.task import Task
-from storage.files import JsonObject, write_rows
-from storage.logs import AppendLog, json_object
+from storage.files import row_at, write_rows
+from storage.logs import AppendLog, LogReader, json_object
 
 GREEDY = SamplingConfig(temperature=0.0)
 
@@ -59,7 +59,8 @@ def evaluate_on(
         rows.append(json.dumps(row).encode())
     rows.close()
     places = _played(log)
-    write_rows(out, (_episode(log, places[i]) for i in range(len(chosen))))
+    with open(log, "rb") as file:
+        write_rows(out, (row_at(log, file, places[i])["episode"] for i in range(len(chosen))))
     log.unlink()
 
 
@@ -78,20 +79,8 @@ def identity(config: Config, model_dir: str | Path, sampling: SamplingConfig, ta
 def _played(log: Path) -> dict[int, int]:
     """Where in the log the episode of each question begins, bytes."""
     places: dict[int, int] = {}
-    if not log.exists():
-        return places
-    at = 0
-    with open(log, "rb") as lines:
-        for line in lines:
-            row = json_object(line) if line.endswith(b"\n") else None
-            if row is not None and isinstance(row.get("question"), int) and "episode" in row:
-                places[row["question"]] = at
-            at += len(line)
+    for _, place, line in LogReader(log.parent, log.name).news():
+        row = json_object(line)
+        if row is not None and isinstance(row.get("question"), int) and "episode" in row:
+            places[row["question"]] = place
     return places
-
-
-def _episode(log: Path, at: int) -> JsonObject:
-    with open(log, "rb") as lines:
-        lines.seek(at)
-        episode: JsonObject = json.loads(lines.readline())["episode"]
-        return episode

@@ -10,6 +10,7 @@ import ray
 
 from configs import Config, load_config
 from storage.files import write_text
+from synth.errors import SynthError
 from synth.pipeline.run import ended, run_stages
 from synth.pipeline.worker import Stage
 from synth.record import STAGES, Record
@@ -41,3 +42,11 @@ def test_segmenters_share_gpus_and_no_other_actor_has_one(tmp_path: Path, monkey
         assert [record.rejected_by for record in ended(tmp_path, 4)] == [""] * 4
     seats = {stage: [json.loads(note.read_text()) for note in tmp_path.glob(f"{stage}.*.gpus")] for stage in STAGES}
     assert seats == {stage: [[0], [0]] if stage == "mask" else [[], []] for stage in STAGES}
+
+
+def test_gpus_that_this_machine_lacks_are_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0, "GPU": 1.0})
+    config = load_config(None, ["synth.gpus_per_segmenter=0.5", "synth.workers=3"])
+    with pytest.raises(SynthError, match=r"asks for 1\.5 GPUs, and this machine has 1"):
+        run_stages(lambda: [Record("r", "test", "v.mp4", "?", "yes")], config, tmp_path)
