@@ -28,7 +28,7 @@ class TinyModelConfig:
     position_range: float = 2.0
     """Standard deviation of the vision tower's first position embeddings. It is of the size of the patches' own
     embeddings, so that where something is can be told as early as what it is."""
-    vocab_size: int = 768
+    vocab_size: int = 1024
     """Tokens of the byte-level BPE vocabulary, the Qwen special tokens included."""
     max_position_embeddings: int = 4096
     """Longest sequence, tokens."""

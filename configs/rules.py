@@ -73,6 +73,16 @@ def _cold_start(config: Config) -> None:
         check_endpoint(config.teacher.model, "teacher.model")
 
 
+def _optimizers(config: Config) -> None:
+    whole = config.ranks.zero_stage == 0 and config.ranks.dtype == "float32"
+    for key, sft in (("captions", config.captions), ("sft", config.sft)):
+        if sft.optimizer == "muon" and not whole:
+            raise ConfigError(
+                f"{key}.optimizer=muon takes whole matrices: set ranks.zero_stage=0 ranks.dtype=float32, or "
+                f"{key}.optimizer=adamw"
+            )
+
+
 def _ranks(config: Config) -> None:
     ranks, lora, engine = config.ranks, config.ranks.lora, config.engine
     least = LEAST_STAGE[ranks.offload]
@@ -142,12 +152,12 @@ def _guessing(config: Config) -> None:
 
 RULES: dict[Phase, tuple[Callable[[Config], None], ...]] = {
     "synth": (_data,),
-    "sft": (_data, _episode, _cold_start, _ranks),
-    "grpo": (_data, _episode, _cold_start, _ranks, _objective),
+    "sft": (_data, _episode, _cold_start, _optimizers, _ranks),
+    "grpo": (_data, _episode, _cold_start, _optimizers, _ranks, _objective),
     "difficulty": (_data, _episode, _difficulty),
     "eval": (_data, _episode),
     "serve": (_episode,),
-    "guessing": (_data, _episode, _cold_start, _ranks, _objective, _guessing),
+    "guessing": (_data, _episode, _cold_start, _optimizers, _ranks, _objective, _guessing),
     "ranks": (_ranks,),
 }
 

@@ -48,6 +48,8 @@ class VideoEnv(gymnasium.Env[Content, str]):
     """Every frame shown so far, in order."""
     turns: list[TurnRecord]
     calls: list[ToolCallRecord]
+    video_frames: int
+    """Frames of the video."""
     rounds_left: int
     """Turns that may still call tools."""
 
@@ -152,6 +154,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
         config = self.config
         pixels, multiple = config.prompt_max_pixels, config.pixel_multiple
         video = open_video(task.video, config.timeout_s)
+        self.video_frames = len(video.times)
         limits = config.prompt_fps, config.prompt_max_frames, pixels, multiple, config.timeout_s, config.min_pixels or 0
         coarse = video.clip(0.0, video.duration_s, *limits)
         if MARK_TOOL in config.tools:

@@ -4,6 +4,7 @@ Invariant: a `Task` that exists is well formed; files are checked at load and na
 """
 
 import dataclasses
+import math
 import os
 from array import array
 from collections.abc import Iterable, Sequence
@@ -39,17 +40,28 @@ class Task:
     """Texts of the options of a choice question; the answer is then a letter, `A` for the first."""
     source: str = ""
     """Where the question comes from."""
+    kind: str = ""
+    """What sort of question it is, finer than its dimension."""
+    evidence: tuple[tuple[float, float], ...] = ()
+    """Stretches of the video, seconds, that must be seen for the answer, as far as they are known; never shown to a
+    policy."""
+    tolerance: float | None = None
+    """How far a number may be off and still be right; None where the answer is compared as text."""
     facts: JsonObject = dataclasses.field(default_factory=dict)
     """Ground truth that only teachers and tests may read; never shown to a policy."""
     root: str = dataclasses.field(default="", compare=False)
     """Folder of the file that the task was read from; its files there must not be links out of it."""
 
     def __post_init__(self) -> None:
-        for name in ("id", "video", "question", "answer", "dimension", "source"):
+        for name in ("id", "video", "question", "answer", "dimension", "source", "kind"):
             if not isinstance(getattr(self, name), str):
                 raise TaskError(f"task {self.id}: its {name} is no text")
+        if not all(start <= end for start, end in self.evidence):
+            raise TaskError(f"task {self.id}: a stretch of its evidence ends before it starts")
         if self.form not in ("open", "choice"):
             raise TaskError(f"task {self.id}: its form is '{self.form}', neither open nor choice")
+        if self.tolerance is not None and not _is_number(self.answer):
+            raise TaskError(f"task {self.id}: has a tolerance, but its answer '{self.answer}' is no number")
         if not self.visual_prompts:
             raise TaskError(f"task {self.id}: has no visual prompt")
         if len(self.options or ()) > MAX_OPTIONS:
@@ -58,6 +70,13 @@ class Task:
             letters = [chr(ord("A") + i) for i in range(len(self.options or ()))]
             if self.answer not in letters:
                 raise TaskError(f"task {self.id}: answer '{self.answer}' is none of the options {letters}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def save_tasks(path: str | Path, tasks: Iterable[Task]) -> None:
@@ -159,6 +178,7 @@ def _task(row: JsonObject, where: str, root: Path) -> Task:
         row["visual_prompts"] = tuple(
             VisualPrompt(**{**mark, "image": str(root / mark["image"])}) for mark in row["visual_prompts"]
         )
+        row["evidence"] = tuple((float(start), float(end)) for start, end in row.get("evidence") or ())
         row["options"] = tuple(row["options"]) if row.get("options") else None
         row["root"] = str(root)
         return Task(**row)

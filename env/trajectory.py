@@ -81,6 +81,11 @@ class Trajectory:
     question: str = ""
     expected: str = ""
     dimension: str = ""
+    kind: str = ""
+    evidence: tuple[tuple[float, float], ...] = ()
+    """Stretches of the video, seconds, that had to be seen; none if that is not known."""
+    video_frames: int = 0
+    """Frames of the video; 0 if that is not known."""
 
     def to_dict(self) -> JsonObject:
         """Plain JSON types."""
@@ -97,6 +102,7 @@ class Trajectory:
                 "transcript": Transcript(**{**transcript, "media": media}),
                 "rewards": Rewards(**row["rewards"]),
                 "calls": tuple(ToolCallRecord(**call) for call in row["calls"]),
+                "evidence": tuple((start, end) for start, end in row.get("evidence", ())),
                 "prompt_frames": _refs(row["prompt_frames"]),
                 "turns": tuple(
                     TurnRecord(turn["text"], turn["observation"], _refs(turn["frames"])) for turn in row["turns"]

@@ -5,11 +5,12 @@ and a question that was played several times weighs as much as one that was play
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from env.looks import SeekingScores, Sought
 from env.trajectory import Trajectory
 
 
@@ -34,6 +35,12 @@ class Scores:
     accuracy: Accuracy
     dimensions: dict[str, Accuracy]
     """By V2P-Bench dimension, in alphabetical order."""
+    kinds: dict[str, Accuracy]
+    """By kind of question, in alphabetical order; those that have none are left out."""
+    seeking: SeekingScores | None
+    """How the questions were sought whose evidence is known; None if there are none."""
+    seeking_by_kind: dict[str, SeekingScores]
+    """The same by kind of question."""
     episodes: int
     tool_calls: float
     """Calls an episode."""
@@ -51,6 +58,12 @@ class Scores:
     """Wall time an episode."""
 
 
+def accuracy_over(scores: Scores, kinds: Container[str]) -> float | None:
+    """Accuracy on the questions of some kinds, 0 to 1; None if there are none."""
+    parts = [part for kind, part in scores.kinds.items() if kind in kinds]
+    return sum(part.mean * part.tasks for part in parts) / sum(part.tasks for part in parts) if parts else None
+
+
 def accuracy_of(trajectory: Trajectory) -> float:
     """R_acc of one episode, 0 to 1; 0 without an answer."""
     return 0.0 if trajectory.answer is None else trajectory.rewards.accuracy
@@ -62,6 +75,8 @@ class _Episode:
 
     task_id: str
     dimension: str
+    kind: str
+    sought: Sought | None
     accuracy: float
     answered: bool
     calls: tuple[tuple[str, bool], ...]
@@ -75,6 +90,8 @@ class _Episode:
         return _Episode(
             trajectory.task_id,
             trajectory.dimension,
+            trajectory.kind,
+            Sought.of(trajectory),
             accuracy_of(trajectory),
             trajectory.answer is not None,
             tuple((call.name, call.ok) for call in trajectory.calls),
@@ -105,6 +122,16 @@ def score(trajectories: Iterable[Trajectory], seed: int = 0, resamples: int = 20
         dimensions={
             name: _accuracy([episode for episode in played if episode.dimension == name], seed, resamples)
             for name in sorted({episode.dimension for episode in played})
+        },
+        kinds={
+            name: _accuracy([episode for episode in played if episode.kind == name], seed, resamples)
+            for name in sorted({episode.kind for episode in played if episode.kind})
+        },
+        seeking=SeekingScores.of([episode.sought for episode in played if episode.sought]),
+        seeking_by_kind={
+            name: scores
+            for name in sorted({episode.kind for episode in played if episode.kind})
+            if (scores := SeekingScores.of([e.sought for e in played if e.sought and e.kind == name]))
         },
         episodes=episodes,
         tool_calls=len(calls) / episodes,

@@ -13,6 +13,7 @@ import torch
 
 from actors.rollout.groups import PlayedGroup
 from configs.training import GrpoConfig
+from env.looks import SeekingScores, Sought
 from env.trajectory import Trajectory
 from learner.objective.advantages import group_advantages, is_overlong, length_penalty
 
@@ -139,7 +140,9 @@ def rollout_metrics(groups: Sequence[PlayedGroup]) -> dict[str, float]:
     played = [trajectory for group in groups for trajectory in group.trajectories]
     calls = [call for trajectory in played for call in trajectory.calls]
     turns = [turn for trajectory in played for turn in trajectory.turns]
+    sought = SeekingScores.of([one for trajectory in played if (one := Sought.of(trajectory))])
     return {
+        **(sought.metrics() if sought else {}),
         "reward": _mean(t.rewards.total for t in played),
         "accuracy": _mean(t.rewards.accuracy for t in played),
         "format_reward": _mean(t.rewards.format for t in played),

@@ -49,7 +49,7 @@ def run_sft(
     sft = config.sft
     newest = latest(checkpoints) if checkpoints is not None else None
     done = 0 if newest is None else step_of(newest)
-    group = RankGroup(config, str(model_dir), None, max_grad_norm=sft.max_grad_norm)
+    group = RankGroup(config, str(model_dir), None, max_grad_norm=sft.max_grad_norm, optimizer=sft.optimizer)
     saver = None if checkpoints is None else Saver(checkpoints, 1, "", config.ranks.step_timeout_s)
     drawn = islice(batches(len(trajectories), sft.batch, config.seed), done, None)
     with (

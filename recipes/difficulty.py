@@ -27,12 +27,12 @@ _log = logging.getLogger(__name__)
 
 
 def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
-    """Play every training task `difficulty.attempts` times, and write those that are neither always right nor always
-    wrong to `rl.jsonl`, which GRPO then trains on; one that cannot be played is left out, and tried again by the next
-    call. Raises EvaluationError where no task is left, EngineError or RolloutError where engines or env runners do not
-    come up."""
+    """Play every task that GRPO may play `difficulty.attempts` times, and write those that are neither always right nor
+    always wrong to `rl.jsonl`, which GRPO then trains on; one that cannot be played is left out, and tried again by the
+    next call. Raises EvaluationError where no task is left, EngineError or RolloutError where engines or env runners do
+    not come up."""
     folder = run_synth(config)
-    tasks = TaskFile(folder.train)
+    tasks = TaskFile(folder.for_grpo)
     log = folder.arm / "difficulty.jsonl"
     asked = identity(config, model_dir, config.sampling, tasks)
     known = _attempts(log, asked, config.difficulty.attempts)
@@ -46,7 +46,7 @@ def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
     attempts = {task.id: known[task.id] for task in tasks if task.id in known}
     found = by_difficulty(attempts, config.difficulty.low, config.difficulty.high)
     if not found.kept:
-        raise EvaluationError(f"{model_dir}: no task of {folder.train} is neither always right nor always wrong")
+        raise EvaluationError(f"{model_dir}: no task of {folder.for_grpo} is neither always right nor always wrong")
     kept = set(found.kept)
     save_tasks(folder.rl, (task for task in tasks if task.id in kept))
     print(f"{_describe(attempts)}; {', '.join(f'{name} {count}' for name, count in found.counts.items())}: {folder.rl}")

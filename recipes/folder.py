@@ -57,6 +57,8 @@ class RunFolder:
         self.root, self.data, self.arm = root, data, arm
         self.train = data / "train.jsonl"
         """Training tasks."""
+        self.unseen = data / "rl.jsonl"
+        """Tasks for GRPO of videos that SFT never saw, where the data has such."""
         self.test = data / "test.jsonl"
         """Held-out tasks."""
         self.blank_model = root / "model"
@@ -68,7 +70,7 @@ class RunFolder:
         self.teacher = arm / "teacher"
         """The teacher's accepted episodes; see `env.lessons`."""
         self.rl = arm / "rl.jsonl"
-        """The training tasks that `videoseeker difficulty` kept for GRPO, if it was run."""
+        """The tasks that `videoseeker difficulty` kept for GRPO, if it was run."""
         self.sft = arm / "sft"
         """The policy after the cold start."""
         self.checkpoints = arm / "checkpoints"
@@ -91,6 +93,11 @@ class RunFolder:
             except OSError as error:
                 raise RunFolderError(f"{arm}: cannot be written to ({error.strerror})") from None
         return cls(root, Path(config.data_dir).absolute() if config.data_dir else root / "data", arm)
+
+    @property
+    def for_grpo(self) -> Path:
+        """The tasks that GRPO may play: those that SFT never saw, where there are such, else those for training."""
+        return self.unseen if self.unseen.exists() else self.train
 
     def episodes(self, name: str) -> Path:
         """Held-out episodes: `sft` and `grpo` are those after the phase, `eval` is the command's."""

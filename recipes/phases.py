@@ -132,7 +132,7 @@ def run_train(config: Config, resume: bool = False, on_activity: OnActivity = un
 
 def _train(config: Config, folder: RunFolder, resume: bool, on_activity: OnActivity) -> None:
     """GRPO to its policy, and on its engines and runners the held-out questions before and after."""
-    tasks = folder.rl if folder.rl.exists() else folder.train
+    tasks = folder.rl if folder.rl.exists() else folder.for_grpo
     settings = GRPOConfig().grpo(run=config, model_dir=folder.sft, tasks_file=tasks, reference_dir=folder.sft)
     with phase(f"{arm_of(config)}: engines and ranks come up"):
         algorithm = settings.build_algo()

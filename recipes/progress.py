@@ -14,6 +14,14 @@ FIRST_SIGN_S = 60.0
 """When a phase of one step first says there that it goes on, seconds; then after twice as long each time."""
 
 
+_seconds: dict[str, float] = {}
+
+
+def seconds_by_phase() -> dict[str, float]:
+    """How long each phase took that ended in this process, seconds."""
+    return {name: round(seconds, 1) for name, seconds in _seconds.items()}
+
+
 class PhaseBar:
     """Progress of one phase."""
 
@@ -47,6 +55,7 @@ def phase(name: str, total: int = 1, console: Console | None = None) -> Iterator
         console.print(f"… {name}", highlight=False)
         with _signs_of_life(name, console) if total == 1 else nullcontext():
             yield PhaseBar(name, total, console, None)
+    _seconds[name] = _seconds.get(name, 0.0) + time.monotonic() - started
     console.print(f"[green]✓[/] {name}  [dim]{time.monotonic() - started:.0f} s[/]", highlight=False)
 
 

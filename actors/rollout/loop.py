@@ -109,6 +109,9 @@ async def play(
         question=task.question,
         expected=task.answer,
         dimension=task.dimension,
+        kind=task.kind,
+        evidence=task.evidence,
+        video_frames=env.video_frames,
     )
 
 

@@ -4,7 +4,7 @@ Invariant: a pure function of the task and the answer's text. An answer that can
 names several, scores 0 like any wrong one; it never leaves the denominator.
 
 Open answers are compared as closed vocabulary (`env/judging/vocabulary.py`); a lead-in such as "the answer is" does not
-count either.
+count either. Where a task has a tolerance, the answer's one number is compared with the right one.
 """
 
 import re
@@ -45,6 +45,7 @@ _CLAIM = re.compile(
     r"[^\w\s]*([A-Z])(?=[\W_]*(?:$|[).,;:\n*\]}]|\s(?:because|since|as)\b))"
 )
 _LISTED = re.compile(r"(?:^|\n|\()\s*([A-Z])[).:]")
+_NUMBERS = re.compile(r"(?:minus )?[0-9]+(?:\.[0-9]+)?")
 _LETTERS_ONLY = re.compile(r"(?:[\W_]*\b(?:or|and|[A-Z])\b)+[\W_]*")
 
 
@@ -54,7 +55,18 @@ def judge(task: Task, answer: str | None) -> float:
         return 0.0
     if task.form == "choice":
         return float(parse_choice(answer, task.options or ()) == task.answer)
+    if task.tolerance is not None:
+        return float(_is_near(answer, float(task.answer), task.tolerance))
     return float(normalize(task.answer) in {normalize(reading) for reading in (answer, *_readings(answer))})
+
+
+def _is_near(answer: str, right: float, tolerance: float) -> bool:
+    """Whether the one number of an answer is near enough to the right one; one that names several is not."""
+    for reading in reversed(_readings(answer)):
+        numbers = _NUMBERS.findall(normalize(reading))
+        if len(numbers) == 1:
+            return abs(float(numbers[0].replace("minus ", "-")) - right) <= tolerance + 1e-6
+    return False
 
 
 def parse_choice(answer: str, options: Sequence[str]) -> str | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from env.looks import Sought
 from env.trajectory import Trajectory
 from env.turn_views import FrameView, TurnView, marked_frame, turn_views
 from evals.score import accuracy_of
@@ -47,7 +48,9 @@ class Timeline:
     """Percent of the length; None if it never saw the mark."""
     first_look: tuple[float, ...]
     looks: tuple[tuple[float, float], ...]
-    """Start and width of each stretch that it looked at closer, percent of the length."""
+    """Start and width of each stretch that it looked at closer, in order, percent of the length."""
+    evidence: tuple[tuple[float, float], ...]
+    """The same of each stretch that had to be seen, as far as that is known."""
     alt: str
 
 
@@ -81,16 +84,23 @@ def film(trajectory: Trajectory) -> Film:
             (turn, tuple(picture(frame, f"Returned in turn {i}") for frame in turn.frames))
             for i, turn in enumerate(turns, 1)
         ),
-        timeline=_timeline(first_look, mark, turns),
+        timeline=_timeline(first_look, mark, turns, trajectory.evidence),
     )
 
 
 def choose(episodes: Sequence[Trajectory]) -> list[Trajectory]:
-    """Two episodes worth reading: a right one and a wrong one, each with the most tools in the fewest calls. Two or
-    fewer are all shown, and where all are right (or all wrong) two of those."""
+    """Two episodes worth reading: a right one and a wrong one, each with the most tools in the fewest calls, if
+    possible one that looked on after it had missed. Two or fewer are all shown, and where all are right (or all wrong)
+    two of those."""
     if len(episodes) <= 2:
         return list(episodes)
-    telling = sorted(episodes, key=lambda t: (-len({call.name for call in t.calls if call.ok}), len(t.calls)))
+
+    def dull(episode: Trajectory) -> tuple[int, bool, int]:
+        sought = Sought.of(episode)
+        searched = sought is not None and bool(sought.again_after_miss) and sought.found
+        return -len({call.name for call in episode.calls if call.ok}), not searched, len(episode.calls)
+
+    telling = sorted(episodes, key=dull)
     right = [episode for episode in telling if accuracy_of(episode) == 1]
     wrong = [episode for episode in telling if accuracy_of(episode) < 1]
     return [*right[:1], *wrong[:1]] if right and wrong else (right or wrong)[:2]
@@ -113,7 +123,12 @@ def picture(frame: FrameView, what: str) -> Picture:
     return Picture(source, caption, f"{what}, {caption}", frame.ref.width, frame.ref.height)
 
 
-def _timeline(first_look: Sequence[FrameView], mark: FrameView | None, turns: Sequence[TurnView]) -> Timeline | None:
+def _timeline(
+    first_look: Sequence[FrameView],
+    mark: FrameView | None,
+    turns: Sequence[TurnView],
+    evidence: Sequence[tuple[float, float]],
+) -> Timeline | None:
     seen = [frame.ref.time_s for frame in first_look if frame.ref.time_s is not None]
     stretches = [times for turn in turns if (times := [f.ref.time_s for f in turn.frames if f.ref.time_s is not None])]
     mark_s = mark.time_s if mark else None
@@ -127,12 +142,15 @@ def _timeline(first_look: Sequence[FrameView], mark: FrameView | None, turns: Se
     alt = f"Timeline of the video, {start_s:.1f} to {end_s:.1f} s; {len(seen)} frames at first look"
     alt += f"; mark at {mark_s:.1f} s" if mark_s is not None else "; the mark was never looked at"
     alt += f"; closer looks: {', '.join(labels)}" if labels else "; no closer look"
+    needed = [f"{start:.1f} to {end:.1f} s" for start, end in evidence]
+    alt += f"; what is asked for: {', '.join(needed)}" if needed else ""
     return Timeline(
         start_s=start_s,
         end_s=end_s,
         mark=None if mark_s is None else (mark_s - start_s) * percent,
         first_look=tuple((time_s - start_s) * percent for time_s in seen),
         looks=tuple(((min(times) - start_s) * percent, (max(times) - min(times)) * percent) for times in stretches),
+        evidence=tuple(((start - start_s) * percent, (end - start) * percent) for start, end in evidence),
         alt=alt,
     )
 

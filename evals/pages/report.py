@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 
+from configs.world import SEEKING_KINDS
 from env.trajectory import Trajectory
 from env.turn_views import TurnView
 from evals.pages.curves import Curve, line_chart, number
@@ -59,6 +60,14 @@ PANELS = (
     ),
     Panel("Held-out accuracy", "grpo", {"accuracy": "eval_accuracy"}, "At temperature 0, on test tasks.", share=True),
     Panel("Tool calls", "grpo", {"calls": "tool_calls"}, "Calls an episode."),
+    Panel("Found", "grpo", {"share": "found"}, "Episodes that looked at all that is asked for.", share=True),
+    Panel(
+        "Second look",
+        "grpo",
+        {"after a miss": "second_look_after_miss", "after a hit": "second_look_after_hit"},
+        "Chance of another look after the first.",
+        share=True,
+    ),
     Panel("Failed calls", "grpo", {"share": "tool_error_rate"}, "Share of the tool calls.", share=True),
     Panel("Tokens written", "grpo", {"tokens": "response_tokens"}, "Sampled tokens an episode."),
     Panel("Entropy", "grpo", {"entropy": "entropy"}, "Of the policy at sampled tokens, nats."),
@@ -96,6 +105,7 @@ def write_report(
         "names": DIMENSIONS,
         "errors_shown_by_calls": _errors_shown_by_calls,
         "dimensions": [(key, DIMENSIONS.get(key, "")) for key in _dimensions(arms)],
+        "kinds": [(kind, kind in SEEKING_KINDS) for kind in _kinds(headline)],
         "alarms": [sentence for row in metrics for sentence in row.get("rang", ())],
         "panels": charts(metrics, PANELS),
         "more": charts(metrics, other_panels(metrics)),
@@ -176,6 +186,13 @@ def _errors_shown_by_calls(turn: TurnView) -> bool:
 def _dimensions(arms: Arms) -> list[str]:
     found = {name for _, scores in arms for name in scores.dimensions}
     return sorted(found, key=lambda name: (list(DIMENSIONS).index(name) if name in DIMENSIONS else 99, name))
+
+
+def _kinds(headline: Arms) -> list[str]:
+    """Kinds of question that every arm was asked, the told ones first."""
+    asked = [set(scores.kinds) for _, scores in headline]
+    found = set.intersection(*asked) if asked else set()
+    return sorted(found, key=lambda kind: (kind in SEEKING_KINDS, kind))
 
 
 def _flat(tree: object, prefix: str = "") -> Iterator[tuple[str, object]]:

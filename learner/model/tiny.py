@@ -31,8 +31,9 @@ CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 VISION_TOKENS = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 TURN_TOKENS = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
 ANSWER_TOKENS = ["<answer>", "</answer>"]
-WORD_PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-"""Qwen's pre-tokenizer, but with digits in pairs: a time such as 23 is one token."""
+WORD_PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,2}(?:\.\p{N})?| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+"""Qwen's pre-tokenizer, but with digits in pairs, and tenths with them: a time such as 23 or 23.5 is one token, if it
+is frequent, so that a frame is found by one token."""
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}{{ '<|im_start|>' + message.role + '\\n' }}"
     "{%- if message.content is string -%}{{ message.content }}{%- else -%}{%- for part in message.content -%}"
@@ -108,11 +109,11 @@ def _bpe(vocab_size: int, texts: Iterable[str]) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    two_digits = [f"{number:02d}" for number in range(100)]
+    times = [f"{number:02d}" for number in range(100)] + [f"{quarter / 4:.1f}" for quarter in range(240)]
     # The trainer does not know them: left in, `>` would grow together with the word behind a tag.
     tags = re.compile("|".join(re.escape(str(token.content)) for token in special + added))
     words = (piece for text in texts for piece in tags.split(text))
-    tokenizer.train_from_iterator(chain(two_digits * 100, words), trainer)
+    tokenizer.train_from_iterator(chain(times * 100, words), trainer)
     tokenizer.add_tokens(added)
     return tokenizer
 

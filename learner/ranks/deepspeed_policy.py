@@ -1,7 +1,7 @@
 """The policy in DeepSpeed's hands: its engine, its optimizer, one update.
 
 Invariants, whatever the ZeRO stage, the type and where optimizer and parameters lie:
-- An update is AdamW on the gradients of a sum over all ranks, clipped by their norm.
+- An update is one of AdamW, or of Muon and AdamW, on the gradients of a sum over all ranks, clipped by their norm.
 - Gradients whose norm is not finite are dropped, on all ranks alike as the norm is one of all ranks: weights, moments
   and AdamW's count of steps stay as they were, and nothing of these gradients is left for the next update. DeepSpeed's
   optimizers do so themselves, as after an overflow, and `_forget` what they leave; where there is none, `_clip` does.
@@ -15,12 +15,15 @@ from datetime import timedelta
 from types import ModuleType
 
 import torch
+from torch import nn
 
 from configs.run import Config
+from configs.training import OptimizerName
 from learner.model.batch import Batch
 from learner.model.scorer import Scorer
 from learner.planning.memory import BUCKET
 from learner.ranks.host_snapshots import HostSnapshots
+from learner.ranks.muon import ADAMW, MUON, MuonAdamW, is_for_muon
 
 
 def import_deepspeed() -> ModuleType:
@@ -37,7 +40,7 @@ def import_deepspeed() -> ModuleType:
 class DeepSpeedPolicy:
     """The policy that trains, called as the `Scorer` in it."""
 
-    def __init__(self, policy: Scorer, config: Config, max_grad_norm: float) -> None:
+    def __init__(self, policy: Scorer, config: Config, max_grad_norm: float, optimizer_name: OptimizerName) -> None:
         """Meet the other ranks, whose addresses are in the environment."""
         deepspeed = import_deepspeed()
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
@@ -59,7 +62,12 @@ class DeepSpeedPolicy:
             "gloo" if self.cpu else "nccl", timeout=timedelta(seconds=ranks.step_timeout_s), verbose=False
         )
         self._bucket = min(BUCKET, sum(p.numel() for p in policy.parameters() if p.requires_grad))
-        optimizer = torch.optim.AdamW(_groups(policy), lr=0.0, betas=(0.9, ranks.beta2), fused=True)
+        groups, betas = _groups(policy, optimizer_name), (0.9, ranks.beta2)
+        optimizer: torch.optim.Optimizer
+        if optimizer_name == "muon":
+            optimizer = MuonAdamW(groups, betas)
+        else:
+            optimizer = torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=True)
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=policy, optimizer=optimizer, config=self._settings(), dist_init_required=False
         )
@@ -138,11 +146,14 @@ class DeepSpeedPolicy:
         }
 
 
-def _groups(policy: Scorer) -> list[dict[str, object]]:
+def _groups(policy: Scorer, optimizer: OptimizerName) -> list[dict[str, object]]:
     """Group the trained parameters for the optimizer. As is usual, vectors (norms and biases) don't decay."""
-    trained = [p for p in policy.parameters() if p.requires_grad]
-    groups: list[dict[str, object]] = [
-        {"params": [p for p in trained if (p.ndim > 1) == decays], "decays": decays, "weight_decay": 0.0}
-        for decays in (True, False)
+    sorted_in: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in policy.named_parameters():
+        if parameter.requires_grad:
+            half = MUON if optimizer == "muon" and is_for_muon(name, parameter) else ADAMW
+            sorted_in.setdefault((half, parameter.ndim > 1), []).append(parameter)
+    return [
+        {"params": params, "half": half, "decays": decays, "weight_decay": 0.0}
+        for (half, decays), params in sorted(sorted_in.items(), reverse=True, key=lambda item: item[0])
     ]
-    return [group for group in groups if group["params"]]

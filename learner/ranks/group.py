@@ -25,7 +25,7 @@ from actors.engine.supervision import COLOCATED
 from actors.errors import root_cause
 from configs.rules import check
 from configs.run import Config
-from configs.training import NATIVE, Transport
+from configs.training import NATIVE, OptimizerName, Transport
 from env.trajectory import Trajectory
 from learner.checkpoints.folder import CheckpointError
 from learner.checkpoints.layout import Layout
@@ -63,7 +63,13 @@ class RankGroup:
     """The learner. After a `RanksError` it is closed; start another and `load` a checkpoint."""
 
     def __init__(
-        self, config: Config, model_dir: str, reference_dir: str | None = None, *, max_grad_norm: float | None = None
+        self,
+        config: Config,
+        model_dir: str,
+        reference_dir: str | None = None,
+        *,
+        max_grad_norm: float | None = None,
+        optimizer: OptimizerName = "adamw",
     ) -> None:
         """Start the ranks and load the model on each, with a clip at `max_grad_norm`, else at
         `config.grpo.max_grad_norm`. `reference_dir` is that of the KL term; None leaves it out. Raises ValueError for
@@ -94,7 +100,7 @@ class RankGroup:
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": str(ranks.cpus_per_rank)}},
             )
             reference = None if reference_dir is None else str(reference_dir)
-            self._ranks.append(actor.remote(config, self._model_dir, reference, rank, norm))
+            self._ranks.append(actor.remote(config, self._model_dir, reference, rank, norm, optimizer))
         self._all(Rank.start, *self._all(Rank.address)[0])
 
     def sft_step(self, trajectories: Stored, lr: float, upcoming: Stored = ()) -> dict[str, float]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from configs.run import Config
+from configs.training import OptimizerName
 from env.chat import ChatFormat
 from learner.model.batch import Batch
 from learner.model.frame_patches import FramePatches, Normalise
@@ -37,10 +38,16 @@ class Rank:
     sender: WeightSender
 
     def __init__(
-        self, config: Config, model_dir: str, reference_dir: str | None, rank: int, max_grad_norm: float
+        self,
+        config: Config,
+        model_dir: str,
+        reference_dir: str | None,
+        rank: int,
+        max_grad_norm: float,
+        optimizer: OptimizerName = "adamw",
     ) -> None:
         self._config, self._model_dir, self._reference_dir = config, model_dir, reference_dir
-        self._rank, self._max_grad_norm = rank, max_grad_norm
+        self._rank, self._max_grad_norm, self._optimizer = rank, max_grad_norm, optimizer
 
     def call(self, method: Callable[..., R], *args: object, **kwargs: object) -> R:
         """Call a method of this class or of a part's, given as the class has it: `Updates.grpo_step`. Raises TypeError
@@ -89,7 +96,7 @@ class Rank:
         train_only(scorer.model, ranks.train, ranks.lora)
         if ranks.gradient_checkpointing:
             scorer.model.gradient_checkpointing_enable({"use_reentrant": False})
-        self._policy = policy = DeepSpeedPolicy(scorer, config, self._max_grad_norm)
+        self._policy = policy = DeepSpeedPolicy(scorer, config, self._max_grad_norm, self._optimizer)
         reference: Scores | None = None
         if self._reference_dir is not None and ranks.lora.rank:
             reference = self._scores_without_adapter

@@ -9,13 +9,15 @@ from statistics import fmean
 import ray
 
 from configs import Config
+from configs.world import SEEKING_KINDS, TOLD_KINDS
 from env.task import load_tasks
 from env.trajectory import load_trajectories
 from evals.pages.report import write_report
-from evals.score import Scores
+from evals.score import Scores, accuracy_over
 from recipes.folder import RunFolder, with_arm
 from recipes.peak_memory import PeakMemory
 from recipes.phases import trained_arm
+from recipes.progress import seconds_by_phase
 from recipes.studies.served_question import ask_served
 from storage.files import JsonObject, write_text
 from storage.logs import whole_rows
@@ -38,7 +40,8 @@ def run_demo(config: Config) -> Path:
         "seed": config.seed,
         "wall_s": round(time.monotonic() - started, 1),
         "peak_rss_gib": round(memory.peak_gib, 2),
-        **summary(scores, [*rows, *baseline]),
+        **summary(scores, rows, baseline),
+        "seconds_by_phase": seconds_by_phase(),
         "served_answer": served,
     }
     write_text(folder.root / "report.json", json.dumps(report, indent=2) + "\n")
@@ -48,17 +51,42 @@ def run_demo(config: Config) -> Path:
     return page
 
 
-def summary(scores: dict[str, Scores], rows: Iterable[JsonObject]) -> JsonObject:
-    """Return the figures of `report.json` that scores and metrics hold."""
-    steps = [row for row in rows if row["stage"] == "grpo" and row.get("updates")]
+TRAINED_STEPS = 6
+"""Last steps of GRPO over which the training accuracy is taken, at the training's temperature."""
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
+
+
+def summary(scores: dict[str, Scores], rows: Iterable[JsonObject], others: Iterable[JsonObject] = ()) -> JsonObject:
+    """Return the figures of `report.json` that scores and metrics hold; `rows` are the agent's own, `others` those of
+    the baseline."""
+    trained = [row for row in rows if row["stage"] == "grpo" and "accuracy" in row]
+    steps = [row for row in (*trained, *others) if row["stage"] == "grpo" and row.get("updates")]
     tools = {name: scores[name] for name in ("sft", "grpo")}
+    sought = {name: found.seeking for name, found in tools.items() if found.seeking}
+    after = sought.get("grpo")
     return {
         "heldout_questions": scores["grpo"].accuracy.tasks,
         "accuracy": {name: round(found.accuracy.mean, 4) for name, found in scores.items()},
+        "accuracy_train": _rounded(fmean(row["accuracy"] for row in trained[-TRAINED_STEPS:]) if trained else None),
+        "accuracy_seek": {name: _rounded(accuracy_over(found, SEEKING_KINDS)) for name, found in scores.items()},
+        "accuracy_told": {name: _rounded(accuracy_over(found, TOLD_KINDS)) for name, found in scores.items()},
+        "accuracy_by_kind": {
+            name: {kind: round(part.mean, 4) for kind, part in found.kinds.items()} for name, found in scores.items()
+        },
         "accuracy_by_dimension": {
             name: {dimension: round(part.mean, 4) for dimension, part in found.dimensions.items()}
             for name, found in scores.items()
         },
+        "found": {name: round(found.found, 4) for name, found in sought.items()},
+        "look_iou": {name: round(found.iou, 4) for name, found in sought.items()},
+        "second_crop": {
+            "after_miss": _rounded(after.again_after_miss if after else None),
+            "after_hit": _rounded(after.again_after_hit if after else None),
+        },
+        "frames_share": {name: round(found.frames_share, 4) for name, found in sought.items()},
         "tool_calls_per_episode": {name: round(found.tool_calls, 3) for name, found in tools.items()},
         "tool_error_rate": round(scores["grpo"].tool_error_rate, 4),
         "parse_rate": round(scores["grpo"].parse_rate, 4),

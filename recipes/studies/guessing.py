@@ -18,6 +18,7 @@ import numpy as np
 from actors.ray_start import start_ray
 from configs import Config
 from configs.rules import check
+from env.looks import Sought
 from env.task import Task, load_tasks, save_tasks
 from env.trajectory import Trajectory, load_trajectories
 from evals.evaluate import evaluate
@@ -29,7 +30,7 @@ from recipes.progress import phase
 from recipes.studies.guessing_page import page
 from storage.files import JsonObject, whole_folder, write_text
 from storage.logs import whole_rows
-from synth.teachers.scripted import CROP, question_of
+from synth.teachers.scripted import question_of
 from synth.world.tasks import as_choice
 
 PAGE = Path("docs/guessing.md")
@@ -47,7 +48,7 @@ class Examined:
     """Calls an episode."""
     parse_rate: float
     looked: float | None
-    """Share of the questions about a stretch of film in which a crop reached into that stretch."""
+    """Share of the questions that need a closer look in which the agent looked at all that is asked for."""
     right_if_looked: float | None
     """Accuracy in those episodes."""
     right_if_not: float | None
@@ -97,7 +98,7 @@ def _branch_off(arm: Config, start: RunFolder, options: int) -> None:
     folder = RunFolder.of(arm, make=False)
     if folder.arm.exists():
         return
-    tasks = load_tasks(folder.train)
+    tasks = load_tasks(folder.for_grpo)
     with whole_folder(folder.arm) as partial:
         shutil.copytree(start.arm, partial, ignore=shutil.ignore_patterns(start.teacher.name), dirs_exist_ok=True)
         save_tasks(partial / folder.rl.name, in_forms(tasks, arm.seed, options) if options else tasks)
@@ -125,18 +126,14 @@ def _examined(config: Config, folder: RunFolder, name: str) -> JsonObject:
             start_ray(config)
             with phase(f"held-out questions, {name}, {form}"):
                 evaluate(config, model, asked, folder.episodes(file))
-        found[form] = dataclasses.asdict(examine(asked, load_trajectories(folder.episodes(file))))
+        found[form] = dataclasses.asdict(examine(load_trajectories(folder.episodes(file))))
     return found
 
 
-def examine(tasks: Sequence[Task], episodes: Sequence[Trajectory]) -> Examined:
-    """What the episodes of these tasks, in the tasks' order, show."""
+def examine(episodes: Sequence[Trajectory]) -> Examined:
+    """What episodes show."""
     scores = score(episodes)
-    looks = [
-        (has_looked(episode, window), accuracy_of(episode))
-        for task, episode in zip(tasks, episodes, strict=True)
-        if (window := question_of(task)[1].window) is not None
-    ]
+    looks = [(sought.found, accuracy_of(episode)) for episode in episodes if (sought := Sought.of(episode))]
     looked, not_looked = ([right for saw, right in looks if saw == wanted] for wanted in (True, False))
     return Examined(
         accuracy=scores.accuracy.mean,
@@ -146,17 +143,6 @@ def examine(tasks: Sequence[Task], episodes: Sequence[Trajectory]) -> Examined:
         right_if_looked=_share(sum(looked), len(looked)),
         right_if_not=_share(sum(not_looked), len(not_looked)),
         lucky=_share(sum(not_looked), sum(looked) + sum(not_looked)),
-    )
-
-
-def has_looked(episode: Trajectory, window: tuple[int, int]) -> bool:
-    """Whether a crop of the episode reached into the stretch from `window[0]` to `window[1]`, seconds."""
-    return any(
-        call.name == CROP
-        and call.ok
-        and float(call.arguments["start_time"]) < window[1]
-        and float(call.arguments["end_time"]) > window[0]
-        for call in episode.calls
     )
 
 

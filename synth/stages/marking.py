@@ -18,7 +18,7 @@ from synth.record import Marked, Record
 from synth.rle import decode
 from synth.stages.masks import clearest
 from synth.stages.rewriting import Rewriter, accepted
-from synth.world.questions import TARGETS
+from synth.world.question import TARGETS
 from tools.decoding.video import open_video
 from tools.marks.drawing import draw
 from tools.marks.visual_prompt import Geometry

@@ -1,11 +1,13 @@
-"""Captions of single frames, from which a model that starts from nothing learns to see.
+"""Captions of frames, from which a model that starts from nothing learns to see.
 
 A released Qwen3-VL can already name what is in a picture; the tiny model built from random weights can't. Before the
 teacher's episodes it reads captions of single frames, marked or plain, in the teacher's own words: one frame at a time
-is learned several times faster than two. Released weights need no captions.
+is learned several times faster than two. Beside them it follows single instances through strips of frames, each with
+its time: many readings for the price of one prompt. Released weights need no captions.
 """
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -14,7 +16,11 @@ from env.chat import ChatFormat
 from env.task import Task
 from env.trajectory import Trajectory
 from synth.teachers.lesson import lesson
-from synth.teachers.scripted import SEE, question_of, who_is_where
+from synth.teachers.readings import closer_look, spoken, trace_of, who_is_where
+from synth.teachers.scripted import SEE, question_of, the_mark
+from synth.world.question import WorldQuestion
+from synth.world.tasks import coarse_times
+from synth.world.told import mark_time
 from synth.world.world import CELLS, World, make_world
 from tools.decoding.frame import Frame
 from tools.decoding.video import open_image, open_video
@@ -23,10 +29,16 @@ PLAIN = 0.5
 """Plain frames captioned for each marked one."""
 COARSE = 0.25
 """Share of the captions whose frame is as small as those of the first look."""
+FIRST_LOOK = 0.4
+"""Share of the strips whose frames are those of the first look; the others are closer looks."""
+FOLLOWED = 4
+"""Most instances that are followed through a strip, one after the other."""
+STRIPS = 2
+"""Strips for each task."""
 
 
 def captions(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajectory]:
-    """Caption trajectories of a task: one of its marked frame, and for some tasks one of a plain frame."""
+    """Captions of a task: of its marked frame, for some tasks of a plain frame, and strips."""
     episode = chat.bounded(config.episode)
     rng = np.random.default_rng([config.seed, *task.id.encode()])
     seed, question = question_of(task)
@@ -35,13 +47,13 @@ def captions(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajector
     coarse, plain = rng.random(2) < COARSE, rng.random() < PLAIN
     budgets = [episode.prompt_max_pixels if small else episode.tool_max_pixels for small in coarse]
     marked = open_image(mark.image, mark.time_s, budgets[0], episode.pixel_multiple, episode.min_pixels or 0)
-    yield _caption(task, chat, marked, f"The mark is on {who_is_where(world, question.target, mark.time_s)}.", world)
+    yield _caption(task, chat, marked, the_mark(world, question), world)
     if plain:
         time = float(rng.uniform(0, world.duration_s))
-        frame = open_video(task.video).frames_at(
-            [time], budgets[1], episode.pixel_multiple, min_pixels=episode.min_pixels or 0
-        )[0]
+        frame = _frames(task, [time], budgets[1], chat, config)[0]
         yield _caption(task, chat, frame, "There is no mark.", world)
+    for _ in range(STRIPS):
+        yield _strip(task, chat, config, world, question, rng)
 
 
 def _caption(task: Task, chat: ChatFormat, frame: Frame, thought: str, world: World) -> Trajectory:
@@ -50,3 +62,50 @@ def _caption(task: Task, chat: ChatFormat, frame: Frame, thought: str, world: Wo
     in_sight = sorted((words for words in seen if words != "gone"), key=lambda words: CELLS.index(words.split()[1]))
     text = f"<think>{thought}</think><answer> {', '.join(in_sight)}.</answer>"
     return lesson(task, "caption", chat, chat.prompt(SEE, (f"{frame.time_s:.1f} s ", frame)), [("", text)])
+
+
+def _strip(
+    task: Task, chat: ChatFormat, config: Config, world: World, question: WorldQuestion, rng: np.random.Generator
+) -> Trajectory:
+    """Some instances, followed through the frames of the first look or of a closer one, as the teacher reads them."""
+    first_look = rng.random() < FIRST_LOOK
+    times, budget = coarse_times(world.duration_s, config), config.episode.prompt_max_pixels
+    if not first_look:
+        times, budget = _closer_times(world, config, rng), config.episode.tool_max_pixels
+    frames = _frames(task, times, budget, chat, config)
+    shown = [frame.time_s for frame in frames]
+    colours, readings = [], []
+    for index in rng.permutation(len(world.instances))[:FOLLOWED].tolist():
+        at = mark_time(world, index, config.world.fps, rng)
+        asked = dataclasses.replace(_about(question), target=index, mark_time_s=at or 0.0)
+        colours.append(asked.colour(world))
+        read = trace_of(world, index, colours[-1], shown) if first_look else closer_look(world, asked, shown)
+        readings.append(f"{spoken(read)}.")
+    parts = [part for frame in frames for part in (f"{frame.time_s:.1f} s ", frame)]
+    prompt = chat.prompt(SEE, (*parts, f"Follow {', '.join(colours)}."))
+    text = f"<think>{' '.join(readings)}</think><answer> {', '.join(colours)}.</answer>"
+    return lesson(task, "strip", chat, prompt, [("", text)])
+
+
+def _about(question: WorldQuestion) -> WorldQuestion:
+    """The question, or one that is read as it is, about one instance."""
+    if question.kind in ("attribute", "spatial"):
+        return dataclasses.replace(question, kind="feature", other=None, axis=None)
+    return question
+
+
+def _closer_times(world: World, config: Config, rng: np.random.Generator) -> list[float]:
+    """Times of the frames of a closer look at a stretch somewhere, as long as a question's or as a gap of the first
+    look."""
+    coarse = coarse_times(world.duration_s, config)
+    gap = coarse[1] - coarse[0] if len(coarse) > 1 else world.duration_s
+    length = gap if rng.random() < 0.7 else min(3.0, world.duration_s)
+    start = float(rng.uniform(0.0, max(0.0, world.duration_s - length)) // 0.5 * 0.5)
+    count = min(config.episode.crop_max_frames, max(1, round(length * config.episode.crop_fps)))
+    return [start + (i + 0.5) * length / count for i in range(count)]
+
+
+def _frames(task: Task, times: Sequence[float], budget: int, chat: ChatFormat, config: Config) -> list[Frame]:
+    episode = chat.bounded(config.episode)
+    video = open_video(task.video)
+    return video.frames_at(list(times), budget, episode.pixel_multiple, min_pixels=episode.min_pixels or 0)

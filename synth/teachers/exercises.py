@@ -6,8 +6,6 @@ those alone it learns by when a thing usually happens instead of whether it did.
 Invariant: an exercise is worded as the teacher words a thought; only what follows from the readings is trained on.
 """
 
-import dataclasses
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,79 +15,92 @@ from env.chat import ChatFormat
 from env.task import Task
 from env.trajectory import Trajectory
 from synth.teachers.lesson import lesson
-from synth.teachers.scripted import CONCLUDE, conclusion, question_of, readings
-from synth.world.questions import WorldQuestion, answer
-from synth.world.world import COLOURS, DIRECTIONS, EVENT_S, SLOT_S, Event, World, make_world
+from synth.teachers.readings import Reading, closer_look, conclusion, first_look, inferred, said_moment, spoken
+from synth.teachers.scripted import CONCLUDE, NOT_HERE, answered, look, question_of, the_mark
+from synth.world.question import WorldQuestion
+from synth.world.questions import answer, candidates, evidence
+from synth.world.seeking import searches
+from synth.world.tasks import coarse_times
+from synth.world.world import EVENT_S, World, make_world
 
-EACH = 2
-"""Exercises for each training question about a stretch."""
+EACH = 1
+"""Exercises for each training question that needs a closer look."""
 SPACING_S = 0.5
-"""Seconds between two readings."""
-_READING = re.compile(r"(\S+ \S+ [a-z]+)(.*)")
-"""What was seen and when, and what the reading makes of it."""
+"""Seconds between two readings of a stretch that was told."""
+TRIES = 64
+"""Worlds among which one with a question of a kind is looked for."""
+Piece = tuple[str, str]
+"""A text that is given, and one that is asked for after it."""
 
 
 def exercises(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajectory]:
-    """Exercises like a task's question, in worlds of their own; none for a question that needs no reading."""
-    seed, question = question_of(task)
-    if question.window is None:
-        return
+    """Exercises of the kind of a task's question, in worlds of their own; none for a question that needs no look."""
+    _, question = question_of(task)
     rng = np.random.default_rng([config.seed, 1, *task.id.encode()])
     for _ in range(EACH):
-        world = _varied(make_world(seed, config.world), question, rng)
-        yield _exercise(task, question, world, chat, rng)
+        made = _made_up(question.kind, config, rng)
+        if made is None or not evidence(*made):
+            return
+        world, asked = made
+        pieces, right = _seeking(world, asked, config, rng) if asked.seeks else _told(world, asked, rng)
+        prompt = chat.prompt(CONCLUDE, (asked.text(world, task.visual_prompts[0].kind),))
+        yield lesson(task, "exercise", chat, prompt, pieces, right)
 
 
-def _varied(world: World, question: WorldQuestion, rng: np.random.Generator) -> World:
-    """The world with the question's instances of other colours, at other places, and in another event of the kind."""
-    assert question.window is not None
-    slot = question.window[0] // SLOT_S
-    colours = [str(colour) for colour in rng.permutation(list(COLOURS))]
-    cells = [int(cell) for cell in rng.permutation(9)]
-    if question.other is not None:
-        step, size = (1, 3) if question.axis == "column" else (3, 9)
-        while cells[0] % size // step == cells[1] % size // step:
-            cells = [int(cell) for cell in rng.permutation(9)]
-    instances = list(world.instances)
-    for i, cell, colour in zip((question.target, question.other), cells, colours, strict=False):
-        if i is None:
-            continue
-        homes, events = list(instances[i].homes), list(instances[i].events)
-        homes[slot] = cell
-        event = events[slot]
-        events[slot] = None if event is None or question.other is not None else _other(event, cell, colours[1:], rng)
-        instances[i] = dataclasses.replace(instances[i], colour=colour, homes=tuple(homes), events=tuple(events))
-    return dataclasses.replace(world, instances=tuple(instances))
+def _made_up(kind: str, config: Config, rng: np.random.Generator) -> tuple[World, WorldQuestion] | None:
+    """A question of a kind in a world that no video was made of."""
+    for _ in range(TRIES):
+        world = make_world(int(rng.integers(2**40, 2**41)), config.world)
+        found = next(candidates(world, kind, coarse_times(world.duration_s, config), config.world.fps, rng), None)
+        if found is not None:
+            return world, found
+    return None
 
 
-def _other(event: Event, cell: int, colours: list[str], rng: np.random.Generator) -> Event:
-    """Another event of the same kind, at any time at which all of it can be seen."""
-    row, column = divmod(cell, 3)
-    inside = [name for name, (x, y) in DIRECTIONS.items() if 0 <= column + x < 3 and 0 <= row + y < 3]
-    value: tuple[str, ...]
-    match event.kind:
-        case "flash":
-            value, lasts_s = (colours[0],), 1.0
-        case "double":
-            value, lasts_s = (colours[0], colours[1]), 2.0
-        case "dart":
-            value, lasts_s = (str(rng.choice(inside)),), 1.5
-        case _:
-            value = (str(rng.integers(1, 4)),)
-            lasts_s = float(value[0]) - 0.5
-    return dataclasses.replace(event, value=value, offset_s=float(rng.uniform(SPACING_S, EVENT_S - lasts_s)))
-
-
-def _exercise(
-    task: Task, question: WorldQuestion, world: World, chat: ChatFormat, rng: np.random.Generator
-) -> Trajectory:
+def _told(world: World, question: WorldQuestion, rng: np.random.Generator) -> tuple[list[Piece], str | None]:
+    """The readings of a stretch that was told, and the answer."""
     assert question.window is not None
     times = question.window[0] + rng.uniform(0.0, SPACING_S) + SPACING_S * np.arange(EVENT_S / SPACING_S)
     right = answer(world, question)
-    cut = [_READING.fullmatch(reading) for reading in readings(world, question, times.tolist())]
-    given, asked = zip(*(reading.groups() for reading in cut if reading), strict=True)
-    ends = [","] * (len(cut) - 1) + [f". {conclusion(world, question)}</think><answer> {right}</answer>"]
-    starts = ["<think>"] + [" "] * (len(cut) - 1)
-    pieces = [(start + a, b + end) for start, a, b, end in zip(starts, given, asked, ends, strict=True)]
-    prompt = chat.prompt(CONCLUDE, (question.text(world, task.visual_prompts[0].kind),))
-    return lesson(task, "exercise", chat, prompt, pieces, right)
+    read = closer_look(world, question, times.tolist())
+    return _read(read, "<think>", answered(f"{conclusion(world, question)}", right).removeprefix("<think>")), right
+
+
+def _seeking(
+    world: World, question: WorldQuestion, config: Config, rng: np.random.Generator
+) -> tuple[list[Piece], str | None]:
+    """When to look, from the first look; or what the last look says, and where to look next if it is not there."""
+    coarse = coarse_times(world.duration_s, config)
+    part = int(rng.integers(len(evidence(world, question))))
+    gaps = searches(world, question, coarse)[part]
+    start, _ = evidence(world, question)[part]
+    hit = next(i for i, gap in enumerate(gaps) if gap[0] <= start <= gap[1])
+    seen = f"<think>{the_mark(world, question)} {spoken(first_look(world, question, coarse))}."
+    where = inferred(world, question, coarse)
+    if part == 0 and rng.random() < 0.5:
+        return [(seen, look(f" {where}", gaps[0]).replace("<think>", "", 1))], None
+    at = int(rng.integers(hit + 1))
+    first, last = gaps[at]
+    count = config.episode.crop_max_frames
+    times = [first + (i + 0.5) * (last - first) / count for i in range(count)]
+    read = closer_look(world, question, times)
+    begin = f"{seen} {where} Look from {first:.1f} to {last:.1f}. "
+    if at < hit:
+        return _read(read, begin, look(NOT_HERE, gaps[at + 1]).removeprefix("<think>")), None
+    follows = conclusion(world, question, times, part)
+    right = said_moment(world, question, times) if question.kind == "when" else answer(world, question)
+    if part < len(evidence(world, question)) - 1:
+        following = searches(world, question, coarse)[part + 1][0]
+        return _read(read, begin, look(follows, following).removeprefix("<think>")), None
+    if question.asks == "blink":
+        return [(seen, look(f" {where}", gaps[0]).replace("<think>", "", 1))], None
+    return _read(read, begin, answered(follows, right).removeprefix("<think>")), right
+
+
+def _read(read: list[Reading], begin: str, end: str) -> list[Piece]:
+    """Readings of which what is seen is given and what it means is asked for, and what follows from all of them."""
+    pieces = []
+    for i, reading in enumerate(read):
+        last = i == len(read) - 1
+        pieces.append(((" " if i else begin) + reading.seen, reading.follows + (f". {end}" if last else ",")))
+    return pieces

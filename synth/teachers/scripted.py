@@ -1,15 +1,18 @@
 """A scripted teacher that plays the world's tasks with the real tools.
 
-Its thoughts ground themselves: they say where the mark is and what is seen in every frame that was fetched, which is
-what lets a small student learn from few episodes. Its *use* of the tools is imperfect in the ways of real teachers:
-it trusts the first look where a closer one is needed and guesses, looks at the mark a second time where once was
-enough, and (if asked to) wanders to stretches that don't matter. Rejection keeps its right episodes only; lucky
-guesses and needless calls survive that, and are what reinforcement learning has to unlearn.
+Its thoughts ground themselves: they say where the mark is, what the first look tells of when to look, and what is seen
+in every frame that was fetched, which is what lets a small student learn from few episodes. Where a question does not
+tell when to look, it looks in the gap of the first look in which what the question names changed, and if that does not
+show what is asked for, it says so and looks in the next.
+
+Its *use* of the tools is imperfect in the ways of real teachers (`TeacherConfig`): it trusts the first look where a
+closer one is needed and guesses, looks somewhere before it thinks, gives up where it should look on, and looks once
+more where it has seen enough. Rejection keeps its right episodes only; lucky guesses and needless calls survive that,
+and are what reinforcement learning has to unlearn.
 """
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 
 import numpy as np
 
@@ -18,23 +21,26 @@ from env.chat import ChatFormat
 from env.environment import VideoEnv
 from env.task import Task
 from env.transcript import Transcript, Turn
-from synth.world.questions import WorldQuestion, answer, vocabulary
-from synth.world.world import CELLS, EVENT_S, SLOT_S, World, make_world
+from synth.teachers.readings import (
+    closer_look,
+    conclusion,
+    first_look,
+    inferred,
+    said_moment,
+    spoken,
+    who_is_where,
+)
+from synth.world.question import WorldQuestion, vocabulary
+from synth.world.questions import answer, evidence
+from synth.world.seeking import Gap, searches
+from synth.world.world import SLOT_S, World, make_world
 
 VIEW, CROP = "view_visual_prompt", "crop_video"
 SEE, CONCLUDE = "Say what you see.", "Say what follows."
 """What lessons of one turn ask for in place of an episode's instructions."""
-CONCLUSIONS = {
-    "direction": "From {} aside {}, so {}.",
-    "feature": "It is flash {}.",
-    "forward": "It is flash {}.",
-    "reverse": "It is flash {}.",
-    "sequence": "It is first {}, then {}.",
-    "spatial": "{} {} against {}, so {}.",
-    "counting": "It is gone {} times.",
-}
-"""How a thought sums up what its readings show. Each takes up a word of the readings and what followed it there, which
-is what a small student learns soonest."""
+GUESS, NOT_HERE, CLOSER, AGAIN = "This should be right.", "Not here.", "Closer.", "Once more."
+Step = Callable[[VideoEnv], str]
+"""Writes a turn from what has been seen."""
 
 
 def question_of(task: Task) -> tuple[int, WorldQuestion]:
@@ -51,21 +57,9 @@ def question_of(task: Task) -> tuple[int, WorldQuestion]:
     return task.facts["seed"], WorldQuestion.of(task.facts)
 
 
-def who_is_where(world: World, index: int, t: float) -> str:
-    """What is seen of an instance, by its colour: `red north`; `gone` if it can't be seen."""
-    colour, cell = world.colour(index, t), world.cell(index, t)
-    return f"{colour} {cell}" if colour and cell else "gone"
-
-
-def what_is_there(world: World, index: int, t: float) -> str:
-    """What is seen of an instance, by its place: `north red`; `north blue flash blue` in another colour than its own;
-    `north blue first blue` and `north white then white` where it takes on two; `north gone` if it can't be seen."""
-    colour, event = world.colour(index, t) or "gone", world.instances[index].events[int(t // SLOT_S)]
-    seen = f"{world.cell(index, t)} {colour}"
-    if event is None or colour not in event.value:
-        return seen
-    word = "flash" if event.kind == "flash" else ("first", "then")[event.value.index(colour)]
-    return f"{seen} {word} {colour}"
+def the_mark(world: World, question: WorldQuestion) -> str:
+    """Where the mark is, in words."""
+    return f"The mark is on {who_is_where(world, question.target, question.mark_time_s)}."
 
 
 class TeacherPolicy:
@@ -79,110 +73,169 @@ class TeacherPolicy:
 
     async def act(self, transcript: Transcript, env: VideoEnv, max_tokens: int) -> Turn:
         """The next turn of its plan for the task."""
-        plan = self._plan(env.task, env.config.tools)
-        text = plan[len(env.turns)](env)
+        text = self._plan(env)[len(env.turns)](env)
         ids = self._chat.encode(text)
         return Turn(ids[:max_tokens], (0.0,) * min(len(ids), max_tokens), text, "stop")
 
-    def _plan(self, task: Task, tools: Sequence[str]) -> list[Callable[[VideoEnv], str]]:
-        """One function a turn, each writing that turn from what has been seen."""
+    def _plan(self, env: VideoEnv) -> list[Step]:
+        """One function a turn."""
+        task, tools = env.task, env.config.tools
         rng = np.random.default_rng([self._seed, *task.id.encode()])
         seed, question = question_of(task)
         world = make_world(seed, self._world)
-        mark = first = f"The mark is on {who_is_where(world, question.target, question.mark_time_s)}."
-        steps: list[Callable[[VideoEnv], str]] = []
-        if VIEW in tools:
-            steps.append(lambda env: _call("Look at the mark.", VIEW))
-        hasty = rng.random() < self._teacher.hasty.get(task.visual_prompts[0].kind, 0.0)
-        wanders, rechecks = rng.random() < self._teacher.wander, rng.random() < self._teacher.recheck
-        closer = question.window is not None and CROP in tools and not hasty
-        if not closer:
-            if rechecks and VIEW in tools:
-                steps.append(lambda env: _call(first, VIEW))
-                mark = "It is the same."
-            sure = question.window is None
-            right = answer(world, question) if sure else str(rng.choice(task.options or vocabulary(question)))
-            return [*steps, lambda env: _answer(mark if sure else f"{mark} This should be right.", right)]
-        if wanders:
-            astray = int(rng.integers(world.slots)) * SLOT_S
-            steps.append(lambda env: _crop(first, (astray, astray + EVENT_S)))
-            mark = "Nothing here."
+        return _Plan(world, question, task, self._teacher, rng, env).steps(VIEW in tools, CROP in tools)
+
+
+class _Plan:
+    """The turns of one episode, and its slips."""
+
+    def __init__(
+        self,
+        world: World,
+        question: WorldQuestion,
+        task: Task,
+        teacher: TeacherConfig,
+        rng: np.random.Generator,
+        env: VideoEnv,
+    ) -> None:
+        self._world, self._question, self._task, self._rng = world, question, task, rng
+        first = [part for part in env.contents[0] if not isinstance(part, str)]
+        self._coarse = [frame.time_s for frame in first if frame.ref.time_s is not None]
+        hasty, rest = rng.random(), rng.random(4)
+        self._hasty = bool(hasty < teacher.hasty.get(task.visual_prompts[0].kind, 0.0))
+        self._wanders, self._rechecks, self._gives_up, self._looks_on = (
+            bool(drawn < chance)
+            for drawn, chance in zip(
+                rest, (teacher.wander, teacher.recheck, teacher.give_up, teacher.look_on), strict=True
+            )
+        )
+        self._steps: list[Step] = []
+        self._said = the_mark(world, question)
+        """What the next thought begins with, if it says nothing of frames."""
+
+    def steps(self, view: bool, crop: bool) -> list[Step]:
+        """One function a turn, for an agent with these tools."""
+        if view:
+            self._steps.append(lambda env: call("Look at the mark.", VIEW))
+        if not evidence(self._world, self._question) or not crop or self._hasty:
+            return self._without_a_closer_look(view)
+        if self._wanders:
+            astray = float(self._rng.integers(self._world.slots)) * SLOT_S
+            self._look(self._said, (astray, min(astray + 2 * SLOT_S, self._world.duration_s)))
+            self._said = NOT_HERE
+        return self._search() if self._question.seeks else self._look_when_told()
+
+    def _without_a_closer_look(self, view: bool) -> list[Step]:
+        """What the marked frame shows, or a guess."""
+        said, sure = self._said, not evidence(self._world, self._question)
+        if self._rechecks and view:
+            first = said
+            self._steps.append(lambda env: call(first, VIEW))
+            said = "It is the same."
+        right = answer(self._world, self._question) if sure else self._guess()
+        return [*self._steps, lambda env: answered(said if sure else f"{said} {GUESS}", right)]
+
+    def _look_when_told(self) -> list[Step]:
+        question, said = self._question, self._said
         assert question.window is not None
-        window = question.window
-        steps.append(lambda env: _crop(mark, window))
-        return [*steps, lambda env: _answer(_seen(world, question, env), answer(world, question))]
+        start, end = question.window
+        self._look(f"{said} Look from {start} s to {end} s.", question.window)
+        return [*self._steps, self._conclude()]
+
+    def _search(self) -> list[Step]:
+        """Look in one gap after the other; what was seen of the events before is said with the next look."""
+        world, question = self._world, self._question
+        places = searches(world, question, self._coarse)
+        seen = spoken(first_look(world, question, self._coarse))
+        said = f"{self._said} {seen}. {inferred(world, question, self._coarse)}"
+        for part, ((start, _), gaps) in enumerate(zip(evidence(world, question), places, strict=True)):
+            last = part == len(places) - 1
+            for gap in gaps:
+                if gap is not gaps[0]:
+                    self._look_on(gap, NOT_HERE)
+                elif part > 0:
+                    self._look_on(gap, None, part - 1)
+                else:
+                    self._look(said, gap)
+                if gap[0] <= start <= gap[1]:
+                    break
+                if self._gives_up and last:
+                    return [*self._steps, self._give_up(self._guess())]
+        if question.asks == "blink":
+            slot = int(evidence(world, question)[0][0] // SLOT_S) * SLOT_S
+            self._steps.append(lambda env: self._closer(env, slot))
+        if self._looks_on:
+            self._look_on(gap, AGAIN)
+        return [*self._steps, self._conclude(len(places) - 1)]
+
+    def _look(self, said: str, stretch: tuple[float, float]) -> None:
+        self._steps.append(lambda env: look(said, stretch))
+
+    def _look_on(self, stretch: Gap, words: str | None, part: int = 0) -> None:
+        """Say what the last look showed, and look at a stretch; without `words`, what follows for an event."""
+
+        def step(env: VideoEnv) -> str:
+            follows = words or conclusion(self._world, self._question, _times(env), part)
+            return look(f"{self._read(env)}. {follows}", stretch)
+
+        self._steps.append(step)
+
+    def _closer(self, env: VideoEnv, slot_s: float) -> str:
+        """Look closer at a slot inside of the last look: between two of its frames."""
+        times = _times(env)
+        start = max((t for t in times if t <= slot_s + 0.75), default=slot_s)
+        end = min((t for t in times if t >= slot_s + 3.25), default=slot_s + SLOT_S)
+        return look(f"{self._read(env)}. {CLOSER}", (start, end))
+
+    def _give_up(self, guess: str) -> Step:
+        return lambda env: answered(f"{self._read(env)}. {GUESS}", guess)
+
+    def _conclude(self, part: int = 0) -> Step:
+        """Answer by the last look, which showed that part of what is asked for."""
+
+        def step(env: VideoEnv) -> str:
+            world, question, times = self._world, self._question, _times(env)
+            follows = conclusion(world, question, times, part)
+            right = self._moment(times) if question.kind == "when" else answer(world, question)
+            return answered(f"{self._read(env)}. {follows}", right)
+
+        return step
+
+    def _moment(self, times: Sequence[float]) -> str:
+        """The moment that readings at some times tell; of options the nearest."""
+        said = said_moment(self._world, self._question, times)
+        if not said or not self._task.options:
+            return said
+        return min(self._task.options, key=lambda option: abs(float(option) - float(said)))
+
+    def _read(self, env: VideoEnv) -> str:
+        return spoken(closer_look(self._world, self._question, _times(env)))
+
+    def _guess(self) -> str:
+        words = self._task.options or vocabulary(self._question) or [f"{t:.1f}" for t in self._coarse]
+        return str(self._rng.choice(np.array(words)))
 
 
-def _seen(world: World, question: WorldQuestion, env: VideoEnv) -> str:
-    """The readings of the frames of the last crop, and what follows from them."""
-    crops = [turn for turn in env.turns if CROP in turn.text and turn.frames]
-    times = [frame.time_s for frame in crops[-1].frames if frame.time_s is not None] if crops else []
-    return f"{', '.join(readings(world, question, times))}. {conclusion(world, question)}"
+def _times(env: VideoEnv) -> list[float]:
+    """Times of the frames of the last closer look, seconds."""
+    looks = [turn for turn in env.turns if CROP in turn.text and turn.frames]
+    return [frame.time_s for frame in looks[-1].frames if frame.time_s is not None] if looks else []
 
 
-def conclusion(world: World, question: WorldQuestion) -> str:
-    """What follows from the readings of a question's stretch."""
-    right, start_s = answer(world, question), (question.window or (0, 0))[0]
-    if question.kind == "spatial" and question.other is not None:
-        lines = [_line(world.cell(i, start_s), question.axis) for i in (question.target, question.other)]
-        return CONCLUSIONS["spatial"].format(str(question.axis).title(), *lines, right)
-    event = world.instances[question.target].events[start_s // SLOT_S]
-    if event is None or question.kind not in ("sequence", "direction"):
-        return CONCLUSIONS[question.kind].format(right)
-    if question.kind == "sequence":
-        return CONCLUSIONS["sequence"].format(*event.value)
-    cells = [str(world.cell(question.target, start_s + event.offset_s + since)) for since in (0.0, 0.75)]
-    return CONCLUSIONS["direction"].format(*(f"{cell} {in_numbers(cell)}" for cell in cells), right)
+def look(thought: str, stretch: tuple[float, float]) -> str:
+    """The turn that fetches a stretch, seconds."""
+    start, end = (round(edge, 1) for edge in stretch)
+    return call(thought, CROP, start_time=start, end_time=end)
 
 
-def in_numbers(cell: str) -> str:
-    """Where a cell is, in words that can be compared: `column 2 row 1`."""
-    return f"column {_line(cell, 'column')} row {_line(cell, 'row')}"
+def call(thought: str, name: str, **arguments: float) -> str:
+    """A turn that calls a tool."""
+    asked = json.dumps({"name": name, "arguments": arguments})
+    return f"<think>{thought}</think><tool_call>{asked}</tool_call>"
 
 
-def _line(cell: str | None, axis: str | None) -> int:
-    """Number of a cell's column or row, from 1."""
-    row, column = divmod(CELLS.index(str(cell)), 3)
-    return 1 + (column if axis == "column" else row)
-
-
-def readings(world: World, question: WorldQuestion, times: Sequence[float]) -> list[str]:
-    """When and what, for each time in seconds. What changes comes last: the place where a question is about places,
-    else the colour."""
-    if not times:
-        return []
-    target = question.target
-    if question.other is not None:
-        pair = (question.target, question.other)
-        lines = [f"{question.axis} {_line(world.cell(i, times[0]), question.axis)}" for i in pair]
-        return [
-            f"{times[0]:.1f} {who_is_where(world, i, times[0])} {line}" for i, line in zip(pair, lines, strict=True)
-        ]
-    look = who_is_where if question.kind == "direction" else what_is_there
-    seen_at = [f"{times[0]:.1f} {who_is_where(world, target, times[0])}"]
-    gone = 0
-    for before, time in pairwise(times):
-        seen = look(world, target, time)
-        if question.kind == "direction" and world.cell(target, time) != world.cell(target, times[0]):
-            seen = f"{seen} aside {world.cell(target, time)}"
-        if world.colour(target, time) is None:
-            gone += world.colour(target, before) is not None
-            seen = f"{seen} {gone}"
-        seen_at.append(f"{time:.1f} {seen}")
-    return seen_at
-
-
-def _crop(thought: str, window: tuple[int, int]) -> str:
-    start, end = window
-    return _call(f"{thought} Look from {start} s to {end} s.", CROP, start_time=start, end_time=end)
-
-
-def _call(thought: str, name: str, **arguments: float) -> str:
-    call = json.dumps({"name": name, "arguments": arguments})
-    return f"<think>{thought}</think><tool_call>{call}</tool_call>"
-
-
-def _answer(thought: str, text: str | None) -> str:
+def answered(thought: str, text: str | None) -> str:
+    """A turn that answers."""
     # With its space the word is the same token as in the thought.
     return f"<think>{thought}</think><answer> {text}</answer>"
 
@@ -192,15 +245,21 @@ def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
     for task in tasks:
         seed, question = question_of(task)
         world = make_world(seed, world_config)
-        mark = f"The mark is on {who_is_where(world, question.target, question.mark_time_s)}."
-        yield f"<|im_start|>system\nAnswer with the tools {VIEW}, {CROP}.\nAnswer the question.\n{SEE}\n{CONCLUDE}\n"
+        asked = f"Answer the question.\n{SEE}\n{CONCLUDE}\nFollow blue, red.\n"
+        yield f"<|im_start|>system\nAnswer with the tools {VIEW}, {CROP}.\n{asked}"
         yield f"<|im_start|>user\n{task.question}<|im_end|>\n<|im_start|>assistant\n"
-        yield _call("Look at the mark.", VIEW)
-        yield _answer(f"{mark} This should be right. It is the same. There is no mark.", task.answer)
-        if question.window:
-            start, end = question.window
-            yield f"frames from {start}.0 s to {end}.0 s: marked frame at {question.mark_time_s:.1f} s: "
-            yield _crop(mark, question.window)
-            times = [start + 0.25 + 0.5 * i for i in range(6)]
-            seen = ", ".join(readings(world, question, times))
-            yield _answer(f"{seen}. {conclusion(world, question)}", task.answer)
+        yield call("Look at the mark.", VIEW)
+        mark = the_mark(world, question)
+        yield answered(f"{mark} {GUESS} {NOT_HERE} {CLOSER} {AGAIN} It is the same. There is no mark.", task.answer)
+        spans = evidence(world, question)
+        for part, (start, end) in enumerate(spans):
+            yield f"frames from {start:.1f} s to {end:.1f} s: marked frame at {question.mark_time_s:.1f} s: "
+            yield look(mark, (start, end))
+            first = start - 1.25 if question.window is None else question.window[0] + 0.25
+            times = [first + 0.5 * i for i in range(6)]
+            seen = spoken(closer_look(world, question, times))
+            yield answered(f"{seen}. {conclusion(world, question, times, part)}", task.answer)
+        if question.seeks:
+            times = [4.0 + 8.0 * i for i in range(int(world.duration_s // 8))]
+            seen = spoken(first_look(world, question, times))
+            yield f"{seen}. Leaves. Back. Turns. Away 4.0 to 12.0, back. It is 4.0."

@@ -13,7 +13,8 @@ import numpy as np
 from configs import Config
 from configs.world import WorldConfig
 from synth.record import PLACE, Record, Rejected, Target
-from synth.world.questions import DIMENSIONS, WorldQuestion, answer
+from synth.world.question import DIMENSIONS, WorldQuestion
+from synth.world.questions import answer
 from synth.world.render import write_video
 from synth.world.segmenter import tag_of
 from synth.world.tasks import choose_questions
@@ -48,6 +49,8 @@ def world_questions(record: Record, config: Config) -> list[Record]:
     kinds = [kind for kind in config.world.kinds if kind not in OF_THE_MARK]
     config = dataclasses.replace(config, world=dataclasses.replace(config.world, kinds=kinds))
     chosen = choose_questions(world, config, config.synth.questions_per_video, world.seed, rng)
+    # One that is repainted has no colour to be named by.
+    chosen = [question for question in chosen if world.instances[question.target].repaint is None]
     asked = [_asked(record, i, world, question, rng) for i, question in enumerate(chosen)]
     return [*asked, dataclasses.replace(record, id=f"{record.id}-unfit", question=str(rng.choice(UNFIT)), answer="-")]
 
@@ -70,7 +73,7 @@ async def verify_by_world(record: Record, config: WorldConfig) -> Record:
     world, question = make_world(record.facts["seed"], config), WorldQuestion.of(record.facts)
     name = record.facts["name"]
     words = set(name.split())
-    fitting = [one for one in world.instances if words <= {"one", one.colour, one.shape}]
+    fitting = [one for one in world.instances if words <= {"one", *one.colours, one.shape}]
     if len(fitting) > 1:
         raise Rejected("no target that is the only one")
     # Where no stretch matters, the target is as the answer says at one moment: elsewhere it may flash.

@@ -15,7 +15,7 @@ from synth.world.world import COLOURS, SHAPES, Instance, World, make_world
 from tools.decoding.frame import DeadlineError
 from tools.decoding.video import open_video
 
-SMALL_RADIUS = 0.095
+SMALL_RADIUS = 0.115
 """Below this a thing is called small, else large; a share of the frame."""
 ALIKE_RADIUS = 0.01
 """A thing this close to the limit may as well be called the other, a share of the frame."""

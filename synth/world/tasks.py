@@ -5,6 +5,8 @@ test come from disjoint seeds; the folder gets its task files last, so a folder 
 """
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -14,17 +16,25 @@ from PIL import Image
 from actors.errors import sentence
 from configs import Config
 from configs.rules import check
+from configs.world import SEEKING_KINDS
 from env.task import Task, save_tasks
+from storage.files import write_text
 from synth.errors import raise_first
-from synth.world.questions import DIMENSIONS, WorldQuestion, answer, candidates, vocabulary
+from synth.world.datasheet import datasheet
+from synth.world.question import DIMENSIONS, WorldQuestion, vocabulary
+from synth.world.questions import answer, candidates, evidence
 from synth.world.render import instance_mask, render_frame, write_video
 from synth.world.world import World, make_world
 from tools.marks.drawing import draw
 from tools.marks.visual_prompt import VisualPrompt
 
-Split = Literal["train", "test"]
-TEST_SEEDS = 1_000_000_007
-"""Worlds of a run with seed s are s * 10**6 + i for training and that plus this for test."""
+Split = Literal["train", "rl", "test"]
+SEEDS: dict[str, int] = {"train": 0, "rl": 2_000_000_011, "test": 1_000_000_007}
+"""Worlds of a run with seed s are s * 10**6 + i for training, and that plus these for the other splits."""
+
+
+MOST_OF_KIND = 2
+"""Questions of one kind about one video."""
 
 
 class VideoRow(TypedDict):
@@ -42,7 +52,8 @@ class MadeVideo(VideoRow):
 
 
 def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
-    """Make both splits in `out_dir`: `train.jsonl`, `test.jsonl`, `videos/`, `frames/`.
+    """Make all splits in `out_dir`: `train.jsonl`, `rl.jsonl` if there are videos for it, `test.jsonl`, `README.md`,
+    `videos/`, `frames/`.
 
     Returns:
         Number of tasks by split.
@@ -55,18 +66,21 @@ def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
 
     check(config, "synth")
     out_dir = Path(out_dir).absolute()
-    counts = {"train": config.world.train_videos, "test": config.world.test_videos}
+    world = config.world
+    counts = {"train": world.train_videos, "rl": world.rl_videos, "test": world.test_videos}
     videos = [{"split": split, "index": index} for split, count in counts.items() for index in range(count)]
     made = ray.data.from_items(videos).map(_make_video, fn_args=(config, out_dir)).take_all()
     raise_first(row["error"] for row in made)
     made.sort(key=lambda row: row["index"])
-    for split in ("test", "train"):
-        tasks = [task for row in made if row["split"] == split for task in row["tasks"]]
+    splits = {name: [task for row in made if row["split"] == name for task in row["tasks"]] for name in counts}
+    splits = {name: tasks for name, tasks in splits.items() if counts[name]}
+    for name, tasks in splits.items():
         if not tasks:
-            raise ValueError(f"world: no {split} task could be made; widen the durations or the kinds")
-        save_tasks(out_dir / f"{split}.jsonl", tasks)
-        counts[split] = len(tasks)
-    return counts
+            raise ValueError(f"world: no {name} task could be made; widen the durations or the kinds")
+    write_text(out_dir / "README.md", datasheet(splits))
+    for name in reversed(splits):
+        save_tasks(out_dir / f"{name}.jsonl", splits[name])
+    return {name: len(tasks) for name, tasks in splits.items()}
 
 
 def _make_video(item: VideoRow, config: Config, out_dir: Path) -> MadeVideo:
@@ -82,7 +96,7 @@ def make_video(split: str, index: int, config: Config, out_dir: Path) -> list[Ta
     name = f"{split}-{index:05d}"
     for folder in ("videos", "frames"):
         (out_dir / folder).mkdir(parents=True, exist_ok=True)
-    seed = config.seed * 10**6 + index + (TEST_SEEDS if split == "test" else 0)
+    seed = config.seed * 10**6 + index + SEEDS[split]
     world = make_world(seed, config.world)
     video = out_dir / "videos" / f"{name}.mp4"
     write_video(world, video, config.world)
@@ -95,21 +109,33 @@ def make_video(split: str, index: int, config: Config, out_dir: Path) -> list[Ta
 def choose_questions(
     world: World, config: Config, most: int, index: int, rng: np.random.Generator
 ) -> list[WorldQuestion]:
-    """At most that many questions, of as many kinds as the video has; the first kind changes from video to video."""
-    kinds = config.world.kinds
+    """At most that many questions, of as many kinds as the video has, and no more than `MOST_OF_KIND` of one; the first
+    kind changes from video to video. At least `world.seeking_share` of them seek, unless the video has none that
+    does."""
+    seeking = [kind for kind in config.world.kinds if kind in SEEKING_KINDS]
+    told = [kind for kind in config.world.kinds if kind not in SEEKING_KINDS]
+    share = config.world.seeking_share
+    wanted = 0 if not seeking else most if not told else math.ceil(share * most)
+    found = _of_kinds(seeking, world, config, wanted, index, rng)
+    rest = most - len(found)
+    if found and share > 0:
+        rest = min(rest, int(len(found) * (1 - share) / share + 1e-9))
+    return found + _of_kinds(told, world, config, rest, index, rng)
+
+
+def _of_kinds(
+    kinds: Sequence[str], world: World, config: Config, most: int, index: int, rng: np.random.Generator
+) -> list[WorldQuestion]:
     streams = {
         kind: candidates(world, kind, coarse_times(world.duration_s, config), config.world.fps, rng) for kind in kinds
     }
     order = [kinds[(index + i) % len(kinds)] for i in range(len(kinds))]
     found: list[WorldQuestion] = []
-    while order and len(found) < most:
-        for kind in list(order):
-            question = next(streams[kind], None)
-            if question is None:
-                order.remove(kind)
-            elif len(found) < most:
-                found.append(question)
-    return found
+    for _ in range(MOST_OF_KIND):
+        found += [question for kind in order if (question := next(streams[kind], None)) is not None]
+        if len(found) >= most:
+            break
+    return found[:most]
 
 
 def coarse_times(duration_s: float, config: Config) -> list[float]:
@@ -138,6 +164,9 @@ def _task(
         dimension=DIMENSIONS[question.kind],
         visual_prompts=(VisualPrompt(str(image), time, kind, geometry),),
         source="procedural world",
+        kind=question.kind,
+        evidence=evidence(world, question),
+        tolerance=question.tolerance,
         facts={"seed": world.seed, **dataclasses.asdict(question)},
     )
     return as_choice(task, question, rng) if rng.random() < config.world.choice_fraction else task
@@ -145,7 +174,13 @@ def _task(
 
 def as_choice(task: Task, question: WorldQuestion, rng: np.random.Generator, options_at_most: int = 4) -> Task:
     """The same question with lettered options, the right one anywhere among them."""
-    wrong = [word for word in vocabulary(question) if word != task.answer]
+    wrong = [word for word in vocabulary(question) or _near(float(task.answer), rng) if word != task.answer]
     options = rng.permutation([task.answer, *rng.permutation(wrong)[: options_at_most - 1].tolist()]).tolist()
     letter = chr(ord("A") + options.index(task.answer))
-    return dataclasses.replace(task, form="choice", options=tuple(options), answer=letter)
+    return dataclasses.replace(task, form="choice", options=tuple(options), answer=letter, tolerance=None)
+
+
+def _near(moment_s: float, rng: np.random.Generator) -> list[str]:
+    """Moments about another one, spread evenly, so that the right one may be any of them by its place."""
+    before = int(rng.integers(4))
+    return [f"{moment_s + 2 * (i - before):.1f}" for i in range(4)]

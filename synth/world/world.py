@@ -1,13 +1,19 @@
 """The procedural world: several look-alike instances whose every position, colour and event is known.
 
-Time is cut into slots of four seconds. In a slot an instance rests (with a slight sway) in one cell of a 3x3 grid, or
-is out of sight; in the last second it glides to its next cell. In the first three seconds it may live through one
-event: it flashes a colour, two colours in turn, darts aside and back, or blinks. Several instances live through
-events of one kind at once, so a question about one of them can't be answered from another.
+Time is cut into slots of four seconds, of which a video has an even number where it can. In a slot an instance rests
+(with a slight sway) in one cell of a 3x3 grid, or is out of sight; in the last second it glides to its next cell. In
+the first three seconds it may live through one event: it flashes a colour, two colours in turn, darts aside and back,
+or blinks. Several instances live through events of one kind at once, so a question about one of them can't be answered
+from another.
+
+What lasts leaves a trace in any frame: an instance may leave once and come back some slots later, by either side, or
+change its colour for good, on the spot, each at any moment of a slot in which it does nothing else. Events leave no
+trace, so that a trace tells when to look for one.
 
 Invariant: a world is a pure function of (seed, `WorldConfig`); all answers are read from it, never from pixels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -16,10 +22,28 @@ import numpy as np
 
 from configs.world import WorldConfig
 
+Place = tuple[float, float]
+"""A centre, as shares of the frame."""
 SLOT_S = 4
 """Seconds of a slot."""
 EVENT_S = 3
 """Events happen in the first seconds of a slot."""
+GLIDE_S = SLOT_S - EVENT_S
+"""How long a glide from one place to the next takes, seconds."""
+_WAITING: dict[str, Place] = {"left": (-0.17, 0.5), "right": (1.17, 0.5)}
+"""Just out of sight: where one waits that is away, by the side."""
+FEWEST_SLOTS = 7
+"""Slots of the shortest video in which anything leaves or changes its colour for good."""
+REPAINTED = 0.9
+"""Chance that one of the half of the instances which may be repainted is; the others leave and come back."""
+OFFSETS_S: dict[str, tuple[float, float]] = {
+    "flash": (0.6, 1.9),
+    "double": (0.6, 1.0),
+    "dart": (0.6, 1.4),
+    "blink": (0.55, 0.75),
+}
+"""Earliest and latest start of an event, seconds into its slot: so late that one who looks once a second sees the
+instance at rest before, and so early that the event is over when it glides on."""
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (225, 45, 40),
     "green": (40, 190, 60),
@@ -34,6 +58,7 @@ CELLS = ("northwest", "north", "northeast", "west", "center", "east", "southwest
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 
 EventKind = Literal["flash", "double", "dart", "blink"]
+Side = Literal["left", "right"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +71,13 @@ class Event:
     """Colours of a flash or double; the direction of a dart; the number of blinks."""
     offset_s: float
     """Start, seconds after the slot's."""
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """From when to when it can be seen, seconds."""
+        start = self.slot * SLOT_S + self.offset_s
+        lasts = {"flash": 1.0, "double": 2.0, "dart": 1.5}
+        return start, start + (lasts[self.kind] if self.kind in lasts else int(self.value[0]) - 0.5)
 
     def phase(self, t: float) -> float | None:
         """Seconds since the event's start, or None outside the event's slot."""
@@ -63,11 +95,27 @@ class Instance:
     """Half its extent, as a share of the frame."""
     striped: bool
     homes: tuple[int | None, ...]
-    """Cell index of each slot; None while it is out of sight."""
+    """Cell index of each slot; None in those of its absence, in the first of which it leaves and in the last of which
+    it comes back."""
+    absence: tuple[float, float] | None
+    """When it begins to glide out of the frame, and when to glide back, seconds; None if it never leaves."""
+    exits: tuple[Side, Side]
+    """By which side it leaves, and by which it comes back."""
     sway: tuple[float, float, float]
     """Amplitude (share of the frame), frequency (Hz) and phase of its rest."""
     events: tuple[Event | None, ...]
     """One entry a slot."""
+    repaint: tuple[float, str] | None = None
+    """When it takes another colour for good, seconds, and which."""
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """The colours that it has some time, but for events."""
+        return (self.colour, self.repaint[1]) if self.repaint else (self.colour,)
+
+    def own_colour(self, t: float) -> str:
+        """Its colour at a time, but for events."""
+        return self.repaint[1] if self.repaint and t >= self.repaint[0] else self.colour
 
 
 @dataclass(frozen=True)
@@ -89,26 +137,22 @@ class World:
         """Colour of an instance at a time; None while it can't be seen."""
         instance = self.instances[index]
         slot, event = self._slot(instance, t)
-        if instance.homes[slot] is None:
+        if instance.homes[slot] is None and self.cell(index, t) is None:
             return None
+        own = instance.own_colour(t)
         if event is None or (since := event.phase(t)) is None:
-            return instance.colour
+            return own
         if event.kind in ("flash", "double") and since < len(event.value):
             return event.value[int(since)]
         if event.kind == "blink" and since < int(event.value[0]) and since % 1.0 < 0.5:
             return None
-        return instance.colour
+        return own
 
     def position(self, index: int, t: float) -> tuple[float, float]:
         """Centre of an instance at a time, as shares of the frame; outside [0, 1] while it is away."""
         instance = self.instances[index]
         slot, event = self._slot(instance, t)
-        x, y = _centre(instance.homes[slot], slot)
-        into = t - slot * SLOT_S
-        if into > EVENT_S and slot + 1 < len(instance.homes):
-            glide = _smooth((into - EVENT_S) / (SLOT_S - EVENT_S))
-            next_x, next_y = _centre(instance.homes[slot + 1], slot)
-            x, y = x + glide * (next_x - x), y + glide * (next_y - y)
+        x, y = _between(*self._glide(instance, slot, t))
         if event and event.kind == "dart" and (since := event.phase(t)) is not None and since < 1.5:
             reach = _smooth(min(since, 1.5 - since) / 0.25)
             dx, dy = DIRECTIONS[event.value[0]]
@@ -117,12 +161,27 @@ class World:
         angle = 2 * np.pi * frequency * t + phase
         return float(x + amplitude * np.cos(angle)), float(y + amplitude * np.sin(angle))
 
+    def _glide(self, instance: Instance, slot: int, t: float) -> tuple[Place, Place, float]:
+        """From where to where it glides, and what share of the way it has gone; from 0 on, where it rests."""
+        homes = instance.homes
+        following = homes[min(slot + 1, len(homes) - 1)]
+        if instance.absence is None or (homes[slot] is not None and following is not None):
+            here = _centre(homes[slot])
+            return here, _centre(following), (t - slot * SLOT_S - EVENT_S) / GLIDE_S
+        leaves_s, comes_s = instance.absence
+        out, back = (_WAITING[side] for side in instance.exits)
+        if t < leaves_s + GLIDE_S:
+            return _centre(homes[int(leaves_s // SLOT_S) - 1]), out, (t - leaves_s) / GLIDE_S
+        return back, _centre(homes[int(comes_s // SLOT_S) + 1]), (t - comes_s) / GLIDE_S
+
     def cell(self, index: int, t: float) -> str | None:
-        """Name of the cell an instance is in, seen or not; None while it is out of the frame."""
+        """Name of the cell an instance is in, seen or not; None while all of it is out of the frame."""
         x, y = self.position(index, t)
-        if not (0 <= x < 1 and 0 <= y < 1):
+        radius = self.instances[index].radius
+        if not (-radius < x < 1 + radius and -radius < y < 1 + radius):
             return None
-        return CELLS[int(y * 3) * 3 + int(x * 3)]
+        column, row = (min(max(int(3 * place), 0), 2) for place in (x, y))
+        return CELLS[row * 3 + column]
 
     def _slot(self, instance: Instance, t: float) -> tuple[int, Event | None]:
         slot = min(int(max(t, 0.0) // SLOT_S), len(instance.homes) - 1)
@@ -132,21 +191,28 @@ class World:
 @lru_cache(maxsize=64)
 def _cached(seed: int, min_s: float, max_s: float, fewest: int, most: int) -> World:
     rng = np.random.default_rng([seed, 7])
-    slots = int(rng.integers(int(min_s // SLOT_S), int(max_s // SLOT_S) + 1))
+    lengths = range(int(min_s // SLOT_S), int(max_s // SLOT_S) + 1)
+    slots = int(rng.choice([length for length in lengths if length % 2 == 0] or lengths))
     count = int(rng.integers(fewest, most + 1))
-    homes = _homes(rng, count, slots)
-    colours = rng.permutation(list(COLOURS))[:count].tolist()
+    palette = [str(colour) for colour in rng.permutation(list(COLOURS))]
+    colours, spare = palette[:count], palette[count:]
+    repaints = _repaints(rng, count, slots, spare)
+    absences = _absences(rng, slots, repaints)
+    homes = _homes(rng, slots, repaints, absences)
     shapes = rng.choice(SHAPES, count).tolist()
-    events = _events(rng, homes, colours)
+    events = _events(rng, homes, colours, repaints)
     instances = tuple(
         Instance(
             colour=colours[i],
             shape=shapes[i],
-            radius=float(rng.uniform(0.08, 0.11)),
+            radius=float(rng.uniform(0.10, 0.13)),
             striped=bool(rng.random() < 0.3),
             homes=tuple(homes[i]),
+            absence=absences[i],
+            exits=(_side(rng), _side(rng)),
             sway=(float(rng.uniform(0.0, 0.02)), float(rng.uniform(0.1, 0.4)), float(rng.uniform(0, 2 * np.pi))),
             events=tuple(events[i]),
+            repaint=repaints[i],
         )
         for i in range(count)
     )
@@ -159,47 +225,110 @@ def make_world(seed: int, config: WorldConfig) -> World:
     return _cached(seed, config.min_duration_s, config.max_duration_s, config.min_instances, config.max_instances)
 
 
-def _homes(rng: np.random.Generator, count: int, slots: int) -> list[list[int | None]]:
-    """Cells of each instance by slot, no two in one cell; now and then one is away for a slot."""
-    homes: list[list[int | None]] = [[] for _ in range(count)]
-    for _ in range(slots):
-        cells = rng.permutation(9)[:count]
-        for i in range(count):
-            away = i > 0 and len(homes[i]) > 0 and homes[i][-1] is not None and rng.random() < 0.1
-            homes[i].append(None if away else int(cells[i]))
+def _side(rng: np.random.Generator) -> Side:
+    return "left" if rng.random() < 0.5 else "right"
+
+
+def _repaints(rng: np.random.Generator, count: int, slots: int, spare: list[str]) -> list[tuple[float, str] | None]:
+    """Whether, when and how each instance changes its colour for good; never to a colour that another one has."""
+    repaints: list[tuple[float, str] | None] = [None] * count
+    if slots >= FEWEST_SLOTS:
+        for i, colour in zip(rng.permutation(count)[: count // 2].tolist(), spare, strict=False):
+            if rng.random() < REPAINTED:
+                repaints[i] = float(SLOT_S * rng.integers(2, slots - 1) + rng.uniform(0, SLOT_S)), colour
+    return repaints
+
+
+def _absences(
+    rng: np.random.Generator, slots: int, repaints: Sequence[tuple[float, str] | None]
+) -> list[tuple[float, float] | None]:
+    """When each instance leaves and comes back, two or three slots long; none of one that is repainted."""
+    absences: list[tuple[float, float] | None] = []
+    for repaint in repaints:
+        if repaint is not None or slots < FEWEST_SLOTS:
+            absences.append(None)
+            continue
+        first = int(rng.integers(2, slots - 4))
+        last = first + int(rng.integers(1, 3))
+        leaves, comes = rng.uniform(0, EVENT_S, 2).tolist()
+        absences.append((SLOT_S * first + leaves, SLOT_S * last + comes))
+    return absences
+
+
+def _homes(
+    rng: np.random.Generator,
+    slots: int,
+    repaints: Sequence[tuple[float, str] | None],
+    absences: Sequence[tuple[float, float] | None],
+) -> list[list[int | None]]:
+    """Cells of each instance by slot, no two in one cell. One whose colour changes stays where it was, and the cells of
+    one that leaves or comes back in a slot are free of others in it."""
+    homes: list[list[int | None]] = [[] for _ in repaints]
+    coming: dict[int, int] = {}
+    for slot in range(slots):
+        kept: dict[int, int | None] = {}
+        for i, (repaint, absence) in enumerate(zip(repaints, absences, strict=True)):
+            first, last = (int(moment // SLOT_S) for moment in absence) if absence else (-1, -1)
+            if slot == first or (repaint is not None and int(repaint[0] // SLOT_S) == slot):
+                kept[i] = homes[i][-1]
+            elif i in coming and slot == last + 1:
+                kept[i] = coming.pop(i)
+        free = iter(cell for cell in rng.permutation(9).tolist() if cell not in kept.values())
+        for i, absence in enumerate(absences):
+            first, last = (int(moment // SLOT_S) for moment in absence) if absence else (-1, -1)
+            if absence and slot == last:
+                coming[i] = next(free)
+            homes[i].append(None if absence and first <= slot <= last else kept[i] if i in kept else next(free))
     return homes
 
 
-def _events(rng: np.random.Generator, homes: list[list[int | None]], colours: list[str]) -> list[list[Event | None]]:
+def _events(
+    rng: np.random.Generator,
+    homes: list[list[int | None]],
+    colours: list[str],
+    repaints: Sequence[tuple[float, str] | None],
+) -> list[list[Event | None]]:
     """Each slot has one kind of event; most of the instances in sight live through it, each in its own way."""
     count, slots = len(homes), len(homes[0])
     events: list[list[Event | None]] = [[None] * slots for _ in range(count)]
-    deck: list[EventKind] = []
-    for slot in range(slots):
-        if not deck:
-            shuffled: list[EventKind] = ["flash", "double", "dart", "blink"]
-            rng.shuffle(shuffled)
-            deck += shuffled
-        if rng.random() < 0.1:
+    for slot, kind in enumerate(_kinds(rng, homes)):
+        if kind is None:
             continue
-        kind = deck.pop()
         taken = {homes[i][slot] for i in range(count)}
         for i in range(count):
-            home = homes[i][slot]
-            if home is None or rng.random() < 0.15:
+            home, repaint = homes[i][slot], repaints[i]
+            if home is None or rng.random() < 0.2 or (repaint and int(repaint[0] // SLOT_S) == slot):
                 continue
-            value = _event_value(rng, kind, home, taken, colours[i])
+            own = {colours[i], repaint[1]} if repaint else {colours[i]}
+            value = _event_value(rng, kind, home, taken, own)
             if value is not None:
-                offset = 0.5 if kind in ("double", "blink") else float(rng.choice([0.5, 1.0]))
-                events[i][slot] = Event(kind, slot, value, offset)
+                events[i][slot] = Event(kind, slot, value, float(rng.uniform(*OFFSETS_S[kind])))
     return events
 
 
+def _kinds(rng: np.random.Generator, homes: list[list[int | None]]) -> list[EventKind | None]:
+    """The kind of event of each slot, in decks of all four, so that none comes much more often; now and then none.
+    Often what one does after it is back is of the kind that it did before it left."""
+    kinds: list[EventKind | None] = []
+    deck: list[EventKind] = []
+    for _ in homes[0]:
+        if not deck:
+            deck = ["flash", "double", "dart", "blink"]
+            rng.shuffle(deck)
+        kinds.append(None if rng.random() < 0.15 else deck.pop())
+    for of_one in homes:
+        if None in of_one and rng.random() < 0.7:
+            first = of_one.index(None)
+            back = first + of_one[first:].count(None)
+            kinds[back] = kinds[first - 1]
+    return kinds
+
+
 def _event_value(
-    rng: np.random.Generator, kind: EventKind, home: int, taken: set[int | None], colour: str
+    rng: np.random.Generator, kind: EventKind, home: int, taken: set[int | None], own: set[str]
 ) -> tuple[str, ...] | None:
     if kind in ("flash", "double"):
-        others = [name for name in COLOURS if name != colour]
+        others = [name for name in COLOURS if name not in own]
         return tuple(rng.permutation(others)[: 1 if kind == "flash" else 2].tolist())
     if kind == "blink":
         return (str(int(rng.integers(1, 4))),)
@@ -217,10 +346,15 @@ def _event_value(
     return (direction,)
 
 
-def _centre(home: int | None, slot: int) -> tuple[float, float]:
-    if home is None:
-        return (-0.3, 0.5) if slot % 2 else (1.3, 0.5)
+def _centre(home: int | None) -> Place:
+    assert home is not None
     return (home % 3 + 0.5) / 3, (home // 3 + 0.5) / 3
+
+
+def _between(start: Place, end: Place, share: float) -> Place:
+    """Where one is that has glided a share of the way."""
+    gone = _smooth(share)
+    return start[0] + gone * (end[0] - start[0]), start[1] + gone * (end[1] - start[1])
 
 
 def _smooth(share: float) -> float:

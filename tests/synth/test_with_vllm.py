@@ -26,7 +26,7 @@ from synth.rle import decode
 from synth.stages import rewriting, text_filter, verification
 from synth.stages.leaks import named
 from synth.teachers.chat import ChatTeacher
-from synth.world.questions import TARGETS
+from synth.world.question import TARGETS
 from synth.world.render import write_video
 from synth.world.world import make_world
 from tests.films.clips import real_clips

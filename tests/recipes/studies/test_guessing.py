@@ -11,12 +11,12 @@ from configs import load_config
 from configs.run import Config
 from env.judging.rules import judge
 from env.task import Task, load_tasks, save_tasks
-from env.trajectory import ToolCallRecord
 from recipes.folder import RunFolder
-from recipes.studies.guessing import _branch_off, curve_ends, examine, has_looked, in_forms, run_guessing
+from recipes.studies.guessing import _branch_off, curve_ends, examine, in_forms, run_guessing
 from recipes.studies.guessing_page import page
 from synth.teachers.scripted import question_of
-from synth.world.questions import answer, vocabulary
+from synth.world.question import vocabulary
+from synth.world.questions import answer
 from synth.world.tasks import choose_questions
 from synth.world.world import make_world
 from tests.films.sample_episode import make_episode
@@ -47,11 +47,11 @@ def tasks(config: Config) -> list[Task]:
 @pytest.mark.parametrize("most", [4, 2])
 def test_the_same_questions_come_back_with_options_and_the_same_right_answer(tasks: list[Task], most: int) -> None:
     asked = in_forms(tasks, seed=0, options=most)
-    assert len({task.facts["kind"] for task in tasks}) == 8
+    assert len({task.facts["kind"] for task in tasks}) >= 8
     for plain, choice in zip(tasks, asked, strict=True):
         assert (choice.id, choice.question, choice.facts) == (plain.id, plain.question, plain.facts)
         assert choice.options is not None
-        words = vocabulary(question_of(plain)[1])
+        words = vocabulary(question_of(plain)[1]) or tuple(choice.options)  # of moments there are any number
         assert len(set(choice.options)) == len(choice.options) == min(most, len(words))
         assert set(choice.options) <= set(words)
         assert judge(choice, plain.answer) == judge(choice, choice.answer) == 1.0
@@ -84,40 +84,26 @@ def test_an_arm_begins_with_all_that_the_start_has_and_tasks_of_its_own_form(con
         assert given[0].video == str(start.data / "film.mp4")
 
 
-def test_only_a_crop_that_worked_and_reached_into_the_stretch_counts_as_a_look(media: Path) -> None:
-    episode = make_episode(media)
-    crop = episode.calls[-1]
-    assert has_looked(episode, (21, 24))
-    assert not has_looked(episode, (4, 7)), "the mark's frame lies there, but was not cropped"
-    assert not has_looked(episode, (22, 24))
-    assert not has_looked(dataclasses.replace(episode, calls=(dataclasses.replace(crop, ok=False),)), (21, 24))
-    nonsense = ToolCallRecord("crop_video", {"start_time": "soon"}, False, 0.0, error="no number")
-    assert not has_looked(dataclasses.replace(episode, calls=(nonsense,)), (21, 24))
-
-
-def test_right_answers_without_a_look_are_lucky_and_questions_without_a_stretch_do_not_count(
-    media: Path, tasks: list[Task]
-) -> None:
-    stretches = [task for task in tasks if task.facts["window"]][:4]
-    mark_only = next(task for task in tasks if task.facts["window"] is None)
+def test_right_answers_without_a_look_are_lucky_and_questions_without_a_stretch_do_not_count(media: Path) -> None:
     right, wrong = make_episode(media), make_episode(media, accuracy=0.0)
-    asked = [_about(task, window) for task, window in zip(stretches, [(20, 23), (20, 23), (4, 7), (4, 7)], strict=True)]
-    played = [dataclasses.replace(e, task_id=str(i)) for i, e in enumerate((right, right, right, wrong, wrong))]
-    found = examine([*asked, mark_only], played)
+    crop = right.calls[-1].arguments
+    seen, unseen = ((crop["start_time"], crop["end_time"]),), ((4.0, 7.0),)
+    played = [
+        dataclasses.replace(episode, task_id=str(i), evidence=evidence)
+        for i, (episode, evidence) in enumerate(
+            [(right, seen), (right, seen), (right, unseen), (wrong, unseen), (wrong, ())]
+        )
+    ]
+    found = examine(played)
     assert found.accuracy == pytest.approx(3 / 5)
     assert found.tool_calls == 3.0
     assert (found.looked, found.right_if_looked, found.right_if_not) == (0.5, 1.0, 0.5)
     assert found.lucky == pytest.approx(1 / 3)
 
 
-def test_shares_of_nothing_are_none(media: Path, tasks: list[Task]) -> None:
-    mark_only = next(task for task in tasks if task.facts["window"] is None)
-    found = examine([mark_only], [make_episode(media)])
+def test_shares_of_nothing_are_none(media: Path) -> None:
+    found = examine([make_episode(media)])
     assert (found.looked, found.right_if_looked, found.right_if_not, found.lucky) == (None,) * 4
-
-
-def _about(task: Task, window: tuple[int, int]) -> Task:
-    return dataclasses.replace(task, facts={**task.facts, "window": list(window)})
 
 
 def test_the_ends_of_a_curve_are_means_of_its_first_and_last_grpo_steps() -> None:

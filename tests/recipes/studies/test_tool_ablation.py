@@ -21,6 +21,7 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scores]:
 STEP = {
     "stage": "grpo",
     "updates": 1.0,
+    "accuracy": 0.75,
     "mismatch_kl": 3e-8,
     "rollout_tokens_per_s": 100.0,
     "learner_tokens_per_s": 50.0,
@@ -53,5 +54,7 @@ def test_the_report_s_figures_come_from_scores_and_steps(scores: dict[str, Score
     report = summary(found, [STEP, skipped, {"stage": "sft", "loss": 1.0}])
     assert report["accuracy"] == {"no_tools": 0.0, "sft": 0.0, "grpo": 1.0}
     assert report["mismatch_kl_max"] == 3e-8
+    assert report["accuracy_train"] == 0.75
+    assert (report["accuracy_seek"]["grpo"], report["found"]) == (None, {}), "of episodes that say no kind"
     assert report["tokens_per_s"] == {"rollout": 100.0, "learner": 50.0}
     assert set(report["tool_calls_per_episode"]) == {"sft", "grpo"}

@@ -13,7 +13,7 @@ from env.task import load_tasks
 from synth.motion.segmenter import measure_tracks
 from synth.pipeline.shards import read_records
 from synth.rle import decode
-from synth.world.questions import TARGETS
+from synth.world.question import TARGETS
 from tests.films.clips import real_clips
 from tests.films.moving_shapes import random_film
 from tests.servers.processes import Family, family

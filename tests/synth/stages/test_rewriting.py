@@ -8,7 +8,7 @@ import pytest
 from configs.world import PROMPT_KINDS
 from synth.record import Record, Rejected, Target
 from synth.stages.rewriting import accepted, filled, rewrite_by_rules
-from synth.world.questions import TARGETS
+from synth.world.question import TARGETS
 
 TARGET = Target("the man in red", "man red shirt", 2.0, 6.0, "What does <vp> pick up after 3 s?")
 RECORD = Record("a", "test", "a.mp4", "What does the man in red pick up after 3 s?", "a hat", target=TARGET)

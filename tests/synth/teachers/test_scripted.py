@@ -1,6 +1,6 @@
 import asyncio
 import dataclasses
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +8,19 @@ import pytest
 
 from actors.rollout.loop import play
 from configs.run import Config
-from configs.world import TeacherConfig
+from configs.world import SEEKING_KINDS, TeacherConfig
 from env.chat import ChatFormat
+from env.looks import Sought
 from env.task import Task
 from env.trajectory import Trajectory
 from env.turn import parse_turn
-from synth.teachers.captions import captions
-from synth.teachers.scripted import TeacherPolicy, corpus, question_of
+from synth.teachers.captions import STRIPS, captions
+from synth.teachers.scripted import GUESS, NOT_HERE, TeacherPolicy, corpus, question_of
+from synth.world.datasheet import fewest_calls
 from synth.world.tasks import as_choice
 from tests.models.tiny import build_tiny_model
 
-FAULTLESS = TeacherConfig(hasty={}, wander=0.0, recheck=0.0)
+FAULTLESS = TeacherConfig(hasty={}, wander=0.0, recheck=0.0, give_up=0.0, look_on=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,9 @@ def test_a_faultless_teacher_is_always_right_and_never_misuses_a_tool(
         assert trajectory.rewards.accuracy == 1.0, (task.question, [turn.text for turn in trajectory.turns])
         assert trajectory.rewards.format == 1.0
         assert all(call.ok for call in trajectory.calls)
-        assert len(trajectory.calls) == (2 if task.facts["window"] else 1)
+        least, (_, question) = fewest_calls(task), question_of(task)
+        most = 1 + 2 * len(task.evidence) + (question.asks == "blink") if question.seeks else least
+        assert least <= len(trajectory.calls) <= most
 
 
 def test_of_options_it_names_the_right_one_by_its_text_and_guesses_among_them(
@@ -62,7 +66,7 @@ def test_of_options_it_names_the_right_one_by_its_text_and_guesses_among_them(
     rng = np.random.default_rng(0)
     asked = [as_choice(task, question_of(task)[1], rng) for task in tasks]
     assert all(trajectory.rewards.accuracy == 1.0 for trajectory in played(asked, chat, config, FAULTLESS))
-    hasty = TeacherConfig(hasty=dict.fromkeys(config.world.prompt_kinds, 1.0), wander=0.0, recheck=0.0)
+    hasty = replace(FAULTLESS, hasty=dict.fromkeys(config.world.prompt_kinds, 1.0))
     for task, trajectory in zip(asked, played(asked, chat, config, hasty), strict=True):
         assert trajectory.answer in (task.options or ())
 
@@ -72,7 +76,7 @@ def test_its_thoughts_say_what_is_in_every_frame_it_fetched(
 ) -> None:
     _, tasks = small_data
     for task, trajectory in zip(tasks, played(tasks, chat, config, FAULTLESS), strict=True):
-        if task.facts["window"] and task.facts["kind"] != "spatial":
+        if task.evidence and task.kind != "spatial":
             thought = parse_turn(trajectory.turns[-1].text).thought
             assert thought is not None
             readings = thought.rsplit(". ", 1)[0]
@@ -83,14 +87,41 @@ def test_its_habits_show_hasty_guesses_and_needless_calls(
     small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
 ) -> None:
     _, tasks = small_data
-    hasty = TeacherConfig(hasty=dict.fromkeys(config.world.prompt_kinds, 1.0), wander=0.0, recheck=0.0)
+    hasty = replace(FAULTLESS, hasty=dict.fromkeys(config.world.prompt_kinds, 1.0))
     guesses = played(tasks, chat, config, hasty)
     assert all([call.name for call in trajectory.calls] == ["view_visual_prompt"] for trajectory in guesses)
     assert 0 < sum(trajectory.rewards.accuracy for trajectory in guesses) < len(guesses)
-    busy = played(tasks, chat, config, TeacherConfig(hasty={}, wander=1.0, recheck=1.0))
-    calls = Counter(tuple(call.name for call in trajectory.calls) for trajectory in busy)
-    assert set(calls) == {("view_visual_prompt",) * 2, ("view_visual_prompt", "crop_video", "crop_video")}
-    assert all(trajectory.rewards.accuracy == 1.0 for trajectory in busy)
+    short = [task for task in tasks if len(task.evidence) < 2]  # rounds are left for needless ones
+    plain, busy = (played(short, chat, config, teacher) for teacher in (FAULTLESS, replace(FAULTLESS, wander=1.0)))
+    assert all(t.rewards.accuracy == 1.0 for t in busy)
+    assert [len(t.calls) - len(b.calls) for t, b in zip(busy, plain, strict=True)] == [
+        int(bool(task.evidence)) for task in short
+    ]
+    checked = played(short, chat, config, replace(FAULTLESS, recheck=1.0, look_on=1.0))
+    for task, t, b in zip(short, checked, plain, strict=True):
+        assert len(t.calls) - len(b.calls) == int(task.kind in SEEKING_KINDS or not task.evidence)
+        assert t.rewards.accuracy == 1.0
+
+
+def test_it_says_that_a_look_missed_and_looks_on_or_gives_up(
+    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
+) -> None:
+    _, tasks = small_data
+    sought = [task for task in tasks if task.kind in SEEKING_KINDS]
+    missed = 0
+    for task, patient, hopeless in zip(
+        sought,
+        played(sought, chat, config, FAULTLESS),
+        played(sought, chat, config, replace(FAULTLESS, give_up=1.0)),
+        strict=True,
+    ):
+        assert patient.rewards.accuracy == 1.0
+        assert Sought.of(patient).found  # type: ignore[union-attr]
+        if NOT_HERE in "".join(turn.text for turn in patient.turns) and len(task.evidence) == 1:
+            missed += 1
+            assert GUESS in hopeless.turns[-1].text
+            assert not Sought.of(hopeless).found  # type: ignore[union-attr]
+    assert missed > 0
 
 
 @pytest.mark.parametrize("tools", [(), ("crop_video",), ("view_visual_prompt",)])
@@ -118,7 +149,14 @@ def test_captions_teach_the_words_of_the_thoughts(
     made = [trajectory for task in tasks for trajectory in captions(task, chat, config)]
     marked = [t for t in made if t.turns[0].text.startswith("<think>The mark is on ")]
     plain = [t for t in made if t.turns[0].text.startswith("<think>There is no mark.")]
-    assert len(marked) == len(tasks) > len(plain) == len(made) - len(marked) > 0
+    strips = [t for t in made if t.dimension == "strip"]
+    assert len(marked) == len(tasks) == len(strips) / STRIPS > len(plain) > 0
+    assert len(made) == len(marked) + len(plain) + len(strips)
     for trajectory in made:
         assert trajectory.transcript.sampled_tokens > 10
-        assert len(trajectory.transcript.media) == len(trajectory.prompt_frames) == 1
+        shown = len(trajectory.transcript.media)
+        assert shown == len(trajectory.prompt_frames)
+        assert shown == 1 or trajectory.dimension == "strip"
+    for trajectory in strips:
+        readings = str(parse_turn(trajectory.turns[0].text).thought).removesuffix(".").replace(". ", ", ").split(", ")
+        assert len(readings) == config.world.max_instances * len(trajectory.prompt_frames)

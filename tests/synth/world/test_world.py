@@ -56,8 +56,8 @@ def test_the_file_shows_the_world_at_true_times(small_data: tuple[Path, list[Tas
     _, tasks = small_data
     task = tasks[0]
     world = make_world(task.facts["seed"], config.world)
-    video = open_video(task.video)
+    video, size = open_video(task.video), config.world.size_px
     assert video.duration_s == pytest.approx(world.duration_s)
-    for frame in video.frames_at([0.0, 5.3, world.duration_s - 0.01], 128 * 128, 32):
-        truth = render_frame(world, frame.time_s, 128).astype(int)
+    for frame in video.frames_at([0.0, 5.3, world.duration_s - 0.01], size * size, 32):
+        truth = render_frame(world, frame.time_s, size).astype(int)
         assert np.abs(frame.pixels.astype(int) - truth).mean() < 6

@@ -1,0 +1,118 @@
+"""Where an episode looked, against where it had to: what is said of seeking. Pure.
+
+A *look* is a call that fetched frames of a stretch of the video. It is a hit if it overlaps a stretch of the evidence
+that its task knows, else a miss.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from env.trajectory import Trajectory
+
+Stretch = tuple[float, float]
+"""Start and end, seconds."""
+
+
+def looks(trajectory: Trajectory) -> list[Stretch]:
+    """The stretches that its calls fetched, in order."""
+    asked = [(call.arguments.get("start_time"), call.arguments.get("end_time")) for call in trajectory.calls if call.ok]
+    return [
+        (float(start), float(end))
+        for start, end in asked
+        if isinstance(start, int | float) and isinstance(end, int | float)
+    ]
+
+
+def overlap(a: Stretch, b: Stretch) -> float:
+    """Seconds that two stretches share."""
+    return max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
+
+
+def temporal_iou(a: Stretch, b: Stretch) -> float:
+    """What two stretches share over what they cover together, 0 to 1."""
+    shared = overlap(a, b)
+    covered = (a[1] - a[0]) + (b[1] - b[0]) - shared
+    return shared / covered if covered > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Sought:
+    """How one episode sought what its question needs; of an episode whose evidence is known."""
+
+    found: bool
+    """Every stretch of the evidence was looked at."""
+    iou: float
+    """Temporal IoU of the last look with the stretch that it fits best; 0 if it never looked."""
+    again_after_miss: bool | None
+    """Whether it looked again after a first look that missed; None if the first look did not."""
+    again_after_hit: bool | None
+    """Whether it looked again after a first look that hit; None if that did not, or one look is not enough."""
+    frames_share: float
+    """Frames that it was shown over frames of the video."""
+
+    @classmethod
+    def of(cls, trajectory: Trajectory) -> "Sought | None":
+        """How an episode sought; None if it is not known where it had to look."""
+        evidence, seen = trajectory.evidence, looks(trajectory)
+        if not evidence:
+            return None
+        hit = bool(seen) and any(overlap(seen[0], stretch) > 0 for stretch in evidence)
+        shown = len(trajectory.prompt_frames) + sum(call.frames for call in trajectory.calls)
+        return cls(
+            found=all(any(overlap(look, stretch) > 0 for look in seen) for stretch in evidence),
+            iou=max(temporal_iou(seen[-1], stretch) for stretch in evidence) if seen else 0.0,
+            again_after_miss=len(seen) > 1 if seen and not hit else None,
+            again_after_hit=len(seen) > 1 if hit and len(evidence) == 1 else None,
+            frames_share=shown / max(1, trajectory.video_frames),
+        )
+
+
+@dataclass(frozen=True)
+class SeekingScores:
+    """How the episodes of a set sought whose evidence is known."""
+
+    episodes: int
+    found: float
+    """Share of them that looked at all the evidence."""
+    iou: float
+    """Mean temporal IoU of the last look with the evidence."""
+    again_after_miss: float | None
+    """Chance of a second look after a first one that missed; None if none did."""
+    again_after_hit: float | None
+    """The same after a first one that hit."""
+    frames_share: float
+    """Mean share of a video's frames that were looked at."""
+
+    @classmethod
+    def of(cls, episodes: Sequence[Sought]) -> "SeekingScores | None":
+        """The scores of episodes; None of none."""
+        if not episodes:
+            return None
+        misses = [one.again_after_miss for one in episodes if one.again_after_miss is not None]
+        hits = [one.again_after_hit for one in episodes if one.again_after_hit is not None]
+        return cls(
+            episodes=len(episodes),
+            found=mean(one.found for one in episodes),
+            iou=mean(one.iou for one in episodes),
+            again_after_miss=mean(misses) if misses else None,
+            again_after_hit=mean(hits) if hits else None,
+            frames_share=mean(one.frames_share for one in episodes),
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """The figures that there are, for a run's log."""
+        figures = {
+            "found": self.found,
+            "look_iou": self.iou,
+            "second_look_after_miss": self.again_after_miss,
+            "second_look_after_hit": self.again_after_hit,
+            "frames_share": self.frames_share,
+        }
+        return {name: value for name, value in figures.items() if value is not None}
+
+
+def mean(values: Iterable[float]) -> float:
+    """The mean of values, at least one."""
+    return float(np.mean([float(value) for value in values]))

@@ -1,0 +1,194 @@
+"""What the scripted teacher says of the frames that it sees, and what follows from that, in words.
+
+A reading is the time of a frame and what is seen of the target in it. What changes comes last: the place where a
+question is about places, else the colour. A conclusion takes up a word of the readings and what followed it there,
+which is what a small student learns soonest.
+
+Invariant: the words are a function of the world's truth and of the frames' times.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from synth.world.question import WorldQuestion
+from synth.world.questions import answer, events_of
+from synth.world.seeking import change_gap, change_of, trace, whose_trace
+from synth.world.world import CELLS, SLOT_S, Event, World
+
+CONCLUSIONS = {
+    "direction": "From {} aside {}, so {}.",
+    "feature": "It is flash {}.",
+    "forward": "It is flash {}.",
+    "reverse": "It is flash {}.",
+    "sequence": "It is first {}, then {}.",
+    "spatial": "{} {} against {}, so {}.",
+    "counting": "It is gone {} times.",
+    "when": "It is {}.",
+    "return_side": "It is from {}.",
+}
+"""How a thought sums up what its readings show, by what is asked."""
+CONCLUDED_AS = {"dart": "direction", "flash": "feature", "double": "sequence", "blink": "counting"}
+"""The told kind as which a seeking one concludes, by the event that it asks about."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is said of one frame."""
+
+    seen: str
+    """Its time and what is seen in it."""
+    follows: str = ""
+    """What that means after the readings before."""
+
+    def __str__(self) -> str:
+        return self.seen + self.follows
+
+
+def spoken(readings: Sequence[Reading]) -> str:
+    """Readings as a sentence without its full stop."""
+    return ", ".join(map(str, readings))
+
+
+def who_is_where(world: World, index: int, t: float) -> str:
+    """What is seen of an instance, by its colour: `red north`; `gone` if it can't be seen."""
+    colour, cell = world.colour(index, t), world.cell(index, t)
+    return f"{colour} {cell}" if colour and cell else "gone"
+
+
+def first_look(world: World, question: WorldQuestion, times: Sequence[float]) -> list[Reading]:
+    """Whether what tells when to look is there, in the frames of the first look: `12.0 red`, `20.0 gone`."""
+    return trace_of(world, *whose_trace(world, question), times)
+
+
+def trace_of(world: World, index: int, colour: str, times: Sequence[float]) -> list[Reading]:
+    """Whether an instance is seen in a colour, at each time."""
+    seen = trace(world, index, colour, times)
+    return [Reading(f"{t:.1f} {colour if there else 'gone'}") for t, there in zip(times, seen, strict=True)]
+
+
+def inferred(world: World, question: WorldQuestion, times: Sequence[float]) -> str:
+    """Between which frames of the first look that changed, in words."""
+    seen = trace(world, *whose_trace(world, question), times)
+
+    def between(first: int, last: int) -> str:
+        return f"{times[first]:.1f} to {times[last + 1]:.1f}"
+
+    if question.kind in ("meanwhile", "around"):
+        left, back = change_gap(seen, "leave"), change_gap(seen, "return")
+        if question.kind == "meanwhile":
+            return f"Away {between(left, back)}."
+        return f"Leaves {between(left, left)}, back {between(back, back)}."
+    change = change_of(question)
+    gap = change_gap(seen, change)
+    word = {"leave": "Leaves", "return": "Back", "repaint": "Turns"}[change]
+    return f"{word} {between(gap, gap)}."
+
+
+def closer_look(world: World, question: WorldQuestion, times: Sequence[float]) -> list[Reading]:
+    """What is seen of the target in the frames of a closer look."""
+    if not times:
+        return []
+    if question.other is not None and not question.seeks:
+        return _against(world, question, times[0])
+    index, colour = question.target, question.colour(world)
+    about_places = question.kind == "direction" or question.asks == "dart"
+    by_colour = about_places or question.kind in ("when", "return_side")
+    found: list[Reading] = []
+    gone = 0
+    for i, time in enumerate(times):
+        if not _known(world, index, colour, time):
+            found.append(Reading(f"{time:.1f} gone", _change(world, question, times, i)))
+            continue
+        seen, event = world.colour(index, time), _event_at(world, index, time)
+        place_first = i > 0 and not by_colour and _known(world, index, colour, times[i - 1])
+        if seen is None:
+            gone += world.colour(index, times[i - 1]) is not None if i else 1
+            words = f"{world.cell(index, time)} gone" if place_first else "gone"
+            found.append(Reading(f"{time:.1f} {words}", f" {gone}"))
+        elif place_first or seen != colour:
+            found.append(Reading(f"{time:.1f} {world.cell(index, time)} {seen}", _shown(event, seen)))
+        else:
+            cell, home = world.cell(index, time), world.instances[index].homes[int(time // SLOT_S)]
+            darts = about_places and event is not None and home is not None and cell != CELLS[home]
+            follows = f" aside {cell}" if darts else _change(world, question, times, i)
+            found.append(Reading(f"{time:.1f} {seen} {cell}", follows))
+    return found
+
+
+def conclusion(world: World, question: WorldQuestion, times: Sequence[float] = (), part: int = 0) -> str:
+    """What follows from the readings of a closer look at some times.
+
+    Args:
+        part: of a question about several events, which one was seen last.
+    """
+    right = answer(world, question)
+    if question.kind == "return_side":
+        return CONCLUSIONS["return_side"].format(right)
+    if question.kind == "when":
+        return CONCLUSIONS["when"].format(said_moment(world, question, times))
+    if question.kind == "spatial" and question.other is not None:
+        start_s = float((question.window or (0, 0))[0])
+        lines = [line(world.cell(i, start_s), question.axis) for i in (question.target, question.other)]
+        return CONCLUSIONS["spatial"].format(str(question.axis).title(), *lines, right)
+    event = events_of(world, question)[part]
+    kind = CONCLUDED_AS[event.kind]
+    if kind == "sequence":
+        return CONCLUSIONS[kind].format(*event.value)
+    if kind == "direction":
+        start_s = event.span[0]
+        cells = [str(world.cell(question.target, start_s + since)) for since in (0.0, 0.75)]
+        return CONCLUSIONS[kind].format(*(f"{cell} {in_numbers(cell)}" for cell in cells), event.value[0])
+    return CONCLUSIONS[kind].format(event.value[0])
+
+
+def said_moment(world: World, question: WorldQuestion, times: Sequence[float]) -> str:
+    """The time of the first reading after a change: the answer of one who looked at some times to when it was."""
+    seen = [_known(world, question.target, question.colour(world), t) for t in times]
+    return next((f"{t:.1f}" for t, (a, b) in zip(times[1:], pairwise(seen), strict=True) if a != b), "")
+
+
+def in_numbers(cell: str) -> str:
+    """Where a cell is, in words that can be compared: `column 2 row 1`."""
+    return f"column {line(cell, 'column')} row {line(cell, 'row')}"
+
+
+def line(cell: str | None, axis: str | None) -> int:
+    """Number of a cell's column or row, from 1."""
+    row, column = divmod(CELLS.index(str(cell)), 3)
+    return 1 + (column if axis == "column" else row)
+
+
+def _known(world: World, index: int, colour: str, time: float) -> bool:
+    """Whether an instance is in sight and, but for events, in the colour by which it is known."""
+    return world.cell(index, time) is not None and world.instances[index].own_colour(time) == colour
+
+
+def _event_at(world: World, index: int, time: float) -> Event | None:
+    event = world.instances[index].events[min(int(time // SLOT_S), world.slots - 1)]
+    return event if event and event.span[0] <= time < event.span[1] else None
+
+
+def _shown(event: Event | None, colour: str) -> str:
+    """What a colour means that is not the instance's own."""
+    if event is None or colour not in event.value:
+        return ""
+    word = "flash" if event.kind == "flash" else ("first", "then")[event.value.index(colour)]
+    return f" {word} {colour}"
+
+
+def _change(world: World, question: WorldQuestion, times: Sequence[float], i: int) -> str:
+    """What the first reading after a change says of it, where it is what the question asks for."""
+    if i == 0 or question.kind not in ("when", "return_side"):
+        return ""
+    before, now = (_known(world, question.target, question.colour(world), t) for t in times[i - 1 : i + 1])
+    if before == now:
+        return ""
+    return f" from {answer(world, question)}" if question.kind == "return_side" else f" at {times[i]:.1f}"
+
+
+def _against(world: World, question: WorldQuestion, time: float) -> list[Reading]:
+    """Where the two instances of a spatial question are."""
+    pair = (question.target, question.other or 0)
+    lines = [f" {question.axis} {line(world.cell(i, time), question.axis)}" for i in pair]
+    return [Reading(f"{time:.1f} {who_is_where(world, i, time)}", words) for i, words in zip(pair, lines, strict=True)]
