@@ -1,10 +1,10 @@
 """The procedural world: several look-alike instances whose every position, colour and event is known.
 
-Time is cut into slots of four seconds, of which a video has an even number where it can. In a slot an instance rests
-(with a slight sway) in one cell of a 3x3 grid, or is out of sight; in the last second it glides to its next cell. In
-the first three seconds it may live through one event: it flashes a colour, two colours in turn, darts aside and back,
-or blinks. Several instances live through events of one kind at once, so a question about one of them can't be answered
-from another.
+Time is cut into slots of four seconds, of which a video in which anything leaves has an even number where it can. In a
+slot an instance rests (with a slight sway) in one cell of a 3x3 grid, or is out of sight; in the last second it glides
+to its next cell. In the first three seconds it may live through one event: it flashes a colour, two colours in turn,
+darts aside and back, or blinks. Several instances live through events of one kind at once, so a question about one of
+them can't be answered from another.
 
 What lasts leaves a trace in any frame: an instance may leave once and come back some slots later, by either side, or
 change its colour for good, on the spot, each at any moment of a slot in which it does nothing else. Events leave no
@@ -192,7 +192,7 @@ class World:
 def _cached(seed: int, min_s: float, max_s: float, fewest: int, most: int) -> World:
     rng = np.random.default_rng([seed, 7])
     lengths = range(int(min_s // SLOT_S), int(max_s // SLOT_S) + 1)
-    slots = int(rng.choice([length for length in lengths if length % 2 == 0] or lengths))
+    slots = int(rng.choice([slots for slots in lengths if slots >= FEWEST_SLOTS and slots % 2 == 0] or lengths))
     count = int(rng.integers(fewest, most + 1))
     palette = [str(colour) for colour in rng.permutation(list(COLOURS))]
     colours, spare = palette[:count], palette[count:]
