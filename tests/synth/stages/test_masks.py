@@ -273,8 +273,8 @@ def painted(world: World, index: int, t: float, size_px: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("tag", "alike", "fewest"),
     [
-        (tag_of, by_all, 200),
-        (lambda world, i: f"the {world.instances[i].colour} thing", by_colour, 150),
+        (tag_of, by_all, 180),
+        (lambda world, i: f"the {world.instances[i].colour} thing", by_colour, 135),
         (lambda world, i: f"one {world.instances[i].shape} there", by_shape, 60),
     ],
     ids=["whole tag", "colour", "shape"],
