@@ -86,8 +86,8 @@ class SftConfig:
     batch: int = 32
     """Trajectories an optimizer step."""
     optimizer: OptimizerName = "adamw"
-    """`muon` steps matrices by Muon and the rest by AdamW, with one learning rate: from random weights it learns
-    several times faster. Released weights were trained with AdamW."""
+    """`muon` steps matrices by Muon and the rest by AdamW, with one learning rate, for models that start from random
+    weights; released weights were trained with AdamW."""
     lr: float = 1e-3
     """Peak learning rate, cosine to a tenth."""
     warmup: float = 0.1

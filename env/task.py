@@ -60,8 +60,11 @@ class Task:
             raise TaskError(f"task {self.id}: a stretch of its evidence ends before it starts")
         if self.form not in ("open", "choice"):
             raise TaskError(f"task {self.id}: its form is '{self.form}', neither open nor choice")
-        if self.tolerance is not None and not _is_number(self.answer):
-            raise TaskError(f"task {self.id}: has a tolerance, but its answer '{self.answer}' is no number")
+        if self.tolerance is not None:
+            if not (_is_number(self.tolerance) and float(self.tolerance) >= 0):
+                raise TaskError(f"task {self.id}: its tolerance '{self.tolerance}' is no number of at least 0")
+            if not _is_number(self.answer):
+                raise TaskError(f"task {self.id}: has a tolerance, but its answer '{self.answer}' is no number")
         if not self.visual_prompts:
             raise TaskError(f"task {self.id}: has no visual prompt")
         if len(self.options or ()) > MAX_OPTIONS:
@@ -72,10 +75,10 @@ class Task:
                 raise TaskError(f"task {self.id}: answer '{self.answer}' is none of the options {letters}")
 
 
-def _is_number(text: str) -> bool:
+def _is_number(value: str | float) -> bool:
     try:
-        return math.isfinite(float(text))
-    except ValueError:
+        return math.isfinite(float(value))
+    except (ValueError, TypeError):
         return False
 
 

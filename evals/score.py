@@ -117,22 +117,19 @@ def score(trajectories: Iterable[Trajectory], seed: int = 0, resamples: int = 20
         raise ValueError("no episodes to score; play at least one task")
     calls = [call for episode in played for call in episode.calls]
     episodes = len(played)
+    kinds = {
+        kind: [episode for episode in played if episode.kind == kind]
+        for kind in sorted({episode.kind for episode in played if episode.kind})
+    }
     return Scores(
         accuracy=_accuracy(played, seed, resamples),
         dimensions={
             name: _accuracy([episode for episode in played if episode.dimension == name], seed, resamples)
             for name in sorted({episode.dimension for episode in played})
         },
-        kinds={
-            name: _accuracy([episode for episode in played if episode.kind == name], seed, resamples)
-            for name in sorted({episode.kind for episode in played if episode.kind})
-        },
-        seeking=SeekingScores.of([episode.sought for episode in played if episode.sought]),
-        seeking_by_kind={
-            name: scores
-            for name in sorted({episode.kind for episode in played if episode.kind})
-            if (scores := SeekingScores.of([e.sought for e in played if e.sought and e.kind == name]))
-        },
+        kinds={kind: _accuracy(of_kind, seed, resamples) for kind, of_kind in kinds.items()},
+        seeking=_seeking(played),
+        seeking_by_kind={kind: found for kind, of_kind in kinds.items() if (found := _seeking(of_kind))},
         episodes=episodes,
         tool_calls=len(calls) / episodes,
         tools={name: n / episodes for name, n in sorted(Counter(name for name, _ in calls).items())},
@@ -142,6 +139,10 @@ def score(trajectories: Iterable[Trajectory], seed: int = 0, resamples: int = 20
         response_tokens=sum(episode.tokens for episode in played) / episodes,
         seconds=float(np.mean([episode.seconds for episode in played])),
     )
+
+
+def _seeking(episodes: Sequence[_Episode]) -> SeekingScores | None:
+    return SeekingScores.of([episode.sought for episode in episodes if episode.sought])
 
 
 def _accuracy(episodes: Sequence[_Episode], seed: int, resamples: int) -> Accuracy:

@@ -1,8 +1,7 @@
 """Muon for matrices with AdamW for the rest, as one optimizer.
 
-Muon (Jordan et al., 2024) steps a matrix by its momentum made orthogonal, which from random weights learns several
-times faster a token than AdamW. Embeddings, vectors and kernels of more than two dimensions are no matrices in this
-sense.
+Muon (Jordan et al., 2024) steps a matrix by its momentum made orthogonal. Embeddings, vectors and kernels of more than
+two dimensions are no matrices in this sense.
 
 Invariant: both halves see one learning rate: a step of Muon has the root mean square of one of AdamW (arXiv
 2502.16982).

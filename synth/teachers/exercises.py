@@ -63,38 +63,37 @@ def _told(world: World, question: WorldQuestion, rng: np.random.Generator) -> tu
     times = question.window[0] + rng.uniform(0.0, SPACING_S) + SPACING_S * np.arange(EVENT_S / SPACING_S)
     right = answer(world, question)
     read = closer_look(world, question, times.tolist())
-    return _read(read, "<think>", answered(f"{conclusion(world, question)}", right).removeprefix("<think>")), right
+    return _read(read, "<think>", answered(conclusion(world, question), right).removeprefix("<think>")), right
 
 
 def _seeking(
     world: World, question: WorldQuestion, config: Config, rng: np.random.Generator
 ) -> tuple[list[Piece], str | None]:
-    """When to look, from the first look; or what the last look says, and where to look next if it is not there."""
-    coarse = coarse_times(world.duration_s, config)
-    part = int(rng.integers(len(evidence(world, question))))
-    gaps = searches(world, question, coarse)[part]
-    start, _ = evidence(world, question)[part]
+    """When to look, from the first look; or what a closer look says, and where to look next if that is not all."""
+    coarse, spans = coarse_times(world.duration_s, config), evidence(world, question)
+    places = searches(world, question, coarse)
+    part = int(rng.integers(len(spans)))
+    gaps, (start, _) = places[part], spans[part]
     hit = next(i for i, gap in enumerate(gaps) if gap[0] <= start <= gap[1])
     seen = f"<think>{the_mark(world, question)} {spoken(first_look(world, question, coarse))}."
     where = inferred(world, question, coarse)
-    if part == 0 and rng.random() < 0.5:
-        return [(seen, look(f" {where}", gaps[0]).replace("<think>", "", 1))], None
     at = int(rng.integers(hit + 1))
+    # How often something vanishes no coarse look shows.
+    if (part == 0 and rng.random() < 0.5) or (question.asks == "blink" and at == hit):
+        return [(seen, look(f" {where}", places[0][0]).removeprefix("<think>"))], None
     first, last = gaps[at]
     count = config.episode.crop_max_frames
     times = [first + (i + 0.5) * (last - first) / count for i in range(count)]
-    read = closer_look(world, question, times)
-    begin = f"{seen} {where} Look from {first:.1f} to {last:.1f}. "
+    right = None
     if at < hit:
-        return _read(read, begin, look(NOT_HERE, gaps[at + 1]).removeprefix("<think>")), None
-    follows = conclusion(world, question, times, part)
-    right = said_moment(world, question, times) if question.kind == "when" else answer(world, question)
-    if part < len(evidence(world, question)) - 1:
-        following = searches(world, question, coarse)[part + 1][0]
-        return _read(read, begin, look(follows, following).removeprefix("<think>")), None
-    if question.asks == "blink":
-        return [(seen, look(f" {where}", gaps[0]).replace("<think>", "", 1))], None
-    return _read(read, begin, answered(follows, right).removeprefix("<think>")), right
+        end = look(NOT_HERE, gaps[at + 1])
+    elif part < len(spans) - 1:
+        end = look(conclusion(world, question, times, part), places[part + 1][0])
+    else:
+        right = said_moment(world, question, times) if question.kind == "when" else answer(world, question)
+        end = answered(conclusion(world, question, times, part), right)
+    begin = f"{seen} {where} Look from {first:.1f} to {last:.1f}. "
+    return _read(closer_look(world, question, times), begin, end.removeprefix("<think>")), right
 
 
 def _read(read: list[Reading], begin: str, end: str) -> list[Piece]:

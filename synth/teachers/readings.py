@@ -17,19 +17,15 @@ from synth.world.seeking import change_gap, change_of, trace, whose_trace
 from synth.world.world import CELLS, SLOT_S, Event, World
 
 CONCLUSIONS = {
-    "direction": "From {} aside {}, so {}.",
-    "feature": "It is flash {}.",
-    "forward": "It is flash {}.",
-    "reverse": "It is flash {}.",
-    "sequence": "It is first {}, then {}.",
+    "dart": "From {} aside {}, so {}.",
+    "flash": "It is flash {}.",
+    "double": "It is first {}, then {}.",
+    "blink": "It is gone {} times.",
     "spatial": "{} {} against {}, so {}.",
-    "counting": "It is gone {} times.",
     "when": "It is {}.",
     "return_side": "It is from {}.",
 }
-"""How a thought sums up what its readings show, by what is asked."""
-CONCLUDED_AS = {"dart": "direction", "flash": "feature", "double": "sequence", "blink": "counting"}
-"""The told kind as which a seeking one concludes, by the event that it asks about."""
+"""How a thought sums up what its readings show: of an event by its kind, else by the question's."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +93,11 @@ def closer_look(world: World, question: WorldQuestion, times: Sequence[float]) -
     found: list[Reading] = []
     gone = 0
     for i, time in enumerate(times):
-        if not _known(world, index, colour, time):
+        if not world.is_known(index, colour, time):
             found.append(Reading(f"{time:.1f} gone", _change(world, question, times, i)))
             continue
         seen, event = world.colour(index, time), _event_at(world, index, time)
-        place_first = i > 0 and not by_colour and _known(world, index, colour, times[i - 1])
+        place_first = i > 0 and not by_colour and world.is_known(index, colour, times[i - 1])
         if seen is None:
             gone += world.colour(index, times[i - 1]) is not None if i else 1
             words = f"{world.cell(index, time)} gone" if place_first else "gone"
@@ -132,19 +128,16 @@ def conclusion(world: World, question: WorldQuestion, times: Sequence[float] = (
         lines = [line(world.cell(i, start_s), question.axis) for i in (question.target, question.other)]
         return CONCLUSIONS["spatial"].format(str(question.axis).title(), *lines, right)
     event = events_of(world, question)[part]
-    kind = CONCLUDED_AS[event.kind]
-    if kind == "sequence":
-        return CONCLUSIONS[kind].format(*event.value)
-    if kind == "direction":
+    if event.kind == "dart":
         start_s = event.span[0]
         cells = [str(world.cell(question.target, start_s + since)) for since in (0.0, 0.75)]
-        return CONCLUSIONS[kind].format(*(f"{cell} {in_numbers(cell)}" for cell in cells), event.value[0])
-    return CONCLUSIONS[kind].format(event.value[0])
+        return CONCLUSIONS["dart"].format(*(f"{cell} {in_numbers(cell)}" for cell in cells), event.value[0])
+    return CONCLUSIONS[event.kind].format(*event.value)
 
 
 def said_moment(world: World, question: WorldQuestion, times: Sequence[float]) -> str:
     """The time of the first reading after a change: the answer of one who looked at some times to when it was."""
-    seen = [_known(world, question.target, question.colour(world), t) for t in times]
+    seen = [world.is_known(question.target, question.colour(world), t) for t in times]
     return next((f"{t:.1f}" for t, (a, b) in zip(times[1:], pairwise(seen), strict=True) if a != b), "")
 
 
@@ -157,11 +150,6 @@ def line(cell: str | None, axis: str | None) -> int:
     """Number of a cell's column or row, from 1."""
     row, column = divmod(CELLS.index(str(cell)), 3)
     return 1 + (column if axis == "column" else row)
-
-
-def _known(world: World, index: int, colour: str, time: float) -> bool:
-    """Whether an instance is in sight and, but for events, in the colour by which it is known."""
-    return world.cell(index, time) is not None and world.instances[index].own_colour(time) == colour
 
 
 def _event_at(world: World, index: int, time: float) -> Event | None:
@@ -178,13 +166,14 @@ def _shown(event: Event | None, colour: str) -> str:
 
 
 def _change(world: World, question: WorldQuestion, times: Sequence[float], i: int) -> str:
-    """What the first reading after a change says of it, where it is what the question asks for."""
+    """What the first reading after a change says of it, where it may be what the question asks for."""
     if i == 0 or question.kind not in ("when", "return_side"):
         return ""
-    before, now = (_known(world, question.target, question.colour(world), t) for t in times[i - 1 : i + 1])
-    if before == now:
-        return ""
-    return f" from {answer(world, question)}" if question.kind == "return_side" else f" at {times[i]:.1f}"
+    before, now = (world.is_known(question.target, question.colour(world), t) for t in times[i - 1 : i + 1])
+    if question.kind == "when":
+        return "" if before == now else f" at {times[i]:.1f}"
+    instance = world.instances[question.target]
+    return f" from {instance.exits[1]}" if instance.absence and now and not before else ""
 
 
 def _against(world: World, question: WorldQuestion, time: float) -> list[Reading]:

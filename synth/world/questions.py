@@ -23,19 +23,19 @@ def answer(world: World, question: WorldQuestion, target: int | None = None) -> 
     Args:
         target: ask about this instance instead of the question's own.
     """
-    of_kind = seeking.answer if question.kind in SEEKING_KINDS else told.answer
+    of_kind = seeking.answer if question.seeks else told.answer
     return of_kind(world, question, question.target if target is None else target)
 
 
 def evidence(world: World, question: WorldQuestion) -> tuple[tuple[float, float], ...]:
     """The stretches, seconds, that must be seen for the answer; none for what the marked frame shows."""
-    of_kind = seeking.evidence if question.kind in SEEKING_KINDS else told.evidence
+    of_kind = seeking.evidence if question.seeks else told.evidence
     return of_kind(world, question)
 
 
 def events_of(world: World, question: WorldQuestion) -> list[Event]:
     """The events that a question is about, in the order of its answer."""
-    if question.kind in SEEKING_KINDS:
+    if question.seeks:
         return seeking.events_of(world, question, question.target)
     event = world.instances[question.target].events[question.window[0] // SLOT_S] if question.window else None
     return [event] if event else []

@@ -13,7 +13,7 @@ Invariants:
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def answer(world: World, question: WorldQuestion, target: int) -> str | None:
 def change_of(question: WorldQuestion) -> Change:
     """The change that a question about one names."""
     if question.kind == "when":
-        return next(change for change in get_args(Change) if change == question.asks)
+        return cast(Change, question.asks)
     return "return" if question.kind == "return_side" else (BEFORE | AFTER)[question.kind]
 
 
@@ -117,7 +117,7 @@ def whose_trace(world: World, question: WorldQuestion) -> tuple[int, str]:
 
 def trace(world: World, index: int, colour: str, times: Sequence[float]) -> list[bool]:
     """Whether an instance is seen in a colour, at each time."""
-    return [world.colour(index, t) == colour and world.cell(index, t) is not None for t in times]
+    return [world.colour(index, t) == colour for t in times]
 
 
 def change_gap(seen: Sequence[bool], change: Change) -> int:
@@ -193,9 +193,9 @@ def _can_be_found(world: World, question: WorldQuestion, times: Sequence[float])
     """Whether the first look tells where to look, and shows nothing of what is asked for."""
     who, colour = whose_trace(world, question)
     others = [i for i in range(len(world.instances)) if i != who]
-    if any(world.colour(i, t) == colour and world.cell(i, t) is not None for i in others for t in times):
+    if any(world.colour(i, t) == colour for i in others for t in times):
         return False  # an event of another one, which would be taken for it
-    if trace(world, who, colour, times) != [_is_there(world, who, colour, t) for t in times]:
+    if trace(world, who, colour, times) != [world.is_known(who, colour, t) for t in times]:
         return False
     try:
         places = searches(world, question, times)
@@ -218,8 +218,3 @@ def _in_stretch(world: World, question: WorldQuestion, gaps: Sequence[Gap]) -> i
     """How many events of the asked kind the target has in the stretch that some gaps make."""
     spans = [event.span for event in world.instances[question.target].events if event and event.kind == question.asks]
     return sum(end > gaps[0][0] and start < gaps[-1][1] for start, end in spans)
-
-
-def _is_there(world: World, index: int, colour: str, t: float) -> bool:
-    """Whether an instance would be seen in a colour, but for events."""
-    return world.cell(index, t) is not None and world.instances[index].own_colour(t) == colour

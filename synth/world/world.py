@@ -148,6 +148,10 @@ class World:
             return None
         return own
 
+    def is_known(self, index: int, colour: str, t: float) -> bool:
+        """Whether an instance is in sight and, but for events, in a colour."""
+        return self.cell(index, t) is not None and self.instances[index].own_colour(t) == colour
+
     def position(self, index: int, t: float) -> tuple[float, float]:
         """Centre of an instance at a time, as shares of the frame; outside [0, 1] while it is away."""
         instance = self.instances[index]
@@ -264,21 +268,25 @@ def _homes(
     """Cells of each instance by slot, no two in one cell. One whose colour changes stays where it was, and the cells of
     one that leaves or comes back in a slot are free of others in it."""
     homes: list[list[int | None]] = [[] for _ in repaints]
+    # From the slot in which it leaves to the one in which it comes back, which is the range's stop.
+    away = [range(*(int(moment // SLOT_S) for moment in absence)) if absence else range(0) for absence in absences]
+    painted = [int(repaint[0] // SLOT_S) if repaint else None for repaint in repaints]
     coming: dict[int, int] = {}
     for slot in range(slots):
         kept: dict[int, int | None] = {}
-        for i, (repaint, absence) in enumerate(zip(repaints, absences, strict=True)):
-            first, last = (int(moment // SLOT_S) for moment in absence) if absence else (-1, -1)
-            if slot == first or (repaint is not None and int(repaint[0] // SLOT_S) == slot):
+        for i, gone in enumerate(away):
+            if slot == painted[i] or (gone and slot == gone.start):
                 kept[i] = homes[i][-1]
-            elif i in coming and slot == last + 1:
-                kept[i] = coming.pop(i)
+            elif gone and slot == gone.stop + 1:
+                kept[i] = coming[i]
         free = iter(cell for cell in rng.permutation(9).tolist() if cell not in kept.values())
-        for i, absence in enumerate(absences):
-            first, last = (int(moment // SLOT_S) for moment in absence) if absence else (-1, -1)
-            if absence and slot == last:
+        for i, gone in enumerate(away):
+            if gone and slot == gone.stop:
                 coming[i] = next(free)
-            homes[i].append(None if absence and first <= slot <= last else kept[i] if i in kept else next(free))
+            if gone and gone.start <= slot <= gone.stop:
+                homes[i].append(None)
+            else:
+                homes[i].append(kept[i] if i in kept else next(free))
     return homes
 
 

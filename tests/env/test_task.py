@@ -22,6 +22,18 @@ def test_tasks_go_round_through_a_file(tmp_path: Path) -> None:
     assert load_tasks(tmp_path / "new" / "tasks.jsonl") == [OPEN, CHOICE]
 
 
+def test_what_must_be_seen_and_how_near_is_right_go_round_and_may_be_missing(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    when = dataclasses.replace(OPEN, answer="12.5", kind="when", evidence=((12.0, 13.0), (20.0, 21.5)), tolerance=1.0)
+    save_tasks(path, [when])
+    assert load_tasks(path) == [when]
+    row = dataclasses.asdict(OPEN)
+    for name in ("kind", "evidence", "tolerance"):
+        del row[name]
+    path.write_text(json.dumps(row) + "\n")
+    assert load_tasks(path) == [OPEN]
+
+
 def test_a_folder_of_tasks_and_videos_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     mark = VisualPrompt("data/frames/m.png", 1.0, "point")
@@ -80,6 +92,12 @@ def test_a_file_without_tasks_is_named(tmp_path: Path, content: bytes | None) ->
         {"visual_prompts": ()},
         {"form": "choice", "options": None},
         {"form": "choice", "options": ("x",) * 27, "answer": "A"},
+        {"evidence": ((3.0, 2.0),)},
+        {"kind": 3},
+        {"tolerance": 1.0},
+        {"tolerance": 1.0, "answer": "nan"},
+        {"tolerance": -1.0, "answer": "3"},
+        {"tolerance": "wide", "answer": "3"},
     ],
 )
 def test_an_ill_formed_task_does_not_exist(changes: dict[str, Any]) -> None:

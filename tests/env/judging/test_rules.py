@@ -1,5 +1,6 @@
 """The judge: letters and texts of choice questions, closed vocabulary of open ones."""
 
+import dataclasses
 import string
 
 import pytest
@@ -300,6 +301,20 @@ def test_open_answers_that_are_the_same(expected: str, said: str) -> None:
 )
 def test_open_answers_that_differ(expected: str, said: str) -> None:
     assert judge(open_task(expected), said) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("said", "right"),
+    [
+        *(
+            (said, 1.0)
+            for said in ("34.5", "33.5", "35.5", "at 35 s", "The answer is 34 seconds.", "thirty-four", "0034.50")
+        ),
+        *((said, 0.0) for said in ("33.4", "35.6", "-34.5", "between 34 and 35", "34.5, or 40", "soon", "", "345")),
+    ],
+)
+def test_a_number_within_the_tolerance_is_right(said: str, right: float) -> None:
+    assert judge(dataclasses.replace(open_task("34.5"), tolerance=1.0), said) == right
 
 
 def test_no_answer_is_wrong_and_still_counts() -> None:

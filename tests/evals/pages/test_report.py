@@ -149,3 +149,34 @@ def test_the_timeline_places_mark_and_looks_in_the_video(episodes: list[Trajecto
     ((start, width),) = timeline.looks
     assert start == pytest.approx(100 * 20.125 / 24)
     assert width == pytest.approx(100 * 1.0 / 24)
+
+
+def test_the_timeline_shows_what_had_to_be_seen(episodes: list[Trajectory]) -> None:
+    timeline = film(dataclasses.replace(episodes[0], evidence=((12.0, 18.0),))).timeline
+    assert timeline is not None
+    assert timeline.evidence == ((50.0, 25.0),)
+    assert "what is asked for: 12.0 to 18.0 s" in timeline.alt
+
+
+def test_every_kind_has_a_bar_for_each_arm_and_what_was_found(episodes: list[Trajectory], tmp_path: Path) -> None:
+    crop = episodes[0].calls[-1].arguments
+    seen = (float(crop["start_time"]), float(crop["end_time"]))
+    played = [
+        dataclasses.replace(episodes[0], kind="after_return", evidence=(seen,)),
+        dataclasses.replace(episodes[1], kind="attribute", evidence=()),
+    ]
+    arms = [("sft", score(played)), ("grpo", score(played))]
+    html = write_report(tmp_path, {"name": "trial"}, [], arms, played).read_text()
+    assert html.index("Attribute<small>told") < html.index("After return<small>seeking")
+    start = html.index('<table class="kinds">')
+    kinds = html[start : html.index("</table>", start)]
+    assert kinds.count('class="mini') == 4
+    assert kinds.count("100.0") >= 3, "both bars of the right one, and found"
+
+
+def test_of_right_episodes_the_one_that_looked_on_is_shown(episodes: list[Trajectory]) -> None:
+    right = episodes[0]
+    crop = dataclasses.replace(right.calls[-1], arguments={"start_time": 1.0, "end_time": 2.0})
+    straight = dataclasses.replace(right, task_id="straight", evidence=((20.0, 21.0),))
+    searched = dataclasses.replace(straight, task_id="searched", calls=(right.calls[0], crop, *right.calls[1:]))
+    assert choose([straight, searched, episodes[1]])[0].task_id == "searched"

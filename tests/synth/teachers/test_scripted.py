@@ -15,9 +15,12 @@ from env.task import Task
 from env.trajectory import Trajectory
 from env.turn import parse_turn
 from synth.teachers.captions import STRIPS, captions
+from synth.teachers.readings import closer_look
 from synth.teachers.scripted import GUESS, NOT_HERE, TeacherPolicy, corpus, question_of
 from synth.world.datasheet import fewest_calls
+from synth.world.question import WorldQuestion
 from synth.world.tasks import as_choice
+from synth.world.world import make_world
 from tests.models.tiny import build_tiny_model
 
 FAULTLESS = TeacherConfig(hasty={}, wander=0.0, recheck=0.0, give_up=0.0, look_on=0.0)
@@ -160,3 +163,18 @@ def test_captions_teach_the_words_of_the_thoughts(
     for trajectory in strips:
         readings = str(parse_turn(trajectory.turns[0].text).thought).removesuffix(".").replace(". ", ", ").split(", ")
         assert len(readings) == config.world.max_instances * len(trajectory.prompt_frames)
+
+
+def test_a_side_is_said_of_one_that_comes_back_and_of_nothing_else(config: Config) -> None:
+    said = []
+    for seed in range(10):
+        world = make_world(seed, config.world)
+        for index, instance in enumerate(world.instances):
+            question = WorldQuestion("return_side", index, 0.0)
+            times = np.arange(0.5, world.duration_s).tolist()
+            read = " ".join(map(str, closer_look(world, question, times)))
+            said.append(read.count(" from "))
+            assert said[-1] == bool(instance.absence)
+            if instance.absence:
+                assert f" from {instance.exits[1]}" in read
+    assert {0, 1} == set(said)
