@@ -4,10 +4,9 @@ A *look* is a call that fetched frames of a stretch of the video. It is a hit if
 that its task knows, else a miss.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from statistics import fmean
 
 from env.trajectory import Trajectory
 
@@ -94,11 +93,11 @@ class SeekingScores:
         hits = [one.again_after_hit for one in episodes if one.again_after_hit is not None]
         return cls(
             episodes=len(episodes),
-            found=mean(one.found for one in episodes),
-            iou=mean(one.iou for one in episodes),
-            again_after_miss=mean(misses) if misses else None,
-            again_after_hit=mean(hits) if hits else None,
-            frames_share=mean(one.frames_share for one in episodes),
+            found=fmean(one.found for one in episodes),
+            iou=fmean(one.iou for one in episodes),
+            again_after_miss=fmean(misses) if misses else None,
+            again_after_hit=fmean(hits) if hits else None,
+            frames_share=fmean(one.frames_share for one in episodes),
         )
 
     def metrics(self) -> dict[str, float]:
@@ -111,8 +110,3 @@ class SeekingScores:
             "frames_share": self.frames_share,
         }
         return {name: value for name, value in figures.items() if value is not None}
-
-
-def mean(values: Iterable[float]) -> float:
-    """The mean of values, at least one."""
-    return float(np.mean([float(value) for value in values]))
