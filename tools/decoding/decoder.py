@@ -7,7 +7,6 @@ Invariant: it does not outlive its parent. Idle, it ends when the socket closes 
 kernel's alarm ends it soon after the request's deadline.
 """
 
-import errno
 import json
 import math
 import os
@@ -29,7 +28,7 @@ from tools.decoding.frame_folder import FrameFolderReader, split_rate, stamp_of
 from tools.decoding.image import resize
 from tools.decoding.index import Index
 from tools.decoding.index_cache import IndexCache
-from tools.decoding.pyav_reader import PyavReader
+from tools.decoding.pyav_reader import PyavReader, is_starved
 
 OPEN_VIDEOS = 400
 """Most videos kept open, with their decoders and indexes; each holds a file descriptor."""
@@ -209,7 +208,7 @@ def serve(connection: Connection) -> None:
         except VideoError as error:
             head, body = {"error": str(error)}, b""
         except Exception as error:  # noqa: BLE001 - the parent is told what a file makes the libraries raise
-            starved = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+            starved = is_starved(error)
             reason = "out of memory" if starved else f"{type(error).__name__}: {error}"
             head, body = {"error": f"cannot be decoded ({reason})", "starved": starved}, b""
         connection.send_bytes(json.dumps(head).encode())

@@ -88,8 +88,9 @@ class PyavReader:
         if context is None:
             raise VideoError("is of a codec that cannot be decoded here")
         threaded = context.width * context.height >= THREADED_PIXELS
+        self._threads = min(4, os.cpu_count() or 1) if threaded else 1
         context.thread_type = "AUTO" if threaded else "NONE"
-        context.thread_count = min(4, os.cpu_count() or 1) if threaded else 1
+        context.thread_count = self._threads
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._shown: av.VideoFrame | None = None
         self._ahead: av.VideoFrame | None = None
@@ -232,8 +233,8 @@ class PyavReader:
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
         transfer = int(frame.color_trc)
         if transfer in TRANSFERS:
-            return to_srgb(self._rgb.reformat(frame, format="rgb48le").to_ndarray(), transfer)
-        return self._rgb.reformat(frame, format="rgb24").to_ndarray()
+            return to_srgb(self._rgb.reformat(frame, format="rgb48le", threads=self._threads).to_ndarray(), transfer)
+        return self._rgb.reformat(frame, format="rgb24", threads=self._threads).to_ndarray()
 
     def _is_near(self, target: int) -> bool:
         if self._shown is None or self._shown.pts > target:
@@ -348,7 +349,12 @@ def _orientation(frame: av.VideoFrame) -> Orientation:
     return Orientation()
 
 
+def is_starved(error: BaseException) -> bool:
+    """Whether what failed is this process: it has no memory left, or cannot start a thread."""
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOMEM, errno.EAGAIN)
+
+
 def _require_memory(error: Exception) -> None:
     """A damaged part is passed over; but a want of memory is no fault of the file's, and its frames would be missed."""
-    if getattr(error, "errno", None) == errno.ENOMEM:
+    if is_starved(error):
         raise error

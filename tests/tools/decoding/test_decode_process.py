@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,6 +197,20 @@ def test_a_request_that_starves_in_a_fresh_process_too_is_told(
     with pytest.raises(VideoError, match="out of memory"):
         video.frames_at([4.0], 8192 * 8192, 4096)
     assert len(started) == 1
+
+
+def test_open_films_keep_no_threads(films: dict[str, str], tmp_path: Path, fresh: None) -> None:
+    def threads() -> int:
+        return len(os.listdir(f"/proc/{decode_process().pid}/task"))
+
+    def read(path: str) -> None:
+        assert movies.number(open_video(path).frames_at([4.0], 96 * 96, 32)[0].pixels) == 32
+
+    read(films["even"])
+    with_one = threads()
+    for name in range(8):
+        read(shutil.copy(films["even"], tmp_path / f"{name}.mp4"))
+    assert threads() == with_one
 
 
 def test_a_busy_process_is_not_waited_for_for_ever(films: dict[str, str], fresh: None) -> None:
