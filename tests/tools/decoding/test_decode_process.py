@@ -209,7 +209,7 @@ def test_open_films_keep_no_threads(films: dict[str, str], tmp_path: Path, fresh
     read(films["even"])
     with_one = threads()
     for name in range(8):
-        read(shutil.copy(films["even"], tmp_path / f"{name}.mp4"))
+        read(shutil.copy(films["even"], str(tmp_path / f"{name}.mp4")))
     assert threads() == with_one
 
 
