@@ -88,9 +88,8 @@ class PyavReader:
         if context is None:
             raise VideoError("is of a codec that cannot be decoded here")
         threaded = context.width * context.height >= THREADED_PIXELS
-        self._threads = min(4, os.cpu_count() or 1) if threaded else 1
         context.thread_type = "AUTO" if threaded else "NONE"
-        context.thread_count = self._threads
+        context.thread_count = min(4, os.cpu_count() or 1) if threaded else 1
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._shown: av.VideoFrame | None = None
         self._ahead: av.VideoFrame | None = None
@@ -232,9 +231,11 @@ class PyavReader:
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
         transfer = int(frame.color_trc)
-        if transfer in TRANSFERS:
-            return to_srgb(self._rgb.reformat(frame, format="rgb48le", threads=self._threads).to_ndarray(), transfer)
-        return self._rgb.reformat(frame, format="rgb24", threads=self._threads).to_ndarray()
+        wide = transfer in TRANSFERS
+        # Left to itself it starts a thread for each core, and keeps them.
+        threads = self._stream.codec_context.thread_count
+        pixels = self._rgb.reformat(frame, format="rgb48le" if wide else "rgb24", threads=threads).to_ndarray()
+        return to_srgb(pixels, transfer) if wide else pixels
 
     def _is_near(self, target: int) -> bool:
         if self._shown is None or self._shown.pts > target:
