@@ -11,20 +11,30 @@ class TinyModelConfig:
     """Width of the language model, in heads of 32."""
     layers: int = 4
     """Text layers."""
-    intermediate_size: int = 512
+    intermediate_size: int = 256
     """Width of the language model's MLP."""
-    vision_hidden_size: int = 128
+    vision_hidden_size: int = 64
     """Width of the vision tower."""
     vision_layers: int = 2
     """Vision layers; the first also feeds a deepstack merger."""
     vision_heads: int = 4
     """Attention heads of the vision tower."""
-    vision_intermediate_size: int = 256
+    vision_intermediate_size: int = 128
     """Width of the vision tower's MLP."""
+    tied_embeddings: bool = False
+    """Whether the output head is the embeddings' own matrix, as in the released 2B and 4B, and unlike in the 8B."""
     patch_size: int = 16
     """Vision patch, pixels; 2x2 patches make one token."""
     initializer_range: float = 0.09
     """Standard deviation of the first weights; at the architecture's own 0.02 a narrow model learns far slower."""
+    embedding_range: float = 1.0
+    """Standard deviation of the first embeddings of text, where the head is not theirs: about that of what the first
+    layers add to them, so that which word a token is, is not drowned."""
+    shared_range: float = 1.0
+    """Standard deviation of a vector that all first embeddings share. The architecture's linear layers have no bias, so
+    without it attention can follow what a token is, and not where it stands: to the one before, for instance."""
+    residual_gain: float = 0.1
+    """Factor of the first weights that write into the language model's residual stream, but for the embeddings."""
     position_range: float = 2.0
     """Standard deviation of the vision tower's first position embeddings. It is of the size of the patches' own
     embeddings, so that where something is can be told as early as what it is."""

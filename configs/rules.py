@@ -73,6 +73,13 @@ def _cold_start(config: Config) -> None:
         check_endpoint(config.teacher.model, "teacher.model")
 
 
+def _curricula(config: Config) -> None:
+    for key, sft in (("captions", config.captions), ("sft", config.sft)):
+        for i, stage in enumerate(sft.curriculum):
+            if stage.steps < 1 or not stage.lessons or min(stage.lessons.values()) < 1:
+                raise ConfigError(f"{key}.curriculum[{i}]: takes steps and lessons of each kind, each at least 1")
+
+
 def _optimizers(config: Config) -> None:
     whole = config.ranks.zero_stage == 0 and config.ranks.dtype == "float32"
     for key, sft in (("captions", config.captions), ("sft", config.sft)):
@@ -152,12 +159,12 @@ def _guessing(config: Config) -> None:
 
 RULES: dict[Phase, tuple[Callable[[Config], None], ...]] = {
     "synth": (_data,),
-    "sft": (_data, _episode, _cold_start, _optimizers, _ranks),
-    "grpo": (_data, _episode, _cold_start, _optimizers, _ranks, _objective),
+    "sft": (_data, _episode, _cold_start, _curricula, _optimizers, _ranks),
+    "grpo": (_data, _episode, _cold_start, _curricula, _optimizers, _ranks, _objective),
     "difficulty": (_data, _episode, _difficulty),
     "eval": (_data, _episode),
     "serve": (_episode,),
-    "guessing": (_data, _episode, _cold_start, _optimizers, _ranks, _objective, _guessing),
+    "guessing": (_data, _episode, _cold_start, _curricula, _optimizers, _ranks, _objective, _guessing),
     "ranks": (_ranks,),
 }
 

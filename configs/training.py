@@ -78,6 +78,16 @@ class RanksConfig:
 
 
 @dataclass
+class StageConfig:
+    """A stage of a curriculum."""
+
+    steps: int = 100
+    """Optimizer steps."""
+    lessons: dict[str, int] = field(default_factory=dict)
+    """Lessons of each kind (the dimension of the trajectories) an optimizer step."""
+
+
+@dataclass
 class SftConfig:
     """Supervised fine-tuning on accepted teacher trajectories."""
 
@@ -85,6 +95,9 @@ class SftConfig:
     """Optimizer steps."""
     batch: int = 32
     """Trajectories an optimizer step."""
+    curriculum: list[StageConfig] = field(default_factory=list)
+    """Stages, each with its `steps` and with how many `lessons` of each kind a step takes, one after the other in place
+    of `steps` times `batch`; one course of the learning rate spans all of them."""
     optimizer: OptimizerName = "adamw"
     """`muon` steps matrices by Muon and the rest by AdamW, with one learning rate, for models that start from random
     weights; released weights were trained with AdamW."""
@@ -101,6 +114,17 @@ class SftConfig:
     max_bad_updates: int = 3
     """Updates in a row that are left out, as their loss or gradient is not finite or no picture of their batch can be
     read, after which the training stops."""
+
+    @property
+    def all_steps(self) -> int:
+        """Optimizer steps, those of all stages."""
+        return sum(stage.steps for stage in self.curriculum) if self.curriculum else self.steps
+
+    @property
+    def mean_batch(self) -> float:
+        """Trajectories an optimizer step, on average."""
+        of_stages = sum(stage.steps * sum(stage.lessons.values()) for stage in self.curriculum)
+        return of_stages / self.all_steps if self.curriculum else self.batch
 
 
 @dataclass

@@ -106,6 +106,11 @@ class Lessons(Sequence[Trajectory]):
                 f"{self._folder / COMPLETE}: is damaged; remove {folder} to have it made anew"
             ) from None
 
+    def kinds(self) -> list[str]:
+        """The dimension of every lesson, which is its kind."""
+        shards = [pq.read_table(shard_file(self._folder, index), columns=["rest"]) for index in range(len(self._ends))]
+        return [str(json.loads(rest)["dimension"]) for shard in shards for rest in shard["rest"].to_pylist()]
+
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 

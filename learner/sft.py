@@ -1,8 +1,8 @@
 """Supervised fine-tuning on accepted teacher trajectories: the cold start of the policy.
 
-Invariants: which trajectories a step eats follows from the seed alone; each is seen once before any is seen again. A
-run that goes on from a checkpoint ends with the weights of one that was never stopped. Three batches are in memory at a
-time, and the next ones are read while a step runs.
+Invariants: which trajectories a step eats follows from the seed alone; each is seen once before any of its kind is seen
+again. A run that goes on from a checkpoint ends with the weights of one that was never stopped. Three batches are in
+memory at a time, and the next ones are read while a step runs.
 """
 
 import dataclasses
@@ -13,12 +13,13 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import ray
 
 from configs.run import Config
+from configs.training import SftConfig, StageConfig
 from env.lessons import Lessons
 from env.trajectory import Trajectory
 from learner.checkpoints.folder import latest, step_of
@@ -39,19 +40,20 @@ def run_sft(
     on_step: Callable[[int, dict[str, float]], None],
     checkpoints: Path | None = None,
 ) -> Path:
-    """Train the model of `model_dir` for `config.sft.steps` steps, and write it to `out_dir`, a Hugging Face folder.
+    """Train the model of `model_dir` for all steps of `config.sft`, and write it to `out_dir`, a Hugging Face folder.
     `on_step` is called after each step with its number, from 1, and its metrics (`RankGroup.sft_step` and `lr`).
     `checkpoints` is a folder of this training alone (see `identity`), from the newest of which it goes on. Raises
-    ValueError where there is nothing to train on, RanksError where the learner failed, TrainingStopped where
-    `sft.max_bad_updates` updates in a row were left out."""
+    ValueError where there is nothing to train on, or nothing of a kind that the curriculum names, RanksError where the
+    learner failed, TrainingStopped where `sft.max_bad_updates` updates in a row were left out."""
     if not trajectories:
         raise ValueError("no trajectories to train on; has the teacher's folder any accepted episode?")
     sft = config.sft
+    drawn = _drawn(sft, trajectories, config.seed)
     newest = latest(checkpoints) if checkpoints is not None else None
     done = 0 if newest is None else step_of(newest)
     group = RankGroup(config, str(model_dir), None, max_grad_norm=sft.max_grad_norm, optimizer=sft.optimizer)
     saver = None if checkpoints is None else Saver(checkpoints, 1, "", config.ranks.step_timeout_s)
-    drawn = islice(batches(len(trajectories), sft.batch, config.seed), done, None)
+    drawn = islice(drawn, done, None)
     with (
         ThreadPoolExecutor(1, "lessons") as reader,
         closing(group),
@@ -66,14 +68,14 @@ def run_sft(
             return reader.submit(lambda: ray.put([trajectories[i] for i in chosen]))
 
         batch, upcoming = read(), read()
-        for step in range(done, sft.steps):
+        for step in range(done, sft.all_steps):
             later = read()
-            lr = learning_rate(step, sft.steps, sft.warmup, sft.lr)
+            lr = learning_rate(step, sft.all_steps, sft.warmup, sft.lr)
             learned = group.sft_step(batch.result(), lr, upcoming.result())
             on_step(step + 1, {**learned, "lr": lr})
             require_updates(step + 1, learned, sft.max_bad_updates, "sft.max_bad_updates")
             batch, upcoming = upcoming, later
-            if saver is not None and (step + 1) % sft.checkpoint_every == 0 and step + 1 < sft.steps:
+            if saver is not None and (step + 1) % sft.checkpoint_every == 0 and step + 1 < sft.all_steps:
                 saver.save(step + 1, lambda folder: group.start_save(folder / RANKS_FOLDER), block=False)
         return group.export(out_dir)
 
@@ -83,6 +85,28 @@ def identity(config: Config, lessons: Lessons, model_dir: str | Path) -> str:
     settings = {**dataclasses.asdict(config.sft), "seed": config.seed, "model": str(model_dir)}
     del settings["checkpoint_every"], settings["max_bad_updates"]
     return hashlib.sha256(json.dumps([lessons.digest, settings], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _drawn(sft: SftConfig, trajectories: Sequence[Trajectory], seed: int) -> Iterator[list[int]]:
+    if not sft.curriculum:
+        return batches(len(trajectories), sft.batch, seed)
+    kinds = trajectories.kinds() if isinstance(trajectories, Lessons) else [t.dimension for t in trajectories]
+    return staged(kinds, sft.curriculum, seed)
+
+
+def staged(kinds: Sequence[str], curriculum: Sequence[StageConfig], seed: int) -> Iterator[list[int]]:
+    """The lessons of each step of a curriculum, then endlessly those of its last stage; `kinds` are of all lessons.
+    Raises ValueError where there is none of a kind that is named."""
+    of_kind = {kind: [i for i, other in enumerate(kinds) if other == kind] for kind in sorted(set(kinds))}
+    missing = sorted({kind for stage in curriculum for kind in stage.lessons} - of_kind.keys())
+    if missing:
+        raise ValueError(f"the curriculum names lessons of the kind '{missing[0]}'; there are {', '.join(of_kind)}")
+    streams = {kind: chain.from_iterable(batches(len(of_kind[kind]), 1, seed)) for kind in of_kind}
+    steps = chain(*(repeat(stage, stage.steps) for stage in curriculum), repeat(curriculum[-1]))
+    return (
+        [of_kind[kind][i] for kind, count in stage.lessons.items() for i in islice(streams[kind], count)]
+        for stage in steps
+    )
 
 
 def batches(count: int, size: int, seed: int) -> Iterator[list[int]]:

@@ -51,7 +51,7 @@ def first_model(config: Config, folder: RunFolder) -> Path:
         texts = corpus(tasks[:CORPUS_TASKS], config.world)
         with whole_folder(folder.blank_model) as partial:
             build_tiny_model(config.model.tiny, texts, partial, config.seed)
-    if config.captions.steps == 0:
+    if config.captions.all_steps == 0:
         return folder.blank_model
     if not folder.seeing_model.exists():
         start_ray(config)
@@ -101,7 +101,7 @@ def _supervised(config: Config, lessons: Lessons, source: Path, out: Path, log: 
     forget_rows(log, name, after=0 if newest is None else step_of(newest))
     with (
         RunLog(config.tracking, f"{config.name}/{arm_of(config)}/{name}", dataclasses.asdict(config)) as run_log,
-        phase(f"{arm_of(config)}: {name}", config.sft.steps) as bar,
+        phase(f"{arm_of(config)}: {name}", config.sft.all_steps) as bar,
     ):
         rows = MetricsLog(log, name, run_log)
 

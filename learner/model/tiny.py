@@ -20,20 +20,30 @@ from transformers import (
     Qwen3VLProcessor,
     Qwen3VLVideoProcessor,
 )
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextAttention
 
 from configs.policy import TinyModelConfig
 
 HEAD_DIM = 32
 """Size of an attention head; the smallest that vLLM's CPU attention has a kernel for."""
+HEAD_RANGE = 0.02
+"""Standard deviation of an output head's first weights: all words are about as likely at first."""
+ROPE_THETA = 10_000.0
+"""Base of the rotations."""
+LOOKING_BACK = 2
+"""Layers some of whose heads look at the tokens before from the start."""
 POSITION_GRID = 8
 """Side of the learned grid of vision positions, patches; other sizes are interpolated from it."""
 CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 VISION_TOKENS = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 TURN_TOKENS = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>"]
 ANSWER_TOKENS = ["<answer>", "</answer>"]
-WORD_PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,2}(?:\.\p{N})?| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+WORD_PATTERN = (
+    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,2}(?:\.\p{N})?|[^\s\p{L}\p{N}]+ (?=\p{N}|\z)|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 """Qwen's pre-tokenizer, but with digits in pairs, and tenths with them: a time such as 23 or 23.5 is one token, if it
-is frequent, so that a frame is found by one token."""
+is frequent, so that a frame is found by one token. The space before it is the comma's, where there is one."""
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}{{ '<|im_start|>' + message.role + '\\n' }}"
     "{%- if message.content is string -%}{{ message.content }}{%- else -%}{%- for part in message.content -%}"
@@ -62,12 +72,51 @@ def build_tiny_model(config: TinyModelConfig, texts: Iterable[str], out_dir: str
     torch.manual_seed(seed)
     tokenizer = processor.tokenizer
     model = Qwen3VLForConditionalGeneration(tiny_model_config(config, len(tokenizer), tokenizer))
-    torch.nn.init.normal_(model.model.visual.pos_embed.weight, std=config.position_range)
+    _begin(model, config)
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<|im_end|>")
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(out_dir)
     processor.save_pretrained(out_dir)
     return out_dir
+
+
+def _begin(model: Qwen3VLForConditionalGeneration, config: TinyModelConfig) -> None:
+    """First weights, where the architecture's own drown the words and the places in what the first layers add, and have
+    nothing that all tokens share."""
+    text, vision = model.model.language_model, model.model.visual
+    torch.nn.init.normal_(vision.pos_embed.weight, std=config.position_range)
+    if not config.tied_embeddings:
+        torch.nn.init.normal_(model.lm_head.weight, std=HEAD_RANGE)
+        torch.nn.init.normal_(text.embed_tokens.weight, std=config.embedding_range)
+    with torch.no_grad():
+        shared = torch.randn(config.hidden_size) * config.shared_range
+        text.embed_tokens.weight.add_(shared)
+        vision.merger.linear_fc2.bias.add_(shared)
+        for layer in text.layers:
+            layer.self_attn.o_proj.weight.mul_(config.residual_gain)
+            layer.mlp.down_proj.weight.mul_(config.residual_gain)
+        if config.shared_range:
+            for layer in text.layers[:LOOKING_BACK]:
+                _look_back(layer.self_attn, shared / shared.norm(), config)
+
+
+def _look_back(attention: Qwen3VLTextAttention, shared: torch.Tensor, config: TinyModelConfig) -> None:
+    """Let the heads of the first key-value head attend to the token before and to the one before that, and so on, by
+    what all tokens share: the rotations of the fastest dimensions agree there, and nowhere else."""
+    fastest = torch.arange(3)
+    turns = ROPE_THETA ** (-fastest / (HEAD_DIM // 2))
+    key = torch.zeros(HEAD_DIM)
+    key[fastest] = 1.0
+    attention.k_proj.weight[:HEAD_DIM].mul_(0.1).add_(torch.outer(key, shared))
+    for head in range(attention.num_key_value_groups):
+        query = torch.zeros(HEAD_DIM)
+        query[fastest] = torch.cos(turns * (head + 1))
+        query[fastest + HEAD_DIM // 2] = -torch.sin(turns * (head + 1))
+        rows = slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)
+        attention.q_proj.weight[rows].mul_(0.1).add_(torch.outer(query, shared))
+        attention.o_proj.weight[:, rows].mul_(0.5 / config.residual_gain)
+    for norm in (attention.q_norm, attention.k_norm):
+        norm.weight[fastest], norm.weight[fastest + HEAD_DIM // 2] = 1.5, 1.5
 
 
 def _processor(config: TinyModelConfig, texts: Iterable[str]) -> Qwen3VLProcessor:
@@ -144,10 +193,11 @@ def tiny_model_config(
             "max_position_embeddings": config.max_position_embeddings,
             "rope_parameters": {
                 "rope_type": "default",
-                "rope_theta": 10_000.0,
+                "rope_theta": ROPE_THETA,
                 "mrope_interleaved": True,
                 "mrope_section": [HEAD_DIM // 2 - 2 * third, third, third],
             },
+            "tie_word_embeddings": config.tied_embeddings,
             "dtype": "float32",
             **text_ids,
         },
@@ -164,7 +214,7 @@ def tiny_model_config(
             "num_position_embeddings": POSITION_GRID**2,
             "deepstack_visual_indexes": [0],
         },
-        tie_word_embeddings=True,
+        tie_word_embeddings=config.tied_embeddings,
         dtype="float32",
         **vision_ids,
     )

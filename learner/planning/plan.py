@@ -127,9 +127,10 @@ def make_plan(
     """Plan a phase with so many training tasks and lessons (the teacher's accepted episodes), None where they are not
     made yet. The plan of GRPO has the work of the cold start before it as well."""
     sft, grpo, most = config.sft, config.grpo, config.episode.max_tokens
-    epochs = sft.steps * sft.batch / lessons if lessons else None
+    steps, batch = sft.all_steps, round(sft.mean_batch)
+    epochs = steps * sft.mean_batch / lessons if lessons else None
     roles = [_rank(config, shape, machine, phase)]
-    work = [Work("sft", sft.steps, sft.batch, sft.batch * most, 1, epochs)]
+    work = [Work("sft", steps, batch, batch * most, 1, epochs)]
     if phase == "grpo":
         trajectories = grpo.prompts_per_step * grpo.group_size
         epochs = grpo.steps * grpo.prompts_per_step / tasks if tasks else None

@@ -2,8 +2,9 @@
 
 A released Qwen3-VL can already name what is in a picture; the tiny model built from random weights can't. Before the
 teacher's episodes it reads captions of single frames, marked or plain, in the teacher's own words: one frame at a time
-is learned several times faster than two. Beside them it follows single instances through strips of frames, each with
-its time: many readings for the price of one prompt. Released weights need no captions.
+is learned several times faster than two. Beside them it looks up what it has seen where and when, and follows single
+instances through strips of frames, each with its time: many readings for the price of one prompt. Released weights need
+no captions.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from env.chat import ChatFormat
 from env.task import Task
 from env.trajectory import Trajectory
 from synth.teachers.lesson import lesson
+from synth.teachers.lookups import GONE, lookup, lookup_in_words
 from synth.teachers.readings import closer_look, spoken, trace_of, who_is_where
 from synth.teachers.scripted import SEE, question_of, the_mark
 from synth.world.question import WorldQuestion
@@ -30,15 +32,17 @@ PLAIN = 0.5
 COARSE = 0.25
 """Share of the captions whose frame is as small as those of the first look."""
 FIRST_LOOK = 0.4
-"""Share of the strips whose frames are those of the first look; the others are closer looks."""
+"""Share of the strips and lookups whose frames are those of the first look; the others are closer looks."""
 FOLLOWED = 4
 """Most instances that are followed through a strip, one after the other."""
 STRIPS = 2
-"""Strips for each task."""
+"""Strips for each task, and lookups in frames."""
+WORDS = 8
+"""Lookups in words for each task."""
 
 
 def captions(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajectory]:
-    """Captions of a task: of its marked frame, for some tasks of a plain frame, and strips."""
+    """Captions of a task: of its marked frame, for some tasks of a plain frame, lookups and strips."""
     episode = chat.bounded(config.episode)
     rng = np.random.default_rng([config.seed, *task.id.encode()])
     seed, question = question_of(task)
@@ -52,14 +56,18 @@ def captions(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajector
         time = float(rng.uniform(0, world.duration_s))
         frame = _frames(task, [time], budgets[1], chat, config)[0]
         yield _caption(task, chat, frame, "There is no mark.", world)
+    for _ in range(WORDS):
+        yield lookup_in_words(task, chat, config.world.max_duration_s, rng)
     for _ in range(STRIPS):
+        frames, _ = _look(task, chat, config, world, rng)
+        yield lookup(task, chat, world, frames, rng)
         yield _strip(task, chat, config, world, question, rng)
 
 
 def _caption(task: Task, chat: ChatFormat, frame: Frame, thought: str, world: World) -> Trajectory:
     """Every instance in sight, in reading order of their places."""
     seen = [who_is_where(world, i, frame.time_s) for i in range(len(world.instances))]
-    in_sight = sorted((words for words in seen if words != "gone"), key=lambda words: CELLS.index(words.split()[1]))
+    in_sight = sorted((words for words in seen if words != GONE), key=lambda words: CELLS.index(words.split()[1]))
     text = f"<think>{thought}</think><answer> {', '.join(in_sight)}.</answer>"
     return lesson(task, "caption", chat, chat.prompt(SEE, (f"{frame.time_s:.1f} s ", frame)), [("", text)])
 
@@ -68,23 +76,28 @@ def _strip(
     task: Task, chat: ChatFormat, config: Config, world: World, question: WorldQuestion, rng: np.random.Generator
 ) -> Trajectory:
     """Some instances, followed through the frames of the first look or of a closer one, as the teacher reads them."""
-    first_look = rng.random() < FIRST_LOOK
-    times, budget = coarse_times(world.duration_s, config), config.episode.prompt_max_pixels
-    if not first_look:
-        times, budget = _closer_times(world, config, rng), config.episode.tool_max_pixels
-    frames = _frames(task, times, budget, chat, config)
-    shown = [frame.time_s for frame in frames]
-    colours, readings = [], []
+    frames, first_look = _look(task, chat, config, world, rng)
+    shown = [frame.time_s or 0.0 for frame in frames]
+    pieces = []
     for index in rng.permutation(len(world.instances))[:FOLLOWED].tolist():
         at = mark_time(world, index, config.world.fps, rng)
         asked = dataclasses.replace(_about(question), target=index, mark_time_s=at or 0.0)
-        colours.append(asked.colour(world))
-        read = trace_of(world, index, colours[-1], shown) if first_look else closer_look(world, asked, shown)
-        readings.append(f"{spoken(read)}.")
-    parts = [part for frame in frames for part in (f"{frame.time_s:.1f} s ", frame)]
-    prompt = chat.prompt(SEE, (*parts, f"Follow {', '.join(colours)}."))
-    text = f"<think>{' '.join(readings)}</think><answer> {', '.join(colours)}.</answer>"
-    return lesson(task, "strip", chat, prompt, [("", text)])
+        colour = asked.colour(world)
+        read = trace_of(world, index, colour, shown) if first_look else closer_look(world, asked, shown)
+        pieces.append((f" Follow {colour}. ", f"{spoken(read)}."))
+    prompt = chat.prompt(SEE, tuple(part for frame in frames for part in (f"{frame.time_s:.1f} s ", frame)))
+    return lesson(task, "strip", chat, prompt, pieces)
+
+
+def _look(
+    task: Task, chat: ChatFormat, config: Config, world: World, rng: np.random.Generator
+) -> tuple[list[Frame], bool]:
+    """Frames of the first look or of a closer one, and whether it is the first."""
+    first_look = bool(rng.random() < FIRST_LOOK)
+    times, budget = coarse_times(world.duration_s, config), config.episode.prompt_max_pixels
+    if not first_look:
+        times, budget = _closer_times(world, config, rng), config.episode.tool_max_pixels
+    return _frames(task, times, budget, chat, config), first_look
 
 
 def _about(question: WorldQuestion) -> WorldQuestion:

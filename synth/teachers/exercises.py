@@ -14,7 +14,7 @@ from configs import Config
 from env.chat import ChatFormat
 from env.task import Task
 from env.trajectory import Trajectory
-from synth.teachers.lesson import lesson
+from synth.teachers.lesson import Piece, lesson
 from synth.teachers.readings import Reading, closer_look, conclusion, first_look, inferred, said_moment, spoken
 from synth.teachers.scripted import CONCLUDE, NOT_HERE, answered, look, question_of, the_mark
 from synth.world.question import WorldQuestion
@@ -29,8 +29,6 @@ SPACING_S = 0.5
 """Seconds between two readings of a stretch that was told."""
 TRIES = 64
 """Worlds among which one with a question of a kind is looked for."""
-Piece = tuple[str, str]
-"""A text that is given, and one that is asked for after it."""
 
 
 def exercises(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajectory]:
@@ -101,5 +99,5 @@ def _read(read: list[Reading], begin: str, end: str) -> list[Piece]:
     pieces = []
     for i, reading in enumerate(read):
         last = i == len(read) - 1
-        pieces.append(((" " if i else begin) + reading.seen, reading.follows + (f". {end}" if last else ",")))
+        pieces.append((("" if i else begin) + reading.seen, reading.follows + (f". {end}" if last else ", ")))
     return pieces

@@ -7,13 +7,16 @@ from env.task import Task
 from env.trajectory import Rewards, Trajectory, TurnRecord
 from env.transcript import Segment, Transcript, Turn
 
+Piece = tuple[str, str]
+"""A text that is given, and one that is asked for after it."""
+
 
 def lesson(
     task: Task,
     kind: str,
     chat: ChatFormat,
     prompt: Segment,
-    pieces: Sequence[tuple[str, str]],
+    pieces: Sequence[Piece],
     answer: str | None = None,
 ) -> Trajectory:
     """A right episode of one turn; `kind` stands for its dimension.

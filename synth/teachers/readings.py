@@ -1,16 +1,17 @@
 """What the scripted teacher says of the frames that it sees, and what follows from that, in words.
 
-A reading is the time of a frame and what is seen of the target in it. What changes comes last: the place where a
-question is about places, else the colour. A conclusion takes up a word of the readings and what followed it there,
-which is what a small student learns soonest.
+A reading is the time of a frame, the target's colour and its place, always in this order: two that are known, and one
+that is looked up. One that is gone is looked for once more, by the place where it was. A conclusion takes up a word of
+the readings and what followed it there, which is what a small student learns soonest.
 
 Invariant: the words are a function of the world's truth and of the frames' times.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from synth.teachers.lookups import EMPTY, GONE, seen_at
 from synth.world.question import WorldQuestion
 from synth.world.questions import answer, events_of
 from synth.world.seeking import change_gap, change_of, trace, whose_trace
@@ -20,7 +21,7 @@ CONCLUSIONS = {
     "dart": "From {} aside {}, so {}.",
     "flash": "It is flash {}.",
     "double": "It is first {}, then {}.",
-    "blink": "It is gone {} times.",
+    "blink": "It is empty {} times.",
     "spatial": "{} {} against {}, so {}.",
     "when": "It is {}.",
     "return_side": "It is from {}.",
@@ -49,18 +50,22 @@ def spoken(readings: Sequence[Reading]) -> str:
 def who_is_where(world: World, index: int, t: float) -> str:
     """What is seen of an instance, by its colour: `red north`; `gone` if it can't be seen."""
     colour, cell = world.colour(index, t), world.cell(index, t)
-    return f"{colour} {cell}" if colour and cell else "gone"
+    return f"{colour} {cell}" if colour and cell else GONE
 
 
 def first_look(world: World, question: WorldQuestion, times: Sequence[float]) -> list[Reading]:
-    """Whether what tells when to look is there, in the frames of the first look: `12.0 red`, `20.0 gone`."""
+    """Whether what tells when to look is there, in the frames of the first look: `12.0 red north`, `20.0 red gone`."""
     return trace_of(world, *whose_trace(world, question), times)
 
 
 def trace_of(world: World, index: int, colour: str, times: Sequence[float]) -> list[Reading]:
-    """Whether an instance is seen in a colour, at each time."""
-    seen = trace(world, index, colour, times)
-    return [Reading(f"{t:.1f} {colour if there else 'gone'}") for t, there in zip(times, seen, strict=True)]
+    """Where an instance is seen in a colour, at each time, if it is."""
+    return [_reading(world, index, colour, t) for t in times]
+
+
+def _reading(world: World, index: int, colour: str, t: float) -> Reading:
+    there = world.cell(index, t) if world.colour(index, t) == colour else None
+    return Reading(f"{t:.1f} {colour} {there or GONE}")
 
 
 def inferred(world: World, question: WorldQuestion, times: Sequence[float]) -> str:
@@ -91,24 +96,27 @@ def closer_look(world: World, question: WorldQuestion, times: Sequence[float]) -
     about_places = question.kind == "direction" or question.asks == "dart"
     by_colour = about_places or question.kind in ("when", "return_side")
     found: list[Reading] = []
-    gone = 0
+    last: str | None = None
+    blinks = 0
     for i, time in enumerate(times):
-        if not world.is_known(index, colour, time):
-            found.append(Reading(f"{time:.1f} gone", _change(world, question, times, i)))
-            continue
-        seen, event = world.colour(index, time), _event_at(world, index, time)
-        place_first = i > 0 and not by_colour and world.is_known(index, colour, times[i - 1])
-        if seen is None:
-            gone += world.colour(index, times[i - 1]) is not None if i else 1
-            words = f"{world.cell(index, time)} gone" if place_first else "gone"
-            found.append(Reading(f"{time:.1f} {words}", f" {gone}"))
-        elif place_first or seen != colour:
-            found.append(Reading(f"{time:.1f} {world.cell(index, time)} {seen}", _shown(event, seen)))
-        else:
-            cell, home = world.cell(index, time), world.instances[index].homes[int(time // SLOT_S)]
-            darts = about_places and event is not None and home is not None and cell != CELLS[home]
-            follows = f" aside {cell}" if darts else _change(world, question, times, i)
-            found.append(Reading(f"{time:.1f} {seen} {cell}", follows))
+        known, seen, cell = world.is_known(index, colour, time), world.colour(index, time), world.cell(index, time)
+        reading, event = _reading(world, index, colour, time), _event_at(world, index, time)
+        follows = _change(world, question, times, i)
+        if known and seen == colour:
+            last, home = cell, world.instances[index].homes[int(time // SLOT_S)]
+            if about_places and event is not None and home is not None and cell != CELLS[home]:
+                follows = f" aside {cell}"
+        elif last is not None and not by_colour:
+            # What is gone may be there in another colour: a look at where it was tells.
+            last = cell if known and cell else last
+            there = seen if known else next((c for c, place in seen_at(world, time) if place == last), None)
+            reading = replace(reading, seen=f"{reading.seen} {last} {there or EMPTY}")
+            if known and seen is None:
+                blinks += i == 0 or world.colour(index, times[i - 1]) is not None
+                follows = f" {blinks}"
+            elif known and seen is not None:
+                follows = _shown(event, seen)
+        found.append(replace(reading, follows=follows))
     return found
 
 
@@ -136,9 +144,13 @@ def conclusion(world: World, question: WorldQuestion, times: Sequence[float] = (
 
 
 def said_moment(world: World, question: WorldQuestion, times: Sequence[float]) -> str:
-    """The time of the first reading after a change: the answer of one who looked at some times to when it was."""
+    """The time of the first reading after a change: the answer of one who looked at some times to when it was. Where
+    the change was before or after all of them, that of the nearest."""
     seen = [world.is_known(question.target, question.colour(world), t) for t in times]
-    return next((f"{t:.1f}" for t, (a, b) in zip(times[1:], pairwise(seen), strict=True) if a != b), "")
+    after = next((t for t, (before, now) in zip(times[1:], pairwise(seen), strict=True) if before != now), None)
+    if after is None and times:
+        after = times[0] if seen[0] == (question.asks == "return") else times[-1]
+    return "" if after is None else f"{after:.1f}"
 
 
 def in_numbers(cell: str) -> str:

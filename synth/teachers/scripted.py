@@ -21,6 +21,7 @@ from env.chat import ChatFormat
 from env.environment import VideoEnv
 from env.task import Task
 from env.transcript import Transcript, Turn
+from synth.teachers.lookups import EMPTY, GONE, LOOK_UP
 from synth.teachers.readings import (
     closer_look,
     conclusion,
@@ -245,7 +246,9 @@ def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
     for task in tasks:
         seed, question = question_of(task)
         world = make_world(seed, world_config)
-        asked = f"Answer the question.\n{SEE}\n{CONCLUDE}\nFollow blue, red.\n"
+        asked = (
+            f"Answer the question.\n{SEE}\n{CONCLUDE}\n{LOOK_UP}\n Follow blue. 4.0 north {EMPTY}, 4.0 red {GONE}.\n"
+        )
         yield f"<|im_start|>system\nAnswer with the tools {VIEW}, {CROP}.\n{asked}"
         yield f"<|im_start|>user\n{task.question}<|im_end|>\n<|im_start|>assistant\n"
         yield call("Look at the mark.", VIEW)

@@ -78,6 +78,7 @@ CONTRADICTIONS = [
     ("ranks", ["ranks.transport=nccl"], "takes ranks and engines on GPUs"),
     ("ranks", ["engine.colocate=true"], "engine.colocate puts engines on the ranks' GPUs"),
     ("ranks", ["ranks.transport=shared_memory", "ranks.weights_dir=w"], "ranks.weights_dir does nothing"),
+    ("sft", ["captions.curriculum=[{steps: 5, lessons: {words: 0}}]"], "captions.curriculum[0]: takes steps"),
     ("sft", ["sft.checkpoint_every=0"], "sft.checkpoint_every must be at least 1, not 0"),
     ("sft", ["teacher.player=model"], "teacher.model.model: is empty"),
     ("sft", ["teacher.player=model", "teacher.model.model=m", "teacher.model.base_url=host"], "teacher.model.base_url"),

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import Config
+from configs.training import StageConfig
 from env.lessons import Lessons, complete, write_shard
 from env.trajectory import Trajectory
-from learner.sft import batches, identity, learning_rate, run_sft
+from learner.sft import batches, identity, learning_rate, run_sft, staged
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 5))
@@ -24,6 +25,21 @@ def test_every_trajectory_is_seen_once_an_epoch(count: Any, size: Any, seed: int
 def test_batches_follow_from_the_seed() -> None:
     first, again, other = ([*islice(batches(50, 8, seed), 9)] for seed in (1, 1, 2))
     assert first == again != other
+
+
+def test_a_curriculum_takes_so_many_of_each_kind_and_each_once_before_any_again() -> None:
+    kinds = ["a", "b", "b", "c", "b", "a", "b"]
+    stages = [StageConfig(2, {"b": 1}), StageConfig(3, {"a": 1, "b": 2})]
+    drawn = list(islice(staged(kinds, stages, 0), 7))
+    assert [[kinds[i] for i in batch] for batch in drawn] == [["b"]] * 2 + [["a", "b", "b"]] * 5
+    of_b = [i for batch in drawn for i in batch if kinds[i] == "b"]
+    assert all(sorted(of_b[first : first + 4]) == [1, 2, 4, 6] for first in (0, 4, 8))
+    assert drawn == list(islice(staged(kinds, stages, 0), 7)) != list(islice(staged(kinds, stages, 1), 7))
+
+
+def test_a_curriculum_of_lessons_that_are_not_there() -> None:
+    with pytest.raises(ValueError, match="lessons of the kind 'd'; there are a, b"):
+        staged(["b", "a"], [StageConfig(1, {"a": 1}), StageConfig(1, {"d": 1})], 0)
 
 
 def test_the_rate_rises_to_the_peak_and_falls_to_a_tenth() -> None:
@@ -57,6 +73,7 @@ def test_a_training_is_known_by_its_settings_its_model_and_its_lessons(
     config.sft.lr /= 2
     others.append(identity(config, lessons, "model"))
     assert len({first, *others}) == 4
+    assert lessons.kinds() == [lesson.dimension for lesson in trajectories]
 
 
 def test_nothing_to_train_on(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_an_adapter_alone_trains_and_without_it_the_model_is_the_old_one(scorer:
 
 
 def test_an_adapter_on_a_head_that_is_the_embeddings_is_refused(scorer: Scorer) -> None:
+    scorer.model.lm_head.weight = scorer.model.model.language_model.embed_tokens.weight
     with pytest.raises(ValueError, match=r"lm_head has the embeddings' own weight"):
         train_only(scorer.model, ALL, LoraConfig(rank=4, targets=["q_proj", "lm_head"]))
 

@@ -79,7 +79,7 @@ def test_the_conclusion_takes_up_what_the_readings_say(
             if lesson.answer is None:
                 continue
             readings, conclusion = lesson.turns[0].text[7:].rsplit(". ", 1)
-            for taken_up in re.findall(r" ((?:flash|first|then|aside|gone) \w+)", conclusion):
+            for taken_up in re.findall(r" ((?:flash|first|then|aside|empty) \w+)", conclusion):
                 assert taken_up in readings
                 taken[taken_up.split()[0]] += 1
     assert set(taken) >= {"flash", "first", "then", "aside"}

@@ -15,7 +15,7 @@ from env.task import Task
 from env.trajectory import Trajectory
 from env.turn import parse_turn
 from synth.teachers.captions import STRIPS, captions
-from synth.teachers.readings import closer_look
+from synth.teachers.readings import closer_look, said_moment
 from synth.teachers.scripted import GUESS, NOT_HERE, TeacherPolicy, corpus, question_of
 from synth.world.datasheet import fewest_calls
 from synth.world.question import WorldQuestion
@@ -152,17 +152,35 @@ def test_captions_teach_the_words_of_the_thoughts(
     made = [trajectory for task in tasks for trajectory in captions(task, chat, config)]
     marked = [t for t in made if t.turns[0].text.startswith("<think>The mark is on ")]
     plain = [t for t in made if t.turns[0].text.startswith("<think>There is no mark.")]
-    strips = [t for t in made if t.dimension == "strip"]
+    strips, lookups, words = ([t for t in made if t.dimension == kind] for kind in ("strip", "lookup", "words"))
     assert len(marked) == len(tasks) == len(strips) / STRIPS > len(plain) > 0
-    assert len(made) == len(marked) + len(plain) + len(strips)
-    for trajectory in made:
+    assert len(made) == len(marked) + len(plain) + len(strips) + len(lookups) + len(words)
+    for trajectory in (*marked, *plain, *strips):
         assert trajectory.transcript.sampled_tokens > 10
         shown = len(trajectory.transcript.media)
         assert shown == len(trajectory.prompt_frames)
         assert shown == 1 or trajectory.dimension == "strip"
     for trajectory in strips:
-        readings = str(parse_turn(trajectory.turns[0].text).thought).removesuffix(".").replace(". ", ", ").split(", ")
-        assert len(readings) == config.world.max_instances * len(trajectory.prompt_frames)
+        followed = trajectory.turns[0].text.split(" Follow ")[1:]
+        assert 0 < len(followed) <= config.world.max_instances
+        for text in followed:
+            colour, readings = text.removesuffix(".").split(". ", 1)
+            assert len(readings.split(", ")) == len(trajectory.prompt_frames)
+            assert all(reading.split()[1] == colour for reading in readings.split(", "))
+
+
+def test_a_moment_that_no_two_readings_enclose_is_that_of_the_nearest(config: Config) -> None:
+    for seed in range(20):
+        world = make_world(seed, config.world)
+        for index, instance in enumerate(world.instances):
+            if instance.absence is None:
+                continue
+            question = WorldQuestion("when", index, 0.0, asks="leave")
+            away = np.arange(0.0, world.duration_s, 0.1)
+            gone = next(t for t in away if not world.is_known(index, instance.colour, t))
+            for times in ([gone - 2.0, gone - 1.0], [gone, gone + 1.0], [gone - 1.0, gone, gone + 1.0]):
+                assert said_moment(world, question, times) == f"{min(times, key=lambda t: abs(t - gone)):.1f}"
+    assert said_moment(world, question, []) == ""
 
 
 def test_a_side_is_said_of_one_that_comes_back_and_of_nothing_else(config: Config) -> None:

@@ -1,0 +1,76 @@
+"""Lookups: every answer is in the look, and only there."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.run import Config
+from env.chat import ChatFormat
+from env.task import Task
+from synth.teachers.captions import STRIPS, WORDS, captions
+from synth.teachers.lookups import EMPTY, GONE, lookup_in_words, seen_at
+from synth.teachers.scripted import corpus, question_of
+from synth.world.world import CELLS, COLOURS, make_world
+from tests.models.tiny import build_tiny_model
+
+QUESTION = re.compile(r"(\d+\.\d) (\w+) ([a-z]+)")
+
+
+@pytest.fixture(scope="module")
+def chat(small_data: tuple[Path, list[Task]], config: Config, tmp_path_factory: pytest.TempPathFactory) -> ChatFormat:
+    _, tasks = small_data
+    folder = tmp_path_factory.mktemp("model")
+    return ChatFormat.from_pretrained(build_tiny_model(config.model.tiny, corpus(tasks, config.world), folder, 0))
+
+
+def test_what_is_asked_for_in_words_was_told_in_words(
+    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
+) -> None:
+    task, rng, answers = small_data[1][0], np.random.default_rng(0), set()
+    for _ in range(100):
+        lesson = lookup_in_words(task, chat, config.world.max_duration_s, rng)
+        prompt = chat.decode(lesson.transcript.ids).split("user\n")[1].split("<|im_end|>")[0]
+        rows = {
+            t: re.findall(r"(\w+) (\w+)", told) for t, told in re.findall(r"(\d+\.\d)((?: [a-z]+ [a-z]+)*)", prompt)
+        }
+        asked = QUESTION.findall(lesson.turns[0].text)
+        assert "".join(f"{t} {key} {answer}" for t, key, answer in asked) == lesson.turns[0].text
+        assert lesson.transcript.sampled_tokens == len(asked) == len({(t, key) for t, key, _ in asked})
+        for t, key, answer in asked:
+            side = 0 if key in COLOURS else 1
+            found = [pair[1 - side] for pair in rows[t] if pair[side] == key]
+            assert found in ([answer], [] if answer == (GONE, EMPTY)[side] else None)
+            answers.add(answer)
+    assert answers == {*COLOURS, *CELLS, GONE, EMPTY}
+
+
+def test_what_is_asked_for_in_frames_is_seen_in_them(
+    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
+) -> None:
+    _, tasks = small_data
+    kinds = []
+    for task in tasks:
+        world = make_world(question_of(task)[0], config.world)
+        lessons = list(captions(task, chat, config))
+        kinds += [lesson.dimension for lesson in lessons]
+        for lesson in lessons:
+            if lesson.dimension != "lookup":
+                continue
+            times = {f"{frame.time_s:.1f}": frame.time_s or 0.0 for frame in lesson.prompt_frames}
+            asked = QUESTION.findall(lesson.turns[0].text)
+            assert ", ".join(f"{t} {key} {answer}" for t, key, answer in asked) == lesson.turns[0].text
+            assert lesson.transcript.sampled_tokens == len(asked) > 5
+            for t, key, answer in asked:
+                side = 0 if key in COLOURS else 1
+                found = [sight[1 - side] for sight in seen_at(world, times[t]) if sight[side] == key]
+                assert found in ([answer], [] if answer == (GONE, EMPTY)[side] else None)
+    assert kinds.count("words") == WORDS * len(tasks)
+    assert kinds.count("lookup") == STRIPS * len(tasks)
+
+
+def test_pieces_are_cut_where_tokens_are(small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config) -> None:
+    for lesson in captions(small_data[1][0], chat, config):
+        ids = chat.encode(lesson.turns[0].text)
+        assert lesson.transcript.ids[-len(ids) :] == list(ids), lesson.turns[0].text
