@@ -23,7 +23,7 @@ from synth.world.seeking import searches
 from synth.world.tasks import coarse_times
 from synth.world.world import EVENT_S, World, make_world
 
-EACH = 1
+EACH = 2
 """Exercises for each training question that needs a closer look."""
 SPACING_S = 0.5
 """Seconds between two readings of a stretch that was told."""

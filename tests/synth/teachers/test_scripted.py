@@ -176,7 +176,7 @@ def test_a_moment_that_no_two_readings_enclose_is_that_of_the_nearest(config: Co
             if instance.absence is None:
                 continue
             question = WorldQuestion("when", index, 0.0, asks="leave")
-            away = np.arange(0.0, world.duration_s, 0.1)
+            away = np.arange(0.0, world.duration_s, 0.1).tolist()
             gone = next(t for t in away if not world.is_known(index, instance.colour, t))
             for times in ([gone - 2.0, gone - 1.0], [gone, gone + 1.0], [gone - 1.0, gone, gone + 1.0]):
                 assert said_moment(world, question, times) == f"{min(times, key=lambda t: abs(t - gone)):.1f}"
