@@ -50,12 +50,12 @@ def lookup(task: Task, chat: ChatFormat, world: World, frames: Sequence[Frame], 
 
 def lookup_in_words(task: Task, chat: ChatFormat, longest_s: float, rng: np.random.Generator) -> Trajectory:
     """A lookup in words, of a scene that never was; the task names it only."""
-    count, things = int(rng.integers(3, 6)), int(rng.integers(2, 5))
-    spacing_s = float(rng.choice(SPACINGS_S))
-    quarters = np.sort(rng.choice(int(4 * longest_s), count, replace=False))
+    last, things, spacing_s = int(4 * longest_s), int(rng.integers(2, 5)), float(rng.choice(SPACINGS_S))
+    count = min(int(rng.integers(3, 6)), last)
+    quarters = np.sort(rng.choice(last, count, replace=False))
     if spacing_s:
-        apart = int(4 * spacing_s) * np.arange(min(count, int(longest_s / spacing_s)))
-        quarters = apart + rng.integers(int(4 * longest_s) - apart[-1])
+        apart = [quarter for i in range(count) if (quarter := int(4 * i * spacing_s)) < last]
+        quarters = np.array(apart) + rng.integers(last - apart[-1])
     known = rng.permutation(list(COLOURS))[:things].tolist()
     seen = {
         f"{quarter / 4:.1f}": [(c, CELLS[rng.integers(len(CELLS))]) for c in known if rng.random() > ABSENT]

@@ -4,25 +4,16 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from configs.run import Config
 from env.chat import ChatFormat
 from env.task import Task
 from synth.teachers.captions import STRIPS, WORDS, captions
 from synth.teachers.lookups import EMPTY, GONE, lookup_in_words, seen_at
-from synth.teachers.scripted import corpus, question_of
+from synth.teachers.scripted import question_of
 from synth.world.world import CELLS, COLOURS, make_world
-from tests.models.tiny import build_tiny_model
 
 QUESTION = re.compile(r"(\d+\.\d) (\w+) ([a-z]+)")
-
-
-@pytest.fixture(scope="module")
-def chat(small_data: tuple[Path, list[Task]], config: Config, tmp_path_factory: pytest.TempPathFactory) -> ChatFormat:
-    _, tasks = small_data
-    folder = tmp_path_factory.mktemp("model")
-    return ChatFormat.from_pretrained(build_tiny_model(config.model.tiny, corpus(tasks, config.world), folder, 0))
 
 
 def test_what_is_asked_for_in_words_was_told_in_words(

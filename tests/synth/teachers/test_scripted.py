@@ -16,21 +16,13 @@ from env.trajectory import Trajectory
 from env.turn import parse_turn
 from synth.teachers.captions import STRIPS, captions
 from synth.teachers.readings import closer_look, said_moment
-from synth.teachers.scripted import GUESS, NOT_HERE, TeacherPolicy, corpus, question_of
+from synth.teachers.scripted import GUESS, NOT_HERE, TeacherPolicy, question_of
 from synth.world.datasheet import fewest_calls
 from synth.world.question import WorldQuestion
 from synth.world.tasks import as_choice
 from synth.world.world import make_world
-from tests.models.tiny import build_tiny_model
 
 FAULTLESS = TeacherConfig(hasty={}, wander=0.0, recheck=0.0, give_up=0.0, look_on=0.0)
-
-
-@pytest.fixture(scope="module")
-def chat(small_data: tuple[Path, list[Task]], config: Config, tmp_path_factory: pytest.TempPathFactory) -> ChatFormat:
-    _, tasks = small_data
-    folder = tmp_path_factory.mktemp("model")
-    return ChatFormat.from_pretrained(build_tiny_model(config.model.tiny, corpus(tasks, config.world), folder, 0))
 
 
 def played(
