@@ -50,8 +50,9 @@ def lookup(task: Task, chat: ChatFormat, world: World, frames: Sequence[Frame], 
 
 def lookup_in_words(task: Task, chat: ChatFormat, longest_s: float, rng: np.random.Generator) -> Trajectory:
     """A lookup in words, of a scene that never was; the task names it only."""
-    last, things, spacing_s = int(4 * longest_s), int(rng.integers(2, 5)), float(rng.choice(SPACINGS_S))
-    count = min(int(rng.integers(3, 6)), last)
+    last = int(4 * longest_s)
+    count, things = min(int(rng.integers(3, 6)), last), int(rng.integers(2, 5))
+    spacing_s = float(rng.choice(SPACINGS_S))
     quarters = np.sort(rng.choice(last, count, replace=False))
     if spacing_s:
         apart = [quarter for i in range(count) if (quarter := int(4 * i * spacing_s)) < last]
