@@ -5,7 +5,7 @@ the place (`12.0 red` is `north`, or `gone`), by time and place the colour (`12.
 what the teacher's readings are made of. Nothing but the look tells the answer: what was asked for before does not, as
 it does where a target is followed from frame to frame, which is why following alone teaches a model to repeat itself.
 
-A model learns this some ten times sooner in words than in frames, and what it learned in words serves it in frames.
+Words come first: they cost no pixels, and what a model learned in words serves it in frames.
 """
 
 from collections.abc import Mapping, Sequence

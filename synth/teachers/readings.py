@@ -112,9 +112,9 @@ def closer_look(world: World, question: WorldQuestion, times: Sequence[float]) -
             there = seen if known else next((c for c, place in seen_at(world, time) if place == last), None)
             reading = replace(reading, seen=f"{reading.seen} {last} {there or EMPTY}")
             if known and seen is None:
-                blinks += i == 0 or world.colour(index, times[i - 1]) is not None
+                blinks += world.colour(index, times[i - 1]) is not None
                 follows = f" {blinks}"
-            elif known and seen is not None:
+            elif known and seen:
                 follows = _shown(event, seen)
         found.append(replace(reading, follows=follows))
     return found
