@@ -15,7 +15,7 @@ NUMBERS = (int, float, int | None, float | None)
 MOST = 2**31 - 1
 """Largest number that any setting takes: what C's int holds."""
 LEAST_1 = (
-    *("world.size_px", "world.fps", "world.*_instances", "world.train_videos", "*.questions_per_video"),
+    *("world.size_px", "world.fps", "world.train_videos", "*.questions_per_video"),
     *("synth.records_per_shard", "synth.workers", "synth.masks.*_looks"),
     *("*_model.concurrency", "*_model.max_*", "teacher.model.concurrency", "teacher.model.max_*"),
     *("episode.*_max_frames", "episode.*_pixels", "episode.pixel_multiple", "episode.max_calls_per_turn"),
@@ -36,6 +36,7 @@ BETWEEN: dict[str, tuple[float, float]] = {
     "ranks.zero_stage": (0, 3),
     "synth.gpus_per_segmenter": (0, 1),
     "serve.port": (1, 65535),
+    "world.*_instances": (1, 4),
     "synth.masks.*_looks": (1, MOST),
     "synth.masks.max_growth": (1, MOST),
     **dict.fromkeys(("*_fraction", "*_share", "*.warmup", "guessing.choice_lessons"), (0, 1)),

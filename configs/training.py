@@ -84,7 +84,8 @@ class StageConfig:
     steps: int = 100
     """Optimizer steps."""
     lessons: dict[str, int] = field(default_factory=dict)
-    """Lessons of each kind (the dimension of the trajectories) an optimizer step."""
+    """Lessons of each kind an optimizer step: of SFT `episode`, the teacher's, and of both SFT and captions `caption`,
+    `words`, `lookup`, `strip` and `exercise`, of which released weights need none."""
 
 
 @dataclass

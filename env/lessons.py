@@ -89,9 +89,14 @@ def is_shard(folder: Path, index: int) -> bool:
 class Lessons(Sequence[Trajectory]):
     """The lessons of a complete folder, in the order of their tasks."""
 
-    def __init__(self, folder: str | Path) -> None:
-        """Raises TrajectoryError where the folder is not there, or not complete."""
+    def __init__(self, folder: str | Path, kind: str | None = None) -> None:
+        """Raises TrajectoryError where the folder is not there, or not complete.
+
+        Args:
+            kind: what all of its lessons are; None where each has a kind of its own.
+        """
         self._folder = Path(folder)
+        self._kind = kind
         try:
             made = json.loads((self._folder / COMPLETE).read_text())
             self._ends = list(accumulate(made["lessons"]))
@@ -107,7 +112,9 @@ class Lessons(Sequence[Trajectory]):
             ) from None
 
     def kinds(self) -> list[str]:
-        """The dimension of every lesson, which is its kind."""
+        """The kind of every lesson: its dimension, where they have no kind in common."""
+        if self._kind is not None:
+            return [self._kind] * len(self)
         shards = [pq.read_table(shard_file(self._folder, index), columns=["rest"]) for index in range(len(self._ends))]
         return [str(json.loads(rest)["dimension"]) for shard in shards for rest in shard["rest"].to_pylist()]
 
@@ -132,6 +139,34 @@ class Lessons(Sequence[Trajectory]):
         if len(table) != self._ends[shard] - begin:
             raise TrajectoryError(f"{file}: holds {len(table)} lessons instead of {self._ends[shard] - begin}")
         return _lesson(table.slice(place - begin, 1).to_pylist()[0], file)
+
+
+class JoinedLessons(Sequence[Trajectory]):
+    """Lessons of several folders, one folder after the other."""
+
+    def __init__(self, *parts: Lessons) -> None:
+        self._parts = parts
+        self._ends = list(accumulate(map(len, parts)))
+        self.digest = "-".join(part.digest for part in parts)
+        """Differs where that of any folder does."""
+
+    def kinds(self) -> list[str]:
+        """The kind of every lesson."""
+        return [kind for part in self._parts for kind in part.kinds()]
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Trajectory: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Trajectory]: ...
+    def __getitem__(self, index: int | slice) -> Trajectory | list[Trajectory]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        part = bisect_right(self._ends, place)
+        return self._parts[part][place - (self._ends[part - 1] if part else 0)]
 
 
 def load_lesson(folder: str | Path, index: int) -> Trajectory:

@@ -20,7 +20,7 @@ import ray
 
 from configs.run import Config
 from configs.training import SftConfig, StageConfig
-from env.lessons import Lessons
+from env.lessons import JoinedLessons, Lessons
 from env.trajectory import Trajectory
 from learner.checkpoints.folder import latest, step_of
 from learner.checkpoints.layout import RANKS_FOLDER
@@ -80,7 +80,7 @@ def run_sft(
         return group.export(out_dir)
 
 
-def identity(config: Config, lessons: Lessons, model_dir: str | Path) -> str:
+def identity(config: Config, lessons: Lessons | JoinedLessons, model_dir: str | Path) -> str:
     """Sixteen hexadecimal digits that differ where a training would: in its settings, its first model, its lessons."""
     settings = {**dataclasses.asdict(config.sft), "seed": config.seed, "model": str(model_dir)}
     del settings["checkpoint_every"], settings["max_bad_updates"]
@@ -90,7 +90,10 @@ def identity(config: Config, lessons: Lessons, model_dir: str | Path) -> str:
 def _drawn(sft: SftConfig, trajectories: Sequence[Trajectory], seed: int) -> Iterator[list[int]]:
     if not sft.curriculum:
         return batches(len(trajectories), sft.batch, seed)
-    kinds = trajectories.kinds() if isinstance(trajectories, Lessons) else [t.dimension for t in trajectories]
+    if isinstance(trajectories, Lessons | JoinedLessons):
+        kinds = trajectories.kinds()
+    else:
+        kinds = [trajectory.dimension for trajectory in trajectories]
     return staged(kinds, sft.curriculum, seed)
 
 

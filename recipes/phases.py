@@ -14,7 +14,7 @@ from actors.ray_start import start_ray
 from configs import Config
 from endpoint.endpoint import SPENDING
 from endpoint.spending import spent
-from env.lessons import Lessons
+from env.lessons import JoinedLessons, Lessons
 from env.task import Task, TaskFile, load_tasks
 from env.trajectory import stream_trajectories
 from evals.evaluate import evaluate, evaluate_on
@@ -81,8 +81,17 @@ def run_cold_start(config: Config, tasks: Sequence[Task] = ()) -> RunFolder:
         return folder
     start_ray(config)
     _play_lessons(config, tasks or TaskFile(folder.train), model_dir, folder)
-    _supervised(config, Lessons(folder.teacher), model_dir, folder.sft, folder.metrics, "sft")
+    lessons: Lessons | JoinedLessons = Lessons(folder.teacher)
+    if config.sft.curriculum:
+        lessons = _all_lessons(folder)
+    _supervised(config, lessons, model_dir, folder.sft, folder.metrics, "sft")
     return folder
+
+
+def _all_lessons(folder: RunFolder) -> JoinedLessons:
+    """The teacher's episodes, of the kind `episode`, and what the tiny model learned to see from, where that is."""
+    captions = [Lessons(folder.caption_lessons)] if folder.caption_lessons.exists() else []
+    return JoinedLessons(Lessons(folder.teacher, "episode"), *captions)
 
 
 def _play_lessons(config: Config, tasks: Sequence[Task], model_dir: Path, folder: RunFolder) -> None:
@@ -94,7 +103,9 @@ def _play_lessons(config: Config, tasks: Sequence[Task], model_dir: Path, folder
         print(spent(answers / SPENDING).summary())
 
 
-def _supervised(config: Config, lessons: Lessons, source: Path, out: Path, log: Path, name: str) -> None:
+def _supervised(
+    config: Config, lessons: Lessons | JoinedLessons, source: Path, out: Path, log: Path, name: str
+) -> None:
     folder = out.with_name(f"{out.name}.checkpoints")
     checkpoints = folder / identity(config, lessons, source)
     newest = latest(checkpoints)

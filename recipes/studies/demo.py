@@ -13,6 +13,7 @@ from configs.world import SEEKING_KINDS, TOLD_KINDS
 from env.task import load_tasks
 from env.trajectory import load_trajectories
 from evals.pages.report import write_report
+from evals.prior import prior
 from evals.score import Scores, accuracy_over
 from recipes.folder import RunFolder, with_arm
 from recipes.peak_memory import PeakMemory
@@ -32,7 +33,9 @@ def run_demo(config: Config) -> Path:
         scores = {"no_tools": trained_arm(config, "no_tools")["grpo"], **agent}
         ray.shutdown()
         folder = RunFolder.of(with_arm(config, "both"))
-        served = ask_served(config, folder.policy, load_tasks(folder.test)[0])
+        asked = load_tasks(folder.test)
+        served = ask_served(config, folder.policy, asked[0])
+    guessed, guessed_by_kind = prior(load_tasks(folder.train), asked)
     rows = list(whole_rows(folder.metrics))
     baseline = whole_rows(RunFolder.of(with_arm(config, "no_tools")).metrics)
     report = {
@@ -41,6 +44,8 @@ def run_demo(config: Config) -> Path:
         "wall_s": round(time.monotonic() - started, 1),
         "peak_rss_gib": round(memory.peak_gib, 2),
         **summary(scores, rows, baseline),
+        "prior": round(guessed, 4),
+        "prior_by_kind": {kind: round(share, 4) for kind, share in guessed_by_kind.items()},
         "seconds_by_phase": seconds_by_phase(),
         "served_answer": served,
     }

@@ -30,8 +30,7 @@ from recipes.progress import phase
 from recipes.studies.guessing_page import page
 from storage.files import JsonObject, whole_folder, write_text
 from storage.logs import whole_rows
-from synth.teachers.scripted import question_of
-from synth.world.tasks import as_choice
+from synth.world.tasks import as_choice, question_of
 
 PAGE = Path("docs/guessing.md")
 CURVE_STEPS = 4

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from configs import Config
 from env.task import Task, save_tasks
 from storage.files import JsonObject, whole_file, whole_folder
+from synth.motion.questions import SOURCE as FOOTAGE
 from synth.output.split import split_of
 from synth.record import Record
 from tools.decoding.frame_folder import pictures, split_rate
@@ -49,8 +50,17 @@ def task_of(record: Record) -> Task:
         form="choice" if marked.options else "open",
         options=marked.options,
         source=record.source,
+        kind=str(record.facts.get("kind", "")),
+        evidence=_evidence(record),
         facts={**record.facts, "mark_time_s": marked.time_s},
     )
+
+
+def _evidence(record: Record) -> tuple[tuple[float, float], ...]:
+    """What must be seen of a video, where measured tracks tell: but for the colour, the stretch of the question."""
+    if record.source != FOOTAGE or record.target is None or record.facts["kind"] == "colour":
+        return ()
+    return ((record.target.start_s, record.target.end_s),)
 
 
 def split_records(records: Iterable[Record], config: Config) -> dict[str, list[Record]]:

@@ -14,16 +14,18 @@ from configs import Config
 from env.chat import ChatFormat
 from env.task import Task
 from env.trajectory import Trajectory
+from synth.teachers.footage import is_footage, made_up
 from synth.teachers.lesson import Piece, lesson
 from synth.teachers.readings import Reading, closer_look, conclusion, first_look, inferred, said_moment, spoken
-from synth.teachers.scripted import CONCLUDE, NOT_HERE, answered, look, question_of, the_mark
+from synth.teachers.scripted import the_mark
+from synth.teachers.turns import CONCLUDE, NOT_HERE, answered, look
 from synth.world.question import WorldQuestion
 from synth.world.questions import answer, candidates, evidence
 from synth.world.seeking import searches
-from synth.world.tasks import coarse_times
+from synth.world.tasks import coarse_times, question_of
 from synth.world.world import EVENT_S, World, make_world
 
-EACH = 2
+EACH = 4
 """Exercises for each training question that needs a closer look."""
 SPACING_S = 0.5
 """Seconds between two readings of a stretch that was told."""
@@ -32,7 +34,11 @@ TRIES = 64
 
 
 def exercises(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajectory]:
-    """Exercises of the kind of a task's question, in worlds of their own; none for a question that needs no look."""
+    """Exercises of the kind of a task's question, in worlds of their own; none for a question that needs no look. Of
+    footage there are other questions about its film."""
+    if is_footage(task):
+        yield from _of_footage(task, chat, config)
+        return
     _, question = question_of(task)
     rng = np.random.default_rng([config.seed, 1, *task.id.encode()])
     for _ in range(EACH):
@@ -43,6 +49,13 @@ def exercises(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajecto
         pieces, right = _seeking(world, asked, config, rng) if asked.seeks else _told(world, asked, rng)
         prompt = chat.prompt(CONCLUDE, (asked.text(world, task.visual_prompts[0].kind),))
         yield lesson(task, "exercise", chat, prompt, pieces, right)
+
+
+def _of_footage(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajectory]:
+    rng = np.random.default_rng([config.seed, 1, *task.id.encode()])
+    for text, seen, told, right in made_up(task, config, EACH, rng):
+        pieces = [(f"<think>{seen}", answered(f" {told}", right).removeprefix("<think>"))]
+        yield lesson(task, "exercise", chat, chat.prompt(CONCLUDE, (text,)), pieces, right)
 
 
 def _made_up(kind: str, config: Config, rng: np.random.Generator) -> tuple[World, WorldQuestion] | None:
@@ -73,12 +86,12 @@ def _seeking(
     part = int(rng.integers(len(spans)))
     gaps, (start, _) = places[part], spans[part]
     hit = next(i for i, gap in enumerate(gaps) if gap[0] <= start <= gap[1])
-    seen = f"<think>{the_mark(world, question)} {spoken(first_look(world, question, coarse))}."
-    where = inferred(world, question, coarse)
+    read = first_look(world, question, coarse)
+    mark, where = f"<think>{the_mark(world, question)} ", inferred(world, question, coarse)
     at = int(rng.integers(hit + 1))
     # How often something vanishes no coarse look shows.
     if (part == 0 and rng.random() < 0.5) or (question.asks == "blink" and at == hit):
-        return [(seen, look(f" {where}", places[0][0]).removeprefix("<think>"))], None
+        return _read(read, mark, look(where, places[0][0]).removeprefix("<think>")), None
     first, last = gaps[at]
     count = config.episode.crop_max_frames
     times = [first + (i + 0.5) * (last - first) / count for i in range(count)]
@@ -90,7 +103,7 @@ def _seeking(
     else:
         right = said_moment(world, question, times) if question.kind == "when" else answer(world, question)
         end = answered(conclusion(world, question, times, part), right)
-    begin = f"{seen} {where} Look from {first:.1f} to {last:.1f}. "
+    begin = f"{mark}{spoken(read)}. {where} Look from {first:.1f} to {last:.1f}. "
     return _read(closer_look(world, question, times), begin, end.removeprefix("<think>")), right
 
 

@@ -16,7 +16,8 @@ from env.chat import ChatFormat
 from env.task import Task
 from env.trajectory import Trajectory
 from synth.teachers.lesson import Piece, lesson
-from synth.world.world import CELLS, COLOURS, World
+from synth.teachers.scene import Scene
+from synth.world.world import CELLS
 from tools.decoding.frame import Frame
 
 LOOK_UP = "Look up."
@@ -35,20 +36,22 @@ GONE, EMPTY = "gone", "empty"
 """What is where something is looked for in vain: by colour, and by place."""
 
 
-def seen_at(world: World, t: float) -> list[Sight]:
+def seen_at(scene: Scene, t: float) -> list[Sight]:
     """All that is in sight at a time."""
-    seen = ((world.colour(index, t), world.cell(index, t)) for index in range(len(world.instances)))
+    seen = ((scene.colour(index, t), scene.cell(index, t)) for index in range(scene.count))
     return [(colour, cell) for colour, cell in seen if colour and cell]
 
 
-def lookup(task: Task, chat: ChatFormat, world: World, frames: Sequence[Frame], rng: np.random.Generator) -> Trajectory:
+def lookup(task: Task, chat: ChatFormat, scene: Scene, frames: Sequence[Frame], rng: np.random.Generator) -> Trajectory:
     """A lookup in frames."""
     prompt = chat.prompt(LOOK_UP, tuple(part for frame in frames for part in (f"{frame.time_s:.1f} s ", frame)))
-    seen = {f"{frame.time_s:.1f}": seen_at(world, frame.time_s or 0.0) for frame in frames}
+    seen = {f"{frame.time_s:.1f}": seen_at(scene, frame.time_s or 0.0) for frame in frames}
     return lesson(task, "lookup", chat, prompt, _asked(seen, rng, ", "))
 
 
-def lookup_in_words(task: Task, chat: ChatFormat, longest_s: float, rng: np.random.Generator) -> Trajectory:
+def lookup_in_words(
+    task: Task, chat: ChatFormat, colours: Sequence[str], longest_s: float, rng: np.random.Generator
+) -> Trajectory:
     """A lookup in words, of a scene that never was; the task names it only."""
     last = int(4 * longest_s)
     count, things = min(int(rng.integers(3, 6)), last), int(rng.integers(2, 5))
@@ -57,7 +60,7 @@ def lookup_in_words(task: Task, chat: ChatFormat, longest_s: float, rng: np.rand
     if spacing_s:
         apart = [quarter for i in range(count) if (quarter := int(4 * i * spacing_s)) < last]
         quarters = np.array(apart) + rng.integers(last - apart[-1])
-    known = rng.permutation(list(COLOURS))[:things].tolist()
+    known = rng.permutation(list(colours))[:things].tolist()
     seen = {
         f"{quarter / 4:.1f}": [(c, CELLS[rng.integers(len(CELLS))]) for c in known if rng.random() > ABSENT]
         for quarter in quarters

@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from synth.teachers.lookups import EMPTY, GONE, seen_at
+from synth.teachers.scene import Scene
 from synth.world.question import WorldQuestion
 from synth.world.questions import answer, events_of
-from synth.world.seeking import change_gap, change_of, trace, whose_trace
+from synth.world.seeking import Change, change_gap, change_of, trace, whose_trace
 from synth.world.world import CELLS, SLOT_S, Event, World
 
+CHANGED: dict[Change, str] = {"leave": "leaves", "return": "back", "repaint": "turns"}
+"""How a thought names a change that the first look shows."""
 CONCLUSIONS = {
     "dart": "From {} aside {}, so {}.",
     "flash": "It is flash {}.",
@@ -47,24 +50,44 @@ def spoken(readings: Sequence[Reading]) -> str:
     return ", ".join(map(str, readings))
 
 
-def who_is_where(world: World, index: int, t: float) -> str:
+def who_is_where(scene: Scene, index: int, t: float) -> str:
     """What is seen of an instance, by its colour: `red north`; `gone` if it can't be seen."""
-    colour, cell = world.colour(index, t), world.cell(index, t)
+    colour, cell = scene.colour(index, t), scene.cell(index, t)
     return f"{colour} {cell}" if colour and cell else GONE
 
 
+def marked(scene: Scene, index: int, t: float) -> str:
+    """Where the mark is that a thing has at a time, in words."""
+    return f"The mark is on {who_is_where(scene, index, t)}."
+
+
 def first_look(world: World, question: WorldQuestion, times: Sequence[float]) -> list[Reading]:
-    """Whether what tells when to look is there, in the frames of the first look: `12.0 red north`, `20.0 red gone`."""
-    return trace_of(world, *whose_trace(world, question), times)
+    """Whether what tells when to look is there, in the frames of the first look: `12.0 red north`, `20.0 red gone`; and
+    at which of them it has changed as the question says: `20.0 red gone leaves`."""
+    who, colour = whose_trace(world, question)
+    seen = trace(world, who, colour, times)
+    read = trace_of(world, who, colour, times)
+    return [read[0], *(replace(read[i], follows=_turn(question, *seen[i - 1 : i + 1])) for i in range(1, len(read)))]
 
 
-def trace_of(world: World, index: int, colour: str, times: Sequence[float]) -> list[Reading]:
+def _turn(question: WorldQuestion, before: bool, now: bool) -> str:
+    """What it is to the question that a trace was there in a frame, and in the next one."""
+    if before == now:
+        return ""
+    if question.kind in ("meanwhile", "around"):
+        return " leaves" if before else " back"
+    change = change_of(question)
+    fits = change == "repaint" or before == (change == "leave")
+    return f" {CHANGED[change]}" if fits else ""
+
+
+def trace_of(scene: Scene, index: int, colour: str, times: Sequence[float]) -> list[Reading]:
     """Where an instance is seen in a colour, at each time, if it is."""
-    return [_reading(world, index, colour, t) for t in times]
+    return [_reading(scene, index, colour, t) for t in times]
 
 
-def _reading(world: World, index: int, colour: str, t: float) -> Reading:
-    there = world.cell(index, t) if world.colour(index, t) == colour else None
+def _reading(scene: Scene, index: int, colour: str, t: float) -> Reading:
+    there = scene.cell(index, t) if scene.colour(index, t) == colour else None
     return Reading(f"{t:.1f} {colour} {there or GONE}")
 
 
@@ -82,8 +105,7 @@ def inferred(world: World, question: WorldQuestion, times: Sequence[float]) -> s
         return f"Leaves {between(left, left)}, back {between(back, back)}."
     change = change_of(question)
     gap = change_gap(seen, change)
-    word = {"leave": "Leaves", "return": "Back", "repaint": "Turns"}[change]
-    return f"{word} {between(gap, gap)}."
+    return f"{CHANGED[change].title()} {between(gap, gap)}."
 
 
 def closer_look(world: World, question: WorldQuestion, times: Sequence[float]) -> list[Reading]:
@@ -103,9 +125,9 @@ def closer_look(world: World, question: WorldQuestion, times: Sequence[float]) -
         reading, event = _reading(world, index, colour, time), _event_at(world, index, time)
         follows = _change(world, question, times, i)
         if known and seen == colour:
-            last, home = cell, world.instances[index].homes[int(time // SLOT_S)]
-            if about_places and event is not None and home is not None and cell != CELLS[home]:
-                follows = f" aside {cell}"
+            last = cell
+            if about_places:
+                follows = _beside_home(world, index, times, i)
         elif last is not None and not by_colour:
             # What is gone may be there in another colour: a look at where it was tells.
             last = cell if known and cell else last
@@ -167,6 +189,18 @@ def line(cell: str | None, axis: str | None) -> int:
 def _event_at(world: World, index: int, time: float) -> Event | None:
     event = world.instances[index].events[min(int(time // SLOT_S), world.slots - 1)]
     return event if event and event.span[0] <= time < event.span[1] else None
+
+
+def _beside_home(world: World, index: int, times: Sequence[float], i: int) -> str:
+    """Whether a reading is the first of where it rests in a slot, or one of it aside from there, as it is in a dart: a
+    change from slot to slot is none."""
+    slot, cell = int(times[i] // SLOT_S), world.cell(index, times[i])
+    home = world.instances[index].homes[slot]
+    if home is None:
+        return ""
+    if cell != CELLS[home]:
+        return f" aside {cell}" if _event_at(world, index, times[i]) is not None else ""
+    return " home" if i == 0 or int(times[i - 1] // SLOT_S) != slot else ""
 
 
 def _shown(event: Event | None, colour: str) -> str:

@@ -11,8 +11,7 @@ more where it has seen enough. Rejection keeps its right episodes only; lucky gu
 and are what reinforcement learning has to unlearn.
 """
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -21,46 +20,42 @@ from env.chat import ChatFormat
 from env.environment import VideoEnv
 from env.task import Task
 from env.transcript import Transcript, Turn
+from synth.teachers.footage import FootagePlan, corpus_of_footage, is_footage
 from synth.teachers.lookups import EMPTY, GONE, LOOK_UP
 from synth.teachers.readings import (
     closer_look,
     conclusion,
     first_look,
     inferred,
+    marked,
     said_moment,
     spoken,
-    who_is_where,
+)
+from synth.teachers.turns import (
+    AGAIN,
+    CLOSER,
+    CONCLUDE,
+    CROP,
+    GUESS,
+    NOT_HERE,
+    SEE,
+    VIEW,
+    Step,
+    answered,
+    call,
+    look,
+    looked_at,
 )
 from synth.world.question import WorldQuestion, vocabulary
 from synth.world.questions import answer, evidence
 from synth.world.seeking import Gap, searches
-from synth.world.world import SLOT_S, World, make_world
-
-VIEW, CROP = "view_visual_prompt", "crop_video"
-SEE, CONCLUDE = "Say what you see.", "Say what follows."
-"""What lessons of one turn ask for in place of an episode's instructions."""
-GUESS, NOT_HERE, CLOSER, AGAIN = "This should be right.", "Not here.", "Closer.", "Once more."
-Step = Callable[[VideoEnv], str]
-"""Writes a turn from what has been seen."""
-
-
-def question_of(task: Task) -> tuple[int, WorldQuestion]:
-    """The world's seed and the question that a task of the procedural world was made from.
-
-    Raises:
-        ValueError: the task is of another source.
-    """
-    if "seed" not in task.facts:
-        raise ValueError(
-            f"task {task.id}: is not of the procedural world, the only one that the tiny model and the script know; "
-            "name weights in model.path, and a teacher in teacher.model with teacher.player=model"
-        )
-    return task.facts["seed"], WorldQuestion.of(task.facts)
+from synth.world.tasks import question_of
+from synth.world.world import CELLS, COLOURS, SLOT_S, World, make_world
 
 
 def the_mark(world: World, question: WorldQuestion) -> str:
-    """Where the mark is, in words."""
-    return f"The mark is on {who_is_where(world, question.target, question.mark_time_s)}."
+    """Where the mark of a question is, in words."""
+    return marked(world, question.target, question.mark_time_s)
 
 
 class TeacherPolicy:
@@ -82,6 +77,8 @@ class TeacherPolicy:
         """One function a turn."""
         task, tools = env.task, env.config.tools
         rng = np.random.default_rng([self._seed, *task.id.encode()])
+        if is_footage(task):
+            return FootagePlan(task, self._teacher, rng, env).steps(VIEW in tools, CROP in tools)
         seed, question = question_of(task)
         world = make_world(seed, self._world)
         return _Plan(world, question, task, self._teacher, rng, env).steps(VIEW in tools, CROP in tools)
@@ -176,14 +173,14 @@ class _Plan:
         """Say what the last look showed, and look at a stretch; without `words`, what follows for an event."""
 
         def step(env: VideoEnv) -> str:
-            follows = words or conclusion(self._world, self._question, _times(env), part)
+            follows = words or conclusion(self._world, self._question, looked_at(env), part)
             return look(f"{self._read(env)}. {follows}", stretch)
 
         self._steps.append(step)
 
     def _closer(self, env: VideoEnv, slot_s: float) -> str:
         """Look closer at a slot inside of the last look: between two of its frames."""
-        times = _times(env)
+        times = looked_at(env)
         start = max((t for t in times if t <= slot_s + 0.75), default=slot_s)
         end = min((t for t in times if t >= slot_s + 3.25), default=slot_s + SLOT_S)
         return look(f"{self._read(env)}. {CLOSER}", (start, end))
@@ -195,7 +192,7 @@ class _Plan:
         """Answer by the last look, which showed that part of what is asked for."""
 
         def step(env: VideoEnv) -> str:
-            world, question, times = self._world, self._question, _times(env)
+            world, question, times = self._world, self._question, looked_at(env)
             follows = conclusion(world, question, times, part)
             right = self._moment(times) if question.kind == "when" else answer(world, question)
             return answered(f"{self._read(env)}. {follows}", right)
@@ -210,44 +207,24 @@ class _Plan:
         return min(self._task.options, key=lambda option: abs(float(option) - float(said)))
 
     def _read(self, env: VideoEnv) -> str:
-        return spoken(closer_look(self._world, self._question, _times(env)))
+        return spoken(closer_look(self._world, self._question, looked_at(env)))
 
     def _guess(self) -> str:
         words = self._task.options or vocabulary(self._question) or [f"{t:.1f}" for t in self._coarse]
         return str(self._rng.choice(np.array(words)))
 
 
-def _times(env: VideoEnv) -> list[float]:
-    """Times of the frames of the last closer look, seconds."""
-    looks = [turn for turn in env.turns if CROP in turn.text and turn.frames]
-    return [frame.time_s for frame in looks[-1].frames if frame.time_s is not None] if looks else []
-
-
-def look(thought: str, stretch: tuple[float, float]) -> str:
-    """The turn that fetches a stretch, seconds."""
-    start, end = (round(edge, 1) for edge in stretch)
-    return call(thought, CROP, start_time=start, end_time=end)
-
-
-def call(thought: str, name: str, **arguments: float) -> str:
-    """A turn that calls a tool."""
-    asked = json.dumps({"name": name, "arguments": arguments})
-    return f"<think>{thought}</think><tool_call>{asked}</tool_call>"
-
-
-def answered(thought: str, text: str | None) -> str:
-    """A turn that answers."""
-    # With its space the word is the same token as in the thought.
-    return f"<think>{thought}</think><answer> {text}</answer>"
-
-
 def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
     """Texts of questions and turns, to train a tiny tokenizer on."""
     for task in tasks:
+        if is_footage(task):
+            yield from corpus_of_footage(task)
+            continue
         seed, question = question_of(task)
         world = make_world(seed, world_config)
         asked = (
             f"Answer the question.\n{SEE}\n{CONCLUDE}\n{LOOK_UP}\n Follow blue. 4.0 north {EMPTY}, 4.0 red {GONE}.\n"
+            f" {' '.join((*COLOURS, *CELLS))}\n"
         )
         yield f"<|im_start|>system\nAnswer with the tools {VIEW}, {CROP}.\n{asked}"
         yield f"<|im_start|>user\n{task.question}<|im_end|>\n<|im_start|>assistant\n"
@@ -265,4 +242,4 @@ def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
         if question.seeks:
             times = [4.0 + 8.0 * i for i in range(int(world.duration_s // 8))]
             seen = spoken(first_look(world, question, times))
-            yield f"{seen}. Leaves. Back. Turns. Away 4.0 to 12.0, back. It is 4.0."
+            yield f"{seen} home. Leaves. Back. Turns. Away 4.0 to 12.0, back. It is 4.0."

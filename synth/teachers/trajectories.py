@@ -83,7 +83,7 @@ def _make(
     shards = -(-count // BATCH)
     left = [index for index in range(shards) if not is_shard(folder, index)]
     if left:
-        workers = max(1, int(ray.cluster_resources().get("CPU", 1)) // 2)
+        workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
         todo = [ShardRow(shard=index, error="") for index in left]
         worked = ray.data.from_items(todo, override_num_blocks=len(todo)).map(
             _Worker,
@@ -187,6 +187,7 @@ class _Worker:
 
     async def _lessons(self, task: Task) -> list[Trajectory]:
         if self._what == "captions":
-            return [*captions(task, self._chat, self._config), *exercises(task, self._chat, self._config)]
+            seen = captions(task, self._chat, self._config, self._folder / "marks")
+            return [*seen, *exercises(task, self._chat, self._config)]
         played = await play(task, self._teacher, self._chat, self._config.episode)
         return [played] if played.rewards.accuracy == 1.0 else []

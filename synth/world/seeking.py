@@ -19,7 +19,7 @@ import numpy as np
 
 from synth.world.question import ASKED, WorldQuestion
 from synth.world.told import mark_time
-from synth.world.world import GLIDE_S, Event, Instance, World
+from synth.world.world import ENTERED_S, GLIDE_S, Event, Instance, World
 
 Change = Literal["leave", "return", "repaint"]
 Gap = tuple[float, float]
@@ -58,7 +58,8 @@ def evidence(world: World, question: WorldQuestion) -> tuple[tuple[float, float]
         change = change_of(question)
         at = _begins(world.instances[question.target], change)
         assert at is not None
-        return ((at - 0.5, at + 0.5) if change == "repaint" else (at, at + GLIDE_S),)
+        lasts = ENTERED_S if question.kind == "return_side" else GLIDE_S
+        return ((at - 0.5, at + 0.5) if change == "repaint" else (at, at + lasts),)
     return tuple(event.span for event in events_of(world, question, question.target))
 
 
@@ -192,9 +193,6 @@ def _forms(world: World, kind: str, target: int) -> Iterator[tuple[int | None, s
 def _can_be_found(world: World, question: WorldQuestion, times: Sequence[float]) -> bool:
     """Whether the first look tells where to look, and shows nothing of what is asked for."""
     who, colour = whose_trace(world, question)
-    others = [i for i in range(len(world.instances)) if i != who]
-    if any(world.colour(i, t) == colour for i in others for t in times):
-        return False  # an event of another one, which would be taken for it
     if trace(world, who, colour, times) != [world.is_known(who, colour, t) for t in times]:
         return False
     try:

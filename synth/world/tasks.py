@@ -26,7 +26,7 @@ from synth.world.questions import answer, candidates, evidence
 from synth.world.render import instance_mask, render_frame, write_video
 from synth.world.world import World, make_world
 from tools.marks.drawing import draw
-from tools.marks.visual_prompt import VisualPrompt
+from tools.marks.visual_prompt import Geometry, VisualPrompt
 
 Split = Literal["train", "rl", "test"]
 SEEDS: dict[str, int] = {"train": 0, "rl": 2_000_000_011, "test": 1_000_000_007}
@@ -149,11 +149,8 @@ def _task(
     world: World, question: WorldQuestion, video: Path, image: Path, config: Config, rng: np.random.Generator
 ) -> Task:
     """The task, its marked frame written to `image`, whose name is the task's id."""
-    kind = str(rng.choice(config.world.prompt_kinds))
-    time, size = question.mark_time_s, config.world.size_px
-    mask = instance_mask(world, question.target, time, size)
-    marked, geometry = draw(render_frame(world, time, size), kind, mask=mask, seed=int(rng.integers(2**31)))
-    Image.fromarray(marked).save(image)
+    time, kind = question.mark_time_s, str(rng.choice(config.world.prompt_kinds))
+    geometry = mark_frame(world, question.target, time, image, kind, config, rng)
     right = answer(world, question)
     assert right is not None, f"{image.stem}: a chosen question has no answer"
     task = Task(
@@ -170,6 +167,32 @@ def _task(
         facts={"seed": world.seed, **dataclasses.asdict(question)},
     )
     return as_choice(task, question, rng) if rng.random() < config.world.choice_fraction else task
+
+
+def mark_frame(
+    world: World, target: int, time: float, image: Path, kind: str, config: Config, rng: np.random.Generator
+) -> Geometry:
+    """Write the frame of a time, with an instance marked in it; returns what was drawn."""
+    size = config.world.size_px
+    mask = instance_mask(world, target, time, size)
+    marked, geometry = draw(render_frame(world, time, size), kind, mask=mask, seed=int(rng.integers(2**31)))
+    Image.fromarray(marked).save(image)
+    return geometry
+
+
+def question_of(task: Task) -> tuple[int, WorldQuestion]:
+    """The world's seed and the question that a task of the procedural world was made from.
+
+    Raises:
+        ValueError: the task is of another source.
+    """
+    if "seed" not in task.facts:
+        raise ValueError(
+            f"task {task.id}: is neither of the procedural world nor made from measured tracks, the only ones that the "
+            "tiny model and the script know; name weights in model.path, and a teacher in teacher.model with "
+            "teacher.player=model"
+        )
+    return task.facts["seed"], WorldQuestion.of(task.facts)
 
 
 def as_choice(task: Task, question: WorldQuestion, rng: np.random.Generator, options_at_most: int = 4) -> Task:

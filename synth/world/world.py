@@ -1,16 +1,17 @@
 """The procedural world: several look-alike instances whose every position, colour and event is known.
 
 Time is cut into slots of four seconds, of which a video in which anything leaves has an even number where it can. In a
-slot an instance rests (with a slight sway) in one cell of a 3x3 grid, or is out of sight; in the last second it glides
-to its next cell. In the first three seconds it may live through one event: it flashes a colour, two colours in turn,
-darts aside and back, or blinks. Several instances live through events of one kind at once, so a question about one of
-them can't be answered from another.
+slot an instance rests (with a slight sway) in one cell of a 3x3 grid, or is out of sight; at its end it glides to its
+next cell. In the first three seconds it may live through one event: it flashes a colour, two colours in turn, darts
+aside and back, or blinks. Several instances live through events of one kind at once, so a question about one of them
+can't be answered from another.
 
-What lasts leaves a trace in any frame: an instance may leave once and come back some slots later, by either side, or
-change its colour for good, on the spot, each at any moment of a slot in which it does nothing else. Events leave no
-trace, so that a trace tells when to look for one.
+What lasts leaves a trace in any frame: an instance may leave once and come back some slots later, by either side, at
+which it stays for a moment, or change its colour for good, on the spot, each in a slot in which it does nothing else.
+Events leave no trace, so that a trace tells when to look for one.
 
-Invariant: a world is a pure function of (seed, `WorldConfig`); all answers are read from it, never from pixels.
+Invariants: a world is a pure function of (seed, `WorldConfig`); all answers are read from it, never from pixels. At no
+time do two instances have one colour of their own, and no colour of theirs is flashed.
 """
 
 from collections.abc import Sequence
@@ -28,10 +29,14 @@ SLOT_S = 4
 """Seconds of a slot."""
 EVENT_S = 3
 """Events happen in the first seconds of a slot."""
-GLIDE_S = SLOT_S - EVENT_S
-"""How long a glide from one place to the next takes, seconds."""
-_WAITING: dict[str, Place] = {"left": (-0.17, 0.5), "right": (1.17, 0.5)}
-"""Just out of sight: where one waits that is away, by the side."""
+GLIDE_S = 0.5
+"""How long a glide from one place to the next takes, seconds: so short that few frames show it."""
+STAY_S = 1.25
+"""How long one that has come back stays at the side by which it came, seconds: one who looks once a second sees it."""
+ENTERED_S = GLIDE_S + STAY_S
+"""After how much of coming back it glides home, seconds."""
+_WAITING: dict[str, float] = {"left": -0.17, "right": 1.17}
+"""Just out of sight: where across one waits that is away, by the side."""
 FEWEST_SLOTS = 7
 """Slots of the shortest video in which anything leaves or changes its colour for good."""
 REPAINTED = 0.9
@@ -51,6 +56,10 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "yellow": (245, 220, 40),
     "purple": (165, 60, 205),
     "white": (250, 250, 250),
+    "orange": (250, 135, 20),
+    "cyan": (45, 215, 225),
+    "pink": (250, 150, 190),
+    "black": (8, 8, 8),
 }
 SHAPES = ("circle", "square", "triangle", "diamond")
 CELLS = ("northwest", "north", "northeast", "west", "center", "east", "southwest", "south", "southeast")
@@ -101,6 +110,8 @@ class Instance:
     """When it begins to glide out of the frame, and when to glide back, seconds; None if it never leaves."""
     exits: tuple[Side, Side]
     """By which side it leaves, and by which it comes back."""
+    entry: int | None
+    """Cell at that side in which it stays for a moment when it has come back."""
     sway: tuple[float, float, float]
     """Amplitude (share of the frame), frequency (Hz) and phase of its rest."""
     events: tuple[Event | None, ...]
@@ -127,6 +138,11 @@ class World:
     instances: tuple[Instance, ...]
     background: tuple[float, float, float]
     """Hue shift, drift (shares of the frame a second) and grain of the moving background."""
+
+    @property
+    def count(self) -> int:
+        """Instances."""
+        return len(self.instances)
 
     @property
     def slots(self) -> int:
@@ -171,12 +187,15 @@ class World:
         following = homes[min(slot + 1, len(homes) - 1)]
         if instance.absence is None or (homes[slot] is not None and following is not None):
             here = _centre(homes[slot])
-            return here, _centre(following), (t - slot * SLOT_S - EVENT_S) / GLIDE_S
+            return here, _centre(following), 1 - ((slot + 1) * SLOT_S - t) / GLIDE_S
         leaves_s, comes_s = instance.absence
         out, back = (_WAITING[side] for side in instance.exits)
+        last, entry = _centre(homes[int(leaves_s // SLOT_S) - 1]), _centre(instance.entry)
         if t < leaves_s + GLIDE_S:
-            return _centre(homes[int(leaves_s // SLOT_S) - 1]), out, (t - leaves_s) / GLIDE_S
-        return back, _centre(homes[int(comes_s // SLOT_S) + 1]), (t - comes_s) / GLIDE_S
+            return last, (out, last[1]), (t - leaves_s) / GLIDE_S
+        if t < comes_s + ENTERED_S:
+            return (back, entry[1]), entry, (t - comes_s) / GLIDE_S
+        return entry, _centre(homes[int(comes_s // SLOT_S) + 1]), (t - comes_s - ENTERED_S) / GLIDE_S
 
     def cell(self, index: int, t: float) -> str | None:
         """Name of the cell an instance is in, seen or not; None while all of it is out of the frame."""
@@ -202,9 +221,10 @@ def _cached(seed: int, min_s: float, max_s: float, fewest: int, most: int) -> Wo
     colours, spare = palette[:count], palette[count:]
     repaints = _repaints(rng, count, slots, spare)
     absences = _absences(rng, slots, repaints)
-    homes = _homes(rng, slots, repaints, absences)
+    homes, entries = _homes(rng, slots, repaints, absences)
     shapes = rng.choice(SHAPES, count).tolist()
-    events = _events(rng, homes, colours, repaints)
+    flashed = [colour for colour in spare if all(repaint is None or repaint[1] != colour for repaint in repaints)]
+    events = _events(rng, homes, entries, flashed, repaints)
     instances = tuple(
         Instance(
             colour=colours[i],
@@ -213,7 +233,8 @@ def _cached(seed: int, min_s: float, max_s: float, fewest: int, most: int) -> Wo
             striped=bool(rng.random() < 0.3),
             homes=tuple(homes[i]),
             absence=absences[i],
-            exits=(_side(rng), _side(rng)),
+            exits=(_side(rng), "left" if (entries[i] or 0) % 3 == 0 else "right"),
+            entry=entries[i],
             sway=(float(rng.uniform(0.0, 0.02)), float(rng.uniform(0.1, 0.4)), float(rng.uniform(0, 2 * np.pi))),
             events=tuple(events[i]),
             repaint=repaints[i],
@@ -254,8 +275,8 @@ def _absences(
             continue
         first = int(rng.integers(2, slots - 4))
         last = first + int(rng.integers(1, 3))
-        leaves, comes = rng.uniform(0, EVENT_S, 2).tolist()
-        absences.append((SLOT_S * first + leaves, SLOT_S * last + comes))
+        leaves, comes = rng.uniform(0, EVENT_S), rng.uniform(0, SLOT_S - ENTERED_S - GLIDE_S)
+        absences.append((float(SLOT_S * first + leaves), float(SLOT_S * last + comes)))
     return absences
 
 
@@ -264,10 +285,11 @@ def _homes(
     slots: int,
     repaints: Sequence[tuple[float, str] | None],
     absences: Sequence[tuple[float, float] | None],
-) -> list[list[int | None]]:
-    """Cells of each instance by slot, no two in one cell. One whose colour changes stays where it was, and the cells of
-    one that leaves or comes back in a slot are free of others in it."""
+) -> tuple[list[list[int | None]], list[int | None]]:
+    """Cells of each instance by slot, no two in one cell, and in which each enters that comes back. One whose colour
+    changes stays where it was, and the cells of one that leaves or comes back in a slot are free of others in it."""
     homes: list[list[int | None]] = [[] for _ in repaints]
+    entries: list[int | None] = [None] * len(homes)
     # From the slot in which it leaves to the one in which it comes back, which is the range's stop.
     away = [range(*(int(moment // SLOT_S) for moment in absence)) if absence else range(0) for absence in absences]
     painted = [int(repaint[0] // SLOT_S) if repaint else None for repaint in repaints]
@@ -279,36 +301,47 @@ def _homes(
                 kept[i] = homes[i][-1]
             elif gone and slot == gone.stop + 1:
                 kept[i] = coming[i]
-        free = iter(cell for cell in rng.permutation(9).tolist() if cell not in kept.values())
+        free = [cell for cell in rng.permutation(9).tolist() if cell not in kept.values()]
+        back = [i for i, gone in enumerate(away) if gone and slot == gone.stop]
+        for i in back:
+            entries[i] = next(cell for cell in free if cell % 3 != 1)
+            free.remove(entries[i])
+        for i in back:
+            # Any cell, its entry too: where it is afterwards does not tell by which side it came.
+            coming[i] = int(rng.choice([entries[i], *free]))
+            free = [cell for cell in free if cell != coming[i]]
         for i, gone in enumerate(away):
-            if gone and slot == gone.stop:
-                coming[i] = next(free)
             if gone and gone.start <= slot <= gone.stop:
                 homes[i].append(None)
             else:
-                homes[i].append(kept[i] if i in kept else next(free))
-    return homes
+                homes[i].append(kept[i] if i in kept else free.pop())
+    return homes, entries
 
 
 def _events(
     rng: np.random.Generator,
     homes: list[list[int | None]],
+    entries: list[int | None],
     colours: list[str],
     repaints: Sequence[tuple[float, str] | None],
 ) -> list[list[Event | None]]:
-    """Each slot has one kind of event; most of the instances in sight live through it, each in its own way."""
+    """Each slot has one kind of event; most of the instances in sight live through it, each in its own way: they flash
+    different colours, as far as there are so many in `colours`."""
     count, slots = len(homes), len(homes[0])
     events: list[list[Event | None]] = [[None] * slots for _ in range(count)]
     for slot, kind in enumerate(_kinds(rng, homes)):
         if kind is None:
             continue
-        taken = {homes[i][slot] for i in range(count)}
+        taken = {of_one[slot] for of_one in homes}
+        for of_one, entry in zip(homes, entries, strict=True):
+            if of_one[slot] is None and of_one[slot + 1] is not None:
+                taken |= {entry, of_one[slot + 1]}
+        flashed = rng.permutation(colours).tolist()
         for i in range(count):
             home, repaint = homes[i][slot], repaints[i]
             if home is None or rng.random() < 0.2 or (repaint and int(repaint[0] // SLOT_S) == slot):
                 continue
-            own = {colours[i], repaint[1]} if repaint else {colours[i]}
-            value = _event_value(rng, kind, home, taken, own)
+            value = _event_value(rng, kind, home, taken, flashed[i:] + flashed[:i])
             if value is not None:
                 events[i][slot] = Event(kind, slot, value, float(rng.uniform(*OFFSETS_S[kind])))
     return events
@@ -333,11 +366,10 @@ def _kinds(rng: np.random.Generator, homes: list[list[int | None]]) -> list[Even
 
 
 def _event_value(
-    rng: np.random.Generator, kind: EventKind, home: int, taken: set[int | None], own: set[str]
+    rng: np.random.Generator, kind: EventKind, home: int, taken: set[int | None], colours: list[str]
 ) -> tuple[str, ...] | None:
     if kind in ("flash", "double"):
-        others = [name for name in COLOURS if name not in own]
-        return tuple(rng.permutation(others)[: 1 if kind == "flash" else 2].tolist())
+        return tuple(colours[: 1 if kind == "flash" else 2])
     if kind == "blink":
         return (str(int(rng.integers(1, 4))),)
     row, column = divmod(home, 3)

@@ -11,6 +11,7 @@ from tests.test_rooms import ROOT
 
 SHOWS = {
     "add_a_tool": ['"name": "brightness"', "of 255 at 2.0 s [frame 2.0 s]", "accuracy="],
+    "fixed_camera_films": ["2 films in "],
     "judge_answers": ["right"],
     "play_an_episode": ["view_visual_prompt", "crop_video", "[frame", "Rewards(accuracy="],
     "reward_of_your_own": ["0 calls", "total=1.0", "2 calls", "total=0.66"],

@@ -16,9 +16,9 @@ from synth.pipeline.shards import read_records, shard_file, write_records
 from synth.record import STAGES, Record
 from synth.rle import decode
 from synth.synthesis import synthesise
-from synth.teachers.scripted import question_of
 from synth.world.questions import answer
 from synth.world.render import instance_mask
+from synth.world.tasks import question_of
 from synth.world.world import make_world
 from tests.servers.processes import Family, family
 

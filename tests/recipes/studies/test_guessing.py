@@ -14,10 +14,9 @@ from env.task import Task, load_tasks, save_tasks
 from recipes.folder import RunFolder
 from recipes.studies.guessing import _branch_off, curve_ends, examine, in_forms, run_guessing
 from recipes.studies.guessing_page import page
-from synth.teachers.scripted import question_of
 from synth.world.question import vocabulary
 from synth.world.questions import answer
-from synth.world.tasks import choose_questions
+from synth.world.tasks import choose_questions, question_of
 from synth.world.world import make_world
 from tests.films.sample_episode import make_episode
 from tools.marks.visual_prompt import VisualPrompt

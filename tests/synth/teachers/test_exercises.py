@@ -13,7 +13,8 @@ from env.task import Task
 from env.trajectory import Trajectory
 from env.turn import parse_turn
 from synth.teachers.exercises import EACH, exercises
-from synth.teachers.scripted import corpus, question_of
+from synth.teachers.scripted import corpus
+from synth.world.tasks import question_of
 from tests.models.tiny import build_tiny_model
 
 

@@ -10,7 +10,7 @@ from env.chat import ChatFormat
 from env.task import Task
 from synth.teachers.captions import STRIPS, WORDS, captions
 from synth.teachers.lookups import EMPTY, GONE, lookup_in_words, seen_at
-from synth.teachers.scripted import question_of
+from synth.world.tasks import question_of
 from synth.world.world import CELLS, COLOURS, make_world
 
 QUESTION = re.compile(r"(\d+\.\d) (\w+) ([a-z]+)")
@@ -21,7 +21,7 @@ def test_what_is_asked_for_in_words_was_told_in_words(
 ) -> None:
     task, rng, answers = small_data[1][0], np.random.default_rng(0), set()
     for _ in range(100):
-        lesson = lookup_in_words(task, chat, config.world.max_duration_s, rng)
+        lesson = lookup_in_words(task, chat, tuple(COLOURS), config.world.max_duration_s, rng)
         prompt = chat.decode(lesson.transcript.ids).split("user\n")[1].split("<|im_end|>")[0]
         rows = {
             t: re.findall(r"(\w+) (\w+)", told) for t, told in re.findall(r"(\d+\.\d)((?: [a-z]+ [a-z]+)*)", prompt)
@@ -38,13 +38,13 @@ def test_what_is_asked_for_in_words_was_told_in_words(
 
 
 def test_what_is_asked_for_in_frames_is_seen_in_them(
-    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
+    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config, tmp_path: Path
 ) -> None:
     _, tasks = small_data
     kinds = []
     for task in tasks:
         world = make_world(question_of(task)[0], config.world)
-        lessons = list(captions(task, chat, config))
+        lessons = list(captions(task, chat, config, tmp_path))
         kinds += [lesson.dimension for lesson in lessons]
         for lesson in lessons:
             if lesson.dimension != "lookup":
@@ -61,7 +61,9 @@ def test_what_is_asked_for_in_frames_is_seen_in_them(
     assert kinds.count("lookup") == STRIPS * len(tasks)
 
 
-def test_pieces_are_cut_where_tokens_are(small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config) -> None:
-    for lesson in captions(small_data[1][0], chat, config):
+def test_pieces_are_cut_where_tokens_are(
+    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config, tmp_path: Path
+) -> None:
+    for lesson in captions(small_data[1][0], chat, config, tmp_path):
         ids = chat.encode(lesson.turns[0].text)
         assert lesson.transcript.ids[-len(ids) :] == list(ids), lesson.turns[0].text

@@ -14,12 +14,13 @@ from env.looks import Sought
 from env.task import Task
 from env.trajectory import Trajectory
 from env.turn import parse_turn
-from synth.teachers.captions import STRIPS, captions
+from synth.teachers.captions import MARKS, STRIPS, captions
 from synth.teachers.readings import closer_look, said_moment
-from synth.teachers.scripted import GUESS, NOT_HERE, TeacherPolicy, question_of
+from synth.teachers.scripted import TeacherPolicy
+from synth.teachers.turns import GUESS, NOT_HERE
 from synth.world.datasheet import fewest_calls
 from synth.world.question import WorldQuestion
-from synth.world.tasks import as_choice
+from synth.world.tasks import as_choice, question_of
 from synth.world.world import make_world
 
 FAULTLESS = TeacherConfig(hasty={}, wander=0.0, recheck=0.0, give_up=0.0, look_on=0.0)
@@ -138,14 +139,14 @@ def test_an_episode_is_a_function_of_seed_and_task(
 
 
 def test_captions_teach_the_words_of_the_thoughts(
-    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
+    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config, tmp_path: Path
 ) -> None:
     _, tasks = small_data
-    made = [trajectory for task in tasks for trajectory in captions(task, chat, config)]
+    made = [trajectory for task in tasks for trajectory in captions(task, chat, config, tmp_path)]
     marked = [t for t in made if t.turns[0].text.startswith("<think>The mark is on ")]
     plain = [t for t in made if t.turns[0].text.startswith("<think>There is no mark.")]
     strips, lookups, words = ([t for t in made if t.dimension == kind] for kind in ("strip", "lookup", "words"))
-    assert len(marked) == len(tasks) == len(strips) / STRIPS > len(plain) > 0
+    assert len(marked) / (1 + MARKS) == len(tasks) == len(strips) / STRIPS > len(plain) > 0
     assert len(made) == len(marked) + len(plain) + len(strips) + len(lookups) + len(words)
     for trajectory in (*marked, *plain, *strips):
         assert trajectory.transcript.sampled_tokens > 10

@@ -15,7 +15,7 @@ from synth.world.question import WITHIN_S, WorldQuestion, vocabulary
 from synth.world.questions import answer, evidence
 from synth.world.seeking import change_gap, searches, trace, whose_trace
 from synth.world.tasks import choose_questions, coarse_times
-from synth.world.world import World, make_world
+from synth.world.world import ENTERED_S, GLIDE_S, World, make_world
 
 VIDEOS = 150
 Asked = tuple[World, WorldQuestion, list[float]]
@@ -168,13 +168,14 @@ def test_what_leaves_comes_back_by_a_side_and_what_is_repainted_stays_so(config:
         for index, instance in enumerate(world.instances):
             if instance.absence:
                 leaves_s, comes_s = instance.absence
-                for t, side in ((leaves_s + 0.9, instance.exits[0]), (comes_s + 0.1, instance.exits[1])):
+                entered = np.arange(comes_s + 0.1, comes_s + ENTERED_S, 0.1).tolist()
+                for t, side in ((leaves_s + 0.4, instance.exits[0]), *((t, instance.exits[1]) for t in entered)):
                     x, _ = world.position(index, t)
-                    assert (x < 0.5) == (side == "left")
-                gone = np.arange(leaves_s + 1.0, comes_s, 0.1).tolist()
+                    assert (x < 0.4) if side == "left" else (x > 0.6)
+                gone = np.arange(leaves_s + GLIDE_S, comes_s, 0.1).tolist()
                 assert all(world.colour(index, t) is world.cell(index, t) is None for t in gone)
                 assert world.cell(index, leaves_s) is not None
-                assert world.cell(index, comes_s + 1.0) is not None
+                assert world.cell(index, comes_s + GLIDE_S) is not None
             if instance.repaint:
                 at, colour = instance.repaint
                 assert [instance.own_colour(t) == colour for t in (at - 0.1, at, at + 9)] == [False, True, True]

@@ -9,8 +9,7 @@ from configs.run import Config
 from env.judging.rules import judge
 from env.task import Task, load_tasks
 from synth.errors import SynthError
-from synth.teachers.scripted import question_of
-from synth.world.tasks import _make_video, make_tasks
+from synth.world.tasks import _make_video, make_tasks, question_of
 from synth.world.world import make_world
 from tests.servers.ray_session import shared_ray
 from tools.decoding.video import open_video

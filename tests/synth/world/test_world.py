@@ -52,6 +52,21 @@ def test_instances_at_rest_do_not_hide_each_other(config: Config) -> None:
             assert np.sum(masks, axis=0).max() <= 1
 
 
+def test_what_flashes_is_no_ones_own_colour(config: Config) -> None:
+    flashed: set[str] = set()
+    for seed in range(40):
+        world = make_world(seed, config.world)
+        own = [colour for instance in world.instances for colour in instance.colours]
+        assert len(set(own)) == len(own)
+        for slot in range(world.slots):
+            events = [instance.events[slot] for instance in world.instances]
+            shown = [event.value for event in events if event and event.kind in ("flash", "double")]
+            assert len({colours[0] for colours in shown}) == len(shown)
+            assert not {colour for colours in shown for colour in colours} & set(own)
+            flashed |= {colour for colours in shown for colour in colours}
+    assert flashed == set(COLOURS)
+
+
 def test_the_file_shows_the_world_at_true_times(small_data: tuple[Path, list[Task]], config: Config) -> None:
     _, tasks = small_data
     task = tasks[0]

@@ -1,0 +1,23 @@
+"""Draw films of shapes that move before a fixed camera: `python -m examples.fixed_camera_films FOLDER 60`."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.films.moving_shapes import random_film
+
+FIRST_SEED = 1000
+"""No test draws the films of these seeds."""
+
+
+def main(folder: Path, count: int) -> None:
+    """Write `count` films of 13 s, 256 x 192 pixels, to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        random_film(FIRST_SEED + number).write(folder / f"film-{number:03d}.mp4")
+    print(f"{count} films in {folder}")
+
+
+if __name__ == "__main__":
+    folder, count = sys.argv[1:3] if len(sys.argv) > 2 else (tempfile.mkdtemp(), 2)
+    main(Path(folder), int(count))

@@ -1,0 +1,157 @@
+"""The teacher of footage, on films whose truth it is not given."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.run import Config
+from env.chat import ChatFormat
+from env.task import Task
+from learner.model.tiny import build_tiny_model
+from synth.motion.questions import DIMENSIONS, SOURCE, questions_of
+from synth.motion.segmenter import measure_tracks
+from synth.record import PLACE, Record
+from synth.teachers.captions import MARKS, STRIPS, WORDS, captions
+from synth.teachers.exercises import EACH, exercises
+from synth.teachers.films import film_of, measured
+from synth.teachers.footage import FootageQuestion, conclusion, gap_of
+from synth.teachers.readings import line
+from synth.teachers.scene import TrackScene
+from synth.teachers.scripted import corpus
+from synth.world.question import TARGETS
+from synth.world.tasks import coarse_times
+from synth.world.world import CELLS
+from tests.films.moving_shapes import random_film
+from tests.synth.teachers.test_scripted import FAULTLESS, played
+from tools.decoding.video import open_video
+from tools.marks.visual_prompt import VisualPrompt
+
+pytestmark = pytest.mark.process
+SEEDS = range(4)
+
+
+def task_of(record: Record, folder: Path, config: Config) -> Task:
+    """The task of a record, marked as the lessons' own frames are."""
+    assert record.target is not None
+    kind = "rectangle"
+    image = folder / f"{record.id}.png"
+    task = Task(
+        id=record.id,
+        video=record.video,
+        question=record.target.question.replace(PLACE, TARGETS[kind]),
+        answer=record.answer,
+        dimension=record.dimension,
+        visual_prompts=(VisualPrompt(str(image), 0.0, kind, {"box": [0, 0, 9, 9]}),),
+        form="choice" if record.options else "open",
+        options=record.options,
+        source=SOURCE,
+        kind=str(record.facts["kind"]),
+        evidence=((record.target.start_s, record.target.end_s),),
+        facts={**record.facts, "mark_time_s": 0.0},
+    )
+    film = film_of(task, config)
+    rng = np.random.default_rng(0)
+    while (marking := film.mark(image, [kind], rng)) is None or marking[0] != record.facts["track"]:
+        pass
+    mark = replace(task.visual_prompts[0], time_s=marking[1])
+    return replace(task, visual_prompts=(mark,), facts={**record.facts, "mark_time_s": marking[1]})
+
+
+@pytest.fixture(scope="module")
+def tasks(config: Config, tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
+    folder = tmp_path_factory.mktemp("footage")
+    found = []
+    for seed in SEEDS:
+        path = random_film(seed).write(folder / f"{seed}.mp4")
+        records = questions_of(path, f"film-{seed}", measure_tracks(path), 0, 12)
+        found += [task_of(record, folder, config) for record in records]
+    return found
+
+
+@pytest.fixture(scope="module")
+def chat(tasks: list[Task], config: Config, tmp_path_factory: pytest.TempPathFactory) -> ChatFormat:
+    folder = tmp_path_factory.mktemp("model")
+    return ChatFormat.from_pretrained(build_tiny_model(config.model.tiny, corpus(tasks, config.world), folder, 0))
+
+
+def test_it_is_right_where_its_readings_tell_and_never_misuses_a_tool(
+    tasks: list[Task], chat: ChatFormat, config: Config
+) -> None:
+    right: Counter[str] = Counter()
+    asked = Counter(task.kind for task in tasks)
+    for task, trajectory in zip(tasks, played(tasks, chat, config, FAULTLESS), strict=True):
+        assert all(call.ok for call in trajectory.calls)
+        assert trajectory.rewards.format == 1.0
+        right[task.kind] += trajectory.rewards.accuracy == 1.0
+    assert set(asked) == set(DIMENSIONS)
+    assert right["colour"] == asked["colour"]
+    assert sum(right.values()) > 0.6 * len(tasks)
+
+
+def test_without_tools_and_in_haste_it_guesses_among_the_words_that_may_answer(
+    tasks: list[Task], chat: ChatFormat, config: Config
+) -> None:
+    for task, trajectory in zip(tasks, played(tasks, chat, config, FAULTLESS, tools=()), strict=True):
+        question = FootageQuestion.of(task.facts, 0.0, task.evidence[0], task.options)
+        assert trajectory.answer in question.vocabulary
+        assert not trajectory.calls
+
+
+def test_lessons_say_what_was_measured(tasks: list[Task], chat: ChatFormat, config: Config, tmp_path: Path) -> None:
+    for task in tasks[::5]:
+        lessons = list(captions(task, chat, config, tmp_path))
+        kinds = Counter(lesson.dimension for lesson in lessons)
+        assert kinds["words"] == WORDS
+        assert kinds["lookup"] == kinds["strip"] == STRIPS
+        assert 1 <= kinds["caption"] <= MARKS + 2
+        scene = measured(task.video, open_video(task.video).stamp)
+        for lesson in (lesson for lesson in lessons if lesson.dimension == "caption"):
+            [frame] = lesson.prompt_frames
+            said = lesson.turns[0].text.split("<answer> ")[1].split(".")[0].split(", ")
+            t = frame.time_s
+            if t is not None:
+                seen = [(scene.colour(i, t), scene.cell(i, t)) for i in range(scene.count)]
+                assert sorted(f"{colour} {cell}" for colour, cell in seen if colour) == sorted(filter(None, said))
+
+
+def test_exercises_are_other_questions_that_their_readings_answer_right(
+    tasks: list[Task], chat: ChatFormat, config: Config
+) -> None:
+    made = [lesson for task in tasks for lesson in exercises(task, chat, config)]
+    assert len(tasks) < len(made) <= EACH * len(tasks)
+    assert all(lesson.turns[0].text.endswith(f"<answer> {lesson.answer}</answer>") for lesson in made)
+    assert len({lesson.turns[0].text for lesson in made}) > len(made) / 2
+
+
+def test_the_gap_in_which_it_came_or_went_holds_the_moment(tasks: list[Task], config: Config) -> None:
+    checked = 0
+    for task in tasks:
+        if task.kind not in ("enters", "leaves"):
+            continue
+        film = film_of(task, config)
+        assert isinstance(film.scene, TrackScene)
+        track = film.scene.tracks[film.target]
+        question = FootageQuestion.of(task.facts, 0.0, task.evidence[0], None)
+        times = coarse_times(film.duration_s, config)
+        start_s, end_s = gap_of(film.scene, question, times, film.duration_s)
+        moment = track.start_s if task.kind == "enters" else track.end_s
+        assert start_s - 0.2 <= moment <= end_s + 0.2
+        checked += 1
+    assert checked > 3
+
+
+def test_what_follows_from_places(tasks: list[Task], config: Config) -> None:
+    for task in tasks:
+        film = film_of(task, config)
+        assert isinstance(film.scene, TrackScene)
+        question = FootageQuestion.of(task.facts, 0.0, task.evidence[0], task.options)
+        start, end = task.evidence[0]
+        told = conclusion(film.scene, question, np.linspace(start, end, 8).tolist())
+        if task.kind == "place" and told is not None:
+            cell = film.scene.cell(film.target, question.at_s)
+            assert cell in CELLS
+            assert line(cell, ("column", "row")[question.axis]) in (1, 2, 3)
+        assert told is None or told[1] in question.vocabulary
