@@ -82,7 +82,9 @@ class StageConfig:
     """A stage of a curriculum."""
 
     steps: int = 100
-    """Optimizer steps."""
+    """Optimizer steps, at most."""
+    until: float | None = None
+    """Loss at which the stage ends before that: what its last 20 steps have to average. None makes all steps."""
     lessons: dict[str, int] = field(default_factory=dict)
     """Lessons of each kind an optimizer step: of SFT `episode`, the teacher's, and of both SFT and captions `caption`,
     `words`, `lookup`, `strip` and `exercise`, of which released weights need none."""
@@ -142,7 +144,9 @@ class GrpoConfig:
     """Optimizer updates of a full step (paper: 4). One is of `prompts_per_step` / `mini_batches` groups (paper: 8), so
     that a step of fewer groups has fewer updates."""
     lr: float = 2e-4
-    """Learning rate of AdamW, constant."""
+    """Learning rate of AdamW at the first step."""
+    lr_end_share: float = 1.0
+    """Share of it at the last step, to which it falls evenly; 1 keeps it constant."""
     weight_decay: float = 0.0
     """Decay of AdamW on matrices; vectors (norms, biases) have none."""
     max_grad_norm: float = 1.0

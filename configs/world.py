@@ -70,7 +70,7 @@ class TeacherConfig:
     """The vision-language model that plays, with tool calls of its own."""
     tasks: int = 2400
     """Training tasks the teacher plays; only the right episodes are kept."""
-    hasty: dict[str, float] = field(default_factory=lambda: {"rectangle": 0.92, "ellipse": 0.92, "triangle": 0.92})
+    hasty: dict[str, float] = field(default_factory=lambda: {"rectangle": 0.95, "ellipse": 0.95, "triangle": 0.95})
     """By kind of visual prompt, the chance that it trusts the first look where a closer one is needed, and guesses.
     Like the habits of real teachers it hangs on something that has nothing to do with the question."""
     wander: float = 0.1

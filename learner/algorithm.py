@@ -26,6 +26,7 @@ from actors.rollout.players import start_runners, stop_runners
 from actors.rollout.runner import RunnersConfig
 from configs import Config
 from configs.rules import check
+from configs.training import GrpoConfig
 from env.chat import ChatFormat
 from env.task import TaskFile
 from learner.activity import Activity, OnActivity, unwatched
@@ -70,6 +71,12 @@ class GRPOConfig(RunnersConfig):
         check(self.run, "grpo")
         if self.run.grpo.kl_in == "reward" and self.reference_dir is None:
             raise ValueError("grpo.kl_in=reward needs a reference policy")
+
+
+def learning_rate(config: GrpoConfig, step: int) -> float:
+    """The learning rate of a step, from 0: even from `lr` at the first to `lr_end_share` of it at the last."""
+    done = min(1.0, step / max(1, config.steps - 1))
+    return config.lr * (1.0 - done * (1.0 - config.lr_end_share))
 
 
 class GRPO(Algorithm):
@@ -134,7 +141,8 @@ class GRPO(Algorithm):
         learned: dict[str, float] = {}
         if batch.trajectories:
             with self._timed("update"):
-                learned = self.ranks.grpo_step(batch.trajectories, batch.advantages, config.lr)
+                lr = learning_rate(config, self.training_iteration)
+                learned = self.ranks.grpo_step(batch.trajectories, batch.advantages, lr)
             require_updates(self.training_iteration + 1, learned, config.max_bad_updates, "grpo.max_bad_updates")
         if learned.get("updates"):
             self._require_agreement(learned)

@@ -1,8 +1,9 @@
 """Supervised fine-tuning on accepted teacher trajectories: the cold start of the policy.
 
-Invariants: which trajectories a step eats follows from the seed alone; each is seen once before any of its kind is seen
-again. A run that goes on from a checkpoint ends with the weights of one that was never stopped. Three batches are in
-memory at a time, and the next ones are read while a step runs.
+Invariants: which trajectories a step eats follows from the seed and the step's number alone; each is seen once before
+any of its kind is seen again, unless a stage that has learned enough leaves some out. A run that goes on from a
+checkpoint ends with the weights of one that was never stopped. Three batches are in memory at a time, and the next ones
+are read while a step runs.
 """
 
 import dataclasses
@@ -10,11 +11,14 @@ import hashlib
 import json
 import math
 import random
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
-from itertools import chain, islice, repeat
+from itertools import accumulate, chain, islice, repeat
 from pathlib import Path
+from statistics import fmean
 
 import ray
 
@@ -27,9 +31,16 @@ from learner.checkpoints.layout import RANKS_FOLDER
 from learner.checkpoints.saver import Saver
 from learner.ranks.group import RankGroup
 from learner.training_stopped import require_updates
+from storage.files import write_text
 
 FLOOR = 0.1
 """Last learning rate, as a share of the peak."""
+WATCHED = 20
+"""Steps whose mean loss may end a stage of a curriculum."""
+AHEAD = 2
+"""Batches that are read before they are needed."""
+LOSSES = "losses.json"
+"""File of a checkpoint with the losses of its stage, the last `WATCHED` of them."""
 
 
 def run_sft(
@@ -59,25 +70,49 @@ def run_sft(
         closing(group),
         nullcontext() if saver is None else closing(saver),
     ):
+        losses: list[float] = []
         if newest is not None:
             group.load(newest / RANKS_FOLDER)
+            losses = json.loads((newest / LOSSES).read_text())
 
         def read() -> Future[ray.ObjectRef[list[Trajectory]]]:
             """Bring the next batch into Ray's object store, beside the step that runs."""
             chosen = next(drawn)
             return reader.submit(lambda: ray.put([trajectories[i] for i in chosen]))
 
-        batch, upcoming = read(), read()
-        for step in range(done, sft.all_steps):
+        def save(folder: Path) -> Callable[[], None]:
+            write_text(folder / LOSSES, json.dumps(losses))
+            return group.start_save(folder / RANKS_FOLDER)
+
+        starts = {0, *accumulate(stage.steps for stage in sft.curriculum)}
+        batch, upcoming, step = read(), read(), done
+        while step < sft.all_steps:
             later = read()
             lr = learning_rate(step, sft.all_steps, sft.warmup, sft.lr)
             learned = group.sft_step(batch.result(), lr, upcoming.result())
-            on_step(step + 1, {**learned, "lr": lr})
-            require_updates(step + 1, learned, sft.max_bad_updates, "sft.max_bad_updates")
+            step += 1
+            on_step(step, {**learned, "lr": lr})
+            require_updates(step, learned, sft.max_bad_updates, "sft.max_bad_updates")
             batch, upcoming = upcoming, later
-            if saver is not None and (step + 1) % sft.checkpoint_every == 0 and step + 1 < sft.all_steps:
-                saver.save(step + 1, lambda folder: group.start_save(folder / RANKS_FOLDER), block=False)
+            losses = [*losses[1 - WATCHED :], learned["loss"]] if step - 1 not in starts else [learned["loss"]]
+            left = left_of_stage(sft.curriculum, step, losses)
+            if left > AHEAD:
+                step += left
+                deque(islice(drawn, left - AHEAD), 0)
+                batch, upcoming = read(), read()
+            if saver is not None and step % sft.checkpoint_every == 0 and step < sft.all_steps:
+                saver.save(step, save, block=False)
         return group.export(out_dir)
+
+
+def left_of_stage(curriculum: Sequence[StageConfig], step: int, losses: Sequence[float]) -> int:
+    """Steps of a stage that are left after `step`, counted from 1, and that its losses say it can do without; 0 where
+    it has to go on, or is at its end."""
+    ends = list(accumulate(stage.steps for stage in curriculum))
+    number = bisect_left(ends, step)
+    until = curriculum[number].until if curriculum else None
+    learned = until is not None and len(losses) == WATCHED and fmean(losses) <= until
+    return ends[number] - step if learned else 0
 
 
 def identity(config: Config, lessons: Lessons | JoinedLessons, model_dir: str | Path) -> str:

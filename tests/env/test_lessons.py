@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from env.lessons import Lessons, complete, is_complete, is_shard, load_lesson, shard_file, write_shard
+from env.lessons import JoinedLessons, Lessons, complete, is_complete, is_shard, load_lesson, shard_file, write_shard
 from env.trajectory import Trajectory, TrajectoryError
 from env.transcript import Media, Segment, Transcript, Turn
 from tests.films.sample_episode import make_episode
@@ -81,6 +81,24 @@ def test_the_digest_is_that_of_the_lessons(tmp_path: Path) -> None:
         complete(tmp_path / name, 1)
         digests.append(Lessons(tmp_path / name).digest)
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_joined_folders_are_read_one_after_the_other(tmp_path: Path) -> None:
+    parts = {"teacher": episodes(tmp_path, 3), "none": [], "captions": episodes(tmp_path, 2)}
+    for name, made in parts.items():
+        write_shard(tmp_path / name, 0, made)
+        complete(tmp_path / name, 1)
+    teacher, none, captions = (
+        Lessons(tmp_path / "teacher", "episode"),
+        *(Lessons(tmp_path / n) for n in list(parts)[1:]),
+    )
+    joined, every = JoinedLessons(teacher, none, captions), [*parts["teacher"], *parts["captions"]]
+    assert len(joined) == 5
+    assert list(joined) == joined[:] == [joined[i] for i in range(-5, 0)] == every
+    assert joined.kinds() == ["episode"] * 3 + [lesson.dimension for lesson in parts["captions"]]
+    assert joined.digest != JoinedLessons(captions, none, teacher).digest != teacher.digest
+    with pytest.raises(IndexError):
+        joined[5]
 
 
 def test_a_shard_that_is_lost_or_broken_is_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from configs import Config
 from configs.training import StageConfig
 from env.lessons import Lessons, complete, write_shard
 from env.trajectory import Trajectory
-from learner.sft import batches, identity, learning_rate, run_sft, staged
+from learner.sft import WATCHED, batches, identity, learning_rate, left_of_stage, run_sft, staged
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 5))
@@ -29,7 +29,7 @@ def test_batches_follow_from_the_seed() -> None:
 
 def test_a_curriculum_takes_so_many_of_each_kind_and_each_once_before_any_again() -> None:
     kinds = ["a", "b", "b", "c", "b", "a", "b"]
-    stages = [StageConfig(2, {"b": 1}), StageConfig(3, {"a": 1, "b": 2})]
+    stages = [StageConfig(2, lessons={"b": 1}), StageConfig(3, lessons={"a": 1, "b": 2})]
     drawn = list(islice(staged(kinds, stages, 0), 7))
     assert [[kinds[i] for i in batch] for batch in drawn] == [["b"]] * 2 + [["a", "b", "b"]] * 5
     of_b = [i for batch in drawn for i in batch if kinds[i] == "b"]
@@ -39,7 +39,28 @@ def test_a_curriculum_takes_so_many_of_each_kind_and_each_once_before_any_again(
 
 def test_a_curriculum_of_lessons_that_are_not_there() -> None:
     with pytest.raises(ValueError, match="lessons of the kind 'd'; there are a, b"):
-        staged(["b", "a"], [StageConfig(1, {"a": 1}), StageConfig(1, {"d": 1})], 0)
+        staged(["b", "a"], [StageConfig(1, lessons={"a": 1}), StageConfig(1, lessons={"d": 1})], 0)
+
+
+@pytest.mark.parametrize(
+    ("step", "losses", "left"),
+    [
+        (20, [0.1] * WATCHED, 80),
+        (20, [0.5] * WATCHED, 0),
+        (19, [0.1] * (WATCHED - 1), 0),
+        (99, [0.1] * WATCHED, 1),
+        (100, [0.1] * WATCHED, 0),
+        (130, [0.0] * WATCHED, 0),
+        (30, [float("nan"), *[0.1] * (WATCHED - 1)], 0),
+    ],
+)
+def test_a_stage_ends_where_its_losses_say_so(step: int, losses: list[float], left: int) -> None:
+    stages = [StageConfig(100, 0.2, {"a": 1}), StageConfig(50, lessons={"a": 1})]
+    assert left_of_stage(stages, step, losses) == left
+
+
+def test_without_a_curriculum_all_steps_are_made() -> None:
+    assert left_of_stage([], 30, [0.0] * WATCHED) == 0
 
 
 def test_the_rate_rises_to_the_peak_and_falls_to_a_tenth() -> None:

@@ -24,7 +24,7 @@ from learner.model.batch import collate
 from learner.model.frame_patches import FramePatches, Normalise
 from learner.model.scorer import Scorer
 from learner.ranks.group import RankGroup, RanksError
-from learner.sft import run_sft
+from learner.sft import WATCHED, run_sft
 from learner.weights.engines import PublishError
 from tests.learner.stand_ins import HoldingEngine
 from tests.servers.ray_session import shared_ray
@@ -261,10 +261,22 @@ def test_a_deadline_ends_the_group(
         single.sft_step(trajectories, LR)
 
 
+EARLY = "sft.curriculum=[{{steps: 60, until: 99.0, lessons: {{{0}: 2}}}}, {{steps: 4, lessons: {{{0}: 1}}}}]"
+"""A stage that ends as soon as it may, and one more."""
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        (["sft.steps=4", "sft.batch=3"], [1, 2, 3, 4]),
+        ([EARLY], [*range(1, WATCHED + 1), 61, 62, 63, 64]),
+    ],
+)
 def test_supervised_training_that_was_stopped_goes_on_bit_for_bit(
-    model_dir: Path, trajectories: list[Trajectory], tmp_path: Path
+    settings: list[str], steps: list[int], model_dir: Path, trajectories: list[Trajectory], tmp_path: Path
 ) -> None:
-    config = make_config("sft.steps=4", "sft.batch=3", "sft.checkpoint_every=2")
+    kind = trajectories[0].dimension
+    config = make_config(*(setting.format(kind) for setting in settings), "sft.checkpoint_every=2")
     whole, parts = [], []
     expected = run_sft(config, trajectories, model_dir, tmp_path / "whole", lambda *row: whole.append(row))
 
@@ -278,6 +290,7 @@ def test_supervised_training_that_was_stopped_goes_on_bit_for_bit(
         run_sft(config, trajectories, model_dir, tmp_path / "parts", stops, checkpoints)
     parts = parts[:2]
     found = run_sft(config, trajectories, model_dir, tmp_path / "parts", lambda *row: parts.append(row), checkpoints)
+    assert [step for step, _ in whole] == steps
     assert [(step, row["loss"]) for step, row in parts] == [(step, row["loss"]) for step, row in whole]
     assert (found / "model.safetensors").read_bytes() == (expected / "model.safetensors").read_bytes()
 
