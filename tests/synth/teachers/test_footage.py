@@ -10,7 +10,6 @@ import pytest
 from configs.run import Config
 from env.chat import ChatFormat
 from env.task import Task
-from learner.model.tiny import build_tiny_model
 from synth.motion.questions import DIMENSIONS, SOURCE, questions_of
 from synth.motion.segmenter import measure_tracks
 from synth.record import PLACE, Record
@@ -25,6 +24,7 @@ from synth.world.question import TARGETS
 from synth.world.tasks import coarse_times
 from synth.world.world import CELLS
 from tests.films.moving_shapes import random_film
+from tests.models.tiny import build_tiny_model
 from tests.synth.teachers.test_scripted import FAULTLESS, played
 from tools.decoding.video import open_video
 from tools.marks.visual_prompt import VisualPrompt
