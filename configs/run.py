@@ -1,6 +1,6 @@
 """The root of the configuration: one run."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from configs.episode import EpisodeConfig
 from configs.policy import EngineConfig, ModelConfig, SamplingConfig
@@ -108,3 +108,10 @@ class Config:
     guessing: GuessingConfig = field(default_factory=GuessingConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+
+def for_grpo(config: Config) -> Config:
+    """The config with the parts that GRPO trains in `ranks.train`."""
+    if not config.grpo.train:
+        return config
+    return replace(config, ranks=replace(config.ranks, train=config.grpo.train))

@@ -8,6 +8,8 @@ Transport = Literal["file", "shared_memory", "nccl", "ipc"]
 NATIVE: tuple[Transport, ...] = ("nccl", "ipc")
 """Those that are vLLM's own weight transfer, between GPUs."""
 OptimizerName = Literal["adamw", "muon"]
+Part = Literal["language", "projector", "vision"]
+"""Parts of the model. The projector is what maps frames into the language model: the mergers of the vision tower."""
 LEAST_STAGE = {"none": 0, "optimizer": 1, "all": 3}
 """Lowest `ranks.zero_stage` that each `ranks.offload` needs."""
 
@@ -51,9 +53,7 @@ class RanksConfig:
     packing: bool = False
     """Put the trajectories of a forward pass end to end in one row instead of padding them to the longest. The same
     loss and gradients, up to rounding, with no token computed in vain."""
-    train: list[Literal["language", "projector", "vision"]] = field(
-        default_factory=lambda: ["language", "projector", "vision"]
-    )
+    train: list[Part] = field(default_factory=lambda: ["language", "projector", "vision"])
     """Parts of the model that train; the others stay as they are. The projector is what maps frames into the language
     model: the mergers of the vision tower. The paper's training details: language and projector."""
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -143,6 +143,9 @@ class GrpoConfig:
     mini_batches: int = 1
     """Optimizer updates of a full step (paper: 4). One is of `prompts_per_step` / `mini_batches` groups (paper: 8), so
     that a step of fewer groups has fewer updates."""
+    train: list[Part] = field(default_factory=list)
+    """Parts that GRPO trains; with none those of `ranks.train`. Rewards say little of how to see: what a small model
+    sees is better left alone."""
     lr: float = 2e-4
     """Learning rate of AdamW at the first step."""
     lr_end_share: float = 1.0

@@ -26,6 +26,7 @@ from actors.rollout.players import start_runners, stop_runners
 from actors.rollout.runner import RunnersConfig
 from configs import Config
 from configs.rules import check
+from configs.run import for_grpo
 from configs.training import GrpoConfig
 from env.chat import ChatFormat
 from env.task import TaskFile
@@ -114,7 +115,7 @@ class GRPO(Algorithm):
         self._first_state = self.get_state()
 
     def _start_ranks(self) -> None:
-        self.ranks = RankGroup(self.config.run, self.config.model_dir, self.config.reference_dir)
+        self.ranks = RankGroup(for_grpo(self.config.run), self.config.model_dir, self.config.reference_dir)
 
     def _teaches(self, group: PlayedGroup) -> bool:
         run: Config = self.config.run

@@ -10,6 +10,7 @@ import psutil
 
 from actors.ray_start import start_ray
 from configs import Config
+from configs.run import for_grpo
 from env.lessons import Lessons, is_complete
 from learner.model.sizes import shape_of
 from learner.planning.advice import require_fit
@@ -60,6 +61,8 @@ def describe(plan: Plan) -> list[str]:
 
 
 def _plan(config: Config, phase: Phase, gpu_bytes: int | None) -> Plan:
+    if phase == "grpo":
+        config = for_grpo(config)
     given = config.ranks.gpu_memory_gib
     known = round(given * GIB) if given is not None else gpu_bytes or round(GPU_GIB * GIB)
     machine = Machine(known, psutil.virtual_memory().total)
