@@ -33,6 +33,8 @@ from synth.world.world import CELLS
 AXES = ("column", "row")
 MOVES = {"enters": "comes", "leaves": "goes"}
 RELATIONS = (("left", "right"), ("above", "below"))
+MOMENT_S = 1.0
+"""Length of the stretch that is looked at for a moment, from that moment on, seconds."""
 WANDERED_S = 3.0
 """Length of a stretch that is looked at without a thought, seconds."""
 
@@ -68,14 +70,15 @@ class FootageQuestion:
         cls, facts: JsonObject, mark_time_s: float, window: tuple[float, float], options: Sequence[str] | None
     ) -> "FootageQuestion":
         """The question of a record's facts; `window` is that of its target."""
-        kind = str(facts["kind"])
+        kind, at_s = str(facts["kind"]), float(facts.get("at_s", 0.0))
+        stretch = (at_s, at_s + MOMENT_S) if kind in ("place", "relation") else window
         return cls(
             kind=kind,
             target=int(facts["track"]),
             mark_time_s=mark_time_s,
-            stretch=window if kind in ("direction", "crossings", "place", "relation") else None,
+            stretch=stretch if kind in ("direction", "crossings", "place", "relation") else None,
             axis=int(facts.get("axis", 0)),
-            at_s=float(facts.get("at_s", 0.0)),
+            at_s=at_s,
             other=int(facts.get("other", 0)),
             event=str(facts.get("event", kind)),
             options=tuple(options or ()),
