@@ -94,7 +94,8 @@ def run_sft(
             on_step(step, {**learned, "lr": lr})
             require_updates(step, learned, sft.max_bad_updates, "sft.max_bad_updates")
             batch, upcoming = upcoming, later
-            losses = [*losses[1 - WATCHED :], learned["loss"]] if step - 1 not in starts else [learned["loss"]]
+            loss = learned.get("loss", math.nan)  # there is none where nothing could be read
+            losses = [*losses[1 - WATCHED :], loss] if step - 1 not in starts else [loss]
             left = left_of_stage(sft.curriculum, step, losses)
             if left > AHEAD:
                 step += left

@@ -5,6 +5,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -275,8 +276,8 @@ EARLY = "sft.curriculum=[{{steps: 60, until: 99.0, lessons: {{{0}: 2}}}}, {{step
 def test_supervised_training_that_was_stopped_goes_on_bit_for_bit(
     settings: list[str], steps: list[int], model_dir: Path, trajectories: list[Trajectory], tmp_path: Path
 ) -> None:
-    kind = trajectories[0].dimension
-    config = make_config(*(setting.format(kind) for setting in settings), "sft.checkpoint_every=2")
+    trajectories = [replace(trajectory, dimension="kind") for trajectory in trajectories]
+    config = make_config(*(setting.format("kind") for setting in settings), "sft.checkpoint_every=2")
     whole, parts = [], []
     expected = run_sft(config, trajectories, model_dir, tmp_path / "whole", lambda *row: whole.append(row))
 
