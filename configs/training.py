@@ -144,8 +144,7 @@ class GrpoConfig:
     """Optimizer updates of a full step (paper: 4). One is of `prompts_per_step` / `mini_batches` groups (paper: 8), so
     that a step of fewer groups has fewer updates."""
     train: list[Part] = field(default_factory=list)
-    """Parts that GRPO trains; with none those of `ranks.train`. Rewards say little of how to see: what a small model
-    sees is better left alone."""
+    """Parts that GRPO trains; with none those of `ranks.train`."""
     lr: float = 2e-4
     """Learning rate of AdamW at the first step."""
     lr_end_share: float = 1.0

@@ -86,8 +86,41 @@ def is_shard(folder: Path, index: int) -> bool:
         return False
 
 
-class Lessons(Sequence[Trajectory]):
-    """The lessons of a complete folder, in the order of their tasks."""
+class LessonSequence(Sequence[Trajectory]):
+    """Lessons in parts, one part after the other."""
+
+    _ends: list[int]
+    """Lessons up to the end of each part."""
+    digest: str
+    """Hexadecimal digits that differ where the lessons do."""
+
+    def kinds(self) -> list[str]:
+        """The kind of every lesson."""
+        raise NotImplementedError
+
+    def _lesson_of(self, part: int, place: int) -> Trajectory:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Trajectory: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Trajectory]: ...
+    def __getitem__(self, index: int | slice) -> Trajectory | list[Trajectory]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        part = bisect_right(self._ends, place)
+        return self._lesson_of(part, place - self._begin(part))
+
+    def _begin(self, part: int) -> int:
+        return self._ends[part - 1] if part else 0
+
+
+class Lessons(LessonSequence):
+    """The lessons of a complete folder, in the order of their tasks; its parts are its shards."""
 
     def __init__(self, folder: str | Path, kind: str | None = None) -> None:
         """Raises TrajectoryError where the folder is not there, or not complete.
@@ -100,8 +133,7 @@ class Lessons(Sequence[Trajectory]):
         try:
             made = json.loads((self._folder / COMPLETE).read_text())
             self._ends = list(accumulate(made["lessons"]))
-            self.digest: str = made["digest"]
-            """Sixteen hexadecimal digits that differ where the lessons do."""
+            self.digest = made["digest"]
             self.set_aside: list[tuple[str, str]] = [(task, reason) for task, reason in made["set_aside"]]
             """Ids of tasks that no lesson could be made of, each with the reason."""
         except OSError as error:
@@ -118,55 +150,32 @@ class Lessons(Sequence[Trajectory]):
         shards = [pq.read_table(shard_file(self._folder, index), columns=["rest"]) for index in range(len(self._ends))]
         return [str(json.loads(rest)["dimension"]) for shard in shards for rest in shard["rest"].to_pylist()]
 
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    @overload
-    def __getitem__(self, index: int) -> Trajectory: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Trajectory]: ...
-    def __getitem__(self, index: int | slice) -> Trajectory | list[Trajectory]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
-        shard = bisect_right(self._ends, place)
-        begin = self._ends[shard - 1] if shard else 0
-        file = shard_file(self._folder, shard)
+    def _lesson_of(self, part: int, place: int) -> Trajectory:
+        file = shard_file(self._folder, part)
         try:
             table = pq.read_table(file, schema=SCHEMA)
         except (OSError, pa.ArrowException) as error:
             raise TrajectoryError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
-        if len(table) != self._ends[shard] - begin:
-            raise TrajectoryError(f"{file}: holds {len(table)} lessons instead of {self._ends[shard] - begin}")
-        return _lesson(table.slice(place - begin, 1).to_pylist()[0], file)
+        expected = self._ends[part] - self._begin(part)
+        if len(table) != expected:
+            raise TrajectoryError(f"{file}: holds {len(table)} lessons instead of {expected}")
+        return _lesson(table.slice(place, 1).to_pylist()[0], file)
 
 
-class JoinedLessons(Sequence[Trajectory]):
+class JoinedLessons(LessonSequence):
     """Lessons of several folders, one folder after the other."""
 
     def __init__(self, *parts: Lessons) -> None:
         self._parts = parts
         self._ends = list(accumulate(map(len, parts)))
         self.digest = "-".join(part.digest for part in parts)
-        """Differs where that of any folder does."""
 
     def kinds(self) -> list[str]:
-        """The kind of every lesson."""
+        """See `LessonSequence`."""
         return [kind for part in self._parts for kind in part.kinds()]
 
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    @overload
-    def __getitem__(self, index: int) -> Trajectory: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Trajectory]: ...
-    def __getitem__(self, index: int | slice) -> Trajectory | list[Trajectory]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
-        part = bisect_right(self._ends, place)
-        return self._parts[part][place - (self._ends[part - 1] if part else 0)]
+    def _lesson_of(self, part: int, place: int) -> Trajectory:
+        return self._parts[part][place]
 
 
 def load_lesson(folder: str | Path, index: int) -> Trajectory:

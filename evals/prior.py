@@ -7,10 +7,12 @@ from statistics import fmean
 
 from env.judging.rules import judge
 from env.task import Task
+from synth.motion.colour_names import COLOURS as NAMED_COLOURS
+from synth.world.question import TARGETS
+from synth.world.world import COLOURS as WORLD_COLOURS
 
 PHRASES = re.compile(
-    r"\b(target number \d+|the target (?:in the box|in the triangle|under the scribble|with the dot|at the arrow)|"
-    r"the (?:outlined|circled) target|\d[\d.]*|red|green|blue|yellow|purple|white|orange|cyan|pink|black|grey)\b"
+    rf"\b(?:{'|'.join(map(re.escape, [*TARGETS.values(), *{*WORLD_COLOURS, *NAMED_COLOURS}]))}|\d[\d.]*)(?!\w)"
 )
 """What differs between two questions of one form: how the target is named, times, and another one's colour."""
 

@@ -24,7 +24,7 @@ import ray
 
 from configs.run import Config
 from configs.training import SftConfig, StageConfig
-from env.lessons import JoinedLessons, Lessons
+from env.lessons import LessonSequence
 from env.trajectory import Trajectory
 from learner.checkpoints.folder import latest, step_of
 from learner.checkpoints.layout import RANKS_FOLDER
@@ -116,7 +116,7 @@ def left_of_stage(curriculum: Sequence[StageConfig], step: int, losses: Sequence
     return ends[number] - step if learned else 0
 
 
-def identity(config: Config, lessons: Lessons | JoinedLessons, model_dir: str | Path) -> str:
+def identity(config: Config, lessons: LessonSequence, model_dir: str | Path) -> str:
     """Sixteen hexadecimal digits that differ where a training would: in its settings, its first model, its lessons."""
     settings = {**dataclasses.asdict(config.sft), "seed": config.seed, "model": str(model_dir)}
     del settings["checkpoint_every"], settings["max_bad_updates"]
@@ -126,7 +126,7 @@ def identity(config: Config, lessons: Lessons | JoinedLessons, model_dir: str | 
 def _drawn(sft: SftConfig, trajectories: Sequence[Trajectory], seed: int) -> Iterator[list[int]]:
     if not sft.curriculum:
         return batches(len(trajectories), sft.batch, seed)
-    if isinstance(trajectories, Lessons | JoinedLessons):
+    if isinstance(trajectories, LessonSequence):
         kinds = trajectories.kinds()
     else:
         kinds = [trajectory.dimension for trajectory in trajectories]

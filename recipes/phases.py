@@ -14,7 +14,7 @@ from actors.ray_start import start_ray
 from configs import Config
 from endpoint.endpoint import SPENDING
 from endpoint.spending import spent
-from env.lessons import JoinedLessons, Lessons
+from env.lessons import JoinedLessons, Lessons, LessonSequence
 from env.task import Task, TaskFile, load_tasks
 from env.trajectory import stream_trajectories
 from evals.evaluate import evaluate, evaluate_on
@@ -81,9 +81,7 @@ def run_cold_start(config: Config, tasks: Sequence[Task] = ()) -> RunFolder:
         return folder
     start_ray(config)
     _play_lessons(config, tasks or TaskFile(folder.train), model_dir, folder)
-    lessons: Lessons | JoinedLessons = Lessons(folder.teacher)
-    if config.sft.curriculum:
-        lessons = _all_lessons(folder)
+    lessons = _all_lessons(folder) if config.sft.curriculum else Lessons(folder.teacher)
     _supervised(config, lessons, model_dir, folder.sft, folder.metrics, "sft")
     return folder
 
@@ -103,9 +101,7 @@ def _play_lessons(config: Config, tasks: Sequence[Task], model_dir: Path, folder
         print(spent(answers / SPENDING).summary())
 
 
-def _supervised(
-    config: Config, lessons: Lessons | JoinedLessons, source: Path, out: Path, log: Path, name: str
-) -> None:
+def _supervised(config: Config, lessons: LessonSequence, source: Path, out: Path, log: Path, name: str) -> None:
     folder = out.with_name(f"{out.name}.checkpoints")
     checkpoints = folder / identity(config, lessons, source)
     newest = latest(checkpoints)

@@ -23,7 +23,7 @@ from synth.teachers.lookups import lookup, lookup_in_words, seen_at
 from synth.teachers.readings import marked, spoken
 from synth.teachers.scene import Scene
 from synth.teachers.turns import SEE
-from synth.world.tasks import coarse_times
+from synth.world.tasks import coarse_times, crop_times
 from synth.world.world import CELLS
 from tools.decoding.frame import Frame
 from tools.decoding.video import open_image, open_video
@@ -32,7 +32,7 @@ from tools.following.target import ROUGH
 MARKS = 5
 """Frames for each task that are marked only to be captioned, each with a mark of its own."""
 ROUGH_SHARE = 0.6
-"""Share of those marks that only point at their target: which one that is takes many to learn."""
+"""Share of those marks that only point at their target."""
 PLAIN = 0.5
 """Plain frames captioned for each task."""
 COARSE = 0.25
@@ -130,8 +130,7 @@ def _closer_times(duration_s: float, config: Config, rng: np.random.Generator) -
     gap = coarse[1] - coarse[0] if len(coarse) > 1 else duration_s
     length = gap if rng.random() < 0.7 else min(3.0, duration_s)
     start = float(rng.uniform(0.0, max(0.0, duration_s - length)) // 0.5 * 0.5)
-    count = min(config.episode.crop_max_frames, max(1, round(length * config.episode.crop_fps)))
-    return [start + (i + 0.5) * length / count for i in range(count)]
+    return crop_times((start, start + length), config)
 
 
 def _frames(task: Task, times: Sequence[float], budget: int, chat: ChatFormat, config: Config) -> list[Frame]:

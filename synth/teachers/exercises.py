@@ -22,7 +22,7 @@ from synth.teachers.turns import CONCLUDE, NOT_HERE, answered, look
 from synth.world.question import WorldQuestion
 from synth.world.questions import answer, candidates, evidence
 from synth.world.seeking import searches
-from synth.world.tasks import coarse_times, question_of
+from synth.world.tasks import coarse_times, crop_times, question_of
 from synth.world.world import EVENT_S, World, make_world
 
 EACH = 4
@@ -93,8 +93,7 @@ def _seeking(
     if (part == 0 and rng.random() < 0.5) or (question.asks == "blink" and at == hit):
         return _read(read, mark, look(where, places[0][0]).removeprefix("<think>")), None
     first, last = gaps[at]
-    count = config.episode.crop_max_frames
-    times = [first + (i + 0.5) * (last - first) / count for i in range(count)]
+    times = crop_times(gaps[at], config)
     right = None
     if at < hit:
         end = look(NOT_HERE, gaps[at + 1])

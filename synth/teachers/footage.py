@@ -27,7 +27,7 @@ from synth.teachers.readings import Reading, line, marked, spoken, trace_of
 from synth.teachers.scene import UNNAMED, TrackScene
 from synth.teachers.turns import GUESS, NOT_HERE, VIEW, Step, answered, call, look, looked_at
 from synth.world.question import TARGETS
-from synth.world.tasks import coarse_times
+from synth.world.tasks import coarse_times, crop_times
 from synth.world.world import CELLS
 
 AXES = ("column", "row")
@@ -180,22 +180,25 @@ def gap_of(
 ) -> tuple[float, float]:
     """Between which frames of the first look, or ends of the film, the thing came or went, seconds."""
     edges = [0.0, *times, duration_s]
+    at = _change(scene, question, times)
+    # The frame with number i is the edge i + 1.
+    return (0.0, duration_s) if at is None else (edges[at], edges[at + 1])
+
+
+def _change(scene: TrackScene, question: FootageQuestion, times: Sequence[float]) -> int | None:
+    """The first frame of the first look in which the thing has come, or has gone, that after the last included; None if
+    no frame shows it."""
     seen = [scene.cell(question.target, t) is not None for t in times]
     if not any(seen):
-        return 0.0, duration_s
-    # The frame with number i is between the edges i and i + 1, and is itself the edge i + 1.
-    i = seen.index(True) if question.event == "enters" else len(seen) - seen[::-1].index(True)
-    return edges[i], edges[i + 1]
+        return None
+    return seen.index(True) if question.event == "enters" else len(seen) - seen[::-1].index(True)
 
 
 def come_or_gone(
     scene: TrackScene, question: FootageQuestion, read: Sequence[Reading], times: Sequence[float]
 ) -> list[Reading]:
     """Readings of the first look, of which one says that the thing has come, or has gone."""
-    seen = [scene.cell(question.target, t) is not None for t in times]
-    if not any(seen):
-        return list(read)
-    at = seen.index(True) if question.event == "enters" else len(seen) - seen[::-1].index(True)
+    at = _change(scene, question, times)
     return [replace(one, follows=f" {MOVES[question.event]}") if i == at else one for i, one in enumerate(read)]
 
 
@@ -300,14 +303,6 @@ def made_up(task: Task, config: Config, count: int, rng: np.random.Generator) ->
             said = marked(film.scene, question.target, question.mark_time_s)
             seen = f"{said} {spoken(read(film.scene, question, times))}."
             yield record.target.question.replace(PLACE, phrase), seen, told[0], told[1]
-
-
-def crop_times(stretch: tuple[float, float], config: Config) -> list[float]:
-    """Times of the frames that a crop of a stretch fetches, seconds."""
-    episode = config.episode
-    start, length = stretch[0], stretch[1] - stretch[0]
-    count = min(episode.crop_max_frames, max(1, round(length * episode.crop_fps)))
-    return [start + (i + 0.5) * length / count for i in range(count)]
 
 
 def corpus_of_footage(task: Task) -> Iterator[str]:

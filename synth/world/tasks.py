@@ -145,6 +145,14 @@ def coarse_times(duration_s: float, config: Config) -> list[float]:
     return [(i + 0.5) * duration_s / count for i in range(count)]
 
 
+def crop_times(stretch: tuple[float, float], config: Config) -> list[float]:
+    """Times of the frames that a crop of a stretch fetches, seconds."""
+    episode = config.episode
+    start, length = stretch[0], stretch[1] - stretch[0]
+    count = min(episode.crop_max_frames, max(1, round(length * episode.crop_fps)))
+    return [start + (i + 0.5) * length / count for i in range(count)]
+
+
 def _task(
     world: World, question: WorldQuestion, video: Path, image: Path, config: Config, rng: np.random.Generator
 ) -> Task:

@@ -17,12 +17,10 @@ from synth.teachers.captions import MARKS, STRIPS, WORDS, captions
 from synth.teachers.exercises import EACH, exercises
 from synth.teachers.films import film_of, measured
 from synth.teachers.footage import FootageQuestion, conclusion, gap_of
-from synth.teachers.readings import line
 from synth.teachers.scene import TrackScene
 from synth.teachers.scripted import corpus
 from synth.world.question import TARGETS
 from synth.world.tasks import coarse_times
-from synth.world.world import CELLS
 from tests.films.moving_shapes import random_film
 from tests.models.tiny import build_tiny_model
 from tests.synth.teachers.test_scripted import FAULTLESS, played
@@ -54,8 +52,8 @@ def task_of(record: Record, folder: Path, config: Config) -> Task:
     )
     film = film_of(task, config)
     rng = np.random.default_rng(0)
-    while (marking := film.mark(image, [kind], rng)) is None or marking[0] != record.facts["track"]:
-        pass
+    tries = (film.mark(image, [kind], rng) for _ in range(500))
+    marking = next(found for found in tries if found is not None and found[0] == record.facts["track"])
     mark = replace(task.visual_prompts[0], time_s=marking[1])
     return replace(task, visual_prompts=(mark,), facts={**record.facts, "mark_time_s": marking[1]})
 
@@ -151,7 +149,5 @@ def test_what_follows_from_places(tasks: list[Task], config: Config) -> None:
         start, end = task.evidence[0]
         told = conclusion(film.scene, question, np.linspace(start, end, 8).tolist())
         if task.kind == "place" and told is not None:
-            cell = film.scene.cell(film.target, question.at_s)
-            assert cell in CELLS
-            assert line(cell, ("column", "row")[question.axis]) in (1, 2, 3)
+            assert told[1] == task.answer
         assert told is None or told[1] in question.vocabulary
