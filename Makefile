@@ -13,7 +13,7 @@ help: ## show this list
 demo: $(READY) ## the whole loop on this machine: world, teacher, SFT, GRPO, evaluation, report
 	$(BIN)/videoseeker demo
 
-results: $(READY) ## every arm of the tool ablation over three seeds; writes docs/results.md
+results: $(READY) ## every arm of the tool ablation over five seeds; writes docs/results.md
 	$(BIN)/videoseeker results configs/demo.yaml
 
 # Two files at a time, each on one core: most of a slow test is the start of processes. More would take more memory.

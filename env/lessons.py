@@ -1,7 +1,8 @@
-"""Lessons: trajectories that a policy is taught, in a folder of Parquet shards that are read as they are asked for.
+"""Lessons: trajectories that a policy is taught, in a folder of Arrow shards that are read as they are asked for.
 
 Invariants: a lesson comes back as it was; a shard is whole or not there; what has been made of a folder that is not
-complete yet is never taken for all of it. However many lessons there are, those that are asked for are in memory alone.
+complete yet is never taken for all of it. However many lessons there are, those that are asked for are in memory alone:
+each is a batch of its own in its shard, so that one is read without its neighbours.
 """
 
 import hashlib
@@ -11,10 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from env.trajectory import Trajectory, TrajectoryError
 from env.transcript import Transcript
@@ -39,25 +39,31 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of a shard: those of the transcript, and in `rest` the JSON of what else a trajectory holds."""
-ASIDE = b"set_aside"
+ASIDE, DIMENSIONS = b"set_aside", b"dimensions"
+"""Keys of a shard's metadata: what was set aside, and the dimension of every lesson."""
 COMPLETE = "lessons.json"
 """File that a folder is complete with: how many lessons each shard has, a digest of all, and what was set aside."""
 
 
 def shard_file(folder: Path, index: int) -> Path:
     """Where a shard lies; it is there only when whole."""
-    return folder / f"{index:06d}.parquet"
+    return folder / f"{index:06d}.arrow"
 
 
 def write_shard(
     folder: Path, index: int, lessons: Iterable[Trajectory], set_aside: Sequence[tuple[str, str]] = ()
 ) -> None:
     """Write a shard, whole or not at all; `set_aside` are ids and reasons of tasks that no lesson could be made of."""
-    rows = [_row(lesson) for lesson in lessons]
-    table = pa.Table.from_pylist(rows, SCHEMA.with_metadata({ASIDE: json.dumps(list(set_aside)).encode()}))
+    lessons = list(lessons)
+    about = {ASIDE: list(set_aside), DIMENSIONS: [lesson.dimension for lesson in lessons]}
+    schema = SCHEMA.with_metadata({key: json.dumps(value).encode() for key, value in about.items()})
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(shard_file(folder, index), durable=True) as partial:
-        pq.write_table(table, partial, compression="zstd", use_dictionary=False)
+    with (
+        whole_file(shard_file(folder, index), durable=True) as partial,
+        pa.ipc.new_file(str(partial), schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as shard,
+    ):
+        for lesson in lessons:
+            shard.write_batch(pa.RecordBatch.from_pylist([_row(lesson)], schema))
 
 
 def complete(folder: Path, shards: int) -> None:
@@ -65,10 +71,10 @@ def complete(folder: Path, shards: int) -> None:
     digest, counts, aside = hashlib.sha256(), [], []
     for index in range(shards):
         file = shard_file(folder, index)
-        shard = pq.read_metadata(file)
+        about = _about(file)
         digest.update(file.read_bytes())
-        counts.append(shard.num_rows)
-        aside += json.loads(shard.metadata[ASIDE])
+        counts.append(len(about[DIMENSIONS]))
+        aside += about[ASIDE]
     made = {"digest": digest.hexdigest()[:16], "set_aside": aside, "lessons": counts}
     write_text(folder / COMPLETE, json.dumps(made, indent=2) + "\n")
 
@@ -81,9 +87,16 @@ def is_complete(folder: Path) -> bool:
 def is_shard(folder: Path, index: int) -> bool:
     """Whether a shard is there, and is one."""
     try:
-        return ASIDE in (pq.read_schema(shard_file(folder, index)).metadata or {})
-    except (OSError, pa.ArrowException):
+        return _about(shard_file(folder, index)).keys() == {ASIDE, DIMENSIONS}
+    except (OSError, ValueError, pa.ArrowException):
         return False
+
+
+def _about(file: Path) -> dict[bytes, list[Any]]:
+    """The metadata of a shard."""
+    with pa.memory_map(str(file)) as mapped:
+        metadata = pa.ipc.open_file(mapped).schema.metadata or {}
+    return {key: json.loads(metadata[key]) for key in (ASIDE, DIMENSIONS) if key in metadata}
 
 
 class LessonSequence(Sequence[Trajectory]):
@@ -147,19 +160,20 @@ class Lessons(LessonSequence):
         """The kind of every lesson: its dimension, where they have no kind in common."""
         if self._kind is not None:
             return [self._kind] * len(self)
-        shards = [pq.read_table(shard_file(self._folder, index), columns=["rest"]) for index in range(len(self._ends))]
-        return [str(json.loads(rest)["dimension"]) for shard in shards for rest in shard["rest"].to_pylist()]
+        shards = (_about(shard_file(self._folder, index)) for index in range(len(self._ends)))
+        return [dimension for about in shards for dimension in about[DIMENSIONS]]
 
     def _lesson_of(self, part: int, place: int) -> Trajectory:
-        file = shard_file(self._folder, part)
+        file, expected = shard_file(self._folder, part), self._ends[part] - self._begin(part)
         try:
-            table = pq.read_table(file, schema=SCHEMA)
+            with pa.memory_map(str(file)) as mapped:
+                shard = pa.ipc.open_file(mapped)
+                if shard.num_record_batches != expected:
+                    raise TrajectoryError(f"{file}: holds {shard.num_record_batches} lessons instead of {expected}")
+                row = shard.get_batch(place).to_pylist()[0]
         except (OSError, pa.ArrowException) as error:
             raise TrajectoryError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
-        expected = self._ends[part] - self._begin(part)
-        if len(table) != expected:
-            raise TrajectoryError(f"{file}: holds {len(table)} lessons instead of {expected}")
-        return _lesson(table.slice(place, 1).to_pylist()[0], file)
+        return _lesson(row, file)
 
 
 class JoinedLessons(LessonSequence):

@@ -69,6 +69,23 @@ def accuracy_of(trajectory: Trajectory) -> float:
     return 0.0 if trajectory.answer is None else trajectory.rewards.accuracy
 
 
+def gains(before: Iterable[Trajectory], after: Iterable[Trajectory]) -> np.ndarray:
+    """How much more of each question the later episodes got right, -1 to 1 [questions]; of those that both played, in
+    the order of their ids."""
+    first, second = (
+        {task: float(np.mean(values)) for task, values in _by_task((e.task_id, accuracy_of(e)) for e in episodes).items()}
+        for episodes in (before, after)
+    )
+    return np.array([second[task] - first[task] for task in sorted(first.keys() & second.keys())])
+
+
+def _by_task(accuracies: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
+    by_task: dict[str, list[float]] = {}
+    for task, accuracy in accuracies:
+        by_task.setdefault(task, []).append(accuracy)
+    return by_task
+
+
 @dataclass(frozen=True)
 class _Episode:
     """What is scored of an episode."""
@@ -146,9 +163,7 @@ def _seeking(episodes: Sequence[_Episode]) -> SeekingScores | None:
 
 
 def _accuracy(episodes: Sequence[_Episode], seed: int, resamples: int) -> Accuracy:
-    by_task: dict[str, list[float]] = {}
-    for episode in episodes:
-        by_task.setdefault(episode.task_id, []).append(episode.accuracy)
+    by_task = _by_task((episode.task_id, episode.accuracy) for episode in episodes)
     means = np.array([np.mean(values) for values in by_task.values()])
     low, high = bootstrap_interval(means, seed, resamples)
     return Accuracy(float(means.mean()), low, high, len(means))

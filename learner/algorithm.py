@@ -75,8 +75,12 @@ class GRPOConfig(RunnersConfig):
 
 
 def learning_rate(config: GrpoConfig, step: int) -> float:
-    """The learning rate of a step, from 0: even from `lr` at the first to `lr_end_share` of it at the last."""
-    done = min(1.0, step / max(1, config.steps - 1))
+    """The learning rate of a step, from 0: it rises evenly over `warmup_steps` to `lr`, and falls evenly from there to
+    `lr_end_share` of it at the last."""
+    warmup = config.warmup_steps
+    if step < warmup:
+        return config.lr * (step + 1) / (warmup + 1)
+    done = min(1.0, (step - warmup) / max(1, config.steps - 1 - warmup))
     return config.lr * (1.0 - done * (1.0 - config.lr_end_share))
 
 

@@ -35,6 +35,7 @@ from recipes.run_log import RunLog
 from storage.files import whole_folder
 from synth.teachers.scripted import corpus
 from synth.teachers.trajectories import caption, teach
+from synth.teachers.turns import CROP
 
 SHOWN = ("reward", "accuracy", "tool_calls", "kl", "loss")
 """Figures beside the progress bar."""
@@ -82,7 +83,7 @@ def run_cold_start(config: Config, tasks: Sequence[Task] = ()) -> RunFolder:
     start_ray(config)
     _play_lessons(config, tasks or TaskFile(folder.train), model_dir, folder)
     lessons = _all_lessons(folder) if config.sft.curriculum else Lessons(folder.teacher)
-    _supervised(config, lessons, model_dir, folder.sft, folder.metrics, "sft")
+    _supervised(_of_its_tools(config), lessons, model_dir, folder.sft, folder.metrics, "sft")
     return folder
 
 
@@ -90,6 +91,17 @@ def _all_lessons(folder: RunFolder) -> JoinedLessons:
     """The teacher's episodes, of the kind `episode`, and what the tiny model learned to see from, where that is."""
     captions = [Lessons(folder.caption_lessons)] if folder.caption_lessons.exists() else []
     return JoinedLessons(Lessons(folder.teacher, "episode"), *captions)
+
+
+def _of_its_tools(config: Config) -> Config:
+    """Without exercises where there is no tool to look with: they end in closer looks."""
+    if CROP in config.episode.tools:
+        return config
+    stages = [
+        dataclasses.replace(stage, lessons={kind: n for kind, n in stage.lessons.items() if kind != "exercise"})
+        for stage in config.sft.curriculum
+    ]
+    return dataclasses.replace(config, sft=dataclasses.replace(config.sft, curriculum=tuple(stages)))
 
 
 def _play_lessons(config: Config, tasks: Sequence[Task], model_dir: Path, folder: RunFolder) -> None:

@@ -60,6 +60,12 @@ TRAINED_STEPS = 6
 """Last steps of GRPO over which the training accuracy is taken, at the training's temperature."""
 
 
+def training_accuracy(rows: Iterable[JsonObject]) -> float | None:
+    """Mean accuracy of the last `TRAINED_STEPS` steps of GRPO, 0 to 1; None where there are none."""
+    played = [row["accuracy"] for row in rows if row["stage"] == "grpo" and "accuracy" in row]
+    return fmean(played[-TRAINED_STEPS:]) if played else None
+
+
 def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
 
@@ -75,7 +81,7 @@ def summary(scores: dict[str, Scores], rows: Iterable[JsonObject], others: Itera
     return {
         "heldout_questions": scores["grpo"].accuracy.tasks,
         "accuracy": {name: round(found.accuracy.mean, 4) for name, found in scores.items()},
-        "accuracy_train": _rounded(fmean(row["accuracy"] for row in trained[-TRAINED_STEPS:]) if trained else None),
+        "accuracy_train": _rounded(training_accuracy(trained)),
         "accuracy_seek": {name: _rounded(accuracy_over(found, SEEKING_KINDS)) for name, found in scores.items()},
         "accuracy_told": {name: _rounded(accuracy_over(found, TOLD_KINDS)) for name, found in scores.items()},
         "accuracy_by_kind": {

@@ -2,106 +2,234 @@
 
 import dataclasses
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
+import numpy as np
+
 from configs import Config
-from evals.score import Scores
-from recipes.folder import ARMS, RunFolder, with_arm
+from configs.world import SEEKING_KINDS, TOLD_KINDS
+from env.task import load_tasks
+from env.trajectory import stream_trajectories
+from evals.prior import prior
+from evals.score import Scores, accuracy_over, bootstrap_interval, gains
+from recipes.folder import RunFolder, with_arm
 from recipes.phases import trained_arm
+from recipes.studies.demo import training_accuracy
 from storage.files import JsonObject, write_text
 from storage.logs import whole_rows
 
-SEEDS = (0, 1, 2)
-PHASES = ("sft", "grpo")
-LABELS = {"no_tools": "no tools", "mark": "mark only", "crop": "crop only", "both": "mark + crop"}
+SEEDS = (0, 1, 2, 3, 4)
+LABELS = {"both": "mark + crop", "no_tools": "no tools", "crop": "crop only", "mark": "mark only"}
+"""The arms, those that matter most first."""
 PAGE = Path("docs/results.md")
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One arm, trained with one seed."""
+
+    seed: int
+    scores: dict[str, Scores]
+    """Held-out scores after `sft` and after `grpo`."""
+    rows: list[JsonObject]
+    """Its metrics."""
+    gains: np.ndarray
+    """[questions] what GRPO added to the accuracy of each held-out question, -1 to 1."""
+    prior: tuple[float, dict[str, float]]
+    """Accuracy of who always gives the commonest answer of a question's form: over all, and by kind."""
 
 
 def run_results(config: Config) -> Path:
     """Train every arm with every seed with one recipe and budget, unless it was done before. The config's own seed goes
-    on in the run of `make demo`, the others in runs of their own. Returns the page, `docs/results.md`."""
-    scores: dict[str, dict[str, list[Scores]]] = {arm: {phase: [] for phase in PHASES} for arm in ARMS}
-    rows: list[JsonObject] = []
-    for seed in SEEDS:
-        name = config.name if seed == config.seed else f"{config.name}-seed{seed}"
-        run = dataclasses.replace(config, name=name, seed=seed)
-        for arm in ARMS:
-            for phase, found in trained_arm(run, arm).items():
-                scores[arm][phase].append(found)
-            rows += whole_rows(RunFolder.of(with_arm(run, arm)).metrics)
+    on in the run of `make demo`, the others in runs of their own. Returns the page, `docs/results.md`, which is written
+    anew after every arm of a seed."""
+    found: dict[str, list[Trained]] = {arm: [] for arm in LABELS}
     report = Path(config.runs_dir) / config.name / "report.json"
-    write_text(PAGE, page(config, scores, rows, json.loads(report.read_text()) if report.is_file() else None))
+    for arm in LABELS:
+        for seed in SEEDS:
+            name = config.name if seed == config.seed else f"{config.name}-seed{seed}"
+            found[arm].append(_trained(dataclasses.replace(config, name=name, seed=seed), arm))
+            demo = json.loads(report.read_text()) if report.is_file() else None
+            write_text(PAGE, page(config, found, demo))
     print(f"results: {PAGE}")
     return PAGE
 
 
-def page(
-    config: Config, scores: dict[str, dict[str, list[Scores]]], rows: list[JsonObject], demo: JsonObject | None = None
-) -> str:
-    """The Markdown of the results; `demo` is the report of `make demo` with this config, if it was run."""
-    questions = scores["both"]["grpo"][0].accuracy.tasks
-    mismatch = max(abs(row["mismatch_kl"]) for row in rows if row["stage"] == "grpo" and row.get("updates"))
+def _trained(config: Config, arm: str) -> Trained:
+    scores = trained_arm(config, arm)
+    folder = RunFolder.of(with_arm(config, arm))
+    before, after = (stream_trajectories(folder.episodes(phase)) for phase in ("sft", "grpo"))
+    known = prior(load_tasks(folder.train), load_tasks(folder.test))
+    return Trained(config.seed, scores, list(whole_rows(folder.metrics)), gains(before, after), known)
+
+
+def page(config: Config, found: dict[str, list[Trained]], demo: JsonObject | None = None) -> str:
+    """The Markdown of the results so far; `demo` is the report of `make demo` with this config, if it was run."""
+    agent = found["both"]
+    questions = agent[0].scores["grpo"].accuracy.tasks
+    steps = [row for arm in found.values() for trained in arm for row in trained.rows if row["stage"] == "grpo"]
+    mismatch = max((abs(row["mismatch_kl"]) for row in steps if row.get("updates")), default=0.0)
     lines = [
         "# Results",
         "",
-        f"Made by `make results` (`videoseeker results configs/{config.name}.yaml`): {len(SEEDS)} seeds, "
-        f"{questions} held-out questions each, temperature 0. Every arm has the same recipe and budget; where "
-        "`view_visual_prompt` is missing the marked frame stands in the prompt. Means ± standard deviation over seeds.",
+        f"Made by `make results` (`videoseeker results configs/{config.name}.yaml`): {questions} held-out questions a "
+        "seed, temperature 0, percent. Every arm has the same recipe and budget; where `view_visual_prompt` is missing "
+        "the marked frame stands in the prompt. Means ± standard deviation over seeds. Questions that seek name what "
+        "happens, the others tell when to look ([what is asked](synthesis.md#the-procedural-world)). The prior is the "
+        "accuracy of who always gives the commonest answer of a question's form.",
         "",
-        "| tools | SFT accuracy | SFT + GRPO accuracy | SFT calls | SFT + GRPO calls | tool errors | parsed |",
-        "|---|---|---|---|---|---|---|",
+        "| tools | seeds | SFT | SFT + GRPO | those that seek | those that tell | calls | tool errors | parsed |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_arm_row(arm, runs) for arm, runs in found.items() if runs),
+        "",
+        *_margins(found),
+        "",
+        f"Largest mismatch KL of any step of any run: {mismatch:.1e}.",
+        "",
+        "## Seed by seed",
+        "",
+        *_seeds_table(found),
+        "",
+        *_what_grpo_adds(agent),
+        "",
+        "## By kind of question",
+        "",
+        *_kinds_table(found),
+        "",
+        "The first eight kinds seek. All but SFT are after GRPO; found is the share of episodes that looked at all that "
+        "is asked for.",
+        "",
     ]
-    lines += [_arm_row(arm, scores[arm]) for arm in ARMS]
-    lines += ["", *_margins(scores), "", f"Largest mismatch KL of any step of any run: {mismatch:.1e}."]
-    lines += ["", "## By dimension (SFT + GRPO)", "", *_dimension_table(scores), ""]
     if demo:
-        speed = demo["tokens_per_s"]
-        lines += [
-            "## What one run costs",
-            "",
-            f"`make demo` (two arms, seed {demo['seed']}, and a question to the served agent): "
-            f"{demo['wall_s'] / 60:.1f} minutes after the install, at most {demo['peak_rss_gib']:.1f} GiB of memory of "
-            f"all processes together; {speed['rollout']:,.0f} tokens a second sampled in rollouts, "
-            f"{speed['learner']:,.0f} trained on.",
-            "",
-        ]
+        lines += [*_cost(demo), ""]
     accuracy = {
-        arm: {phase: [round(found.accuracy.mean, 4) for found in phases[phase]] for phase in PHASES}
-        for arm, phases in scores.items()
+        arm: {phase: [round(run.scores[phase].accuracy.mean, 4) for run in runs] for phase in ("sft", "grpo")}
+        for arm, runs in found.items()
     }
     return "\n".join([*lines, "```json", json.dumps({"accuracy": accuracy}), "```", ""])
 
 
-def _arm_row(arm: str, phases: dict[str, list[Scores]]) -> str:
-    final = phases["grpo"]
-    cells = [LABELS[arm]]
-    cells += [_spread([100 * found.accuracy.mean for found in phases[phase]]) for phase in PHASES]
-    cells += [f"{fmean(found.tool_calls for found in phases[phase]):.2f}" for phase in PHASES]
-    cells += [f"{100 * fmean(found.tool_error_rate for found in final):.2f} %"]
-    cells += [f"{100 * fmean(found.parse_rate for found in final):.2f} %"]
+def _over(runs: Sequence[Trained], figure: Callable[[Trained], float | None]) -> str:
+    values = [100 * value for run in runs if (value := figure(run)) is not None]
+    if not values:
+        return MISSING
+    return f"{fmean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+
+
+def _arm_row(arm: str, runs: Sequence[Trained]) -> str:
+    cells = [
+        LABELS[arm],
+        str(len(runs)),
+        *(_over(runs, lambda run, phase=phase: run.scores[phase].accuracy.mean) for phase in ("sft", "grpo")),
+        *(_over(runs, lambda run, of=of: accuracy_over(run.scores["grpo"], of)) for of in (SEEKING_KINDS, TOLD_KINDS)),
+        f"{fmean(run.scores['grpo'].tool_calls for run in runs):.2f}",
+        f"{100 * fmean(run.scores['grpo'].tool_error_rate for run in runs):.2f}",
+        f"{100 * fmean(run.scores['grpo'].parse_rate for run in runs):.2f}",
+    ]
+    return _row(cells)
+
+
+def _margins(found: dict[str, list[Trained]]) -> list[str]:
+    """What the tools and GRPO are worth, in points, each over the seeds that both sides have."""
+    agent = {run.seed: run for run in found["both"]}
+    said = []
+    for arm, runs in found.items():
+        if arm != "both" and runs:
+            pairs = [(agent[run.seed].scores["grpo"], run.scores["grpo"]) for run in runs if run.seed in agent]
+            gap = 100 * fmean(ours.accuracy.mean - theirs.accuracy.mean for ours, theirs in pairs)
+            seek = [_points(ours, SEEKING_KINDS) - _points(theirs, SEEKING_KINDS) for ours, theirs in pairs]
+            said.append(f"{gap:+.1f} points over {LABELS[arm]} ({fmean(seek):+.1f} on those that seek)")
+    gain = 100 * fmean(run.scores["grpo"].accuracy.mean - run.scores["sft"].accuracy.mean for run in found["both"])
+    return [f"Mark + crop after GRPO: {', '.join([*said, f'{gain:+.1f} points over SFT alone'])}."]
+
+
+def _points(scores: Scores, kinds: Sequence[str]) -> float:
+    return 100 * (accuracy_over(scores, kinds) or 0.0)
+
+
+def _seeds_table(found: dict[str, list[Trained]]) -> list[str]:
+    """The agent's arm, and beside it the arm without tools."""
+    titles = [
+        *("seed", "prior", "no tools", "SFT", "SFT + GRPO", "gain", "seek, SFT", "seek, GRPO", "in training"),
+        *("found, SFT", "found, GRPO", "second look after a miss", "after a hit"),
+    ]
+    without = {run.seed: run.scores["grpo"].accuracy.mean for run in found["no_tools"]}
+    rows = []
+    for run in found["both"]:
+        sft, grpo = (run.scores[phase] for phase in ("sft", "grpo"))
+        cells = [
+            *(run.prior[0], without.get(run.seed), sft.accuracy.mean, grpo.accuracy.mean),
+            grpo.accuracy.mean - sft.accuracy.mean,
+            *(accuracy_over(scores, SEEKING_KINDS) for scores in (sft, grpo)),
+            training_accuracy(run.rows),
+            *(scores.seeking.found if scores.seeking else None for scores in (sft, grpo)),
+            *((seek.again_after_miss, seek.again_after_hit) if (seek := grpo.seeking) else (None, None)),
+        ]
+        rows.append(_row([str(run.seed), *map(_percent, cells)]))
+    return [_row(titles), "|---" * len(titles) + "|", *rows]
+
+
+def _what_grpo_adds(runs: Sequence[Trained]) -> list[str]:
+    every = np.concatenate([run.gains for run in runs])
+    low, high = (100 * end for end in bootstrap_interval(every, seed=0))
+    return [
+        f"GRPO adds {100 * every.mean():+.1f} points on the same questions, 95 % interval {low:+.1f} to {high:+.1f} "
+        f"({len(every):,} questions of {len(runs)} seeds). Accuracy in training is at the training's temperature."
+    ]
+
+
+def _kinds_table(found: dict[str, list[Trained]]) -> list[str]:
+    agent = found["both"]
+    kinds = {kind for run in agent for kind in run.scores["grpo"].kinds}
+    titles = ["kind", "n", "prior", *(LABELS[arm] for arm in ("no_tools", "mark", "crop")), "SFT", "mark + crop", "found"]
+    rows = []
+    for kind in (kind for kind in (*SEEKING_KINDS, *TOLD_KINDS) if kind in kinds):
+        sizes = [run.scores["grpo"].kinds[kind].tasks for run in agent if kind in run.scores["grpo"].kinds]
+        guessed = [run.prior[1].get(kind, 0.0) for run in agent if kind in run.scores["grpo"].kinds]
+        looked = [
+            (run.scores["grpo"].seeking_by_kind[kind].found, run.scores["grpo"].seeking_by_kind[kind].episodes)
+            for run in agent
+            if kind in run.scores["grpo"].seeking_by_kind
+        ]
+        cells = [
+            _mean(list(zip(guessed, sizes, strict=True))),
+            *(_of_kind(found[arm], "grpo", kind) for arm in ("no_tools", "mark", "crop")),
+            *(_of_kind(agent, phase, kind) for phase in ("sft", "grpo")),
+            _mean(looked),
+        ]
+        rows.append(_row([f"`{kind}`", str(sum(sizes)), *map(_percent, cells)]))
+    return [_row(titles), "|---" * len(titles) + "|", *rows]
+
+
+def _of_kind(runs: Sequence[Trained], phase: str, kind: str) -> float | None:
+    """Accuracy over all questions of a kind, of all seeds together."""
+    parts = [run.scores[phase].kinds[kind] for run in runs if kind in run.scores[phase].kinds]
+    return _mean([(part.mean, part.tasks) for part in parts])
+
+
+def _mean(parts: Sequence[tuple[float, int]]) -> float | None:
+    """Mean of values by their weights."""
+    return sum(value * weight for value, weight in parts) / sum(weight for _, weight in parts) if parts else None
+
+
+def _cost(demo: JsonObject) -> list[str]:
+    speed = demo["tokens_per_s"]
+    return [
+        "## What one run costs",
+        "",
+        f"`make demo` (two arms, seed {demo['seed']}, and a question to the served agent): {demo['wall_s'] / 60:.1f} "
+        f"minutes after the install, at most {demo['peak_rss_gib']:.1f} GiB of memory of all processes together; "
+        f"{speed['rollout']:,.0f} tokens a second sampled in rollouts, {speed['learner']:,.0f} trained on.",
+    ]
+
+
+def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _margins(scores: dict[str, dict[str, list[Scores]]]) -> list[str]:
-    """What the tools and GRPO are worth, in points."""
-    final = {arm: 100 * fmean(found.accuracy.mean for found in phases["grpo"]) for arm, phases in scores.items()}
-    start = 100 * fmean(found.accuracy.mean for found in scores["both"]["sft"])
-    against = {f"over {LABELS[arm]}": final["both"] - final[arm] for arm in ARMS if arm != "both"}
-    margins = {**against, "over SFT alone": final["both"] - start}
-    return [f"Mark + crop after GRPO: {', '.join(f'{points:+.1f} points {what}' for what, points in margins.items())}."]
-
-
-def _dimension_table(scores: dict[str, dict[str, list[Scores]]]) -> list[str]:
-    dimensions = sorted(scores["both"]["grpo"][0].dimensions)
-    lines = [f"| tools | {' | '.join(dimensions)} |", "|---" * (len(dimensions) + 1) + "|"]
-    for arm in ARMS:
-        cells = [
-            f"{100 * fmean(found.dimensions[name].mean for found in scores[arm]['grpo']):.1f}" for name in dimensions
-        ]
-        lines.append(f"| {LABELS[arm]} | {' | '.join(cells)} |")
-    return lines
-
-
-def _spread(values: list[float]) -> str:
-    return f"{fmean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+def _percent(share: float | None) -> str:
+    return MISSING if share is None else f"{100 * share:.1f}"

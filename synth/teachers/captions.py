@@ -41,7 +41,7 @@ FIRST_LOOK = 0.4
 """Share of the strips and lookups whose frames are those of the first look; the others are closer looks."""
 FOLLOWED = 4
 """Most instances that are followed through a strip, one after the other."""
-STRIPS = 2
+STRIPS = 1
 """Strips for each task, and lookups in frames."""
 WORDS = 8
 """Lookups in words for each task."""

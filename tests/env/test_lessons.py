@@ -1,10 +1,9 @@
-"""Lessons in a folder of Parquet shards."""
+"""Lessons in a folder of Arrow shards."""
 
 import dataclasses
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,14 +106,16 @@ def test_a_shard_that_is_lost_or_broken_is_named(tmp_path: Path) -> None:
     lessons = Lessons(tmp_path)
     shard_file(tmp_path, 0).write_bytes(b"PAR1 and nothing")
     assert not is_shard(tmp_path, 0)
-    with pytest.raises(TrajectoryError, match=r"000000\.parquet: cannot be read"):
+    with pytest.raises(TrajectoryError, match=r"000000\.arrow: cannot be read"):
         lessons[0]
-    pq.write_table(pa.table({"a": [1]}), shard_file(tmp_path, 0))
+    other = pa.table({"a": [1]})
+    with pa.ipc.new_file(str(shard_file(tmp_path, 0)), other.schema) as shard:
+        shard.write_table(other)
     assert not is_shard(tmp_path, 0)
-    with pytest.raises(TrajectoryError, match=r"000000\.parquet: "):
+    with pytest.raises(TrajectoryError, match=r"000000\.arrow: "):
         lessons[0]
     shard_file(tmp_path, 0).unlink()
-    with pytest.raises(TrajectoryError, match=r"000000\.parquet: cannot be read"):
+    with pytest.raises(TrajectoryError, match=r"000000\.arrow: cannot be read"):
         lessons[0]
 
 
@@ -125,7 +126,7 @@ def test_a_shard_of_fewer_lessons_gives_no_other_one(tmp_path: Path) -> None:
     lessons = Lessons(tmp_path)
     write_shard(tmp_path, 1, episodes(tmp_path, 1))
     for index in (2, 3):
-        with pytest.raises(TrajectoryError, match=r"000001\.parquet: holds 1 lessons instead of 2"):
+        with pytest.raises(TrajectoryError, match=r"000001\.arrow: holds 1 lessons instead of 2"):
             lessons[index]
 
 

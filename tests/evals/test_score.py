@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from env.trajectory import Rewards, ToolCallRecord, Trajectory
 from env.transcript import Transcript
-from evals.score import bootstrap_interval, score
+from evals.score import bootstrap_interval, gains, score
 
 CALL = ToolCallRecord("crop_video", {}, True, 0.1, 3)
 FAILED = dataclasses.replace(CALL, ok=False, frames=0, error="no")
@@ -99,3 +99,9 @@ def test_the_order_of_the_episodes_changes_no_mean(order: list[int]) -> None:
     shuffled, straight = score([episodes[i] for i in order], resamples=10), score(episodes, resamples=10)
     assert shuffled.accuracy.mean == straight.accuracy.mean
     assert shuffled.tool_calls == straight.tool_calls
+
+
+def test_gains_are_of_the_questions_that_both_played() -> None:
+    before = [episode("a", 0.0), episode("a", 1.0), episode("b"), episode("c", 1.0)]
+    after = [episode("c", 1.0, answer=None), episode("d"), episode("a", 1.0)]
+    assert gains(before, after).tolist() == [0.5, -1.0]

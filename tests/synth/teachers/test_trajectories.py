@@ -50,7 +50,7 @@ def test_lessons_that_were_stopped_in_the_middle_go_on_and_are_the_same(
     stopped = teach(config, many, model_dir, tmp_path / "parts")
     next(stopped)
     stopped.close()
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").glob("*.parquet")}
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").glob("*.arrow")}
     assert kept
     assert not is_complete(tmp_path / "parts")
     [*_, done] = teach(config, many, model_dir, tmp_path / "parts")
