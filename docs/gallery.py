@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from configs.world import PROMPT_KINDS, WorldConfig
 from synth.world.render import instance_mask, render_frame
-from synth.world.world import make_world
+from synth.world.sampling import make_world
 from tests.films.clips import real_clips
 from tools.decoding.video import open_video
 from tools.following.target import target_mask

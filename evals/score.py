@@ -72,11 +72,9 @@ def accuracy_of(trajectory: Trajectory) -> float:
 def gains(before: Iterable[Trajectory], after: Iterable[Trajectory]) -> np.ndarray:
     """How much more of each question the later episodes got right, -1 to 1 [questions]; of those that both played, in
     the order of their ids."""
-    first, second = (
-        {task: float(np.mean(values)) for task, values in _by_task((e.task_id, accuracy_of(e)) for e in episodes).items()}
-        for episodes in (before, after)
-    )
-    return np.array([second[task] - first[task] for task in sorted(first.keys() & second.keys())])
+    first, second = (_by_task((each.task_id, accuracy_of(each)) for each in episodes) for episodes in (before, after))
+    both = sorted(first.keys() & second.keys())
+    return np.array([np.mean(second[task]) - np.mean(first[task]) for task in both])
 
 
 def _by_task(accuracies: Iterable[tuple[str, float]]) -> dict[str, list[float]]:

@@ -25,7 +25,7 @@ SEEDS = (0, 1, 2, 3, 4)
 LABELS = {"both": "mark + crop", "no_tools": "no tools", "crop": "crop only", "mark": "mark only"}
 """The arms, those that matter most first."""
 PAGE = Path("docs/results.md")
-MISSING = "–"
+MISSING = "-"
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ def page(config: Config, found: dict[str, list[Trained]], demo: JsonObject | Non
         "",
         *_kinds_table(found),
         "",
-        "The first eight kinds seek. All but SFT are after GRPO; found is the share of episodes that looked at all that "
-        "is asked for.",
+        "The first eight kinds seek. All but SFT are after GRPO; found is the share of episodes that looked at all "
+        "that is asked for.",
         "",
     ]
     if demo:
@@ -185,7 +185,8 @@ def _what_grpo_adds(runs: Sequence[Trained]) -> list[str]:
 def _kinds_table(found: dict[str, list[Trained]]) -> list[str]:
     agent = found["both"]
     kinds = {kind for run in agent for kind in run.scores["grpo"].kinds}
-    titles = ["kind", "n", "prior", *(LABELS[arm] for arm in ("no_tools", "mark", "crop")), "SFT", "mark + crop", "found"]
+    others = ("no_tools", "mark", "crop")
+    titles = ["kind", "n", "prior", *(LABELS[arm] for arm in others), "SFT", LABELS["both"], "found"]
     rows = []
     for kind in (kind for kind in (*SEEKING_KINDS, *TOLD_KINDS) if kind in kinds):
         sizes = [run.scores["grpo"].kinds[kind].tasks for run in agent if kind in run.scores["grpo"].kinds]
@@ -197,7 +198,7 @@ def _kinds_table(found: dict[str, list[Trained]]) -> list[str]:
         ]
         cells = [
             _mean(list(zip(guessed, sizes, strict=True))),
-            *(_of_kind(found[arm], "grpo", kind) for arm in ("no_tools", "mark", "crop")),
+            *(_of_kind(found[arm], "grpo", kind) for arm in others),
             *(_of_kind(agent, phase, kind) for phase in ("sft", "grpo")),
             _mean(looked),
         ]

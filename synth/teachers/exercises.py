@@ -21,9 +21,10 @@ from synth.teachers.scripted import the_mark
 from synth.teachers.turns import CONCLUDE, NOT_HERE, answered, look
 from synth.world.question import WorldQuestion
 from synth.world.questions import answer, candidates, evidence
+from synth.world.sampling import make_world
 from synth.world.seeking import searches
 from synth.world.tasks import coarse_times, crop_times, question_of
-from synth.world.world import EVENT_S, World, make_world
+from synth.world.world import EVENT_S, World
 
 EACH = 4
 """Exercises for each training question that needs a closer look."""

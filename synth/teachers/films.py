@@ -21,9 +21,10 @@ from synth.motion.segmenter import measure_tracks
 from synth.teachers.readings import Reading, closer_look, trace_of
 from synth.teachers.scene import UNNAMED, Scene, TrackScene
 from synth.world.question import WorldQuestion
+from synth.world.sampling import make_world
 from synth.world.tasks import mark_frame, question_of
 from synth.world.told import mark_time
-from synth.world.world import COLOURS, make_world
+from synth.world.world import COLOURS
 from tools.decoding.frame import Stamp
 from tools.decoding.video import open_video
 from tools.marks.drawing import draw

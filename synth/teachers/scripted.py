@@ -48,9 +48,10 @@ from synth.teachers.turns import (
 )
 from synth.world.question import WorldQuestion, vocabulary
 from synth.world.questions import answer, evidence
+from synth.world.sampling import make_world
 from synth.world.seeking import Gap, searches
 from synth.world.tasks import question_of
-from synth.world.world import CELLS, COLOURS, SLOT_S, World, make_world
+from synth.world.world import CELLS, COLOURS, SLOT_S, World
 
 
 def the_mark(world: World, question: WorldQuestion) -> str:

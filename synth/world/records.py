@@ -16,9 +16,10 @@ from synth.record import PLACE, Record, Rejected, Target
 from synth.world.question import DIMENSIONS, WorldQuestion
 from synth.world.questions import answer
 from synth.world.render import write_video
+from synth.world.sampling import make_world
 from synth.world.segmenter import tag_of
 from synth.world.tasks import choose_questions
-from synth.world.world import World, make_world
+from synth.world.world import World
 
 SOURCE = "procedural world"
 OF_THE_MARK = ("forward", "reverse")

@@ -11,7 +11,8 @@ from configs.world import WorldConfig
 from synth.record import Record
 from synth.segmenter import SegmentedInstance
 from synth.world.render import instance_mask
-from synth.world.world import COLOURS, SHAPES, Instance, World, make_world
+from synth.world.sampling import make_world
+from synth.world.world import COLOURS, SHAPES, Instance, World
 from tools.decoding.frame import DeadlineError
 from tools.decoding.video import open_video
 

@@ -24,7 +24,8 @@ from synth.world.datasheet import datasheet
 from synth.world.question import DIMENSIONS, WorldQuestion, vocabulary
 from synth.world.questions import answer, candidates, evidence
 from synth.world.render import instance_mask, render_frame, write_video
-from synth.world.world import World, make_world
+from synth.world.sampling import make_world
+from synth.world.world import World
 from tools.marks.drawing import draw
 from tools.marks.visual_prompt import Geometry, VisualPrompt
 

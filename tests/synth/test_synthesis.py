@@ -18,8 +18,8 @@ from synth.rle import decode
 from synth.synthesis import synthesise
 from synth.world.questions import answer
 from synth.world.render import instance_mask
+from synth.world.sampling import make_world
 from synth.world.tasks import question_of
-from synth.world.world import make_world
 from tests.servers.processes import Family, family
 
 CONFIG = """

@@ -28,7 +28,7 @@ from synth.stages.leaks import named
 from synth.teachers.chat import ChatTeacher
 from synth.world.question import TARGETS
 from synth.world.render import write_video
-from synth.world.world import make_world
+from synth.world.sampling import make_world
 from tests.films.clips import real_clips
 from tests.films.moving_shapes import Film, Shape
 from tests.films.sample_episode import MARK_S, write_media

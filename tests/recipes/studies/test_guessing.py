@@ -16,8 +16,8 @@ from recipes.studies.guessing import _branch_off, curve_ends, examine, in_forms,
 from recipes.studies.guessing_page import page
 from synth.world.question import vocabulary
 from synth.world.questions import answer
+from synth.world.sampling import make_world
 from synth.world.tasks import choose_questions, question_of
-from synth.world.world import make_world
 from tests.films.sample_episode import make_episode
 from tools.marks.visual_prompt import VisualPrompt
 

@@ -36,7 +36,7 @@ def test_the_page_has_a_row_for_every_arm_and_means_over_seeds(scores: dict[str,
     right, wrong = scores["right"], scores["wrong"]
     runs = [trained(0, wrong, right, 1.0), trained(1, wrong, right, 1.0), trained(2, wrong, wrong)]
     text = page(Config(name="demo"), dict.fromkeys(LABELS, runs))
-    assert text.count("| 3 | 0.0 ± 0.0 | 66.7 ± 57.7 | 66.7 ± 57.7 | – |") == len(LABELS)
+    assert text.count("| 3 | 0.0 ± 0.0 | 66.7 ± 57.7 | 66.7 ± 57.7 | - |") == len(LABELS)
     assert "3.0e-08" in text
     machine = json.loads(text.split("```json\n")[1].split("\n```")[0])
     assert machine["accuracy"]["both"]["grpo"] == [1.0, 1.0, 0.0]
@@ -52,15 +52,15 @@ def test_the_page_has_a_row_for_every_arm_and_means_over_seeds(scores: dict[str,
 def test_an_arm_is_compared_on_the_seeds_that_it_has(scores: dict[str, Scores]) -> None:
     right, wrong = scores["right"], scores["wrong"]
     found = {"both": [trained(0, wrong, right), trained(1, wrong, wrong)], "no_tools": [trained(0, wrong, wrong)]}
-    text = page(Config(name="demo"), {**dict.fromkeys(LABELS, []), **found})
+    text = page(Config(name="demo"), {arm: found.get(arm, []) for arm in LABELS})
     assert "+100.0 points over no tools" in text
     assert "crop only" not in text.split("## Seed by seed")[0]
-    assert "| 1 | 25.0 | – | 0.0 | 0.0 |" in text
+    assert "| 1 | 25.0 | - | 0.0 | 0.0 |" in text
 
 
 def test_the_page_tells_the_demo_s_cost_where_it_was_run(scores: dict[str, Scores]) -> None:
     demo = {"seed": 3, "wall_s": 90, "peak_rss_gib": 6.41, "tokens_per_s": {"rollout": 1445.2, "learner": 5000.0}}
-    text = page(Config(name="demo"), dict.fromkeys(LABELS, [trained(3, scores["right"], scores["right"])]), demo)
+    text = page(Config(name="demo"), {arm: [trained(3, scores["right"], scores["right"])] for arm in LABELS}, demo)
     assert "seed 3" in text
     assert "1.5 minutes after the install, at most 6.4 GiB" in text
     assert "1,445 tokens a second sampled" in text

@@ -18,8 +18,9 @@ from synth.segmenter import SegmentedInstance
 from synth.stages.mask_gates import target_of
 from synth.stages.masks import clearest, find_masks, look_times
 from synth.world.render import instance_mask, render_frame, write_video
+from synth.world.sampling import make_world
 from synth.world.segmenter import tag_of
-from synth.world.world import SHAPES, Instance, World, make_world
+from synth.world.world import SHAPES, Instance, World
 from tests.films import movies
 from tools.decoding.frame import DeadlineError, VideoError
 from tools.decoding.video import open_video

@@ -10,8 +10,9 @@ from env.chat import ChatFormat
 from env.task import Task
 from synth.teachers.captions import STRIPS, WORDS, captions
 from synth.teachers.lookups import EMPTY, GONE, lookup_in_words, seen_at
+from synth.world.sampling import make_world
 from synth.world.tasks import question_of
-from synth.world.world import CELLS, COLOURS, make_world
+from synth.world.world import CELLS, COLOURS
 
 QUESTION = re.compile(r"(\d+\.\d) (\w+) ([a-z]+)")
 

@@ -20,8 +20,8 @@ from synth.teachers.scripted import TeacherPolicy
 from synth.teachers.turns import GUESS, NOT_HERE
 from synth.world.datasheet import fewest_calls
 from synth.world.question import WorldQuestion
+from synth.world.sampling import make_world
 from synth.world.tasks import as_choice, question_of
-from synth.world.world import make_world
 
 FAULTLESS = TeacherConfig(hasty={}, wander=0.0, recheck=0.0, give_up=0.0, look_on=0.0)
 

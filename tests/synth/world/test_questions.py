@@ -11,8 +11,9 @@ from configs.run import Config
 from configs.world import TOLD_KINDS
 from synth.world.question import TARGETS, WorldQuestion, vocabulary
 from synth.world.questions import answer
+from synth.world.sampling import make_world
 from synth.world.tasks import choose_questions, coarse_times
-from synth.world.world import CELLS, COLOURS, SHAPES, SLOT_S, World, make_world
+from synth.world.world import CELLS, COLOURS, SHAPES, SLOT_S, World
 
 SEEDS = range(60)
 

@@ -13,9 +13,10 @@ from configs.run import Config
 from configs.world import SEEKING_KINDS
 from synth.world.question import WITHIN_S, WorldQuestion, vocabulary
 from synth.world.questions import answer, evidence
+from synth.world.sampling import make_world
 from synth.world.seeking import change_gap, searches, trace, whose_trace
 from synth.world.tasks import choose_questions, coarse_times
-from synth.world.world import ENTERED_S, GLIDE_S, World, make_world
+from synth.world.world import ENTERED_S, GLIDE_S, World
 
 VIDEOS = 150
 Asked = tuple[World, WorldQuestion, list[float]]

@@ -9,8 +9,8 @@ from configs.run import Config
 from env.judging.rules import judge
 from env.task import Task, load_tasks
 from synth.errors import SynthError
+from synth.world.sampling import make_world
 from synth.world.tasks import _make_video, make_tasks, question_of
-from synth.world.world import make_world
 from tests.servers.ray_session import shared_ray
 from tools.decoding.video import open_video
 

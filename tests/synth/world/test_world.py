@@ -6,7 +6,8 @@ import pytest
 from configs.run import Config
 from env.task import Task
 from synth.world.render import instance_mask, render_frame
-from synth.world.world import CELLS, COLOURS, SLOT_S, make_world
+from synth.world.sampling import make_world
+from synth.world.world import CELLS, COLOURS, SLOT_S
 from tools.decoding.video import open_video
 
 
