@@ -120,8 +120,8 @@ def mark_time(
     stretch: tuple[float, float] | None = None,
     colour: str | None = None,
 ) -> float | None:
-    """A frame time at which the target rests in sight in its own colour, or in `colour` if it is repainted some time;
-    within a stretch, seconds, if one is given. None if there is no such frame."""
+    """A frame time at which the target rests in its own colour, or in `colour` if it is repainted some time, and nothing
+    passes before it; within a stretch, seconds, if one is given. None if there is no such frame."""
     instance = world.instances[target]
     low, high = stretch or (0.0, world.duration_s)
     for frame in rng.permutation(np.arange(np.ceil(low * fps), np.ceil(high * fps))).tolist():
@@ -133,9 +133,21 @@ def mark_time(
             and colour in (None, own)
             and not _mid_event(world, target, t)
             and world.colour(target, t) == own
+            and not _is_covered(world, target, t)
         ):
             return float(t)
     return None
+
+
+def _is_covered(world: World, target: int, t: float) -> bool:
+    """Whether one that leaves or comes back may hide a part of an instance."""
+    here, radius = np.array(world.position(target, t)), world.instances[target].radius
+    return any(
+        world.colour(other, t) is not None
+        and np.abs(here - world.position(other, t)).max() < radius + world.instances[other].radius
+        for other in range(world.count)
+        if other != target
+    )
 
 
 def _mid_event(world: World, target: int, t: float) -> bool:

@@ -11,8 +11,10 @@ from configs.run import Config
 from configs.world import TOLD_KINDS
 from synth.world.question import TARGETS, WorldQuestion, vocabulary
 from synth.world.questions import answer
+from synth.world.render import instance_mask
 from synth.world.sampling import make_world
 from synth.world.tasks import choose_questions, coarse_times
+from synth.world.told import mark_time
 from synth.world.world import CELLS, COLOURS, SHAPES, SLOT_S, World
 
 SEEDS = range(60)
@@ -113,3 +115,16 @@ def test_marks_of_before_and_after_questions_lie_beside_the_event(asked: list[tu
 def test_the_target_is_in_sight_in_its_own_colour_on_the_marked_frame(asked: list[tuple[World, WorldQuestion]]) -> None:
     for world, question in asked:
         assert world.colour(question.target, question.mark_time_s) == question.colour(world)
+
+
+def test_nothing_passes_before_a_target_on_its_marked_frame(config: Config) -> None:
+    """In the first of these worlds one that leaves by the side covers the target of a question for some frames."""
+    for seed in (2_000_168, 3_000_219, *SEEDS):
+        world = make_world(seed, config.world)
+        for index in range(world.count):
+            for draw in range(40):
+                time = mark_time(world, index, config.world.fps, np.random.default_rng(draw))
+                if time is not None:
+                    alone = replace(world, instances=(world.instances[index],))
+                    seen, whole = instance_mask(world, index, time, 96), instance_mask(alone, 0, time, 96)
+                    assert (seen == whole).all(), (seed, index, time)
