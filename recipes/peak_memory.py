@@ -7,8 +7,10 @@ from types import TracebackType
 
 import psutil
 
-PERIOD_S = 2.0
+PERIOD_S = 5.0
 """Seconds between two looks."""
+REST = 20
+"""Times that a look takes that it then waits at least: the kernel walks the pages of every process for one."""
 
 
 class PeakMemory:
@@ -42,7 +44,7 @@ class PeakMemory:
             started = time.monotonic()
             total = sum(_bytes(process) for process in [me, *me.children(recursive=True)])
             self.peak_bytes = max(self.peak_bytes, total)
-            self._stop.wait(max(PERIOD_S, 4 * (time.monotonic() - started)))
+            self._stop.wait(max(PERIOD_S, REST * (time.monotonic() - started)))
 
 
 def _bytes(process: psutil.Process) -> int:
