@@ -101,7 +101,7 @@ def _of_its_tools(config: Config) -> Config:
         dataclasses.replace(stage, lessons={kind: n for kind, n in stage.lessons.items() if kind != "exercise"})
         for stage in config.sft.curriculum
     ]
-    return dataclasses.replace(config, sft=dataclasses.replace(config.sft, curriculum=tuple(stages)))
+    return dataclasses.replace(config, sft=dataclasses.replace(config.sft, curriculum=stages))
 
 
 def _play_lessons(config: Config, tasks: Sequence[Task], model_dir: Path, folder: RunFolder) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -113,8 +113,8 @@ def page(config: Config, found: dict[str, list[Trained]], demo: JsonObject | Non
     return "\n".join([*lines, "```json", json.dumps({"accuracy": accuracy}), "```", ""])
 
 
-def _over(runs: Sequence[Trained], figure: Callable[[Trained], float | None]) -> str:
-    values = [100 * value for run in runs if (value := figure(run)) is not None]
+def _spread(shares: Iterable[float | None]) -> str:
+    values = [100 * share for share in shares if share is not None]
     if not values:
         return MISSING
     return f"{fmean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
@@ -124,8 +124,8 @@ def _arm_row(arm: str, runs: Sequence[Trained]) -> str:
     cells = [
         LABELS[arm],
         str(len(runs)),
-        *(_over(runs, lambda run, phase=phase: run.scores[phase].accuracy.mean) for phase in ("sft", "grpo")),
-        *(_over(runs, lambda run, of=of: accuracy_over(run.scores["grpo"], of)) for of in (SEEKING_KINDS, TOLD_KINDS)),
+        *(_spread(run.scores[phase].accuracy.mean for run in runs) for phase in ("sft", "grpo")),
+        *(_spread(accuracy_over(run.scores["grpo"], kinds) for run in runs) for kinds in (SEEKING_KINDS, TOLD_KINDS)),
         f"{fmean(run.scores['grpo'].tool_calls for run in runs):.2f}",
         f"{100 * fmean(run.scores['grpo'].tool_error_rate for run in runs):.2f}",
         f"{100 * fmean(run.scores['grpo'].parse_rate for run in runs):.2f}",

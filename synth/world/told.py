@@ -120,8 +120,8 @@ def mark_time(
     stretch: tuple[float, float] | None = None,
     colour: str | None = None,
 ) -> float | None:
-    """A frame time at which the target rests in its own colour, or in `colour` if it is repainted some time, and nothing
-    passes before it; within a stretch, seconds, if one is given. None if there is no such frame."""
+    """A frame time at which the target rests in its own colour, or in `colour` if it is repainted some time, and
+    nothing passes before it; within a stretch, seconds, if one is given. None if there is no such frame."""
     instance = world.instances[target]
     low, high = stretch or (0.0, world.duration_s)
     for frame in rng.permutation(np.arange(np.ceil(low * fps), np.ceil(high * fps))).tolist():
