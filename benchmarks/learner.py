@@ -34,6 +34,8 @@ from learner.model.tiny import build_tiny_model
 from learner.ranks.group import RankGroup
 
 DEMO = Path(__file__).parents[1] / "configs" / "demo.yaml"
+OBJECTIVE = ("grpo.aggregation=sequence_mean",)
+"""All sides take the paper's mean over each trajectory."""
 WARM_UP = 1
 """Steps before the first that counts."""
 VOCABULARY = [" ".join(f"word{i} {i}" for i in range(400))]
@@ -95,7 +97,7 @@ def main() -> None:
 
 def step_times(size: Size, folder: Path, threads: int | None = None) -> Speeds:
     """Measure one model."""
-    config = load_config(DEMO, [*size.overrides, *([f"ranks.cpus_per_rank={threads}"] if threads else [])])
+    config = load_config(DEMO, [*OBJECTIVE, *size.overrides, *([f"ranks.cpus_per_rank={threads}"] if threads else [])])
     model_dir = str(build_tiny_model(config.model.tiny, VOCABULARY, folder / "model", config.seed))
     count = WARM_UP + size.repeats
     video = film(folder / "film.mp4", count * size.tasks)

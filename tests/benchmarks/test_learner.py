@@ -11,7 +11,7 @@ from transformers import AutoProcessor
 
 from benchmarks.bare_pytorch import BarePytorch
 from benchmarks.episodes import film, long_episode, make_steps
-from benchmarks.learner import DEMO, VOCABULARY
+from benchmarks.learner import DEMO, OBJECTIVE, VOCABULARY
 from benchmarks.trl_step import prepared
 from configs import Config, load_config
 from env.chat import ChatFormat
@@ -26,7 +26,7 @@ SMALL = ("model.tiny.hidden_size=64", "model.tiny.layers=2", "grpo.group_size=2"
 
 @pytest.fixture(scope="module")
 def config() -> Config:
-    return load_config(DEMO, SMALL)
+    return load_config(DEMO, [*OBJECTIVE, *SMALL])
 
 
 @pytest.fixture(scope="module")

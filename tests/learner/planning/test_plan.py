@@ -102,7 +102,9 @@ def test_what_cannot_fit_is_refused_with_what_to_turn(size: str, overrides: list
 def test_a_small_machine_is_told_too() -> None:
     config = load_config("configs/demo.yaml")
     machine = replace(NODE, ram_bytes=9 * GIB // 2)
-    with pytest.raises(PlanError, match=r"what runs on the CPU needs .* it fits with .*ranks\.frame_cache_mib=.* engine\.engines=1"):
+    with pytest.raises(
+        PlanError, match=r"what runs on the CPU needs .* it fits with .*ranks\.frame_cache_mib=.* engine\.engines=1"
+    ):
         require_fit(config, TINY, make_plan(config, TINY, machine, "grpo"), "grpo")
     nothing = replace(NODE, ram_bytes=GIB)
     with pytest.raises(PlanError, match="no setting makes it fit"):
