@@ -148,8 +148,7 @@ class GrpoConfig:
     lr: float = 2e-4
     """Highest learning rate of AdamW."""
     warmup_steps: int = 0
-    """Steps over which the learning rate rises evenly to `lr`. AdamW's first steps are as long as all others, but
-    follow the gradient of a few episodes where later ones follow a mean."""
+    """Steps over which the learning rate rises evenly to `lr`; with 0 the first has it."""
     lr_end_share: float = 1.0
     """Share of it at the last step, to which it falls evenly; 1 keeps it constant."""
     weight_decay: float = 0.0

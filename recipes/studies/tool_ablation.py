@@ -134,12 +134,12 @@ def _arm_row(arm: str, runs: Sequence[Trained]) -> str:
 
 
 def _margins(found: dict[str, list[Trained]]) -> list[str]:
-    """What the tools and GRPO are worth, in points, each over the seeds that both sides have."""
+    """What the tools and GRPO are worth, in points, each over the seeds that the other arm has."""
     agent = {run.seed: run for run in found["both"]}
     said = []
     for arm, runs in found.items():
         if arm != "both" and runs:
-            pairs = [(agent[run.seed].scores["grpo"], run.scores["grpo"]) for run in runs if run.seed in agent]
+            pairs = [(agent[run.seed].scores["grpo"], run.scores["grpo"]) for run in runs]
             gap = 100 * fmean(ours.accuracy.mean - theirs.accuracy.mean for ours, theirs in pairs)
             seek = [_points(ours, SEEKING_KINDS) - _points(theirs, SEEKING_KINDS) for ours, theirs in pairs]
             said.append(f"{gap:+.1f} points over {LABELS[arm]} ({fmean(seek):+.1f} on those that seek)")
@@ -189,15 +189,13 @@ def _kinds_table(found: dict[str, list[Trained]]) -> list[str]:
     titles = ["kind", "n", "prior", *(LABELS[arm] for arm in others), "SFT", LABELS["both"], "found"]
     rows = []
     for kind in (kind for kind in (*SEEKING_KINDS, *TOLD_KINDS) if kind in kinds):
-        sizes = [run.scores["grpo"].kinds[kind].tasks for run in agent if kind in run.scores["grpo"].kinds]
-        guessed = [run.prior[1].get(kind, 0.0) for run in agent if kind in run.scores["grpo"].kinds]
+        asked = [run for run in agent if kind in run.scores["grpo"].kinds]
+        sizes = [run.scores["grpo"].kinds[kind].tasks for run in asked]
         looked = [
-            (run.scores["grpo"].seeking_by_kind[kind].found, run.scores["grpo"].seeking_by_kind[kind].episodes)
-            for run in agent
-            if kind in run.scores["grpo"].seeking_by_kind
+            (sought.found, sought.episodes) for run in asked if (sought := run.scores["grpo"].seeking_by_kind.get(kind))
         ]
         cells = [
-            _mean(list(zip(guessed, sizes, strict=True))),
+            _mean([(run.prior[1][kind], size) for run, size in zip(asked, sizes, strict=True)]),
             *(_of_kind(found[arm], "grpo", kind) for arm in others),
             *(_of_kind(agent, phase, kind) for phase in ("sft", "grpo")),
             _mean(looked),

@@ -119,7 +119,7 @@ def test_the_target_is_in_sight_in_its_own_colour_on_the_marked_frame(asked: lis
 
 def test_nothing_passes_before_a_target_on_its_marked_frame(config: Config) -> None:
     """In the first of these worlds one that leaves by the side covers the target of a question for some frames."""
-    for seed in (2_000_168, 3_000_219, *SEEDS):
+    for seed in (2_000_168, *SEEDS):
         world = make_world(seed, config.world)
         for index in range(world.count):
             for draw in range(40):
