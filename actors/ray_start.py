@@ -58,6 +58,13 @@ def start_ray(config: Config) -> None:
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray takes it for itself, and aborts
 
 
+def cores() -> int:
+    """CPU cores of the running Ray, for work that keeps them busy; of one that was started here, which offers some
+    several times over, those of the machine."""
+    offered = int(ray.cluster_resources().get("CPU", 1))
+    return max(1, offered if os.environ.get("RAY_ADDRESS") else min(offered, os.cpu_count() or 1))
+
+
 def _quieten(config: Config) -> None:
     for name in ("ray.data", "ray.rllib", "ray.tune", "ray.serve", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)

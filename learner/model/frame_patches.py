@@ -7,6 +7,7 @@ for each of the two frames of a temporal patch.
 
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from transformers import BaseImageProcessor
 
 from tools.decoding.frame import FrameRef, VideoError
 from tools.decoding.thread_safe_cache import ThreadSafeCache
-from tools.decoding.video import read_frame
+from tools.decoding.video import read_frames
 
 TIMEOUT_S = 120.0
 """Deadline of reading a frame, seconds: long, as a machine that is only busy must not cost a trajectory its weight."""
@@ -55,10 +56,10 @@ class FramePatches:
         VideoError for a frame that can't be read any more.
         """
         refs = list(refs)
-        found: dict[FrameRef, np.ndarray] = {}
-        for ref in sorted(set(refs), key=lambda ref: (ref.path, ref.time_s or 0.0)):
-            patches = self._patches.get(ref)
-            found[ref] = self._patches.keep(ref, self._patchify(ref)) if patches is None else patches
+        found = {ref: patches for ref in set(refs) if (patches := self._patches.get(ref)) is not None}
+        missing = sorted(set(refs) - found.keys(), key=_place)
+        for ref, pixels in zip(missing, read_frames(missing, TIMEOUT_S), strict=True):
+            found[ref] = self._patches.keep(ref, self._patchify(ref, pixels))
         return [found[ref] for ref in refs]
 
     def black(self, ref: FrameRef) -> np.ndarray:
@@ -68,15 +69,20 @@ class FramePatches:
 
     def load_ahead(self, refs: Iterable[FrameRef]) -> None:
         """Decode these before they are needed, in another thread. What can't be read is left for `load` to say."""
-        for ref in refs:
+        for _, of_file in groupby(sorted(refs, key=_place), lambda ref: ref.path):
             with suppress(VideoError, ValueError):
-                self.load([ref])
+                self.load(of_file)
 
-    def _patchify(self, ref: FrameRef) -> np.ndarray:
+    def _patchify(self, ref: FrameRef, pixels: np.ndarray) -> np.ndarray:
         rows, columns = self.grid(ref)
         m, p = self.merge, self.patch
-        blocks = read_frame(ref, TIMEOUT_S).reshape(rows // m, m, p, columns // m, m, p, 3)
+        blocks = pixels.reshape(rows // m, m, p, columns // m, m, p, 3)
         return np.ascontiguousarray(blocks.transpose(0, 3, 1, 4, 6, 2, 5)).reshape(rows * columns, 3, p, p)
+
+
+def _place(ref: FrameRef) -> tuple[str, int, int, float]:
+    """Frames of a file, and of one size, in the order of their times."""
+    return ref.path, ref.width, ref.height, ref.time_s or 0.0
 
 
 class Normalise:

@@ -154,13 +154,12 @@ def attend_per_segment(
         return attended[None], None
     bounds = cu_seq_lens_q.tolist()
     edges = [0, *(i for i in range(1, len(bounds) - 1) if bounds[i + 1] - bounds[i] != bounds[i] - bounds[i - 1])]
+    runs = list(pairwise([*edges, len(bounds) - 1]))
+    sizes = [bounds[after] - bounds[first] for first, after in runs]
     outputs = []
-    for first, after in pairwise([*edges, len(bounds) - 1]):
-        segments = after - first
-        q, k, v = (
-            x[0, :, bounds[first] : bounds[after]].unflatten(1, (segments, -1)).transpose(0, 1)
-            for x in (query, key, value)
-        )
+    # Split, not sliced: the gradient of a slice is as large as what it was cut from.
+    for (first, after), *parts in zip(runs, *(x[0].split(sizes, 1) for x in (query, key, value)), strict=True):
+        q, k, v = (part.unflatten(1, (after - first, -1)).transpose(0, 1) for part in parts)
         attended = F.scaled_dot_product_attention(
             q, k, v, dropout_p=dropout, is_causal=causal, scale=scaling, enable_gqa=grouped
         )

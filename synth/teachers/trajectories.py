@@ -73,8 +73,9 @@ def _make(
     what: What,
     answers: Path | None,
 ) -> Generator[int, None, None]:
-    import ray
     import ray.data
+
+    from actors.ray_start import cores
 
     folder = folder.absolute()
     _keep_identity(folder, _identity(config, islice(tasks, count), model_dir, what))
@@ -83,12 +84,11 @@ def _make(
     shards = -(-count // BATCH)
     left = [index for index in range(shards) if not is_shard(folder, index)]
     if left:
-        workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
         todo = [ShardRow(shard=index, error="") for index in left]
         worked = ray.data.from_items(todo, override_num_blocks=len(todo)).map(
             _Worker,
             fn_constructor_args=(config, tasks, count, str(model_dir), what, folder, answers),
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(todo))),
+            compute=ray.data.ActorPoolStrategy(size=min(cores(), len(todo))),
         )
         for done, row in enumerate(worked.iter_rows(), shards - len(left) + 1):
             raise_first([row["error"]])

@@ -1,6 +1,7 @@
 """Worlds as pixels: frames, exact masks, and real H.264 files."""
 
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -55,8 +56,14 @@ def _background(world: World, t: float, size_px: int) -> np.ndarray:
     wave_x = np.sin(2 * np.pi * (axis * 2 + drift * t + hue))
     wave_y = np.cos(2 * np.pi * (axis * 3 - drift * t + hue))
     level = (70 + 22 * grain * (wave_x[None, :] * wave_y[:, None])).astype(np.uint8)
+    return _palette(hue).take(level, axis=0)
+
+
+@lru_cache(maxsize=16)
+def _palette(hue: float) -> np.ndarray:
+    """[256, 3] uint8: what a grey level becomes."""
     tint = np.array([1.0, 0.95 + 0.1 * hue, 1.1 - 0.1 * hue], np.float32)
-    return (np.arange(256, dtype=np.float32)[:, None] * tint).clip(0, 255).astype(np.uint8)[level]
+    return (np.arange(256, dtype=np.float32)[:, None] * tint).clip(0, 255).astype(np.uint8)
 
 
 def _paint(image: np.ndarray, instance: Instance, centre: tuple[float, float], rgb: tuple[int, int, int]) -> None:

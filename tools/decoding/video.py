@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,17 @@ from tools.decoding.shared_frames import SharedFrames
 from tools.decoding.thread_safe_cache import ThreadSafeCache
 from tools.decoding.waiting import Deadline
 
-__all__ = ["Video", "VideoError", "decode_process", "fit", "forget_frames", "open_image", "open_video", "read_frame"]
+__all__ = [
+    "Video",
+    "VideoError",
+    "decode_process",
+    "fit",
+    "forget_frames",
+    "open_image",
+    "open_video",
+    "read_frame",
+    "read_frames",
+]
 
 TIMEOUT_S = EpisodeConfig.tool_timeout_s
 """Deadline of a request where the caller names none, seconds. Waiting for a busy decoder does not count; where it takes
@@ -304,15 +315,38 @@ def read_frame(ref: FrameRef, timeout_s: float = TIMEOUT_S) -> np.ndarray:
     Raises:
         VideoError: the file cannot be read, or has no frame at that time any more.
     """
-    if ref.time_s is None:
-        key = ref, _stamp(ref.path)
-        pixels = _state.frames.get(key)
-        return _state.frames.keep(key, read_image(ref)) if pixels is None else pixels
-    video = open_video(ref.path, timeout_s)
-    [frame] = video._frames([video._index(ref.time_s)], _Form(ref.width, ref.height, ref.region), timeout_s)
-    if abs(frame.time_s - ref.time_s) > TICK_S:
-        raise VideoError(f"{ref.path}: has no frame at {ref.time_s} s any more; the file was changed")
-    return frame.pixels
+    [pixels] = read_frames([ref], timeout_s)
+    return pixels
+
+
+def read_frames(refs: Sequence[FrameRef], timeout_s: float = TIMEOUT_S) -> list[np.ndarray]:
+    """`read_frame` of each, in one request for those of a file that lie beside each other and are of one form; the
+    deadline is each request's."""
+    found: list[np.ndarray] = []
+    for (path, still, form), some in groupby(refs, _source):
+        if still:
+            found += map(_read_still, some)
+        else:
+            found += _read_of(open_video(path, timeout_s), form, [ref.time_s or 0.0 for ref in some], timeout_s)
+    return found
+
+
+def _source(ref: FrameRef) -> tuple[str, bool, _Form]:
+    return ref.path, ref.time_s is None, _Form(ref.width, ref.height, ref.region)
+
+
+def _read_still(ref: FrameRef) -> np.ndarray:
+    key = ref, _stamp(ref.path)
+    pixels = _state.frames.get(key)
+    return _state.frames.keep(key, read_image(ref)) if pixels is None else pixels
+
+
+def _read_of(video: Video, form: _Form, times: Sequence[float], timeout_s: float) -> list[np.ndarray]:
+    frames = video._frames([video._index(time_s) for time_s in times], form, timeout_s)
+    for frame, time_s in zip(frames, times, strict=True):
+        if abs(frame.time_s - time_s) > TICK_S:
+            raise VideoError(f"{video.path}: has no frame at {time_s} s any more; the file was changed")
+    return [frame.pixels for frame in frames]
 
 
 def _stamp(path: str) -> Stamp:
