@@ -8,6 +8,7 @@ from torch import nn
 
 from configs import ConfigError, load_config
 from configs.rules import check
+from learner.ranks import muon
 from learner.ranks.muon import ADAMW, MUON, MuonAdamW, is_for_muon
 
 BETAS = (0.9, 0.95)
@@ -64,6 +65,26 @@ def test_a_step_is_one_of_each() -> None:
     for name, parameter in one.named_parameters():
         assert torch.equal(parameter, two.get_parameter(name)), name
         assert not torch.equal(parameter, Small().get_parameter(name)), name
+
+
+@pytest.mark.parametrize("most", [1, 3 * 64, 10**9])
+def test_matrices_of_one_shape_are_stepped_together_as_each_alone(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(muon, "STACK", most)
+    torch.manual_seed(0)
+    shapes = [(8, 8), (4, 8), (8, 8), (8, 4), (8, 8), (4, 8), (8, 8)]
+    ours = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [nn.Parameter(parameter.detach().clone()) for parameter in ours]
+    optimizers = (
+        muon.StackedMuon(ours, lr=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.Muon(theirs, lr=0.01, adjust_lr_fn="match_rms_adamw"),
+    )
+    for _ in range(3):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 def test_it_goes_on_from_its_state() -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -7,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from storage.files import JsonObject
 from tests.films import movies
 from tests.tools.conftest import UNEVEN
+from tools.decoding.decode_process import Request
 from tools.decoding.frame import FrameRef
-from tools.decoding.video import VideoError, decode_process, open_video, read_frame
+from tools.decoding.video import VideoError, decode_process, open_video, read_frame, read_frames
 
 BIG = 10**6
 
@@ -100,6 +103,30 @@ def test_read_frame_gives_the_same_bytes_in_a_new_process(films: dict[str, str],
         again = read_frame(frame.ref)
         assert np.array_equal(again, frame.pixels)
         assert again.shape == (frame.ref.height, frame.ref.width, 3)
+
+
+def test_frames_of_a_film_are_read_in_one_request(
+    films: dict[str, str], fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = open_video(films["even"]), open_video(films["uneven"])
+    small = one.frames_at([9.0], 64 * 64, 32)
+    frames = [*one.clip(2.0, 6.0, 2.0, 8, BIG, 32), *small, *other.frames_at([3.0], BIG, 32)]
+    forget()
+    for name in ("even", "uneven"):
+        open_video(films[name])
+    process = decode_process()
+    ask, asked = process._ask, []
+
+    def counted(request: Request, timeout_s: float) -> tuple[JsonObject, bytes]:
+        asked.append(len(request["indices"]))
+        return ask(request, timeout_s)
+
+    monkeypatch.setattr(process, "_ask", counted)
+    read = read_frames([frame.ref for frame in frames])
+    assert asked == [8, 1, 1]
+    assert all(np.array_equal(pixels, frame.pixels) for pixels, frame in zip(read, frames, strict=True))
+    with pytest.raises(VideoError, match=r"has no frame at 3\.01 s any more"):
+        read_frames([frames[0].ref, dataclasses.replace(frames[1].ref, time_s=3.01)])
 
 
 def forget() -> None:
