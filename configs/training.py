@@ -182,6 +182,10 @@ class GrpoConfig:
     the trajectory's reward before the advantages are taken (PPO, RLOO)."""
     entropy_coef: float = 0.0
     """Weight of the policy's entropy, which is maximized (paper: 0)."""
+    min_entropy: float = 0.0
+    """Least entropy of the policy at a token, nats, for its surrogate to count: what the policy is all but certain of
+    has the KL alone, and only its decisions have a reward (after arXiv 2506.01939, which keeps the fifth of a batch's
+    tokens that has the most)."""
     old_logprobs: Literal["engine", "learner"] = "engine"
     """Whose logprobs are pi_old: those that the engine sampled with, or the learner's own at the start of the step."""
     correction: Literal["none", "token", "sequence"] = "none"

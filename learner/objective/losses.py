@@ -59,7 +59,8 @@ def policy_loss(inputs: LossInputs, config: GrpoConfig) -> tuple[torch.Tensor, d
 
         w surrogate(r, A) - beta KL(pi_theta || pi_ref) + entropy_coef H(pi_theta),  r = pi_theta / pi_old,
 
-    with w = 1 unless `config.correction` asks for pi_old / pi_engine. The defaults are the paper's Eq. 8.
+    with w = 1 unless `config.correction` asks for pi_old / pi_engine, and w = 0 where H(pi_theta) is below
+    `config.min_entropy`. The defaults are the paper's Eq. 8.
     """
     value, r, clipped = surrogate(inputs, config)
     extra: dict[str, torch.Tensor] = {}
@@ -67,6 +68,10 @@ def policy_loss(inputs: LossInputs, config: GrpoConfig) -> tuple[torch.Tensor, d
         w = correction_weights(inputs.old_logprobs, inputs.sampler_logprobs, inputs.sequences, inputs.lengths, config)
         value = w * value
         extra |= {"correction": w.sum(), "correction_zero": (w == 0).sum()}
+    if config.min_entropy:
+        certain = inputs.entropy.detach() < config.min_entropy
+        value = value.masked_fill(certain, 0.0)
+        extra["certain"] = certain.sum()
     kl = torch.zeros_like(r)
     if inputs.reference_logprobs is not None:
         kl = kl_estimate(inputs.logprobs, inputs.reference_logprobs, config.kl_estimator)

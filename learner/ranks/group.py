@@ -116,11 +116,12 @@ class RankGroup:
         Returns:
             loss, kl, entropy, clip_fraction, ratio, ratio_max, grad_norm, mismatch_kl (0 with mismatch_tokens 0 where
             no token was sampled by version `self.version`), tokens, seconds, loading_seconds (those in which frames and
-            ids become tensors); and where the config has them correction (mean weight), correction_zero and gap_masked
-            (shares of the tokens); all over the updates that were made. Beside them `updates`, how many those are,
-            `bad_updates`, how many were left out as their loss or gradient was not finite or nothing of their batch
-            could be read, `bad_in_a_row`, the most of these with none made between them, and `unreadable_trajectories`,
-            which had no weight as a picture of theirs was gone. Without an update only these four and seconds.
+            ids become tensors); and where the config has them correction (mean weight), correction_zero, gap_masked
+            and certain (shares of the tokens); all over the updates that were made. Beside them `updates`, how many
+            those are, `bad_updates`, how many were left out as their loss or gradient was not finite or nothing of
+            their batch could be read, `bad_in_a_row`, the most of these with none made between them, and
+            `unreadable_trajectories`, which had no weight as a picture of theirs was gone. Without an update only these
+            four and seconds.
         """
         if len(advantages) != len(trajectories) or not trajectories:
             raise ValueError(f"{len(advantages)} advantages for {len(trajectories)} trajectories")

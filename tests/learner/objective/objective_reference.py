@@ -70,7 +70,15 @@ def kl_term(logp: float, ref: float, estimator: str) -> tuple[float, float]:
 
 
 def weights_of(episode: Episode, config: GrpoConfig) -> list[float]:
-    """w = pi_old / pi_engine of each token within its bounds."""
+    """w of each token: none of what is certain, else pi_old / pi_engine within its bounds."""
+    return [
+        w if entropy >= config.min_entropy else 0.0
+        for w, entropy in zip(corrections_of(episode, config), episode.entropy, strict=True)
+    ]
+
+
+def corrections_of(episode: Episode, config: GrpoConfig) -> list[float]:
+    """pi_old / pi_engine of each token within its bounds."""
     gaps = [old - engine for old, engine in zip(episode.old, episode.engine, strict=True)]
     if config.correction == "none":
         return [1.0] * len(gaps)

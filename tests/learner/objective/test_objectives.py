@@ -26,6 +26,7 @@ CONFIGS = st.builds(
     kl_coef=st.sampled_from([0.0, 0.05]),
     kl_estimator=st.sampled_from(["k1", "k2", "k3"]),
     entropy_coef=st.sampled_from([0.0, 0.01]),
+    min_entropy=st.sampled_from([0.0, 0.3, 2.0]),
     correction=st.sampled_from(["none", "token", "sequence"]),
     correction_max=st.sampled_from([1.1, 2.0]),
     correction_min=st.sampled_from([0.0, 0.8]),
@@ -185,6 +186,16 @@ def test_no_gap_however_wide_gives_a_loss_or_a_gradient_that_is_not_finite(
     loss, slopes, _ = gradients(inputs, config)
     assert np.isfinite(loss)
     assert np.isfinite(slopes).all()
+
+
+def test_what_the_policy_is_certain_of_has_the_kl_alone() -> None:
+    episodes = [Episode([-1.0] * 3, [-1.0] * 3, [-1.0] * 3, [-2.0] * 3, [0.0, 0.19, 0.2], 1.0)]
+    config = GrpoConfig(min_entropy=0.2, kl_coef=0.5, aggregation="token_mean")
+    _, slopes, _ = gradients(inputs_of(episodes, episodes), config)
+    of_kl = 0.5 * (1 - np.exp(-1.0)) / 3
+    np.testing.assert_allclose(slopes, [of_kl, of_kl, of_kl - 1 / 3])
+    _, sums = policy_loss(inputs_of(episodes, episodes), config)
+    assert means({key: float(value) for key, value in sums.items()})["certain"] == pytest.approx(2 / 3)
 
 
 def test_metrics_say_what_the_correction_did() -> None:
