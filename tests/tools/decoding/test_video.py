@@ -106,14 +106,16 @@ def test_read_frame_gives_the_same_bytes_in_a_new_process(films: dict[str, str],
 
 
 def test_frames_of_a_film_are_read_in_one_request(
-    films: dict[str, str], fresh: None, monkeypatch: pytest.MonkeyPatch
+    films: dict[str, str], fresh: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = open_video(films["even"]), open_video(films["uneven"])
+    # Files of its own, of which no process of the node has frames.
+    paths = [shutil.copy(films[name], tmp_path) for name in ("even", "uneven")]
+    one, other = map(open_video, paths)
     small = one.frames_at([9.0], 64 * 64, 32)
     frames = [*one.clip(2.0, 6.0, 2.0, 8, BIG, 32), *small, *other.frames_at([3.0], BIG, 32)]
     forget()
-    for name in ("even", "uneven"):
-        open_video(films[name])
+    for path in paths:
+        open_video(path)
     process = decode_process()
     ask, asked = process._ask, []
 
