@@ -28,7 +28,7 @@ class MuonAdamW(torch.optim.Optimizer):
         halves = {half: [group for group in groups if group["half"] == half] for half in (MUON, ADAMW)}
         self._halves: dict[str, torch.optim.Optimizer] = {}
         if halves[MUON]:
-            self._halves[MUON] = StackedMuon(halves[MUON], weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+            self._halves[MUON] = StackedMuon(halves[MUON])
         if halves[ADAMW]:
             self._halves[ADAMW] = torch.optim.AdamW(halves[ADAMW], betas=betas, fused=True)
         super().__init__([group for half in self._halves.values() for group in half.param_groups], {})
@@ -45,6 +45,10 @@ class MuonAdamW(torch.optim.Optimizer):
 class StackedMuon(torch.optim.Muon):
     """PyTorch's Muon with the rates of AdamW, bit for bit. Matrices of one shape are made orthogonal at once: a small
     model has many small ones, each of which costs PyTorch twenty calls."""
+
+    def __init__(self, params: Sequence[nn.Parameter] | Sequence[dict[str, Any]]) -> None:
+        """Rate and decay are those of the groups, as they are at each step."""
+        super().__init__(params, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

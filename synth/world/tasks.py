@@ -65,14 +65,12 @@ def make_tasks(config: Config, out_dir: str | Path) -> dict[str, int]:
     """
     import ray.data
 
-    from actors.ray_start import cores
-
     check(config, "synth")
     out_dir = Path(out_dir).absolute()
     world = config.world
     counts = {"train": world.train_videos, "rl": world.rl_videos, "test": world.test_videos}
     videos = [{"split": split, "index": index} for split, count in counts.items() for index in range(count)]
-    made = ray.data.from_items(videos).map(_make_video, fn_args=(config, out_dir), concurrency=cores()).take_all()
+    made = ray.data.from_items(videos).map(_make_video, fn_args=(config, out_dir)).take_all()
     raise_first(row["error"] for row in made)
     made.sort(key=lambda row: row["index"])
     splits = {name: [task for row in made if row["split"] == name for task in row["tasks"]] for name in counts}

@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from actors import ray_start
-from actors.ray_start import RayStartError, start_ray
+from actors.ray_start import RayStartError, cores, start_ray
 from configs import Config
 from storage.locks import lock
 from tests.servers.processes import ROOT
@@ -89,3 +89,12 @@ def test_ray_data_says_nothing_whichever_was_imported_first() -> None:
     assert (ran.stdout, ran.returncode) == ("3\n", 0)
     assert "Dataset" not in ran.stderr
     assert "Progress" not in ran.stderr
+
+
+def test_a_ray_that_was_started_here_has_no_more_cores_than_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 64.0})
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert cores() == 2
+    monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
+    assert cores() == 64

@@ -75,8 +75,8 @@ def test_matrices_of_one_shape_are_stepped_together_as_each_alone(monkeypatch: p
     ours = [nn.Parameter(torch.randn(shape)) for shape in shapes]
     theirs = [nn.Parameter(parameter.detach().clone()) for parameter in ours]
     optimizers = (
-        muon.StackedMuon(ours, lr=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.Muon(theirs, lr=0.01, adjust_lr_fn="match_rms_adamw"),
+        muon.StackedMuon(ours),
+        torch.optim.Muon(theirs, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
     )
     for _ in range(3):
         for one, other in zip(ours, theirs, strict=True):
