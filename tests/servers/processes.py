@@ -9,7 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +21,16 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+def is_over(pid: int) -> bool:
+    """Whether no thread of a process lives, so that its connections are closed; of one that dies, the environment, the
+    command line and the first thread may be gone earlier."""
+    try:
+        stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return not Path(f"/proc/{pid}").exists()
+    return all(stat.rpartition(")")[2].split()[0] in "ZX" for stat in stats)
 
 
 class Family:
@@ -84,13 +94,21 @@ class Family:
             time.sleep(0.2)
         return left
 
-    def end(self) -> None:
-        """Kill every member, by its id."""
-        for pid in self.members():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+    def end(self, within_s: float = 60) -> None:
+        """Kill every member, by its id, and wait for their ends."""
+        deadline = time.monotonic() + within_s
+        killed = set[int]()
+        while members := set(self.members()):
+            for pid in members - killed:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            killed |= members
+            assert time.monotonic() < deadline, f"outlived their kill: {members}"
+            time.sleep(0.01)
+        for pid in killed:
+            while not is_over(pid):
+                assert time.monotonic() < deadline, f"process {pid} outlived its kill"
+                time.sleep(0.01)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from synth.stages.rewriting import filled
 from synth.world.records import UNFIT
 from synth.world.world import COLOURS, SHAPES
 from tests.servers.chat_server import ChatServer, chat_server
-from tests.servers.processes import Family, family
+from tests.servers.processes import Family, family, is_over
 
 CONFIG = """
 name: made
@@ -76,10 +76,6 @@ def wait_until(true: Callable[[], object], what: str) -> None:
     while not true():
         assert time.monotonic() < deadline, what
         time.sleep(0.005)
-
-
-def ended(members: Family, pid: int) -> bool:
-    return pid not in members.members()
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +221,7 @@ def killed(members: Family, tmp_path_factory: pytest.TempPathFactory) -> Killed:
             with made.caught(stage, all_die=False) as worker:
                 answered[stage].append(len(server.answered))
                 os.kill(worker, signal.SIGKILL)
-                wait_until(partial(ended, members, worker), "the worker outlived its kill")
+                wait_until(partial(is_over, worker), "the worker outlived its kill")
         made.said, _ = run.communicate(timeout=DEADLINE_S)
         assert run.returncode == 0, made.said
     assert not members.gone()
