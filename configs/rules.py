@@ -78,6 +78,8 @@ def _curricula(config: Config) -> None:
         for i, stage in enumerate(sft.curriculum):
             if stage.steps < 1 or not stage.lessons or min(stage.lessons.values()) < 1:
                 raise ConfigError(f"{key}.curriculum[{i}]: takes steps and lessons of each kind, each at least 1")
+            if stage.passes is not None and not stage.passes > 0:
+                raise ConfigError(f"{key}.curriculum[{i}].passes={stage.passes:g}: takes more than 0")
 
 
 def _optimizers(config: Config) -> None:

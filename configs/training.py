@@ -85,6 +85,9 @@ class StageConfig:
     """Optimizer steps, at most."""
     until: float | None = None
     """Loss at which the stage ends before that: what its last 20 steps have to average. None makes all steps."""
+    passes: float | None = None
+    """Times that the lessons of any kind are taught in it on average, at most: it has fewer steps where one is scarce.
+    None makes all steps."""
     lessons: dict[str, int] = field(default_factory=dict)
     """Lessons of each kind an optimizer step: of SFT `episode`, the teacher's, and of both SFT and captions `caption`,
     `words`, `lookup`, `strip` and `exercise`, of which released weights need none."""

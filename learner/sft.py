@@ -12,7 +12,7 @@ import json
 import math
 import random
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
@@ -114,6 +114,17 @@ def left_of_stage(curriculum: Sequence[StageConfig], step: int, losses: Sequence
     until = curriculum[number].until if curriculum else None
     learned = until is not None and len(losses) == WATCHED and fmean(losses) <= until
     return ends[number] - step if learned else 0
+
+
+def within_passes(curriculum: Sequence[StageConfig], kinds: Sequence[str]) -> list[StageConfig]:
+    """The stages with no more steps than their `passes` allow; `kinds` are of all lessons."""
+    there = Counter(kinds)
+    stages = []
+    for stage in curriculum:
+        passes = math.inf if stage.passes is None else stage.passes
+        most = min((passes * there[kind] / count for kind, count in stage.lessons.items()), default=math.inf)
+        stages.append(dataclasses.replace(stage, steps=int(max(1, min(stage.steps, most)))))
+    return stages
 
 
 def identity(config: Config, lessons: LessonSequence, model_dir: str | Path) -> str:

@@ -24,7 +24,7 @@ from learner.algorithm import GRPO, GRPOConfig
 from learner.checkpoints.folder import latest, step_of
 from learner.checkpoints.saver import Saver
 from learner.model.tiny import build_tiny_model
-from learner.sft import identity, run_sft
+from learner.sft import identity, run_sft, within_passes
 from recipes.data import run_synth
 from recipes.folder import RunFolder, alone, arm_of, with_arm
 from recipes.metrics import MetricsLog, forget_rows
@@ -114,6 +114,9 @@ def _play_lessons(config: Config, tasks: Sequence[Task], model_dir: Path, folder
 
 
 def _supervised(config: Config, lessons: LessonSequence, source: Path, out: Path, log: Path, name: str) -> None:
+    if config.sft.curriculum:
+        stages = within_passes(config.sft.curriculum, lessons.kinds())
+        config = dataclasses.replace(config, sft=dataclasses.replace(config.sft, curriculum=stages))
     folder = out.with_name(f"{out.name}.checkpoints")
     checkpoints = folder / identity(config, lessons, source)
     newest = latest(checkpoints)

@@ -44,9 +44,9 @@ class Trained:
 
 
 def run_results(config: Config) -> Path:
-    """Train every arm with every seed with one recipe and budget, unless it was done before. The config's own seed goes
-    on in the run of `make demo`, the others in runs of their own. Returns the page, `docs/results.md`, which is written
-    anew after every arm of a seed."""
+    """Train every arm with every seed with one recipe, unless it was done before. The config's own seed goes on in the
+    run of `make demo`, the others in runs of their own. Returns the page, `docs/results.md`, which is written anew
+    after every arm of a seed."""
     found: dict[str, list[Trained]] = {arm: [] for arm in LABELS}
     report = Path(config.runs_dir) / config.name / "report.json"
     for arm in LABELS:
@@ -77,10 +77,11 @@ def page(config: Config, found: dict[str, list[Trained]], demo: JsonObject | Non
         "# Results",
         "",
         f"Made by `make results` (`videoseeker results configs/{config.name}.yaml`): {questions} held-out questions a "
-        "seed, temperature 0, percent. Every arm has the same recipe and budget; where `view_visual_prompt` is missing "
-        "the marked frame stands in the prompt. Means ± standard deviation over seeds. Questions that seek name what "
-        "happens, the others tell when to look ([what is asked](synthesis.md#the-procedural-world)). The prior is the "
-        "accuracy of who always gives the commonest answer of a question's form.",
+        "seed, temperature 0, percent. Every arm has the same recipe; SFT ends sooner where the teacher was right less "
+        "often, and where `view_visual_prompt` is missing the marked frame stands in the prompt. Means ± standard "
+        "deviation over seeds. Questions that seek name what happens, the others tell when to look ([what is "
+        "asked](synthesis.md#the-procedural-world)). The prior is the accuracy of who always gives the commonest "
+        "answer of a question's form.",
         "",
         "| tools | seeds | SFT | SFT + GRPO | those that seek | those that tell | calls | tool errors | parsed |",
         "|---|---|---|---|---|---|---|---|---|",

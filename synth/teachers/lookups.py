@@ -24,8 +24,6 @@ LOOK_UP = "Look up."
 """What a lookup asks for in place of an episode's instructions."""
 MOST = 32
 """Most that is asked for in one lookup."""
-BY_PLACE = 0.4
-"""Share of what is seen whose colour is asked for by its place, too."""
 ABSENT = 0.2
 """Share that asks for a colour or place where nothing is."""
 SPACINGS_S = (0.5, 1.0, 8.0, 0.0)
@@ -77,7 +75,7 @@ def _asked(seen: Mapping[str, Sequence[Sight]], rng: np.random.Generator, betwee
     for t, sights in seen.items():
         colours, cells = ([sight[part] for sight in sights] for part in (0, 1))
         for colour, cell in sights:
-            if cells.count(cell) == 1 and rng.random() < BY_PLACE:
+            if cells.count(cell) == 1:
                 questions.append((f"{t} {cell}", f" {colour}"))
             if colours.count(colour) == 1:
                 questions.append((f"{t} {colour}", f" {cell}"))

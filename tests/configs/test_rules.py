@@ -79,6 +79,7 @@ CONTRADICTIONS = [
     ("ranks", ["engine.colocate=true"], "engine.colocate puts engines on the ranks' GPUs"),
     ("ranks", ["ranks.transport=shared_memory", "ranks.weights_dir=w"], "ranks.weights_dir does nothing"),
     ("sft", ["captions.curriculum=[{steps: 5, lessons: {words: 0}}]"], "captions.curriculum[0]: takes steps"),
+    ("sft", ["sft.curriculum=[{steps: 5, passes: 0, lessons: {words: 1}}]"], "sft.curriculum[0].passes=0: takes more"),
     ("sft", ["sft.checkpoint_every=0"], "sft.checkpoint_every must be at least 1, not 0"),
     ("sft", ["teacher.player=model"], "teacher.model.model: is empty"),
     ("sft", ["teacher.player=model", "teacher.model.model=m", "teacher.model.base_url=host"], "teacher.model.base_url"),

@@ -1,5 +1,6 @@
 """The order of supervised batches and the learning rate's course."""
 
+import dataclasses
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from configs import Config
 from configs.training import StageConfig
 from env.lessons import Lessons, complete, write_shard
 from env.trajectory import Trajectory
-from learner.sft import WATCHED, batches, identity, learning_rate, left_of_stage, run_sft, staged
+from learner.sft import WATCHED, batches, identity, learning_rate, left_of_stage, run_sft, staged, within_passes
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 5))
@@ -55,8 +56,21 @@ def test_a_curriculum_of_lessons_that_are_not_there() -> None:
     ],
 )
 def test_a_stage_ends_where_its_losses_say_so(step: int, losses: list[float], left: int) -> None:
-    stages = [StageConfig(100, 0.2, {"a": 1}), StageConfig(50, lessons={"a": 1})]
+    stages = [StageConfig(100, 0.2, lessons={"a": 1}), StageConfig(50, lessons={"a": 1})]
     assert left_of_stage(stages, step, losses) == left
+
+
+def test_a_stage_teaches_scarce_lessons_no_more_often_than_its_passes() -> None:
+    stages = [
+        StageConfig(100, passes=2.0, lessons={"a": 3, "b": 1}),
+        StageConfig(100, lessons={"a": 3}),
+        StageConfig(5, passes=2.0, lessons={"a": 3}),
+        StageConfig(100, passes=0.1, lessons={"a": 3}),
+        StageConfig(100, passes=3.0, lessons={"d": 3}),
+    ]
+    found = within_passes(stages, ["a"] * 21 + ["b"] * 9)
+    assert [stage.steps for stage in found] == [14, 100, 5, 1, 1]
+    assert [dataclasses.replace(stage, steps=100) for stage in found[:2]] == stages[:2]
 
 
 def test_without_a_curriculum_all_steps_are_made() -> None:
