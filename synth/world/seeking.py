@@ -12,6 +12,7 @@ Invariants:
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal, cast, get_args
 
@@ -164,14 +165,17 @@ def candidates(
     look for, and not more."""
     for target, instance in enumerate(world.instances):
         for other, asks in _forms(world, kind, target):
+            unmarked = WorldQuestion(kind, target, 0.0, other=other, asks=asks)
+            if answer(world, unmarked, target) is None:
+                continue
             colour = None
             if kind in ("before_repaint", "after_repaint") and instance.repaint:
                 colour = instance.colour if kind == "before_repaint" else instance.repaint[1]
             time = mark_time(world, target, fps, rng, colour=colour)
             if time is None:
                 continue
-            question = WorldQuestion(kind, target, time, other=other, asks=asks)
-            if answer(world, question, target) is not None and _can_be_found(world, question, coarse_times):
+            question = replace(unmarked, mark_time_s=time)
+            if _can_be_found(world, question, coarse_times):
                 yield question
 
 
