@@ -26,10 +26,8 @@ from synth.world.seeking import searches
 from synth.world.tasks import coarse_times, crop_times, question_of
 from synth.world.world import EVENT_S, World
 
-EACH = 2
+EACH = 4
 """Exercises for each training question that needs a closer look."""
-OF_FOOTAGE = 4
-"""The same of footage, of which there are fewer questions."""
 SPACING_S = 0.5
 """Seconds between two readings of a stretch that was told."""
 TRIES = 64
@@ -56,7 +54,7 @@ def exercises(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajecto
 
 def _of_footage(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajectory]:
     rng = np.random.default_rng([config.seed, 1, *task.id.encode()])
-    for text, seen, told, right in made_up(task, config, OF_FOOTAGE, rng):
+    for text, seen, told, right in made_up(task, config, EACH, rng):
         pieces = [(f"<think>{seen}", answered(f" {told}", right).removeprefix("<think>"))]
         yield lesson(task, "exercise", chat, chat.prompt(CONCLUDE, (text,)), pieces, right)
 

@@ -14,7 +14,7 @@ from synth.motion.questions import DIMENSIONS, SOURCE, questions_of
 from synth.motion.segmenter import measure_tracks
 from synth.record import PLACE, Record
 from synth.teachers.captions import MARKS, STRIPS, WORDS, captions
-from synth.teachers.exercises import OF_FOOTAGE, exercises
+from synth.teachers.exercises import EACH, exercises
 from synth.teachers.films import film_of, measured
 from synth.teachers.footage import FootageQuestion, conclusion, gap_of
 from synth.teachers.scene import TrackScene
@@ -119,7 +119,7 @@ def test_exercises_are_other_questions_that_their_readings_answer_right(
     tasks: list[Task], chat: ChatFormat, config: Config
 ) -> None:
     made = [lesson for task in tasks for lesson in exercises(task, chat, config)]
-    assert len(tasks) < len(made) <= OF_FOOTAGE * len(tasks)
+    assert len(tasks) < len(made) <= EACH * len(tasks)
     assert all(lesson.turns[0].text.endswith(f"<answer> {lesson.answer}</answer>") for lesson in made)
     assert len({lesson.turns[0].text for lesson in made}) > len(made) / 2
 
