@@ -16,7 +16,7 @@ TOOL_NAMES = (
 
 @dataclass
 class RewardConfig:
-    """R = alpha * R_acc + beta * R_format + gamma * R_par (paper, section 3.3)."""
+    """R = alpha * R_acc + beta * R_format + gamma * R_par (paper, section 3.3) + delta * R_evi."""
 
     alpha: float = 0.8
     """Weight of the answer's accuracy."""
@@ -24,6 +24,10 @@ class RewardConfig:
     """Weight of the format: 1 if every turn of the episode matches the schema, else 0."""
     gamma: float = 0.05
     """Weight of parsimony, R_par = max(0, 1 - parsimony_lambda * N) after N tool calls."""
+    delta: float = 0.0
+    """Weight of the evidence, R_evi, the share of the stretches that hold a task's answer at which the agent looked; 1
+    where there are none. The paper has no such part: it needs tasks that say where their answer is, as synthesised ones
+    do, and tells in every group where to look, a right answer only where what was looked at is also read right."""
     parsimony_needs_right: bool = False
     """Whether R_par is 0 for an answer that is not right, so that among wrong ones fewer calls count for nothing. The
     paper's formula has it for every answer."""

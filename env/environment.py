@@ -12,6 +12,7 @@ from typing import Any, Literal
 import gymnasium
 
 from configs.episode import EpisodeConfig
+from env.looks import looks
 from env.prompt import MARK_TOOL, readable, system_prompt, user_content
 from env.reward import reward_of
 from env.spaces import AnyText, ContentSpace
@@ -194,7 +195,8 @@ class VideoEnv(gymnasium.Env[Content, str]):
     def _end(self, answer: str | None, stop: Stop) -> Rewards:
         format_ok = self._well_formed and answer is not None
         calls = sum(cost_of(call.name, self.config.tools) for call in self.calls)
-        rewards = reward_of(self.config.reward)(self.config.reward, self.task, answer, format_ok, calls)
+        config = self.config.reward
+        rewards = reward_of(config)(config, self.task, answer, format_ok, calls, looks(self.calls))
         self._over, self._result = True, (rewards, answer, stop)
         return rewards
 

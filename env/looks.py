@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from env.trajectory import Trajectory
+from env.trajectory import ToolCallRecord, Trajectory
 
 Stretch = tuple[float, float]
 """Start and end, seconds."""
 
 
-def looks(trajectory: Trajectory) -> list[Stretch]:
-    """The stretches that its calls fetched, in order."""
-    asked = [(call.arguments.get("start_time"), call.arguments.get("end_time")) for call in trajectory.calls if call.ok]
+def looks(calls: Sequence[ToolCallRecord]) -> list[Stretch]:
+    """The stretches that calls fetched, in order."""
+    asked = [(call.arguments.get("start_time"), call.arguments.get("end_time")) for call in calls if call.ok]
     return [
         (float(start), float(end))
         for start, end in asked
@@ -27,6 +27,11 @@ def looks(trajectory: Trajectory) -> list[Stretch]:
 def overlap(a: Stretch, b: Stretch) -> float:
     """Seconds that two stretches share."""
     return max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
+
+
+def share_seen(evidence: Sequence[Stretch], seen: Sequence[Stretch]) -> float:
+    """Share of the stretches of the evidence that a look overlaps; 1 of none."""
+    return fmean(any(overlap(look, stretch) > 0 for look in seen) for stretch in evidence) if evidence else 1.0
 
 
 def temporal_iou(a: Stretch, b: Stretch) -> float:
@@ -54,13 +59,13 @@ class Sought:
     @classmethod
     def of(cls, trajectory: Trajectory) -> "Sought | None":
         """How an episode sought; None if it is not known where it had to look."""
-        evidence, seen = trajectory.evidence, looks(trajectory)
+        evidence, seen = trajectory.evidence, looks(trajectory.calls)
         if not evidence:
             return None
         hit = bool(seen) and any(overlap(seen[0], stretch) > 0 for stretch in evidence)
         shown = len(trajectory.prompt_frames) + sum(call.frames for call in trajectory.calls)
         return cls(
-            found=all(any(overlap(look, stretch) > 0 for look in seen) for stretch in evidence),
+            found=share_seen(evidence, seen) == 1.0,
             iou=max(temporal_iou(seen[-1], stretch) for stretch in evidence) if seen else 0.0,
             again_after_miss=len(seen) > 1 if seen and not hit else None,
             again_after_hit=len(seen) > 1 if hit and len(evidence) == 1 else None,

@@ -60,6 +60,7 @@ class Rewards:
     format: float
     parsimony: float
     total: float
+    evidence: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ by reading its rows again.
 - `entropy` rings below a tenth of its mean over the first five steps: what is left to sample hardly differs, so that
   groups are uniform and nothing is explored. It clears above a fifth. It is a ratio, as the entropy in nats depends on
   the vocabulary and on the cold start (a policy that was well taught begins at some hundredths).
-- `accuracy`, `format` and `parsimony` ring when this part of the reward, if it has a weight, was the same within every
-  group for ten steps, and not at its most: it pays nobody for doing better. They clear when a group differs in it. That
-  a part is at its most is what training is for: format soon is, and so is parsimony where nobody calls a tool, which
-  `tool_calls` says.
+- `accuracy`, `format`, `parsimony` and `evidence` ring when this part of the reward, if it has a weight, was the same
+  within every group for ten steps, and not at its most: it pays nobody for doing better. They clear when a group
+  differs in it. That a part is at its most is what training is for: format soon is, and so is parsimony where nobody
+  calls a tool, which `tool_calls` says.
 
 Calls and entropy are means of three steps, as single ones are noisy.
 """
@@ -31,7 +31,12 @@ LEAST_CALLS = 0.2
 """Calls an episode that there must have been."""
 FIRST = 5
 """Steps whose entropy is what a run begins with."""
-PARTS = {"accuracy": "accuracy", "format": "format_reward", "parsimony": "parsimony_reward"}
+PARTS = {
+    "accuracy": "accuracy",
+    "format": "format_reward",
+    "parsimony": "parsimony_reward",
+    "evidence": "evidence_reward",
+}
 """Parts of the reward, by the metric that is their mean; `{part}_std_in_group` says how they differ within groups."""
 
 

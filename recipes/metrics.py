@@ -54,7 +54,13 @@ class MetricsLog:
     def _alarms_of_rows(self) -> Alarms | None:
         if self._rewards is None:
             return None
-        weights = {"accuracy": self._rewards.alpha, "format": self._rewards.beta, "parsimony": self._rewards.gamma}
+        rewards = self._rewards
+        weights = {
+            "accuracy": rewards.alpha,
+            "format": rewards.beta,
+            "parsimony": rewards.gamma,
+            "evidence": rewards.delta,
+        }
         alarms = Alarms(weights)
         for row in whole_rows(self._path):
             if row.get("stage") == self._phase:

@@ -221,7 +221,9 @@ def log_episode(trajectory: Trajectory, experiment_id: str, run_id: str, step: i
         turn.set_outputs(_turn_outputs(view))
         turn.end(end_time_ns=clock_ns)
     rewards = trajectory.rewards
-    root.set_attributes({f"reward.{part}": getattr(rewards, part) for part in ("accuracy", "format", "parsimony")})
+    root.set_attributes(
+        {f"reward.{part}": getattr(rewards, part) for part in ("accuracy", "format", "parsimony", "evidence")}
+    )
     root.set_attribute("reward.total", rewards.total)
     root.set_outputs({"answer": trajectory.answer})
     root.end(end_time_ns=end_ns)

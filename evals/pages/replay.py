@@ -104,7 +104,9 @@ def _verdict(trajectory: Trajectory) -> Text:
 
 def _rewards(trajectory: Trajectory) -> Text:
     rewards = trajectory.rewards
-    parts = f"accuracy {rewards.accuracy:.2f}  format {rewards.format:.2f}  parsimony {rewards.parsimony:.2f}"
+    parts = "  ".join(
+        f"{part} {getattr(rewards, part):.2f}" for part in ("accuracy", "format", "parsimony", "evidence")
+    )
     line = Text(f"reward {rewards.total:.2f}  {parts}", style="dim")
     tokens = trajectory.transcript.sampled_tokens
     return line.append(f"  {len(trajectory.calls)} calls  {tokens} tokens  {trajectory.seconds:.1f} s", "dim")

@@ -54,7 +54,13 @@ PANELS = (
     Panel(
         "Reward and its parts",
         "grpo",
-        {"total": "reward", "accuracy": "accuracy", "format": "format_reward", "parsimony": "parsimony_reward"},
+        {
+            "total": "reward",
+            "accuracy": "accuracy",
+            "format": "format_reward",
+            "parsimony": "parsimony_reward",
+            "evidence": "evidence_reward",
+        },
         "Mean over the step's episodes; each part before its weight.",
         share=True,
     ),

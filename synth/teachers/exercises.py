@@ -30,6 +30,8 @@ EACH = 4
 """Exercises for each training question that needs a closer look."""
 SPACING_S = 0.5
 """Seconds between two readings of a stretch that was told."""
+LOOKS = 1 / 3
+"""Share of the exercises in a question that tells when to look which ask for the call, and not for what it shows."""
 TRIES = 64
 """Worlds among which one with a question of a kind is looked for."""
 
@@ -70,9 +72,13 @@ def _made_up(kind: str, config: Config, rng: np.random.Generator) -> tuple[World
 
 
 def _told(world: World, question: WorldQuestion, rng: np.random.Generator) -> tuple[list[Piece], str | None]:
-    """The readings of a stretch that was told, and the answer."""
+    """The call that fetches the stretch that was told; or its readings, and the answer."""
     assert question.window is not None
-    times = question.window[0] + rng.uniform(0.0, SPACING_S) + SPACING_S * np.arange(EVENT_S / SPACING_S)
+    start, end = question.window
+    if rng.random() < LOOKS:
+        called = look(f" Look from {start} s to {end} s.", question.window).removeprefix("<think>")
+        return [(f"<think>{the_mark(world, question)}", called)], None
+    times = start + rng.uniform(0.0, SPACING_S) + SPACING_S * np.arange(EVENT_S / SPACING_S)
     right = answer(world, question)
     read = closer_look(world, question, times.tolist())
     return _read(read, "<think>", answered(conclusion(world, question), right).removeprefix("<think>")), right

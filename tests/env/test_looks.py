@@ -25,7 +25,7 @@ def looked(*calls: ToolCallRecord, evidence: tuple[tuple[float, float], ...] = (
 def test_a_look_is_a_stretch_that_was_fetched() -> None:
     refused = crop(5, 4, ok=False)
     odd = ToolCallRecord("crop_video", {"start_time": "soon", "end_time": 3}, True, 0.1, 0)
-    assert looks(looked(crop(1, 2), refused, odd, crop(3, 4.5))) == [(1.0, 2.0), (3.0, 4.5)]
+    assert looks((crop(1, 2), refused, odd, crop(3, 4.5))) == [(1.0, 2.0), (3.0, 4.5)]
 
 
 @pytest.mark.parametrize(

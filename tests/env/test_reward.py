@@ -1,11 +1,15 @@
 """The reward's parts and their sum."""
 
+import dataclasses
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import ConfigError
 from configs.episode import RewardConfig
+from env.looks import Stretch
 from env.reward import reward_of, score
 from env.task import Task
 from env.trajectory import Rewards
@@ -32,7 +36,7 @@ def test_the_paper_s_weights(answer: str | None, format_ok: bool, calls: int, to
 @given(st.sampled_from(["red", "blue", None]), st.booleans(), st.integers(0, 100))
 def test_parts_and_total_lie_between_0_and_1(answer: str | None, format_ok: bool, calls: int) -> None:
     rewards = score(RewardConfig(), TASK, answer, format_ok, calls)
-    parts = (rewards.accuracy, rewards.format, rewards.parsimony, rewards.total)
+    parts = (rewards.accuracy, rewards.format, rewards.parsimony, rewards.evidence, rewards.total)
     assert all(0.0 <= part <= 1.0 + 1e-9 for part in parts)
 
 
@@ -49,12 +53,29 @@ def test_fewer_calls_may_be_made_to_pay_for_right_answers_alone() -> None:
         assert score(gated, TASK, None, False, calls).total == 0.0
 
 
-def generous(config: RewardConfig, task: Task, answer: str | None, format_ok: bool, calls: float) -> Rewards:
+@pytest.mark.parametrize(
+    ("looks", "share"), [((), 0.0), (((0.0, 4.0),), 0.0), (((3.0, 6.0),), 0.5), (((3.0, 6.0), (20.0, 28.0)), 1.0)]
+)
+def test_looking_where_the_answer_lies_pays_right_or_wrong(looks: tuple[Stretch, ...], share: float) -> None:
+    task = dataclasses.replace(TASK, evidence=((4.5, 5.5), (21.0, 22.0)))
+    assert score(RewardConfig(), task, "red", True, 2, looks).total == score(RewardConfig(), TASK, "red", True, 2).total
+    for answer in ("red", "blue", None):
+        plain = score(RewardConfig(), task, answer, True, 2, looks)
+        rewards = score(RewardConfig(delta=0.3), task, answer, True, 2, looks)
+        assert plain.evidence == rewards.evidence == share
+        assert rewards.total == pytest.approx(plain.total + 0.3 * share)
+
+
+def generous(
+    config: RewardConfig, task: Task, answer: str | None, format_ok: bool, calls: float, looks: Sequence[Stretch]
+) -> Rewards:
     return Rewards(1.0, 1.0, 1.0, total=2.0)
 
 
 def test_a_config_names_the_reward_or_takes_the_papers() -> None:
     assert reward_of(RewardConfig()) is score
-    assert reward_of(RewardConfig(function=f"{__name__}:generous"))(RewardConfig(), TASK, None, False, 9).total == 2.0
+    assert (
+        reward_of(RewardConfig(function=f"{__name__}:generous"))(RewardConfig(), TASK, None, False, 9, ()).total == 2.0
+    )
     with pytest.raises(ConfigError, match=r"episode\.reward\.function: 'nowhere:f' cannot be imported"):
         reward_of(RewardConfig(function="nowhere:f"))

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from evals.alarms import FIRST, WITHIN, Alarms
+from evals.alarms import FIRST, PARTS, WITHIN, Alarms
 
-WEIGHTS = {"accuracy": 0.8, "format": 0.15, "parsimony": 0.05}
+WEIGHTS = {"accuracy": 0.8, "format": 0.15, "parsimony": 0.05, "evidence": 0.1}
 
 
 def rang(rows: Iterable[dict[str, float]], alarms: Alarms | None = None) -> list[tuple[int, str]]:
@@ -52,9 +52,7 @@ def test_entropy_below_a_tenth_of_what_it_began_with_rings(scale: float) -> None
     assert [name for _, name in rang(entropy(back))] == ["entropy"] * 2, "a seventh is not back yet"
 
 
-@pytest.mark.parametrize(
-    ("part", "metric"), [("accuracy", "accuracy"), ("format", "format_reward"), ("parsimony", "parsimony_reward")]
-)
+@pytest.mark.parametrize(("part", "metric"), list(PARTS.items()))
 def test_a_part_of_the_reward_that_is_flat_rings_unless_it_is_at_its_most(part: str, metric: str) -> None:
     def rows(spread: float, mean: float, count: int) -> list[dict[str, float]]:
         return [{f"{part}_std_in_group": spread, metric: mean}] * count
