@@ -177,8 +177,10 @@ def _train(config: Config, folder: RunFolder, resume: bool, on_activity: OnActiv
 
 def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, run_log: RunLog) -> None:
     """GRPO steps up to `grpo.steps`, with checkpoints on the way, to the newest of which it goes back on a failure."""
-    grpo = config.grpo
-    rows, recovery = MetricsLog(folder.metrics, "grpo", run_log, config.episode.reward), Recovery(grpo)
+    grpo, watched = config.grpo, config.episode.reward
+    if CROP not in config.episode.tools:
+        watched = dataclasses.replace(watched, delta=0.0)  # that nobody looks is no alarm where nobody can
+    rows, recovery = MetricsLog(folder.metrics, "grpo", run_log, watched), Recovery(grpo)
     saver = Saver(
         folder.checkpoints, grpo.keep_checkpoints, grpo.best_metric, config.ranks.step_timeout_s, algorithm.on_activity
     )

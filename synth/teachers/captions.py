@@ -18,6 +18,7 @@ from env.chat import ChatFormat
 from env.task import Task
 from env.trajectory import Trajectory
 from synth.teachers.films import Film, film_of
+from synth.teachers.footage import is_footage
 from synth.teachers.lesson import lesson
 from synth.teachers.lookups import lookup, lookup_in_words, seen_at
 from synth.teachers.readings import marked, spoken
@@ -29,7 +30,7 @@ from tools.decoding.frame import Frame
 from tools.decoding.video import open_image, open_video
 from tools.following.target import ROUGH
 
-MARKS = 5
+MARKS = 4
 """Frames for each task that are marked only to be captioned, each with a mark of its own."""
 ROUGH_SHARE = 0.6
 """Share of those marks that only point at their target."""
@@ -43,7 +44,7 @@ FOLLOWED = 4
 """Most instances that are followed through a strip, one after the other."""
 STRIPS = 1
 """Strips for each task, and lookups in frames."""
-WORDS = 8
+WORDS = 6
 """Lookups in words for each task."""
 
 
@@ -67,7 +68,7 @@ def captions(task: Task, chat: ChatFormat, config: Config, marks: Path) -> Itera
         frame = _frames(task, [time], _budget(episode, rng), chat, config)[0]
         yield _caption(task, chat, frame, "There is no mark.", film.scene)
     for _ in range(WORDS):
-        yield lookup_in_words(task, chat, film.colours, film.duration_s, rng)
+        yield lookup_in_words(task, chat, film.colours, film.duration_s, rng, darts=not is_footage(task))
     for _ in range(STRIPS):
         frames, _ = _look(task, chat, config, film, rng)
         yield lookup(task, chat, film.scene, frames, rng)

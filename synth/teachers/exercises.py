@@ -18,15 +18,15 @@ from synth.teachers.footage import is_footage, made_up
 from synth.teachers.lesson import Piece, lesson
 from synth.teachers.readings import Reading, closer_look, conclusion, first_look, inferred, said_moment, spoken
 from synth.teachers.scripted import the_mark
-from synth.teachers.turns import CONCLUDE, NOT_HERE, answered, look
+from synth.teachers.turns import CLOSER, CONCLUDE, NOT_HERE, answered, look, slot_between
 from synth.world.question import WorldQuestion
 from synth.world.questions import answer, candidates, evidence
 from synth.world.sampling import make_world
 from synth.world.seeking import searches
 from synth.world.tasks import coarse_times, crop_times, question_of
-from synth.world.world import EVENT_S, World
+from synth.world.world import EVENT_S, SLOT_S, World
 
-EACH = 4
+EACH = 3
 """Exercises for each training question that needs a closer look."""
 SPACING_S = 0.5
 """Seconds between two readings of a stretch that was told."""
@@ -96,14 +96,15 @@ def _seeking(
     read = first_look(world, question, coarse)
     mark, where = f"<think>{the_mark(world, question)} ", inferred(world, question, coarse)
     at = int(rng.integers(hit + 1))
-    # How often something vanishes no coarse look shows.
-    if (part == 0 and rng.random() < 0.5) or (question.asks == "blink" and at == hit):
+    if part == 0 and rng.random() < 0.5:
         return _read(read, mark, look(where, places[0][0]).removeprefix("<think>")), None
     first, last = gaps[at]
     times = crop_times(gaps[at], config)
     right = None
     if at < hit:
         end = look(NOT_HERE, gaps[at + 1])
+    elif question.asks == "blink":
+        end = look(CLOSER, slot_between(times, float(start // SLOT_S) * SLOT_S))
     elif part < len(spans) - 1:
         end = look(conclusion(world, question, times, part), places[part + 1][0])
     else:

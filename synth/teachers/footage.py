@@ -23,7 +23,8 @@ from synth.motion.questions import MOST_COUNTED, SOURCE, questions_of
 from synth.record import PLACE
 from synth.teachers.films import TrackFilm
 from synth.teachers.lookups import EMPTY, GONE
-from synth.teachers.readings import Reading, line, marked, spoken, trace_of
+from synth.teachers.places import line
+from synth.teachers.readings import Reading, marked, spoken, trace_of
 from synth.teachers.scene import UNNAMED, TrackScene
 from synth.teachers.turns import GUESS, NOT_HERE, VIEW, Step, answered, call, look, looked_at
 from synth.world.question import TARGETS

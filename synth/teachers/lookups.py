@@ -5,7 +5,8 @@ the place (`12.0 red` is `north`, or `gone`), by time and place the colour (`12.
 what the teacher's readings are made of. Nothing but the look tells the answer: what was asked for before does not, as
 it does where a target is followed from frame to frame, which is why following alone teaches a model to repeat itself.
 
-Words come first: they cost no pixels, and what a model learned in words serves it in frames.
+Words come first: they cost no pixels, and what a model learned in words serves it in frames. In words it is asked too
+which way one place lies of another.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from env.chat import ChatFormat
 from env.task import Task
 from env.trajectory import Trajectory
 from synth.teachers.lesson import Piece, lesson
+from synth.teachers.places import aside, neighbours
 from synth.teachers.scene import Scene
 from synth.world.world import CELLS
 from tools.decoding.frame import Frame
@@ -26,6 +28,8 @@ MOST = 32
 """Most that is asked for in one lookup."""
 ABSENT = 0.2
 """Share that asks for a colour or place where nothing is."""
+WAYS = 2
+"""Pairs of places in a lookup in words of a scene in which things go aside."""
 SPACINGS_S = (0.5, 1.0, 8.0, 0.0)
 """Seconds from frame to frame of a look in words; 0 for any."""
 Sight = tuple[str, str]
@@ -48,9 +52,14 @@ def lookup(task: Task, chat: ChatFormat, scene: Scene, frames: Sequence[Frame], 
 
 
 def lookup_in_words(
-    task: Task, chat: ChatFormat, colours: Sequence[str], longest_s: float, rng: np.random.Generator
+    task: Task,
+    chat: ChatFormat,
+    colours: Sequence[str],
+    longest_s: float,
+    rng: np.random.Generator,
+    darts: bool = False,
 ) -> Trajectory:
-    """A lookup in words, of a scene that never was; the task names it only."""
+    """A lookup in words, of a scene that never was, the task names it only; with `darts` also of ways."""
     last = int(4 * longest_s)
     count, things = min(int(rng.integers(3, 6)), last), int(rng.integers(2, 5))
     spacing_s = float(rng.choice(SPACINGS_S))
@@ -65,7 +74,10 @@ def lookup_in_words(
     }
     # Without commas, which would be a fourth of it.
     told = "".join(f"{t}{''.join(f' {colour} {cell}' for colour, cell in sights)}" for t, sights in seen.items())
-    return lesson(task, "words", chat, chat.prompt(LOOK_UP, (told,)), _asked(seen, rng, ""))
+    pieces = _asked(seen, rng, "")
+    for home, place, way in rng.permutation(neighbours())[: WAYS if darts else 0].tolist():
+        pieces.append((" " + aside(home, place, way).removesuffix(f" {way}."), f" {way}"))
+    return lesson(task, "words", chat, chat.prompt(LOOK_UP, (told,)), pieces)
 
 
 def _asked(seen: Mapping[str, Sequence[Sight]], rng: np.random.Generator, between: str) -> list[Piece]:

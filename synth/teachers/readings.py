@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from synth.teachers.lookups import EMPTY, GONE, seen_at
+from synth.teachers.places import aside, line
 from synth.teachers.scene import Scene
 from synth.world.question import WorldQuestion
 from synth.world.questions import answer, events_of
@@ -21,7 +22,6 @@ from synth.world.world import CELLS, SLOT_S, Event, World
 CHANGED: dict[Change, str] = {"leave": "leaves", "return": "back", "repaint": "turns"}
 """How a thought names a change that the first look shows."""
 CONCLUSIONS = {
-    "dart": "From {} aside {}, so {}.",
     "flash": "It is flash {}.",
     "double": "It is first {}, then {}.",
     "blink": "It is empty {} times.",
@@ -160,8 +160,8 @@ def conclusion(world: World, question: WorldQuestion, times: Sequence[float] = (
     event = events_of(world, question)[part]
     if event.kind == "dart":
         start_s = event.span[0]
-        cells = [str(world.cell(question.target, start_s + since)) for since in (0.0, 0.75)]
-        return CONCLUSIONS["dart"].format(*(f"{cell} {in_numbers(cell)}" for cell in cells), event.value[0])
+        home, place = (str(world.cell(question.target, start_s + since)) for since in (0.0, 0.75))
+        return aside(home, place, event.value[0])
     return CONCLUSIONS[event.kind].format(*event.value)
 
 
@@ -173,17 +173,6 @@ def said_moment(world: World, question: WorldQuestion, times: Sequence[float]) -
     if after is None and times:
         after = times[0] if seen[0] == (question.asks == "return") else times[-1]
     return "" if after is None else f"{after:.1f}"
-
-
-def in_numbers(cell: str) -> str:
-    """Where a cell is, in words that can be compared: `column 2 row 1`."""
-    return f"column {line(cell, 'column')} row {line(cell, 'row')}"
-
-
-def line(cell: str | None, axis: str | None) -> int:
-    """Number of a cell's column or row, from 1."""
-    row, column = divmod(CELLS.index(str(cell)), 3)
-    return 1 + (column if axis == "column" else row)
 
 
 def _event_at(world: World, index: int, time: float) -> Event | None:

@@ -45,6 +45,7 @@ from synth.teachers.turns import (
     call,
     look,
     looked_at,
+    slot_between,
 )
 from synth.world.question import WorldQuestion, vocabulary
 from synth.world.questions import answer, evidence
@@ -181,10 +182,7 @@ class _Plan:
 
     def _closer(self, env: VideoEnv, slot_s: float) -> str:
         """Look closer at a slot inside of the last look: between two of its frames."""
-        times = looked_at(env)
-        start = max((t for t in times if t <= slot_s + 0.75), default=slot_s)
-        end = min((t for t in times if t >= slot_s + 3.25), default=slot_s + SLOT_S)
-        return look(f"{self._read(env)}. {CLOSER}", (start, end))
+        return look(f"{self._read(env)}. {CLOSER}", slot_between(looked_at(env), slot_s))
 
     def _give_up(self, guess: str) -> Step:
         return lambda env: answered(f"{self._read(env)}. {GUESS}", guess)

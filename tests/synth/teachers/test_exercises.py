@@ -14,7 +14,9 @@ from env.trajectory import Trajectory
 from env.turn import parse_turn
 from synth.teachers.exercises import EACH, exercises
 from synth.teachers.scripted import corpus
+from synth.teachers.turns import CLOSER
 from synth.world.tasks import question_of
+from synth.world.world import EVENT_S, SLOT_S
 from tests.models.tiny import build_tiny_model
 
 
@@ -68,6 +70,18 @@ def test_seeking_is_exercised_from_the_first_look_and_after_a_look(
         for call in turn.parsed.calls:
             assert call.name == "crop_video"
             assert all(f" {call.arguments[end]:.1f} " in turn.text for end in ("start_time", "end_time"))
+
+
+def test_how_often_something_vanishes_needs_a_closer_look_between_two_frames(
+    made: tuple[ChatFormat, list[tuple[Task, list[Trajectory]]]],
+) -> None:
+    closer = [lesson.turns[0] for _, lessons in made[1] for lesson in lessons if CLOSER in lesson.turns[0].text]
+    assert closer
+    for turn in closer:
+        start, end = turn.parsed.calls[0].arguments.values()
+        read = turn.text.rsplit(". ", 2)[1]
+        assert all(re.search(rf"(^|, ){second:.1f} ", read) for second in (start, end))
+        assert EVENT_S <= end - start <= SLOT_S + 1
 
 
 def test_the_stretch_that_was_told_is_the_one_that_is_looked_at(

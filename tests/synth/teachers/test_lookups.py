@@ -9,10 +9,11 @@ from configs.run import Config
 from env.chat import ChatFormat
 from env.task import Task
 from synth.teachers.captions import STRIPS, WORDS, captions
-from synth.teachers.lookups import EMPTY, GONE, lookup_in_words, seen_at
+from synth.teachers.lookups import EMPTY, GONE, WAYS, lookup_in_words, seen_at
+from synth.teachers.places import neighbours
 from synth.world.sampling import make_world
 from synth.world.tasks import question_of
-from synth.world.world import CELLS, COLOURS
+from synth.world.world import CELLS, COLOURS, DIRECTIONS
 
 QUESTION = re.compile(r"(\d+\.\d) (\w+) ([a-z]+)")
 
@@ -36,6 +37,24 @@ def test_what_is_asked_for_in_words_was_told_in_words(
             assert found in ([answer], [] if answer == (GONE, EMPTY)[side] else None)
             answers.add(answer)
     assert answers == {*COLOURS, *CELLS, GONE, EMPTY}
+
+
+def test_ways_are_those_of_the_grid_as_a_thought_says_them(
+    small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
+) -> None:
+    task, rng, ways = small_data[1][0], np.random.default_rng(0), set()
+    for _ in range(100):
+        lesson = lookup_in_words(task, chat, tuple(COLOURS), config.world.max_duration_s, rng, darts=True)
+        pieces = re.findall(
+            r" From (\w+) column (\d) row (\d) aside (\w+) column (\d) row (\d), so (\w+)", lesson.turns[0].text
+        )
+        assert len(pieces) == WAYS
+        for home, column, row, place, column_then, row_then, way in pieces:
+            at, then = (int(row) - 1, int(column) - 1), (int(row_then) - 1, int(column_then) - 1)
+            assert (CELLS[3 * at[0] + at[1]], CELLS[3 * then[0] + then[1]]) == (home, place)
+            assert (then[1] - at[1], then[0] - at[0]) == DIRECTIONS[way]
+            ways.add((home, place))
+    assert len(ways) == len(neighbours()) == 24
 
 
 def test_what_is_asked_for_in_frames_is_seen_in_them(
