@@ -25,9 +25,9 @@ class RewardConfig:
     gamma: float = 0.05
     """Weight of parsimony, R_par = max(0, 1 - parsimony_lambda * N) after N tool calls."""
     delta: float = 0.0
-    """Weight of the evidence, R_evi, the share of the stretches that hold a task's answer at which the agent looked; 1
-    where there are none. The paper has no such part: it needs tasks that say where their answer is, as synthesised ones
-    do, and tells in every group where to look, a right answer only where what was looked at is also read right."""
+    """Weight of the evidence, R_evi, the share of the stretches that hold a task's answer of which the agent was shown
+    a frame; 1 where there are none. The paper has no such part: it needs tasks that say where their answer is, as
+    synthesised ones do, and tells where to look before what is looked at is read right."""
     parsimony_needs_right: bool = False
     """Whether R_par is 0 for an answer that is not right, so that among wrong ones fewer calls count for nothing. The
     paper's formula has it for every answer."""

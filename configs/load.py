@@ -56,6 +56,9 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
             merged = OmegaConf.merge(merged, layer)
         except OmegaConfBaseException as error:
             raise ConfigError(f"{origin}: {_first_line(error)} (key '{error.full_key}')") from error
+        except TypeError as error:
+            keys = ", ".join(_dotted_keys(OmegaConf.to_container(layer)))
+            raise ConfigError(f"{origin}: a value is of the wrong kind, below {keys} ({_first_line(error)})") from error
     return cast(Config, OmegaConf.to_object(merged))
 
 

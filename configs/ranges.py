@@ -37,6 +37,7 @@ BETWEEN: dict[str, tuple[float, float]] = {
     "synth.gpus_per_segmenter": (0, 1),
     "serve.port": (1, 65535),
     "world.*_instances": (1, 4),
+    "world.*_duration_s": (4, 90),
     "synth.masks.*_looks": (1, MOST),
     "synth.masks.max_growth": (1, MOST),
     **dict.fromkeys(("*_fraction", "*_share", "*.warmup", "guessing.choice_lessons"), (0, 1)),

@@ -5,7 +5,9 @@ anything starts or is written. The rules here need nothing but the config; what 
 the machine is checked where that is known.
 """
 
-from collections.abc import Callable
+import inspect
+import math
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from configs.endpoint import EndpointConfig
@@ -14,11 +16,15 @@ from configs.load import ConfigError
 from configs.own_code import own_code
 from configs.ranges import check_ranges
 from configs.run import Config
-from configs.training import LEAST_STAGE, NATIVE, LoraConfig
+from configs.training import LEAST_STAGE, LESSON_KINDS, NATIVE, LoraConfig
 from configs.world import PROMPT_KINDS, QUESTION_KINDS
 
 Phase = Literal["synth", "sft", "grpo", "difficulty", "eval", "serve", "guessing", "ranks"]
 """What the settings are to be used for, with all that goes before it."""
+
+
+REWARD_TAKES = ("config", "task", "answer", "format_ok", "calls", "evidence")
+"""What a reward of one's own is called with, as `env.reward.score` is."""
 
 
 def check(config: Config, phase: Phase) -> None:
@@ -46,6 +52,14 @@ def _data(config: Config) -> None:
     _require_known(world.kinds, QUESTION_KINDS, "world.kinds", "kind")
     for key, kinds in (("world.prompt_kinds", world.prompt_kinds), ("synth.prompt_kinds", synth.prompt_kinds)):
         _require_known(kinds, PROMPT_KINDS, key, "kind")
+        if not kinds:
+            raise ConfigError(f"{key}: is empty; there are {', '.join(PROMPT_KINDS)}")
+    if not world.kinds:
+        raise ConfigError(f"world.kinds: is empty; there are {', '.join(QUESTION_KINDS)}")
+    for what in ("duration_s", "instances"):
+        least, most = getattr(world, f"min_{what}"), getattr(world, f"max_{what}")
+        if least > most:
+            raise ConfigError(f"world.min_{what}={least:g} is more than world.max_{what}={most:g}")
     if synth.source is None:
         return
     if not synth.segmenter.strip():
@@ -65,21 +79,37 @@ def _episode(config: Config) -> None:
     for name in own:
         own_code("episode.tools", name)
     if config.episode.reward.function:
-        own_code("episode.reward.function", config.episode.reward.function)
+        function = own_code("episode.reward.function", config.episode.reward.function)
+        try:
+            inspect.signature(function).bind(*REWARD_TAKES)
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"episode.reward.function: '{config.episode.reward.function}' is no function of "
+                f"({', '.join(REWARD_TAKES)})"
+            ) from None
 
 
 def _cold_start(config: Config) -> None:
+    _require_known(config.teacher.hasty, PROMPT_KINDS, "teacher.hasty", "kind")
+    for kind, chance in config.teacher.hasty.items():
+        if not 0 <= chance <= 1:
+            raise ConfigError(f"teacher.hasty.{kind}={chance:g}: a chance is 0 to 1")
     if config.teacher.player == "model":
         check_endpoint(config.teacher.model, "teacher.model")
 
 
 def _curricula(config: Config) -> None:
     for key, sft in (("captions", config.captions), ("sft", config.sft)):
+        taught = LESSON_KINDS if key == "captions" else ("episode", *LESSON_KINDS)
         for i, stage in enumerate(sft.curriculum):
             if stage.steps < 1 or not stage.lessons or min(stage.lessons.values()) < 1:
                 raise ConfigError(f"{key}.curriculum[{i}]: takes steps and lessons of each kind, each at least 1")
-            if stage.passes is not None and not stage.passes > 0:
-                raise ConfigError(f"{key}.curriculum[{i}].passes={stage.passes:g}: takes more than 0")
+            _require_known(stage.lessons, taught, f"{key}.curriculum[{i}].lessons", "kind")
+            if key == "sft" and set(stage.lessons) == {"exercise"} and "crop_video" not in config.episode.tools:
+                raise ConfigError(f"sft.curriculum[{i}]: exercises alone teach nothing without crop_video")
+            for name, value in (("passes", stage.passes), ("until", stage.until)):
+                if value is not None and not 0 < value < math.inf:
+                    raise ConfigError(f"{key}.curriculum[{i}].{name}={value:g}: takes more than 0, and a finite number")
 
 
 def _optimizers(config: Config) -> None:
@@ -177,7 +207,7 @@ def _refuse(broken: dict[str, bool]) -> None:
             raise ConfigError(sentence)
 
 
-def _require_known(given: list[str], known: tuple[str, ...], key: str, what: str) -> None:
+def _require_known(given: Iterable[str], known: tuple[str, ...], key: str, what: str) -> None:
     for name in given:
         if name not in known:
             raise ConfigError(f"{key}: no {what} '{name}'; there are {', '.join(known)}")

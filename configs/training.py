@@ -77,6 +77,10 @@ class RanksConfig:
     """Memory of each GPU, GiB, that a run must fit into. None asks the cluster, and takes 80 where it has none yet."""
 
 
+LESSON_KINDS = ("caption", "words", "lookup", "strip", "exercise")
+"""Kinds of the lessons that a model which starts from nothing learns to see and to conclude from."""
+
+
 @dataclass
 class StageConfig:
     """A stage of a curriculum."""

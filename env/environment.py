@@ -4,6 +4,7 @@ Invariant: an episode always ends. Each turn that is not an answer costs a round
 environment asks for the answer, and whatever the agent writes then is the last turn.
 """
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import gymnasium
 
 from configs.episode import EpisodeConfig
-from env.looks import looks
+from env.looks import share_seen, shown
 from env.prompt import MARK_TOOL, readable, system_prompt, user_content
 from env.reward import reward_of
 from env.spaces import AnyText, ContentSpace
@@ -195,8 +196,9 @@ class VideoEnv(gymnasium.Env[Content, str]):
     def _end(self, answer: str | None, stop: Stop) -> Rewards:
         format_ok = self._well_formed and answer is not None
         calls = sum(cost_of(call.name, self.config.tools) for call in self.calls)
-        config = self.config.reward
-        rewards = reward_of(config)(config, self.task, answer, format_ok, calls, looks(self.calls))
+        config, evidence = self.config.reward, share_seen(self.task.evidence, shown(self.turns))
+        rewards = reward_of(config)(config, self.task, answer, format_ok, calls, evidence)
+        rewards = dataclasses.replace(rewards, evidence=evidence)
         self._over, self._result = True, (rewards, answer, stop)
         return rewards
 

@@ -1,37 +1,61 @@
 """Where an episode looked, against where it had to: what is said of seeking. Pure.
 
-A *look* is a call that fetched frames of a stretch of the video. It is a hit if it overlaps a stretch of the evidence
-that its task knows, else a miss.
+A *look* is a call that fetched frames of a stretch of the video. What it shows is what its frames show, however long a
+stretch it asked for: a stretch of the evidence is seen if one of the shown frames lies in it, or `SLACK_S` from it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from env.trajectory import ToolCallRecord, Trajectory
+from env.trajectory import Trajectory, TurnRecord
 
 Stretch = tuple[float, float]
 """Start and end, seconds."""
+SLACK_S = 0.25
+"""How far outside of a stretch a frame may lie that shows it, seconds: what is over sooner than the next frame comes is
+told by what it changed."""
 
 
-def looks(calls: Sequence[ToolCallRecord]) -> list[Stretch]:
-    """The stretches that calls fetched, in order."""
-    asked = [(call.arguments.get("start_time"), call.arguments.get("end_time")) for call in calls if call.ok]
-    return [
-        (float(start), float(end))
-        for start, end in asked
-        if isinstance(start, int | float) and isinstance(end, int | float)
-    ]
+@dataclass(frozen=True)
+class Look:
+    """One look."""
+
+    stretch: Stretch
+    """What its call asked for."""
+    shown: tuple[float, ...]
+    """Times of its frames, seconds."""
+
+
+def looks(turns: Sequence[TurnRecord]) -> list[Look]:
+    """The looks of an episode, in order."""
+    found = []
+    for turn in turns:
+        for call in turn.parsed.calls:
+            start, end = call.arguments.get("start_time"), call.arguments.get("end_time")
+            if isinstance(start, int | float) and isinstance(end, int | float):
+                times = tuple(t for t in shown([turn]) if start <= t <= end)
+                found += [Look((float(start), float(end)), times)] if times else []
+    return found
+
+
+def shown(turns: Sequence[TurnRecord]) -> list[float]:
+    """Times of all frames that tools showed, seconds."""
+    return [frame.time_s for turn in turns for frame in turn.frames if frame.time_s is not None]
+
+
+def share_seen(evidence: Sequence[Stretch], times: Sequence[float]) -> float:
+    """Share of the stretches of the evidence that frames at some times show; 1 of none."""
+    return fmean(_is_seen(stretch, times) for stretch in evidence) if evidence else 1.0
+
+
+def _is_seen(stretch: Stretch, times: Sequence[float]) -> bool:
+    return any(stretch[0] - SLACK_S <= t <= stretch[1] + SLACK_S for t in times)
 
 
 def overlap(a: Stretch, b: Stretch) -> float:
     """Seconds that two stretches share."""
     return max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
-
-
-def share_seen(evidence: Sequence[Stretch], seen: Sequence[Stretch]) -> float:
-    """Share of the stretches of the evidence that a look overlaps; 1 of none."""
-    return fmean(any(overlap(look, stretch) > 0 for look in seen) for stretch in evidence) if evidence else 1.0
 
 
 def temporal_iou(a: Stretch, b: Stretch) -> float:
@@ -46,7 +70,7 @@ class Sought:
     """How one episode sought what its question needs; of an episode whose evidence is known."""
 
     found: bool
-    """Every stretch of the evidence was looked at."""
+    """Every stretch of the evidence was seen."""
     iou: float
     """Temporal IoU of the last look with the stretch that it fits best; 0 if it never looked."""
     again_after_miss: bool | None
@@ -59,17 +83,17 @@ class Sought:
     @classmethod
     def of(cls, trajectory: Trajectory) -> "Sought | None":
         """How an episode sought; None if it is not known where it had to look."""
-        evidence, seen = trajectory.evidence, looks(trajectory.calls)
+        evidence, seen = trajectory.evidence, looks(trajectory.turns)
         if not evidence:
             return None
-        hit = bool(seen) and any(overlap(seen[0], stretch) > 0 for stretch in evidence)
-        shown = len(trajectory.prompt_frames) + sum(call.frames for call in trajectory.calls)
+        hit = bool(seen) and any(_is_seen(stretch, seen[0].shown) for stretch in evidence)
+        frames = len(trajectory.prompt_frames) + sum(call.frames for call in trajectory.calls)
         return cls(
-            found=share_seen(evidence, seen) == 1.0,
-            iou=max(temporal_iou(seen[-1], stretch) for stretch in evidence) if seen else 0.0,
+            found=share_seen(evidence, shown(trajectory.turns)) == 1.0,
+            iou=max(temporal_iou(seen[-1].stretch, stretch) for stretch in evidence) if seen else 0.0,
             again_after_miss=len(seen) > 1 if seen and not hit else None,
             again_after_hit=len(seen) > 1 if hit and len(evidence) == 1 else None,
-            frames_share=shown / max(1, trajectory.video_frames),
+            frames_share=frames / max(1, trajectory.video_frames),
         )
 
 

@@ -3,16 +3,15 @@
 The first three parts are the paper's (section 3.3). Of the fourth it has none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from configs.episode import RewardConfig
 from configs.own_code import own_code
 from env.judging.rules import judge
-from env.looks import Stretch, share_seen
 from env.task import Task
 from env.trajectory import Rewards
 
-RewardFunction = Callable[[RewardConfig, Task, str | None, bool, float, Sequence[Stretch]], Rewards]
+RewardFunction = Callable[[RewardConfig, Task, str | None, bool, float, float], Rewards]
 """What is called as `score` at the end of an episode."""
 
 
@@ -29,12 +28,7 @@ def reward_of(config: RewardConfig) -> RewardFunction:
 
 
 def score(
-    config: RewardConfig,
-    task: Task,
-    answer: str | None,
-    format_ok: bool,
-    calls: float,
-    looks: Sequence[Stretch] = (),
+    config: RewardConfig, task: Task, answer: str | None, format_ok: bool, calls: float, evidence: float
 ) -> Rewards:
     """The reward and its parts.
 
@@ -42,12 +36,11 @@ def score(
         answer: the parsed answer; None if the episode ended without one.
         format_ok: every turn was well formed and the episode ended with an answer.
         calls: N, the tool calls asked for, the refused ones included, each counted at its tool's cost.
-        looks: stretches of the video that calls fetched, seconds.
+        evidence: share of the stretches of the task's evidence that tools showed, 1 where it has none.
     """
     accuracy = judge(task, answer)
     form = float(format_ok)
     counts = accuracy > 0 or not config.parsimony_needs_right
     parsimony = max(0.0, 1.0 - config.parsimony_lambda * calls) if counts else 0.0
-    evidence = share_seen(task.evidence, looks)
     total = config.alpha * accuracy + config.beta * form + config.gamma * parsimony + config.delta * evidence
     return Rewards(accuracy=accuracy, format=form, parsimony=parsimony, evidence=evidence, total=total)

@@ -54,7 +54,7 @@ class TurnRecord:
 
 @dataclass(frozen=True)
 class Rewards:
-    """The reward and its parts, each 0 to 1."""
+    """The reward and its parts, each of them 0 to 1."""
 
     accuracy: float
     format: float

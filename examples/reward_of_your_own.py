@@ -4,14 +4,12 @@ A run takes it with `episode.reward.function=module:function`, the module anywhe
 """
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from configs import load_config
 from configs.episode import RewardConfig
 from env.environment import VideoEnv
 from env.judging.rules import judge
-from env.looks import Stretch
 from env.task import Task
 from env.trajectory import Rewards
 from env.turn import ParsedCall, write_turn
@@ -21,7 +19,7 @@ DEMO = Path(__file__).parents[1] / "configs" / "demo.yaml"
 
 
 def frugal(
-    config: RewardConfig, task: Task, answer: str | None, format_ok: bool, calls: float, looks: Sequence[Stretch]
+    config: RewardConfig, task: Task, answer: str | None, format_ok: bool, calls: float, evidence: float
 ) -> Rewards:
     """A right answer is worth the less the more calls it took; a wrong one is worth nothing."""
     accuracy, parsimony = judge(task, answer), 1.0 / (1.0 + calls)

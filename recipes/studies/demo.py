@@ -8,7 +8,7 @@ from statistics import fmean
 
 import ray
 
-from configs import Config
+from configs import Config, to_yaml
 from configs.world import SEEKING_KINDS, TOLD_KINDS
 from env.task import load_tasks
 from env.trajectory import load_trajectories
@@ -27,7 +27,7 @@ from storage.logs import whole_rows
 def run_demo(config: Config) -> Path:
     """Train the agent and its no-tool baseline, measure both, serve the agent and ask it. Returns the report,
     `report.html`; beside it lies `report.json`."""
-    started = time.monotonic()
+    started, resumed = time.monotonic(), (Path(config.runs_dir) / config.name).exists()
     with PeakMemory() as memory:
         agent = trained_arm(config, "both")
         scores = {"no_tools": trained_arm(config, "no_tools")["grpo"], **agent}
@@ -41,6 +41,7 @@ def run_demo(config: Config) -> Path:
     report = {
         "name": config.name,
         "seed": config.seed,
+        "resumed": resumed,
         "wall_s": round(time.monotonic() - started, 1),
         "peak_rss_gib": round(memory.peak_gib, 2),
         **summary(scores, rows, baseline),
@@ -49,6 +50,7 @@ def run_demo(config: Config) -> Path:
         "seconds_by_phase": seconds_by_phase(),
         "served_answer": served,
     }
+    write_text(folder.root / "config.yaml", to_yaml(config))
     write_text(folder.root / "report.json", json.dumps(report, indent=2) + "\n")
     episodes = load_trajectories(folder.episodes("grpo"))
     page = write_report(folder.root, report, rows, list(scores.items()), episodes)
@@ -78,12 +80,17 @@ def summary(scores: dict[str, Scores], rows: Iterable[JsonObject], others: Itera
     tools = {name: scores[name] for name in ("sft", "grpo")}
     sought = {name: found.seeking for name, found in tools.items() if found.seeking}
     after = sought.get("grpo")
+    seek, told = (
+        {name: _rounded(accuracy_over(found, kinds)) for name, found in scores.items()}
+        for kinds in (SEEKING_KINDS, TOLD_KINDS)
+    )
     return {
         "heldout_questions": scores["grpo"].accuracy.tasks,
         "accuracy": {name: round(found.accuracy.mean, 4) for name, found in scores.items()},
         "accuracy_train": _rounded(training_accuracy(trained)),
-        "accuracy_seek": {name: _rounded(accuracy_over(found, SEEKING_KINDS)) for name, found in scores.items()},
-        "accuracy_told": {name: _rounded(accuracy_over(found, TOLD_KINDS)) for name, found in scores.items()},
+        "accuracy_seek": seek,
+        # Footage has kinds of its own, one of which bears a name of the procedural world's.
+        "accuracy_told": {name: None if seek[name] is None else share for name, share in told.items()},
         "accuracy_by_kind": {
             name: {kind: round(part.mean, 4) for kind, part in found.kinds.items()} for name, found in scores.items()
         },

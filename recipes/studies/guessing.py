@@ -75,7 +75,12 @@ def _one_seed(run: Config) -> JsonObject:
     """Of the start and of each arm: what each form shows of it, and how its training went."""
     world = run_synth(run)
     model = dataclasses.replace(run.model, path=str(first_model(run, world).absolute()))
-    study = dataclasses.replace(run, data_dir=str(world.data), model=model)
+    reward = run.episode.reward
+    # The paper's, in which a guess that is right is worth as much as an answer that was seen.
+    episode = dataclasses.replace(
+        run.episode, reward=dataclasses.replace(reward, alpha=reward.alpha + reward.delta, delta=0.0)
+    )
+    study = dataclasses.replace(run, data_dir=str(world.data), model=model, episode=episode)
     start = _cold_start(dataclasses.replace(study, name=f"{run.name}/guessing/start"))
     report: JsonObject = {"seed": run.seed, "start": _examined(study, start, "sft")}
     for name, options in {"open": 0, **{f"choice{most}": most for most in run.guessing.options}}.items():

@@ -101,17 +101,23 @@ def page(config: Config, found: dict[str, list[Trained]], demo: JsonObject | Non
         "",
         *_kinds_table(found),
         "",
-        "The first eight kinds seek. All but SFT are after GRPO; found is the share of episodes that looked at all "
-        "that is asked for.",
+        f"{_those_that_seek(agent)}All but SFT are after GRPO; found is the share of episodes that saw all that is "
+        "asked for.",
         "",
     ]
-    if demo:
+    if demo and not demo.get("resumed"):
         lines += [*_cost(demo), ""]
     accuracy = {
         arm: {phase: [round(run.scores[phase].accuracy.mean, 4) for run in runs] for phase in ("sft", "grpo")}
         for arm, runs in found.items()
     }
     return "\n".join([*lines, "```json", json.dumps({"accuracy": accuracy}), "```", ""])
+
+
+def _those_that_seek(agent: Sequence[Trained]) -> str:
+    asked = {kind for run in agent for kind in run.scores["grpo"].kinds}
+    seek = [kind for kind in SEEKING_KINDS if kind in asked]
+    return f"The first {len(seek)} kinds seek. " if seek else ""
 
 
 def _spread(shares: Iterable[float | None]) -> str:
@@ -189,7 +195,8 @@ def _kinds_table(found: dict[str, list[Trained]]) -> list[str]:
     others = ("no_tools", "mark", "crop")
     titles = ["kind", "n", "prior", *(LABELS[arm] for arm in others), "SFT", LABELS["both"], "found"]
     rows = []
-    for kind in (kind for kind in (*SEEKING_KINDS, *TOLD_KINDS) if kind in kinds):
+    known = (*SEEKING_KINDS, *TOLD_KINDS)
+    for kind in (*(kind for kind in known if kind in kinds), *sorted(kinds.difference(known))):
         asked = [run for run in agent if kind in run.scores["grpo"].kinds]
         sizes = [run.scores["grpo"].kinds[kind].tasks for run in asked]
         looked = [

@@ -41,6 +41,8 @@ LONGER = 1.8
 """Factor from each choice of a duration to the next."""
 DURATIONS = 4
 """Choices of a duration."""
+FIRST_LOOK = ("order", "duration")
+"""Kinds about the whole video: what the first look shows answers them."""
 SHORTEST_CHOICE_S = 1.0
 END_S = 4.0
 """Length of the window of a question on how a thing comes or goes, seconds."""

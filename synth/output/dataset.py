@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from configs import Config
 from env.task import Task, save_tasks
 from storage.files import JsonObject, whole_file, whole_folder
+from synth.motion.questions import FIRST_LOOK
 from synth.motion.questions import SOURCE as FOOTAGE
 from synth.output.split import split_of
 from synth.record import Record
@@ -57,8 +58,8 @@ def task_of(record: Record) -> Task:
 
 
 def _evidence(record: Record) -> tuple[tuple[float, float], ...]:
-    """What must be seen of a video, where measured tracks tell: but for the colour, the stretch of the question."""
-    if record.source != FOOTAGE or record.target is None or record.facts["kind"] == "colour":
+    """What must be seen of a video, where measured tracks tell: the question's stretch, if one must look closer."""
+    if record.source != FOOTAGE or record.target is None or record.facts["kind"] in ("colour", *FIRST_LOOK):
         return ()
     return ((record.target.start_s, record.target.end_s),)
 

@@ -3,7 +3,8 @@
 They cost no pixels, so a small student gets thousands of them, no two alike, where the teacher's episodes are few: from
 those alone it learns by when a thing usually happens instead of whether it did.
 
-Invariant: an exercise is worded as the teacher words a thought; only what follows from the readings is trained on.
+Invariant: an exercise is worded as the teacher words a thought; only what follows from the readings, or from what the
+question tells, is trained on.
 """
 
 from collections.abc import Iterator
@@ -31,7 +32,8 @@ EACH = 3
 SPACING_S = 0.5
 """Seconds between two readings of a stretch that was told."""
 LOOKS = 1 / 3
-"""Share of the exercises in a question that tells when to look which ask for the call, and not for what it shows."""
+"""Share of the exercises in a question that tells when to look which ask for the call, and not for what it shows. Where
+a question tells only where the stretch ends or begins, its length is what is learned."""
 TRIES = 64
 """Worlds among which one with a question of a kind is looked for."""
 

@@ -19,7 +19,7 @@ from storage.files import JsonObject
 from synth.motion.blobs import SIDES
 from synth.motion.colour_names import COLOURS
 from synth.motion.measures import DIRECTIONS, THIRDS
-from synth.motion.questions import MOST_COUNTED, SOURCE, questions_of
+from synth.motion.questions import FIRST_LOOK, MOST_COUNTED, SOURCE, questions_of
 from synth.record import PLACE
 from synth.teachers.films import TrackFilm
 from synth.teachers.lookups import EMPTY, GONE
@@ -140,7 +140,7 @@ class FootagePlan:
             told = f"{said} Look from {start:.1f} to {end:.1f}."
             return [*steps, lambda env: look(told, (start, end)), self._conclude]
         seen = read(scene, question, self._coarse)
-        if question.kind in ("order", "duration"):
+        if question.kind in FIRST_LOOK:
             said = f"{said} {spoken(seen)}."
             return [*steps, lambda env: self._answered(said, self._coarse)]
         gap = gap_of(scene, question, self._coarse, self._duration_s)
@@ -292,7 +292,7 @@ def made_up(task: Task, config: Config, count: int, rng: np.random.Generator) ->
         window = (record.target.start_s, record.target.end_s)
         track = film.scene.tracks[int(record.facts["track"])]
         question = FootageQuestion.of(record.facts, float(track.times[len(track.times) // 2]), window, record.options)
-        if question.kind in ("order", "duration"):
+        if question.kind in FIRST_LOOK:
             times = coarse_times(film.duration_s, config)
         else:
             stretch = question.stretch or gap_of(

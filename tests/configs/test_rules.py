@@ -80,6 +80,19 @@ CONTRADICTIONS = [
     ("ranks", ["ranks.transport=shared_memory", "ranks.weights_dir=w"], "ranks.weights_dir does nothing"),
     ("sft", ["captions.curriculum=[{steps: 5, lessons: {words: 0}}]"], "captions.curriculum[0]: takes steps"),
     ("sft", ["sft.curriculum=[{steps: 5, passes: 0, lessons: {words: 1}}]"], "sft.curriculum[0].passes=0: takes more"),
+    ("sft", ["captions.curriculum=[{steps: 5, until: -1, lessons: {words: 1}}]"], "captions.curriculum[0].until=-1:"),
+    ("sft", ["sft.curriculum=[{steps: 5, until: .nan, lessons: {words: 1}}]"], "sft.curriculum[0].until=nan: takes"),
+    ("sft", ["sft.curriculum=[{steps: 5, lessons: {wat: 1}}]"], "sft.curriculum[0].lessons: no kind 'wat'; there are"),
+    ("sft", ["episode.tools=[]", "sft.curriculum=[{steps: 5, lessons: {exercise: 1}}]"], "teach nothing without crop"),
+    ("sft", ["captions.curriculum=[{steps: 5, lessons: {episode: 1}}]"], "captions.curriculum[0].lessons: no kind"),
+    ("sft", ["teacher.hasty={rectangel: 0.9}"], "teacher.hasty: no kind 'rectangel'; there are"),
+    ("sft", ["teacher.hasty={rectangle: 7}"], "teacher.hasty.rectangle=7: a chance is 0 to 1"),
+    ("sft", ["teacher.hasty={rectangle: .nan}"], "teacher.hasty.rectangle=nan: a chance is 0 to 1"),
+    ("synth", ["world.kinds=[]"], "world.kinds: is empty; there are"),
+    ("synth", ["world.prompt_kinds=[]"], "world.prompt_kinds: is empty; there are"),
+    ("synth", ["world.min_duration_s=50"], "world.min_duration_s=50 is more than world.max_duration_s=40"),
+    ("synth", ["world.min_instances=4", "world.max_instances=2"], "world.min_instances=4 is more than world.max"),
+    ("eval", ["episode.reward.function='json:dumps'"], "'json:dumps' is no function of (config, task, answer"),
     ("sft", ["sft.checkpoint_every=0"], "sft.checkpoint_every must be at least 1, not 0"),
     ("sft", ["teacher.player=model"], "teacher.model.model: is empty"),
     ("sft", ["teacher.player=model", "teacher.model.model=m", "teacher.model.base_url=host"], "teacher.model.base_url"),
@@ -111,9 +124,16 @@ def test_settings_that_contradict_each_other_are_refused_with_their_keys(
 
 
 @pytest.mark.parametrize("phase", RULES)
-@pytest.mark.parametrize("name", [None, "demo", "smoke", "paper_4b", "paper_8b"])
+@pytest.mark.parametrize("name", [None, "demo", "footage", "smoke", "paper_4b", "paper_8b"])
 def test_what_ships_contradicts_itself_nowhere(phase: Any, name: Any) -> None:
     check(load_config(name and f"configs/{name}.yaml"), phase)
+
+
+@pytest.mark.parametrize("override", ["teacher.hasty=[rectangle]", "sft.curriculum=[{steps: 5, lessons: [words]}]"])
+def test_a_list_in_place_of_a_mapping_is_one_sentence_with_its_key(override: str) -> None:
+    with pytest.raises(ConfigError, match=f"command line: .*{override.split('.')[0]}") as raised:
+        load_config(None, [override])
+    assert "\n" not in str(raised.value)
 
 
 def test_an_objective_that_there_is_not_is_refused_with_its_key() -> None:

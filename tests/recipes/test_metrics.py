@@ -74,3 +74,14 @@ def test_an_alarm_is_told_once_in_all_places_and_goes_on_after_a_resume(
         resumed.write(step, {"tool_calls": 0.5})
     assert caplog.text.count("tool calls an episode fell") == 1, "these steps are made again"
     assert len(rows(path)) == 9
+
+
+def test_a_part_of_the_reward_is_watched_where_it_has_a_weight(tmp_path: Path) -> None:
+    flat = {"evidence_reward": 0.3, "evidence_std_in_group": 0.0}
+    for name, rewards, alarms in (("plain", RewardConfig(), []), ("delta", RewardConfig(delta=0.3), ["evidence"])):
+        path, told = tmp_path / name, Told()
+        path.touch()
+        kept = MetricsLog(path, "grpo", told, rewards)  # type: ignore[arg-type]
+        for step in range(1, 12):
+            kept.write(step, flat)
+        assert list(told.tags) == [f"alarm.{part}" for part in alarms]
