@@ -50,7 +50,8 @@ def start_ray(config: Config) -> None:
         ranks = config.ranks.ranks * config.ranks.cpus_per_rank
         cpus = max(os.cpu_count() or 1, ranks + config.grpo.env_runners + 1)
         with lock(LOCK, TURN_S):
-            attempt(partial(init, num_cpus=cpus, include_dashboard=False))
+            # "local", or a node that `ray start` left on this machine would be joined, with cores of its own.
+            attempt(partial(init, "local", num_cpus=cpus, include_dashboard=False))
     except TimeoutError as error:
         raise RayStartError(f"Ray: another process is still starting its own ({error})") from None
     finally:

@@ -7,24 +7,28 @@ from actors.ray_start import start_ray
 from configs import Config
 from recipes.folder import RunFolder
 from recipes.progress import phase
-from synth.pipeline.resume_settings import require_same
+from synth.pipeline.resume_settings import keep_world, require_same, require_world
 from synth.synthesis import STAGES_FOLDER, synthesise
 from synth.world.tasks import make_tasks
 
 
 def run_synth(config: Config) -> RunFolder:
     """Make tasks, and the procedural world's videos, unless they are there. Raises SynthError where what is there was
-    made of another source or with other settings, or data could not be made."""
+    made of another source or world, or with other settings, or data could not be made."""
     folder = RunFolder.of(config)
     ended = folder.train.exists()
     if config.synth.source or not ended:
         require_same(config, folder.data / STAGES_FOLDER, ended)
-    if not ended:
+    if ended:
+        require_world(config, folder.data)
+        print(f"{folder.data}: tasks are there already")
+    else:
         start_ray(config)
         if config.synth.source:
             with phase(f"{config.synth.source}: questions, masks and marks"):
                 print(synthesise(config, folder.data))
         else:
             with phase("world: videos and questions"):
+                keep_world(config, folder.data)
                 make_tasks(config, folder.data)
     return folder

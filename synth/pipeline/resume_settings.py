@@ -19,6 +19,8 @@ from synth.errors import SynthError
 
 NOT_OF_THE_FILM = ("test_videos", "questions_per_video", "prompt_kinds", "choice_fraction")
 """Settings of the world that the stages do not read."""
+NOT_OF_THE_WORLD = (*NOT_OF_THE_FILM, "train_videos", "rl_videos", "kinds", "seeking_share")
+"""Settings of the world that say of how many worlds there are videos and what is asked, not what happens in one."""
 NOT_OF_THE_RECORDS = (
     "test_fraction",
     "text_model",
@@ -31,6 +33,8 @@ NOT_OF_THE_RECORDS = (
 )
 """Settings of the synthesis that change no record, or of which only a part does."""
 CONTENT = "the content of synth.source"
+WORLD = "world.json"
+"""File beside the tasks of the procedural world."""
 SHOWN = 3
 """Most differences that an error names."""
 
@@ -68,6 +72,30 @@ def require_same(config: Config, work: Path, ended: bool = False) -> None:
         raise SynthError(
             f"{work}: was begun with other settings ({', '.join(wrong[:SHOWN])}{more}); set them as they were, choose "
             f"another name, or start over by removing {work.parent}"
+        )
+
+
+def keep_world(config: Config, data: Path) -> None:
+    """Note what decides the worlds whose videos a folder holds: its tasks hold no more of one than its seed."""
+    write_text(data / WORLD, json.dumps(_all("world", config.world, NOT_OF_THE_WORLD), indent=2) + "\n")
+
+
+def require_world(config: Config, data: Path) -> None:
+    """Do nothing where a folder's tasks are not of the procedural world, or of the config's.
+
+    Raises:
+        SynthError: they are of another world, or the config names a source.
+    """
+    if not (data / WORLD).exists():
+        return
+    then, now = json.loads((data / WORLD).read_text()), _all("world", config.world, NOT_OF_THE_WORLD)
+    wrong = [f"{key} was {_shown(then, key)} and is {_shown(now, key)}" for key in now if then.get(key) != now[key]]
+    if config.synth.source:
+        wrong.insert(0, f'the procedural world, and synth.source is "{config.synth.source}"')
+    if wrong:
+        raise SynthError(
+            f"{data}: holds tasks of {'; '.join(wrong[:SHOWN])}; set it as it was, choose another name, or start over "
+            f"by removing {data}"
         )
 
 

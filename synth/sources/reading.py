@@ -28,6 +28,8 @@ from tools.decoding.frame_folder import is_frame_folder
 logger = logging.getLogger(__name__)
 OnBad = Callable[[str, str], None]
 """Called for a row that cannot be used, with its place and a clause that says why."""
+LLAVA_FILES = "*_qa_processed.json"
+"""Files of questions in LLaVA-Video-178K; each lies in the folder that its videos are unpacked in."""
 LOOKED_AT = 20
 """Rows looked at to tell a file's kind; the first of them may be bad."""
 MAX_OWN_ID = 80
@@ -45,10 +47,11 @@ def read_source(
     """Records of a source, in its order, each question about a video once.
 
     Args:
-        path: a file of questions, or a folder of videos (kind `folder`), which gives a record without a question for
-            each video, hidden ones aside.
+        path: a file of questions; the folder of LLaVA-Video-178K, all of whose files of questions below it are read;
+            or a folder of videos (kind `folder`), which gives a record without a question for each video, hidden ones
+            aside.
         video_root: folder that the videos' paths are relative to; what is not there is a bad row. Without it, paths are
-            left as they are and nothing is looked up. A folder of videos needs none.
+            left as they are and nothing is looked up. A folder of videos needs none, nor does LLaVA-Video-178K.
         kind: `llava_video`, `video_mme`, `nextqa`, `jsonl`, `folder`, or `auto` to tell by the content.
         licence: of all records.
         on_bad: called for each row that cannot be used; by default it is logged.
@@ -59,13 +62,25 @@ def read_source(
     path = Path(path)
     if video_root is not None and not os.path.isdir(video_root):
         raise SourceError(f"{video_root}: no such folder; the video root should hold the videos of {path}")
+    if os.path.isdir(path) and kind in ("auto", "llava_video"):
+        if files := sorted(path.rglob(LLAVA_FILES)):
+            parts = chain.from_iterable(_rows(source_rows(file), video_root or file.parent) for file in files)
+            return _records(path, parts, format_of("llava_video", path), licence, on_bad)
+        if kind == "llava_video":
+            raise SourceError(f"{path}: holds no file '{LLAVA_FILES}', as the folders of LLaVA-Video-178K do")
     if kind == "folder" or (kind == "auto" and os.path.isdir(path)):
         return _footage(path, licence, on_bad)
     if os.path.isdir(path):
         raise SourceError(f"{path}: is a folder; a source of kind '{kind}' is a file")
-    rows = source_rows(path)
-    first = list(islice(rows, LOOKED_AT))
-    return _records(path, chain(first, rows), _format(path, first, kind), video_root, licence, on_bad)
+    read = source_rows(path)
+    first = list(islice(read, LOOKED_AT))
+    rows = _rows(chain(first, read), video_root)
+    return _records(path, rows, _format(path, first, kind), licence, on_bad)
+
+
+def _rows(rows: Iterator[Row], root: str | Path | None) -> Iterator[tuple[Row, VideoFiles]]:
+    files = VideoFiles(root)
+    return ((row, files) for row in rows)
 
 
 def _format(path: Path, first: list[Row], kind: str) -> Format:
@@ -83,13 +98,13 @@ def _format(path: Path, first: list[Row], kind: str) -> Format:
 
 
 def _records(
-    path: Path, rows: Iterator[Row], questions: Format, root: str | Path | None, licence: str, on_bad: OnBad
+    path: Path, rows: Iterator[tuple[Row, VideoFiles]], questions: Format, licence: str, on_bad: OnBad
 ) -> Iterator[Record]:
-    files = VideoFiles(root)
+    """The records of rows, each with where its videos lie."""
     asked: dict[bytes, str] = {}
     good = bad = 0
     first = ""
-    for where, values in rows:
+    for (where, values), files in rows:
         for found in _questions(values, questions):
             try:
                 if isinstance(found, BadRow):

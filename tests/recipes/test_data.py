@@ -1,6 +1,7 @@
 """Whether a run may use the tasks that are there."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from configs import Config, load_config
 from learner.weights.vllm_transfer import ParameterSource
 from recipes.data import run_synth
 from synth.errors import SynthError
-from synth.pipeline.resume_settings import keep_settings
+from synth.pipeline.resume_settings import keep_settings, keep_world
 from synth.synthesis import STAGES_FOLDER
 
 BASE = ("synth.source=/data/a.jsonl", "synth.text_filter=model", "synth.text_model.model=m")
@@ -35,3 +36,25 @@ def test_a_command_refuses_what_another_source_began(source: ParameterSource, en
     said = rf'synth.source was "/data/a.jsonl" and is {json.dumps(None if source == "null" else source)}'
     with pytest.raises(SynthError, match=rf"{said}.*choose another name, or start over by removing {data}$"):
         run_synth(changed)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("world.max_duration_s=60", "world.max_duration_s was 40.0 and is 60.0"),
+        ("world.size_px=64", "world.size_px was 96 and is 64"),
+        ("synth.source=/films", 'the procedural world, and synth.source is "/films"'),
+    ],
+)
+def test_tasks_of_another_world_are_not_taken_for_those_of_the_config(
+    change: str, sentence: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "run" / "data"
+    data.mkdir(parents=True)
+    base = ("world.size_px=96", f"runs_dir={tmp_path}")
+    keep_world(load_config(None, base), data)
+    (data / "train.jsonl").write_text("")
+    with pytest.raises(SynthError, match=rf"holds tasks of .*{re.escape(sentence)}.*start over by removing {data}$"):
+        run_synth(load_config(None, [*base, change]))
+    for other in ("seed=1", "world.train_videos=7", "world.kinds=[when]"):
+        assert run_synth(load_config(None, [*base, other])).data == data

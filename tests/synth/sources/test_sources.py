@@ -108,6 +108,24 @@ def test_llava_video_gives_a_record_for_each_pair_of_turns(tmp_path: Path, read:
     assert records[0].video == "academic_source/NextQA/0000/3249402410.mp4"
 
 
+@pytest.mark.parametrize("kind", ["auto", "llava_video"])
+def test_the_folder_of_llava_video_is_all_its_files_of_questions(
+    kind: str, tmp_path: Path, read: Callable[..., Any]
+) -> None:
+    for part, name in (("0_30_s_academic_v0_1", "0_30_s_academic_mc_v0_1"), ("1_2_m_youtube_v0_1", "1_2_m_youtube_oe")):
+        for row in LLAVA:
+            video = tmp_path / part / str(row["video"])
+            video.parent.mkdir(parents=True, exist_ok=True)
+            video.write_bytes(b"film")
+        write(tmp_path / part / f"{name}_qa_processed.json", LLAVA[:1] if "academic" in part else LLAVA[1:])
+        write(tmp_path / part / f"{part}_cap_processed.json", LLAVA)
+    records, bad = read(tmp_path, kind=kind)
+    assert not bad
+    assert [record.question[:8] for record in records] == ["What doe", "Who wave", "Why does", "Please d"]
+    assert records[0].video == str(tmp_path / "0_30_s_academic_v0_1/academic_source/NextQA/0000/3249402410.mp4")
+    assert records[3].video == str(tmp_path / "1_2_m_youtube_v0_1/academic_source/a.mp4")
+
+
 @pytest.mark.parametrize("form", ["parquet", "json", "jsonl"])
 def test_video_mme_is_read_from_each_of_its_forms(form: str, tmp_path: Path, read: Callable[..., Any]) -> None:
     path = tmp_path / f"test.{form}"
@@ -340,6 +358,7 @@ def test_what_is_not_there_is_told_at_the_call(tmp_path: Path) -> None:
         ("no such folder", {"path": path, "kind": "folder"}),
         ("holds no video", {"path": tmp_path}),
         ("is a folder", {"path": tmp_path, "kind": "jsonl"}),
+        (r"holds no file '\*_qa_processed.json'", {"path": tmp_path, "kind": "llava_video"}),
         ("no kind of source 'csv'", {"path": path, "kind": "csv"}),
         ("the video root should hold", {"path": path, "video_root": tmp_path / "videos"}),
     ):
