@@ -302,8 +302,11 @@ def _model_dir(checkpoint: str) -> Path:
         return folder
     held = sorted(path.parent for path in folder.glob("*/config.json"))
     if len(held) != 1:
-        found = f"several models ({', '.join(path.name for path in held)}); name one" if held else "no model"
-        raise ConfigError(f"{checkpoint}: holds {found}")
+        names = ", ".join(path.name for path in held)
+        found = f"holds several models ({names}); name one" if held else "holds no model"
+        if not folder.exists():
+            found = "no such folder; load a model of the Hugging Face hub first: hf download NAME --local-dir FOLDER"
+        raise ConfigError(f"{checkpoint}: {found}")
     return held[0]
 
 

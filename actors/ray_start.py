@@ -51,7 +51,7 @@ def start_ray(config: Config) -> None:
         cpus = max(os.cpu_count() or 1, ranks + config.grpo.env_runners + 1)
         with lock(LOCK, TURN_S):
             # "local", or a node that `ray start` left on this machine would be joined, with cores of its own.
-            attempt(partial(init, "local", num_cpus=cpus, include_dashboard=False))
+            attempt(partial(init, address="local", num_cpus=cpus, include_dashboard=False))
     except TimeoutError as error:
         raise RayStartError(f"Ray: another process is still starting its own ({error})") from None
     finally:

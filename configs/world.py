@@ -53,7 +53,7 @@ class WorldConfig:
     kinds: list[str] = field(default_factory=lambda: list(QUESTION_KINDS))
     """Question kinds, told and seeking ones; each maps to one V2P-Bench dimension."""
     seeking_share: float = 0.65
-    """Share of a video's questions that name what happens instead of when, where the kinds have both."""
+    """Least share of a video's questions that name what happens instead of when, where the kinds have both."""
     prompt_kinds: list[str] = field(default_factory=lambda: list(PROMPT_KINDS))
     """Visual prompt kinds, drawn uniformly (paper, section 3.2, stage 4)."""
     choice_fraction: float = 0.0
@@ -65,7 +65,7 @@ class TeacherConfig:
     """Who plays the training tasks: the script, whose errors leave something to improve upon, or a model."""
 
     player: Literal["script", "model"] = "script"
-    """`script`, which knows the procedural world's truth and nothing else, or `model`."""
+    """`script`, which knows the procedural world's truth, or the tracks that were measured in footage, or `model`."""
     model: EndpointConfig = field(default_factory=EndpointConfig)
     """The vision-language model that plays, with tool calls of its own."""
     tasks: int = 2400
