@@ -36,6 +36,8 @@ SEEDS: dict[str, int] = {"train": 0, "rl": 2_000_000_011, "test": 1_000_000_007}
 
 MOST_OF_KIND = 2
 """Questions of one kind about one video."""
+APART_S = 2.5
+"""Seconds from one option of a moment to the next."""
 
 
 class VideoRow(TypedDict):
@@ -213,6 +215,7 @@ def as_choice(task: Task, question: WorldQuestion, rng: np.random.Generator, opt
 
 
 def _near(moment_s: float, rng: np.random.Generator) -> list[str]:
-    """Moments about another one, spread evenly, so that the right one may be any of them by its place."""
+    """Moments about another one, spread evenly, so that the right one may be any of them by its place, and so far apart
+    that it is the nearest to what who looks once a second sees up to a second late."""
     before = int(rng.integers(4))
-    return [f"{moment_s + 2 * (i - before):.1f}" for i in range(4)]
+    return [f"{moment_s + APART_S * (i - before):.1f}" for i in range(4)]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from env.trajectory import Trajectory
+from env.trajectory import Trajectory, TurnRecord
+from env.turn import ParsedCall, write_turn
 from evals.pages.filmstrip import choose, film
 from evals.pages.report import headline_arms, lead, write_report
 from evals.score import score
@@ -176,7 +177,10 @@ def test_every_kind_has_a_bar_for_each_arm_and_what_was_found(episodes: list[Tra
 
 def test_of_right_episodes_the_one_that_looked_on_is_shown(episodes: list[Trajectory]) -> None:
     right = episodes[0]
-    crop = dataclasses.replace(right.calls[-1], arguments={"start_time": 1.0, "end_time": 2.0})
+    before, looked, answered = right.turns[:-2], right.turns[-2], right.turns[-1]
+    shown = tuple(dataclasses.replace(frame, time_s=1.5) for frame in looked.frames)
+    text = write_turn("Look.", ParsedCall("crop_video", {"start_time": 1.0, "end_time": 2.0}))
+    missed = TurnRecord(text, "", shown)
     straight = dataclasses.replace(right, task_id="straight", evidence=((20.0, 21.0),))
-    searched = dataclasses.replace(straight, task_id="searched", calls=(right.calls[0], crop, *right.calls[1:]))
+    searched = dataclasses.replace(straight, task_id="searched", turns=(*before, missed, looked, answered))
     assert choose([straight, searched, episodes[1]])[0].task_id == "searched"
