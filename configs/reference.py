@@ -10,9 +10,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from configs.run import Config
 
@@ -26,6 +27,7 @@ Brackets in a meaning name the source of a default or a formula; *the paper* is 
 by `python -m configs.reference > docs/config.md`.
 """
 CHOICES = re.compile(r"Literal\[([^\]]*)\]")
+NAME = re.compile(r"\b[A-Z]\w+")
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,18 @@ def settings_of(kind: type) -> list[Setting]:
     meanings: dict[str, str] = defaultdict(str)
     for node in tree.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            types[node.target.id] = CHOICES.sub(
-                lambda found: found[1].replace(", ", " | ").replace("'", ""), ast.unparse(node.annotation)
-            )
+            spelt = NAME.sub(partial(_spelt_out, inspect.getmodule(kind)), ast.unparse(node.annotation))
+            types[node.target.id] = CHOICES.sub(lambda found: found[1].replace(", ", " | ").replace("'", ""), spelt)
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and types:
             meanings[[*types][-1]] = " ".join(str(node.value.value).split())
     sections = {field.name for field in dataclasses.fields(kind) if dataclasses.is_dataclass(field.type)}
     return [Setting(name, annotated, meanings[name]) for name, annotated in types.items() if name not in sections]
+
+
+def _spelt_out(module: object, name: re.Match[str]) -> str:
+    """The values that a name of some values stands for; any other name as it is."""
+    named = getattr(module, name[0], None)
+    return " | ".join(get_args(named)) if get_origin(named) is Literal else name[0]
 
 
 def sections() -> dict[type, list[str]]:
