@@ -77,6 +77,7 @@ def require_same(config: Config, work: Path, ended: bool = False) -> None:
 
 def keep_world(config: Config, data: Path) -> None:
     """Note what decides the worlds whose videos a folder holds: its tasks hold no more of one than its seed."""
+    data.mkdir(parents=True, exist_ok=True)
     write_text(data / WORLD, json.dumps(_all("world", config.world, NOT_OF_THE_WORLD), indent=2) + "\n")
 
 

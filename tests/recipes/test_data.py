@@ -50,7 +50,6 @@ def test_tasks_of_another_world_are_not_taken_for_those_of_the_config(
     change: str, sentence: str, tmp_path: Path
 ) -> None:
     data = tmp_path / "run" / "data"
-    data.mkdir(parents=True)
     base = ("world.size_px=96", f"runs_dir={tmp_path}")
     keep_world(load_config(None, base), data)
     (data / "train.jsonl").write_text("")
