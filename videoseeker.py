@@ -140,8 +140,12 @@ def configured(
 def make(config: Config) -> None:
     """Make the tasks that a config describes (the default)."""
     from recipes.data import run_synth
+    from recipes.folder import RunFolder
 
-    run_synth(config)
+    there = RunFolder.of(config).train.exists()
+    folder = run_synth(config)
+    if there:
+        print(f"{folder.data}: tasks are there already")
 
 
 @synth.command(params=[TRACEBACK])

@@ -21,7 +21,6 @@ def run_synth(config: Config) -> RunFolder:
         require_same(config, folder.data / STAGES_FOLDER, ended)
     if ended:
         require_world(config, folder.data)
-        print(f"{folder.data}: tasks are there already")
     else:
         start_ray(config)
         if config.synth.source:
