@@ -53,14 +53,9 @@ def _is_seen(stretch: Stretch, times: Sequence[float]) -> bool:
     return any(stretch[0] - SLACK_S <= t <= stretch[1] + SLACK_S for t in times)
 
 
-def overlap(a: Stretch, b: Stretch) -> float:
-    """Seconds that two stretches share."""
-    return max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
-
-
 def temporal_iou(a: Stretch, b: Stretch) -> float:
     """What two stretches share over what they cover together, 0 to 1."""
-    shared = overlap(a, b)
+    shared = max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
     covered = (a[1] - a[0]) + (b[1] - b[0]) - shared
     return shared / covered if covered > 0 else 0.0
 

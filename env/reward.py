@@ -43,4 +43,4 @@ def score(
     counts = accuracy > 0 or not config.parsimony_needs_right
     parsimony = max(0.0, 1.0 - config.parsimony_lambda * calls) if counts else 0.0
     total = config.alpha * accuracy + config.beta * form + config.gamma * parsimony + config.delta * evidence
-    return Rewards(accuracy=accuracy, format=form, parsimony=parsimony, evidence=evidence, total=total)
+    return Rewards(accuracy=accuracy, format=form, parsimony=parsimony, total=total)

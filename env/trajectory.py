@@ -52,6 +52,10 @@ class TurnRecord:
         return parse_turn(self.text)
 
 
+REWARD_PARTS = ("accuracy", "format", "parsimony", "evidence")
+"""The parts of a reward, as `Rewards` has them."""
+
+
 @dataclass(frozen=True)
 class Rewards:
     """The reward and its parts, each of them 0 to 1."""

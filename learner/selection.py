@@ -14,7 +14,7 @@ import torch
 from actors.rollout.groups import PlayedGroup
 from configs.training import GrpoConfig
 from env.looks import SeekingScores, Sought
-from env.trajectory import Trajectory
+from env.trajectory import REWARD_PARTS, Trajectory
 from learner.objective.advantages import group_advantages, is_overlong, length_penalty
 
 Verdict = Literal["teaches", "uniform", "stale", "overlong"]
@@ -149,10 +149,10 @@ def rollout_metrics(groups: Sequence[PlayedGroup]) -> dict[str, float]:
         "parsimony_reward": _mean(t.rewards.parsimony for t in played),
         "evidence_reward": _mean(t.rewards.evidence for t in played),
         "reward_std_in_group": _mean(np.std([t.rewards.total for t in g.trajectories]) for g in groups),
-        "accuracy_std_in_group": _mean(np.std([t.rewards.accuracy for t in g.trajectories]) for g in groups),
-        "format_std_in_group": _mean(np.std([t.rewards.format for t in g.trajectories]) for g in groups),
-        "parsimony_std_in_group": _mean(np.std([t.rewards.parsimony for t in g.trajectories]) for g in groups),
-        "evidence_std_in_group": _mean(np.std([t.rewards.evidence for t in g.trajectories]) for g in groups),
+        **{
+            f"{part}_std_in_group": _mean(np.std([getattr(t.rewards, part) for t in g.trajectories]) for g in groups)
+            for part in REWARD_PARTS
+        },
         "answered": _mean(t.answer is not None for t in played),
         "tool_calls": len(calls) / max(1, len(played)),
         "tool_error_rate": _mean(not call.ok for call in calls),

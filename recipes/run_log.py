@@ -30,7 +30,7 @@ from mlflow.tracing.constant import TraceMetadataKey
 from PIL import Image
 
 from configs.run import TrackingConfig
-from env.trajectory import Trajectory
+from env.trajectory import REWARD_PARTS, Trajectory
 from env.turn_views import CallView, FrameView, TurnView, turn_views
 from tools.decoding.video import VideoError, read_frame
 
@@ -221,9 +221,7 @@ def log_episode(trajectory: Trajectory, experiment_id: str, run_id: str, step: i
         turn.set_outputs(_turn_outputs(view))
         turn.end(end_time_ns=clock_ns)
     rewards = trajectory.rewards
-    root.set_attributes(
-        {f"reward.{part}": getattr(rewards, part) for part in ("accuracy", "format", "parsimony", "evidence")}
-    )
+    root.set_attributes({f"reward.{part}": getattr(rewards, part) for part in REWARD_PARTS})
     root.set_attribute("reward.total", rewards.total)
     root.set_outputs({"answer": trajectory.answer})
     root.end(end_time_ns=end_ns)

@@ -12,7 +12,7 @@ from rich.rule import Rule
 from rich.style import Style
 from rich.text import Text
 
-from env.trajectory import Trajectory
+from env.trajectory import REWARD_PARTS, Trajectory
 from env.turn_views import CallView, FrameView, TurnView, turn_views
 from evals.pages.filmstrip import spread
 from evals.score import accuracy_of
@@ -104,9 +104,7 @@ def _verdict(trajectory: Trajectory) -> Text:
 
 def _rewards(trajectory: Trajectory) -> Text:
     rewards = trajectory.rewards
-    parts = "  ".join(
-        f"{part} {getattr(rewards, part):.2f}" for part in ("accuracy", "format", "parsimony", "evidence")
-    )
+    parts = "  ".join(f"{part} {getattr(rewards, part):.2f}" for part in REWARD_PARTS)
     line = Text(f"reward {rewards.total:.2f}  {parts}", style="dim")
     tokens = trajectory.transcript.sampled_tokens
     return line.append(f"  {len(trajectory.calls)} calls  {tokens} tokens  {trajectory.seconds:.1f} s", "dim")

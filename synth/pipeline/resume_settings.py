@@ -7,6 +7,7 @@ of the present ones. What changes no record (workers, addresses, prices, budgets
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from configs import Config
@@ -62,16 +63,11 @@ def require_same(config: Config, work: Path, ended: bool = False) -> None:
     if not _file(work).exists():
         return
     then, now = json.loads(_file(work).read_text()), json.loads(json.dumps(settings(config)))
-    wrong = [
-        f"{key} was {_shown(then, key)} and is {_shown(now, key)}"
-        for key in {**then, **now}
-        if then.get(key) != now.get(key) and (key.startswith("synth.") or not ended)
-    ]
-    if wrong:
-        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+    counts = [key for key in {**then, **now} if key.startswith("synth.") or not ended]
+    if wrong := _differing(then, now, counts):
         raise SynthError(
-            f"{work}: was begun with other settings ({', '.join(wrong[:SHOWN])}{more}); set them as they were, choose "
-            f"another name, or start over by removing {work.parent}"
+            f"{work}: was begun with other settings ({wrong}); set them as they were, choose another name, or start "
+            f"over by removing {work.parent}"
         )
 
 
@@ -90,13 +86,11 @@ def require_world(config: Config, data: Path) -> None:
     if not (data / WORLD).exists():
         return
     then, now = json.loads((data / WORLD).read_text()), _all("world", config.world, NOT_OF_THE_WORLD)
-    wrong = [f"{key} was {_shown(then, key)} and is {_shown(now, key)}" for key in now if then.get(key) != now[key]]
-    if config.synth.source:
-        wrong.insert(0, f'the procedural world, and synth.source is "{config.synth.source}"')
-    if wrong:
+    then, now = {"synth.source": None, **then}, {"synth.source": config.synth.source, **now}
+    if wrong := _differing(then, now, now):
         raise SynthError(
-            f"{data}: holds tasks of {'; '.join(wrong[:SHOWN])}; set it as it was, choose another name, or start over "
-            f"by removing {data}"
+            f"{data}: holds tasks of another world ({wrong}); set it as it was, choose another name, or start over by "
+            f"removing {data}"
         )
 
 
@@ -144,6 +138,15 @@ def _all(key: str, part: SynthConfig | WorldConfig | MaskConfig, but: tuple[str,
 
 def _keyed(key: str, values: JsonObject) -> JsonObject:
     return {f"{key}.{name}": value for name, value in values.items()}
+
+
+def _differing(then: JsonObject, now: JsonObject, keys: Iterable[str]) -> str:
+    """What differs at some keys, the first few in full; empty if nothing does."""
+    found = [
+        f"{key} was {_shown(then, key)} and is {_shown(now, key)}" for key in keys if then.get(key) != now.get(key)
+    ]
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return ", ".join(found[:SHOWN]) + more
 
 
 def _shown(values: JsonObject, key: str) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from configs.episode import EpisodeConfig
+from configs.episode import EpisodeConfig, RewardConfig
 from env.environment import VideoEnv
 from env.task import Task
+from env.trajectory import Rewards
 from env.turn import ParsedCall, write_turn
 from tools.decoding.frame import Frame
 from tools.decoding.video import VideoError
@@ -125,6 +126,28 @@ def test_a_refused_call_is_an_observation_and_the_episode_goes_on(task: Task, ca
     env.step(RIGHT)
     rewards, *_ = env.result()
     assert (rewards.accuracy, rewards.format, rewards.parsimony) == (1.0, 1.0, pytest.approx(0.8))
+
+
+def own_reward(*_: object) -> Rewards:
+    return Rewards(accuracy=0.5, format=1.0, parsimony=1.0, total=0.25)
+
+
+@pytest.mark.parametrize(("call", "share"), [(CROP, 1.0), (LOOK, 0.0)])
+@pytest.mark.parametrize("answer", [RIGHT, WRONG])
+def test_what_it_was_shown_of_the_evidence_is_in_the_rewards(task: Task, call: str, share: float, answer: str) -> None:
+    task = dataclasses.replace(task, evidence=((1.4, 1.6),))
+    totals = []
+    for delta in (0.0, 0.3):
+        env = started(task, reward=RewardConfig(delta=delta))
+        env.step(call)
+        env.step(answer)
+        assert env.result()[0].evidence == share
+        totals.append(env.result()[0].total)
+    assert totals[1] - totals[0] == pytest.approx(0.3 * share)
+    env = started(task, reward=RewardConfig(function=f"{__name__}:own_reward"))
+    env.step(call)
+    env.step(answer)
+    assert (env.result()[0].evidence, env.result()[0].total) == (share, 0.25), "a reward of one's own need not tell"
 
 
 def test_a_tool_that_is_not_on_offer_is_refused(task: Task) -> None:

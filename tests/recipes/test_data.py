@@ -43,7 +43,7 @@ def test_a_command_refuses_what_another_source_began(source: ParameterSource, en
     [
         ("world.max_duration_s=60", "world.max_duration_s was 40.0 and is 60.0"),
         ("world.size_px=64", "world.size_px was 96 and is 64"),
-        ("synth.source=/films", 'the procedural world, and synth.source is "/films"'),
+        ("synth.source=/films", 'synth.source was null and is "/films"'),
     ],
 )
 def test_tasks_of_another_world_are_not_taken_for_those_of_the_config(
@@ -53,7 +53,9 @@ def test_tasks_of_another_world_are_not_taken_for_those_of_the_config(
     base = ("world.size_px=96", f"runs_dir={tmp_path}")
     keep_world(load_config(None, base), data)
     (data / "train.jsonl").write_text("")
-    with pytest.raises(SynthError, match=rf"holds tasks of .*{re.escape(sentence)}.*start over by removing {data}$"):
+    with pytest.raises(
+        SynthError, match=rf"holds tasks of another world .*{re.escape(sentence)}.*start over by removing {data}$"
+    ):
         run_synth(load_config(None, [*base, change]))
     for other in ("seed=1", "world.train_videos=7", "world.kinds=[when]"):
         assert run_synth(load_config(None, [*base, other])).data == data
