@@ -5,6 +5,7 @@ from typing import Literal
 
 from configs.endpoint import EndpointConfig
 from configs.masks import MaskConfig
+from configs.mixing import MixingConfig
 from configs.world import PROMPT_KINDS
 
 TrainingKind = Literal["llava_video", "nextqa"]
@@ -41,6 +42,8 @@ class SynthConfig:
     """How: `uniform` (the paper's), or `recommended` by stage 2 where it is among them."""
     questions_per_video: int = 6
     """Most questions that are made of one bare video."""
+    mixing: MixingConfig = field(default_factory=MixingConfig)
+    """Films put together anew from those of a folder."""
     text_model: EndpointConfig = field(default_factory=EndpointConfig)
     """The language model of stages 1 and 4."""
     video_model: EndpointConfig = field(default_factory=EndpointConfig)

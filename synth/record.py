@@ -87,6 +87,8 @@ class Record:
     dimension: str = ""
     """V2P-Bench dimension, where the source or a stage knows it."""
     licence: str = ""
+    split: str = ""
+    """The split that it belongs to; empty where its video's name decides."""
     facts: JsonObject = field(default_factory=dict)
     """Ground truth of a source that has it, e.g. the procedural world; never shown to a model."""
     target: Target | None = None

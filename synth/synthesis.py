@@ -11,7 +11,9 @@ from endpoint.spending import requests, spent
 from synth.errors import SynthError
 from synth.output.dataset import split_records, write_dataset, write_tasks
 from synth.output.datasheet import Census, datasheet, prompts
+from synth.output.split import split_of
 from synth.pipeline.make_stage import ANSWERS
+from synth.pipeline.mixed_films import mixed_records
 from synth.pipeline.resume_settings import keep_settings
 from synth.pipeline.run import ended, run_stages
 from synth.pipeline.shards import write_records
@@ -26,7 +28,8 @@ STAGES_FOLDER = "stages"
 def synthesise(config: Config, folder: Path) -> str:
     """Make the data of `config.synth.source` in `folder`, or go on where a run was stopped.
 
-    It holds then `train.jsonl` and `test.jsonl` for training, `dataset/` for Hugging Face `datasets`, `rejected.jsonl`
+    It holds then `train.jsonl` and `test.jsonl` for training, `rl.jsonl` if films were made
+    for GRPO alone, `dataset/` for Hugging Face `datasets`, `rejected.jsonl`
     with every record that did not get through, and `bad_rows.jsonl` with what the source could not be read at.
 
     Returns:
@@ -73,5 +76,10 @@ def _source(config: Config, work: Path) -> Iterable[Record]:
         def on_bad(where: str, reason: str) -> None:
             lines.write(json.dumps({"where": where, "reason": reason}) + "\n")
 
-        records = read_source(synth.source, root, synth.source_kind, synth.licence, on_bad)
-        yield from islice(records, most)
+        apart = []
+        for record in islice(read_source(synth.source, root, synth.source_kind, synth.licence, on_bad), most):
+            yield record
+            if not record.question and split_of(record.video, config.seed, synth.test_fraction) == "train":
+                apart.append(record.video)
+        if synth.mixing.films or synth.mixing.rl_films:
+            yield from mixed_records(apart, config, work)

@@ -6,7 +6,7 @@ and not with the length of the video.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from cachetools import LRUCache
@@ -77,7 +77,9 @@ class MotionSegmenter:
     A record that was made from a track, and names it in `facts["track"]`, gets that very track.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, measure: Callable[[str, float], tuple[Track, ...]] = measure_tracks) -> None:
+        """`measure` gives the tracks of a video in time."""
+        self._measure = measure
         self._known: LRUCache[tuple[str, Stamp], tuple[Track, ...]] = LRUCache(KEPT_VIDEOS)
         self._lock = threading.Lock()
 
@@ -104,7 +106,7 @@ class MotionSegmenter:
         try:
             key = path, open_video(path, timeout_s).stamp
             if key not in self._known:
-                self._known[key] = measure_tracks(path, max(0.0, deadline - time.monotonic()))
+                self._known[key] = self._measure(path, max(0.0, deadline - time.monotonic()))
             return self._known[key]
         finally:
             self._lock.release()

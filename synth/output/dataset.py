@@ -24,7 +24,7 @@ from synth.record import Record
 from tools.decoding.frame_folder import pictures, split_rate
 from tools.marks.visual_prompt import VisualPrompt
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "rl", "test")
 ROWS_PER_GROUP = 256
 """Rows that are in memory at once."""
 _STRING: JsonObject = {"dtype": "string", "_type": "Value"}
@@ -65,21 +65,23 @@ def _evidence(record: Record) -> tuple[tuple[float, float], ...]:
 
 
 def split_records(records: Iterable[Record], config: Config) -> dict[str, list[Record]]:
-    """The marked records of each split, in their order."""
+    """The marked records of each split, in their order; `rl` is of films for GRPO alone."""
     split: dict[str, list[Record]] = {name: [] for name in SPLITS}
     for record in records:
         if record.marked:
-            split[split_of(record.video, config.seed, config.synth.test_fraction)].append(record)
-    return split
+            name = record.split or split_of(record.video, config.seed, config.synth.test_fraction)
+            split[name].append(record)
+    return {name: rows for name, rows in split.items() if rows or name != "rl"}
 
 
 def write_tasks(split: dict[str, list[Record]], folder: Path) -> None:
-    """`train.jsonl` and `test.jsonl`, the task files that training and evaluation read; one without tasks is left out.
+    """`train.jsonl`, `rl.jsonl` and `test.jsonl`, the task files that training and evaluation read; one without tasks
+    is left out.
 
     The training file is written last: a folder that has it is complete.
     """
     for name in reversed(SPLITS):
-        if split[name]:
+        if split.get(name):
             save_tasks(folder / f"{name}.jsonl", map(task_of, split[name]))
 
 

@@ -120,6 +120,9 @@ video.
         f"- seed: {config.seed}",
         "- prompts: those in `prompts.json` beside this file",
     ]
+    if synth.mixing.films or synth.mixing.rl_films:
+        new = f"{synth.mixing.films:,} for training and {synth.mixing.rl_films:,} for GRPO alone"
+        lines.append(f"- films put together anew from those of the training side: {new}; their names begin with `mixed`")
     if asked:
         lines += ["", "## What the models took", "", *_taken(asked, config)]
     return "\n".join([head, *lines, ""])

@@ -13,6 +13,8 @@ from configs import Config
 from configs.world import WorldConfig
 from endpoint.endpoint import Endpoint, EndpointError
 from synth.errors import SynthError
+from synth.motion.kept_tracks import FOLDER as TRACKS
+from synth.motion.kept_tracks import tracks_of
 from synth.motion.segmenter import MotionSegmenter
 from synth.pipeline.worker import Stage
 from synth.record import Record
@@ -42,7 +44,7 @@ def make_stage(name: str, config: Config, folder: Path) -> Stage:
     synth = config.synth
     match name:
         case "question":
-            return partial(make_questions, config=config)
+            return partial(make_questions, config=config, tracks=folder / TRACKS)
         case "text" if synth.text_filter == "rules":
             return _unless_targeted(filter_by_rules)
         case "text" if synth.text_model.model:
@@ -56,7 +58,7 @@ def make_stage(name: str, config: Config, folder: Path) -> Stage:
         case "text" | "video":
             return _unless_targeted(partial(_no_model, stage=name))
         case "mask":
-            segmenter = segmenter_of(synth.segmenter, config.world)
+            segmenter = segmenter_of(synth.segmenter, config.world, folder / TRACKS)
             return partial(asyncio.to_thread, partial(find_masks, segmenter=segmenter, config=synth.masks))
         case "mark":
             frames = folder / FRAMES
@@ -83,9 +85,9 @@ async def _no_model(record: Record, stage: str) -> Record:
     raise EndpointError(f"{record.id} needs the {stage} stage, whose model is not named; set {key}")
 
 
-def segmenter_of(name: str, world: WorldConfig) -> Segmenter:
+def segmenter_of(name: str, world: WorldConfig, tracks: Path | None = None) -> Segmenter:
     """The segmenter of a name: `world` (the procedural world's own truth), `motion` (a fixed camera's footage, without
-    weights), or the folder or hub id of a SAM 3 video model.
+    weights), or the folder or hub id of a SAM 3 video model. Tracks that were measured are kept in the folder `tracks`.
 
     Raises:
         ValueError: no name.
@@ -94,7 +96,7 @@ def segmenter_of(name: str, world: WorldConfig) -> Segmenter:
     if name == "world":
         return WorldSegmenter(world)
     if name == "motion":
-        return MotionSegmenter()
+        return MotionSegmenter(lambda video, timeout_s: tracks_of(video, tracks, timeout_s))
     if not name.strip():
         raise ValueError("no segmenter is named; choose 'world', 'motion', or a folder or hub id of SAM 3")
     return Sam3Segmenter(name)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from configs import Config
 from configs.masks import MaskConfig
+from configs.mixing import MixingConfig
 from configs.synth import SynthConfig
 from configs.world import WorldConfig
 from endpoint.endpoint import deciding
@@ -31,6 +32,7 @@ NOT_OF_THE_RECORDS = (
     "cpus_per_worker",
     "gpus_per_segmenter",
     "masks",
+    "mixing",
 )
 """Settings of the synthesis that change no record, or of which only a part does."""
 CONTENT = "the content of synth.source"
@@ -110,6 +112,9 @@ def settings(config: Config) -> JsonObject:
         decides |= _all("world", config.world, NOT_OF_THE_FILM)
         episode = config.episode
         decides |= {"episode.prompt_fps": episode.prompt_fps, "episode.prompt_max_frames": episode.prompt_max_frames}
+    if synth.mixing.films or synth.mixing.rl_films:
+        # Only films of the training side are taken apart.
+        decides |= _all("synth.mixing", synth.mixing, ()) | {"synth.test_fraction": synth.test_fraction}
     if "model" in (synth.text_filter, synth.rewriter):
         decides |= _keyed("synth.text_model", deciding(synth.text_model))
     if synth.verifier == "model":
@@ -132,7 +137,7 @@ def content(source: Path) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _all(key: str, part: SynthConfig | WorldConfig | MaskConfig, but: tuple[str, ...]) -> JsonObject:
+def _all(key: str, part: SynthConfig | WorldConfig | MaskConfig | MixingConfig, but: tuple[str, ...]) -> JsonObject:
     return _keyed(key, {name: value for name, value in vars(part).items() if name not in but})
 
 

@@ -16,8 +16,8 @@ from configs import Config
 from env.task import Task
 from storage.files import whole_file
 from synth.motion.colour_names import COLOURS as NAMED_COLOURS
+from synth.motion.kept_tracks import tracks_beside, tracks_of
 from synth.motion.questions import SOURCE as FOOTAGE
-from synth.motion.segmenter import measure_tracks
 from synth.teachers.readings import Reading, closer_look, trace_of
 from synth.teachers.scene import UNNAMED, Scene, TrackScene
 from synth.world.question import WorldQuestion
@@ -105,7 +105,7 @@ class TrackFilm:
 
     def __init__(self, task: Task) -> None:
         self._video = open_video(task.video)
-        self.scene = measured(task.video, self._video.stamp)
+        self.scene = measured(task.video, self._video.stamp, tracks_beside(task.visual_prompts[0].image))
         self.colours = (*NAMED_COLOURS, UNNAMED)
         self.duration_s = float(self._video.times[-1])
         self.target, self.mark_time_s = int(task.facts["track"]), float(task.facts["mark_time_s"])
@@ -133,13 +133,14 @@ class TrackFilm:
 
 
 @lru_cache(maxsize=KEPT_FILMS)
-def measured(video: str, stamp: Stamp) -> TrackScene:
-    """What moves in a video; `stamp` is its file's, so that one that was changed is measured anew.
+def measured(video: str, stamp: Stamp, kept: Path | None) -> TrackScene:
+    """What moves in a video; `stamp` is its file's, so that one that was changed is measured anew; `kept`
+    is the folder of tracks that are known.
 
     Raises:
         VideoError: it cannot be read, or its camera moves.
     """
-    return TrackScene(measure_tracks(video))
+    return TrackScene(tracks_of(video, kept))
 
 
 def film_of(task: Task, config: Config) -> Film:

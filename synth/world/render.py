@@ -4,11 +4,10 @@ from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
-import av
 import numpy as np
 
 from configs.world import WorldConfig
-from storage.files import whole_file
+from synth.video_file import write_frames
 from synth.world.world import COLOURS, Instance, World
 
 
@@ -35,18 +34,9 @@ def instance_mask(world: World, index: int, t: float, size_px: int) -> np.ndarra
 
 def write_video(world: World, path: str | Path, config: WorldConfig) -> None:
     """Encode a world as MP4 (H.264), whole or not at all."""
-    with whole_file(path) as partial, av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=config.fps)
-        stream.width = stream.height = config.size_px
-        stream.pix_fmt = "yuv420p"
-        stream.time_base = Fraction(1, config.fps)
-        stream.thread_count = 1
-        stream.options = {"preset": "superfast", "crf": "23", "g": str(round(config.gop_s * config.fps))}
-        for i in range(round(world.duration_s * config.fps)):
-            frame = av.VideoFrame.from_ndarray(render_frame(world, i / config.fps, config.size_px), format="rgb24")
-            frame.pts = i
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    count = round(world.duration_s * config.fps)
+    frames = (render_frame(world, i / config.fps, config.size_px) for i in range(count))
+    write_frames(path, frames, Fraction(config.fps), round(config.gop_s * config.fps))
 
 
 def _background(world: World, t: float, size_px: int) -> np.ndarray:
