@@ -9,6 +9,7 @@ from statistics import fmean
 import ray
 
 from configs import Config, to_yaml
+from configs.rules import check
 from configs.world import SEEKING_KINDS, TOLD_KINDS
 from env.task import load_tasks
 from env.trajectory import load_trajectories
@@ -26,7 +27,10 @@ from storage.logs import whole_rows
 
 def run_demo(config: Config) -> Path:
     """Train the agent and its no-tool baseline, measure both, serve the agent and ask it. Returns the report,
-    `report.html`; beside it lies `report.json`."""
+    `report.html`; beside it lies `report.json`. Raises ConfigError, before anything is started, where either cannot be
+    trained with these settings."""
+    for arm in ("both", "no_tools"):
+        check(with_arm(config, arm), "grpo")
     started, resumed = time.monotonic(), (Path(config.runs_dir) / config.name).exists()
     with PeakMemory() as memory:
         agent = trained_arm(config, "both")

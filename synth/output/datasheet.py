@@ -122,7 +122,7 @@ video.
     ]
     if synth.mixing.films or synth.mixing.rl_films:
         new = f"{synth.mixing.films:,} for training and {synth.mixing.rl_films:,} for GRPO alone"
-        lines.append(f"- films put together anew from those of the training side: {new}; their names begin with `mixed`")
+        lines.append(f"- films put together anew from the training side: {new}; their names begin with `mixed`")
     if asked:
         lines += ["", "## What the models took", "", *_taken(asked, config)]
     return "\n".join([head, *lines, ""])

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from configs import load_config
+from configs import ConfigError, load_config
+from configs.training import StageConfig
 from env.task import load_tasks
 from env.trajectory import load_trajectories
 from recipes.folder import RunFolder, with_arm
@@ -43,3 +44,11 @@ def test_the_demo_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
     assert [row["step"] for row in whole_rows(both.metrics) if row["stage"] == "grpo"] == [1]
     played = load_trajectories(both.episodes("grpo"))
     assert [episode.task_id for episode in played] == [task.id for task in load_tasks(both.test)][: len(played)]
+
+
+def test_settings_that_the_baseline_cannot_be_trained_with_are_refused_at_once(tmp_path: Path) -> None:
+    config = load_config(ROOT / "configs" / "smoke.yaml", [f"runs_dir={tmp_path}"])
+    config.sft.curriculum = [StageConfig(steps=1, lessons={"exercise": 1})]
+    with pytest.raises(ConfigError, match="exercises alone teach nothing without crop_video"):
+        run_demo(config)
+    assert not list(tmp_path.iterdir())
