@@ -15,6 +15,7 @@ demo: $(READY) ## the whole loop on this machine: world, teacher, SFT, GRPO, eva
 
 results: $(READY) ## every arm of the tool ablation over five seeds; writes docs/results.md
 	$(BIN)/videoseeker results configs/demo.yaml
+	cp runs/demo/results.md docs/results.md
 
 # Two files at a time, each on one core: most of a slow test is the start of processes. More would take more memory.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --no-loadscope-reorder

@@ -32,7 +32,8 @@ from storage.files import JsonObject, whole_folder, write_text
 from storage.logs import whole_rows
 from synth.world.tasks import as_choice, question_of
 
-PAGE = Path("docs/guessing.md")
+PAGE = "guessing.md"
+"""In the folder of the config's own run."""
 CURVE_STEPS = 4
 """Steps that each end of a training curve is the mean of."""
 
@@ -58,17 +59,17 @@ class Examined:
 
 def run_guessing(config: Config) -> Path:
     """Train and examine every arm with every seed of `guessing.seeds`, unless it was done before. A seed's world and
-    captions are those of `make results`; the rest lies in `guessing` in the run's folder. Returns the page,
-    `docs/guessing.md`. Raises ValueError for a choice of less than two options, or tasks that are not of the procedural
-    world."""
+    captions are those of `make results`; the rest lies in `guessing` in the run's folder. Returns the page. Raises
+    ValueError for a choice of less than two options, or tasks that are not of the procedural world."""
     check(config, "guessing")
     found = []
     for seed in config.guessing.seeds:
         name = config.name if seed == config.seed else f"{config.name}-seed{seed}"
         found.append(_one_seed(with_arm(dataclasses.replace(config, name=name, seed=seed), "both")))
-    write_text(PAGE, page(config, found))
-    print(f"guessing: {PAGE}")
-    return PAGE
+    written = Path(config.runs_dir) / config.name / PAGE
+    write_text(written, page(config, found))
+    print(f"guessing: {written}")
+    return written
 
 
 def _one_seed(run: Config) -> JsonObject:

@@ -24,7 +24,8 @@ from storage.logs import whole_rows
 SEEDS = (0, 1, 2, 3, 4)
 LABELS = {"both": "mark + crop", "no_tools": "no tools", "crop": "crop only", "mark": "mark only"}
 """The arms, those that matter most first."""
-PAGE = Path("docs/results.md")
+PAGE = "results.md"
+"""In the folder of the config's own run."""
 MISSING = "-"
 
 
@@ -45,18 +46,19 @@ class Trained:
 
 def run_results(config: Config) -> Path:
     """Train every arm with every seed with one recipe, unless it was done before. The config's own seed goes on in the
-    run of `make demo`, the others in runs of their own. Returns the page, `docs/results.md`, which is written anew
-    after every arm of a seed."""
+    run of `make demo`, the others in runs of their own. Returns the page, which is written anew after every arm of a
+    seed."""
     found: dict[str, list[Trained]] = {arm: [] for arm in LABELS}
-    report = Path(config.runs_dir) / config.name / "report.json"
+    folder = Path(config.runs_dir) / config.name
+    report, written = folder / "report.json", folder / PAGE
     for arm in LABELS:
         for seed in SEEDS:
             name = config.name if seed == config.seed else f"{config.name}-seed{seed}"
             found[arm].append(_trained(dataclasses.replace(config, name=name, seed=seed), arm))
             demo = json.loads(report.read_text()) if report.is_file() else None
-            write_text(PAGE, page(config, found, demo))
-    print(f"results: {PAGE}")
-    return PAGE
+            write_text(written, page(config, found, demo))
+    print(f"results: {written}")
+    return written
 
 
 def _trained(config: Config, arm: str) -> Trained:
@@ -230,7 +232,8 @@ def _cost(demo: JsonObject) -> list[str]:
         "",
         f"`make demo` (two arms, seed {demo['seed']}, and a question to the served agent): {demo['wall_s'] / 60:.1f} "
         f"minutes after the install, at most {demo['peak_rss_gib']:.1f} GiB of memory of all processes together; "
-        f"{speed['rollout']:,.0f} tokens a second sampled in rollouts, {speed['learner']:,.0f} trained on.",
+        f"{speed['rollout']:,.0f} tokens a second sampled in rollouts, {speed['learner']:,.0f} trained on. Seconds by "
+        f"phase: {', '.join(f'{name} {seconds:.0f}' for name, seconds in demo['seconds_by_phase'].items())}.",
     ]
 
 

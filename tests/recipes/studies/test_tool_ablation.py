@@ -59,7 +59,9 @@ def test_an_arm_is_compared_on_the_seeds_that_it_has(scores: dict[str, Scores]) 
 
 
 def test_the_page_tells_the_demo_s_cost_where_it_was_run(scores: dict[str, Scores]) -> None:
-    demo = {"seed": 3, "wall_s": 90, "peak_rss_gib": 6.41, "tokens_per_s": {"rollout": 1445.2, "learner": 5000.0}}
+    speed = {"rollout": 1445.2, "learner": 5000.0}
+    phases = {"both: sft": 40.4, "both: grpo": 30.0}
+    demo = {"seed": 3, "wall_s": 90, "peak_rss_gib": 6.41, "tokens_per_s": speed, "seconds_by_phase": phases}
     text = page(Config(name="demo"), {arm: [trained(3, scores["right"], scores["right"])] for arm in LABELS}, demo)
     assert "seed 3" in text
     assert "1.5 minutes after the install, at most 6.4 GiB" in text
