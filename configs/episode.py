@@ -42,7 +42,10 @@ class EpisodeConfig:
     """The environment of one question."""
 
     tools: list[str] = field(default_factory=lambda: ["view_visual_prompt", "crop_video"])
-    """Tools, by name or your own as `module:function`. Without `view_visual_prompt` the prompt has the marked frame."""
+    """Tools, by name or your own as `module:function`."""
+    mark_in_prompt: bool = True
+    """Whether the prompt has the marked frame where `view_visual_prompt` is not among the tools. In the paper's
+    released code it has none: what the tool is worth there is to be shown the mark at all."""
     prompt_style: Literal["full", "compact"] = "full"
     """`full` gives the tools' JSON schemas and the turn format; `compact` one sentence, for models that start blank."""
     prompt_fps: float = 1.0

@@ -159,7 +159,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
         self.video_frames = len(video.times)
         limits = config.prompt_fps, config.prompt_max_frames, pixels, multiple, config.timeout_s, config.min_pixels or 0
         coarse = video.clip(0.0, video.duration_s, *limits)
-        if MARK_TOOL in config.tools:
+        if MARK_TOOL in config.tools or not config.mark_in_prompt:
             return user_content(task, config, coarse, None)
         marked = [open_image(m.image, m.time_s, pixels, multiple, config.min_pixels or 0) for m in task.visual_prompts]
         return user_content(task, config, coarse, marked)

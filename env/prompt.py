@@ -69,14 +69,15 @@ def native_system_prompt(config: EpisodeConfig) -> str:
 
 
 def user_content(task: Task, config: EpisodeConfig, coarse: Sequence[Frame], marked: Sequence[Frame] | None) -> Content:
-    """The first user turn: the coarse frames, the marked frames unless they are left to a tool (None), the question."""
+    """The first user turn: the coarse frames, the marked frames unless they are left to a tool or not shown (None), the
+    question."""
     full = config.prompt_style == "full"
     parts: list[str | Frame] = ["Frames of the video:\n"] if full else []
     for frame in coarse:
         parts += [f"{frame.time_s:.1f} s ", frame]
     for frame in marked or ():
         parts += [f"marked frame at {frame.time_s:.1f} s: ", frame]
-    if marked is None and len(task.visual_prompts) > 1:
+    if MARK_TOOL in config.tools and len(task.visual_prompts) > 1:
         parts.append("marked frames: " + ", ".join(f"frame_{i}" for i in range(1, len(task.visual_prompts) + 1)) + "\n")
     question = _question(task, full)
     parts.append(f"\n\nQuestion: {question}" if full else question)
@@ -91,7 +92,7 @@ def readable(content: Content) -> str:
 def _marks(config: EpisodeConfig) -> str:
     if MARK_TOOL in config.tools:
         return 'The marked frames are "frame_1", "frame_2" and so on; look at the mark first.'
-    return "The marked frames are in the prompt."
+    return "The marked frames are in the prompt." if config.mark_in_prompt else "No marked frame is shown."
 
 
 def _question(task: Task, full: bool) -> str:

@@ -12,24 +12,28 @@ from configs import Config, to_yaml
 from storage.files import write_text
 from storage.locks import lock
 
-ARMS: dict[str, tuple[str, ...]] = {
-    "no_tools": (),
-    "mark": ("view_visual_prompt",),
-    "crop": ("crop_video",),
-    "both": ("view_visual_prompt", "crop_video"),
+ARMS: dict[str, tuple[tuple[str, ...], bool]] = {
+    "no_tools": ((), True),
+    "mark": (("view_visual_prompt",), True),
+    "crop": (("crop_video",), True),
+    "crop_unmarked": (("crop_video",), False),
+    "both": (("view_visual_prompt", "crop_video"), True),
 }
-"""The arms of the tool ablation: which tools are on offer (paper, Table 4)."""
+"""The arms of the tool ablation: which tools are on offer (paper, Table 4), and whether the prompt has the marked frame
+where the tool that shows it is not among them."""
 
 
 def with_arm(config: Config, arm: str) -> Config:
     """The same run with the tools of an arm."""
-    return replace(config, episode=replace(config.episode, tools=list(ARMS[arm])))
+    tools, in_prompt = ARMS[arm]
+    return replace(config, episode=replace(config.episode, tools=list(tools), mark_in_prompt=in_prompt))
 
 
 def arm_of(config: Config) -> str:
-    """Name of the arm whose tools the config offers; the tools' names where they are no arm's."""
-    offered = config.episode.tools
-    return next((arm for arm, tools in ARMS.items() if set(tools) == set(offered)), "+".join(sorted(offered)))
+    """Name of the arm that the config is of; its tools' names where it is none."""
+    offered = set(config.episode.tools), config.episode.mark_in_prompt
+    named = "+".join(sorted(config.episode.tools))
+    return next((arm for arm, (tools, in_prompt) in ARMS.items() if (set(tools), in_prompt) == offered), named)
 
 
 class RunFolderError(RuntimeError):

@@ -22,7 +22,13 @@ from storage.files import JsonObject, write_text
 from storage.logs import whole_rows
 
 SEEDS = (0, 1, 2, 3, 4)
-LABELS = {"both": "mark + crop", "no_tools": "no tools", "crop": "crop only", "mark": "mark only"}
+LABELS = {
+    "both": "mark + crop",
+    "no_tools": "no tools",
+    "crop_unmarked": "crop only",
+    "mark": "mark only",
+    "crop": "crop, mark in the prompt",
+}
 """The arms, those that matter most first."""
 PAGE = "results.md"
 """In the folder of the config's own run."""
@@ -80,8 +86,9 @@ def page(config: Config, found: dict[str, list[Trained]], demo: JsonObject | Non
         "",
         f"Made by `make results` (`videoseeker results configs/{config.name}.yaml`): {questions} held-out questions a "
         "seed, temperature 0, percent. Every arm has the same recipe; SFT ends sooner where the teacher was right less "
-        "often, and where `view_visual_prompt` is missing the marked frame stands in the prompt. Means ± standard "
-        "deviation over seeds. Questions that seek name what happens, the others tell when to look ([what is "
+        "often. As in the paper's released code, crop only never sees the mark; the last arm, like the one without "
+        "tools, has the marked frame in the prompt. Means ± standard deviation over seeds. Questions that seek name "
+        "what happens, the others tell when to look ([what is "
         "asked](synthesis.md#the-procedural-world)). The prior is the accuracy of who always gives the commonest "
         "answer of a question's form.",
         "",
@@ -194,7 +201,7 @@ def _what_grpo_adds(runs: Sequence[Trained]) -> list[str]:
 def _kinds_table(found: dict[str, list[Trained]]) -> list[str]:
     agent = found["both"]
     kinds = {kind for run in agent for kind in run.scores["grpo"].kinds}
-    others = ("no_tools", "mark", "crop")
+    others = ("no_tools", "mark", "crop_unmarked", "crop")
     titles = ["kind", "n", "prior", *(LABELS[arm] for arm in others), "SFT", LABELS["both"], "found"]
     rows = []
     known = (*SEEKING_KINDS, *TOLD_KINDS)

@@ -12,6 +12,7 @@ from gymnasium.utils.env_checker import check_env
 
 from configs.episode import EpisodeConfig, RewardConfig
 from env.environment import VideoEnv
+from env.prompt import system_prompt
 from env.task import Task
 from env.trajectory import Rewards
 from env.turn import ParsedCall, write_turn
@@ -70,6 +71,15 @@ def test_without_the_tool_the_marked_frame_stands_in_the_prompt_at_prompt_size(t
     mark = env.frames[-1]
     assert (mark.ref.path, mark.time_s, mark.pixels.shape) == (task.visual_prompts[0].image, 1.5, (32, 32, 3))
     assert mark.pixels[0, 0].tolist() == [255, 0, 0]
+
+
+def test_without_the_tool_the_mark_may_go_unshown(task: Task) -> None:
+    env = VideoEnv(config(tools=["crop_video"], mark_in_prompt=False))
+    content, _ = env.reset(options={"task": task})
+    assert not [part for part in content if isinstance(part, str) and "marked frame" in part]
+    assert {frame.ref.path for frame in env.frames} == {task.video}
+    full = config(tools=["crop_video"], mark_in_prompt=False, prompt_style="full")
+    assert "No marked frame is shown." in system_prompt(full)
 
 
 def test_an_episode_with_both_tools(task: Task) -> None:
