@@ -59,6 +59,14 @@ def start_ray(config: Config) -> None:
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray takes it for itself, and aborts
 
 
+def stop_ray() -> None:
+    """End what `start_ray` started, or leave what it joined; the process keeps its way of being asked to end."""
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    ray.shutdown()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray gives it back to the system, which ends a process unasked
+
+
 def cores() -> int:
     """CPU cores of the running Ray, for work that keeps them busy; of one that was started here, which offers some
     several times over, those of the machine."""

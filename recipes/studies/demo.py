@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 
-import ray
-
+from actors.ray_start import stop_ray
 from configs import Config, to_yaml
 from configs.rules import check
 from configs.world import SEEKING_KINDS, TOLD_KINDS
@@ -35,7 +34,7 @@ def run_demo(config: Config) -> Path:
     with PeakMemory() as memory:
         agent = trained_arm(config, "both")
         scores = {"no_tools": trained_arm(config, "no_tools")["grpo"], **agent}
-        ray.shutdown()
+        stop_ray()
         folder = RunFolder.of(with_arm(config, "both"))
         asked = load_tasks(folder.test)
         served = ask_served(config, folder.policy, asked[0])

@@ -97,12 +97,13 @@ def _frames(stage: FilmParts, placed: Sequence[_Placed], looks: int, rng: np.ran
         frame = still * np.float32(stage.light[look])
         for one in placed:
             if (seen := one.at(look * stage.step_s, still.shape[1])) is not None:
-                _lay(frame, *seen)
+                lay(frame, *seen)
         frame += stage.noise * rng.standard_normal(still.shape, np.float32)
         yield frame.round().clip(0, 255).astype(np.uint8)[:height, :width]
 
 
-def _lay(frame: np.ndarray, box: np.ndarray, picture: np.ndarray) -> None:
+def lay(frame: np.ndarray, box: np.ndarray, picture: np.ndarray) -> None:
+    """Lay a thing's picture, [height, width, 4] uint8, on a frame, float32, where its box is, with soft edges."""
     x, y, width, height = box.tolist()
     part = frame[y : y + height, x : x + width]
     alpha = cv2.GaussianBlur(np.pad(picture[..., 3], 1), (3, 3), 0)[1:-1, 1:-1, None].astype(np.float32) / 255

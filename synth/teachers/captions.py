@@ -17,12 +17,15 @@ from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
 from env.task import Task
 from env.trajectory import Trajectory
-from synth.teachers.films import Film, film_of
+from synth.motion.cut_outs import FilmParts
+from synth.motion.stills import Still
+from synth.teachers.films import Film, Followed, film_of
 from synth.teachers.footage import is_footage
 from synth.teachers.lesson import lesson
 from synth.teachers.lookups import lookup, lookup_in_words, seen_at
-from synth.teachers.readings import marked, spoken
+from synth.teachers.readings import marked, spoken, trace_of
 from synth.teachers.scene import Scene
+from synth.teachers.stills import StillScene, parts_beside, write_still
 from synth.teachers.turns import SEE
 from synth.world.tasks import coarse_times, crop_times
 from synth.world.world import CELLS
@@ -44,6 +47,8 @@ FOLLOWED = 4
 """Most instances that are followed through a strip, one after the other."""
 STRIPS = 1
 """Strips for each task, and lookups in frames."""
+STILLS = 8
+"""Pictures put together anew that are captioned for each task of footage, in place of other marked frames."""
 WORDS = 6
 """Lookups in words for each task."""
 
@@ -57,9 +62,10 @@ def captions(task: Task, chat: ChatFormat, config: Config, marks: Path) -> Itera
     episode = chat.bounded(config.episode)
     rng = np.random.default_rng([config.seed, *task.id.encode()])
     film = film_of(task, config)
+    parts = parts_beside(task) if is_footage(task) else ()
     for index, time, image in [
         (film.target, film.mark_time_s, task.visual_prompts[0].image),
-        *_marks(task, film, marks, config, rng),
+        *(_marks(task, film, marks, config, rng) if not parts else ()),
     ]:
         frame = open_image(image, time, _budget(episode, rng), episode.pixel_multiple, episode.min_pixels or 0)
         yield _caption(task, chat, frame, marked(film.scene, index, time), film.scene)
@@ -73,6 +79,42 @@ def captions(task: Task, chat: ChatFormat, config: Config, marks: Path) -> Itera
         frames, _ = _look(task, chat, config, film, rng)
         yield lookup(task, chat, film.scene, frames, rng)
         yield _strip(task, chat, config, film, rng)
+    if parts:
+        yield from _of_stills(task, chat, config, film, parts, marks, rng)
+
+
+def _of_stills(
+    task: Task,
+    chat: ChatFormat,
+    config: Config,
+    film: Film,
+    parts: Sequence[FilmParts],
+    folder: Path,
+    rng: np.random.Generator,
+) -> Iterator[Trajectory]:
+    """Captions of pictures that were put together anew, most of them marked, and a lookup and a strip of some."""
+    folder.mkdir(parents=True, exist_ok=True)
+    episode = chat.bounded(config.episode)
+    kinds = config.synth.prompt_kinds
+
+    def picture(number: str, budget: int, t: float, kinds: Sequence[str]) -> tuple[Frame, Still, int | None]:
+        image = folder / f"{task.id}-still-{number}.png"
+        made, on = write_still(parts, image, (budget, episode.pixel_multiple), kinds, rng)
+        return open_image(str(image), t, budget, episode.pixel_multiple, episode.min_pixels or 0), made, on
+
+    for number in range(STILLS):
+        t = round(float(rng.uniform(0, film.duration_s)), 1)
+        frame, made, on = picture(str(number), _budget(episode, rng), t, () if rng.random() < PLAIN / STILLS else kinds)
+        scene = StillScene([made], [t])
+        thought = "There is no mark." if on is None else marked(scene, scene.of_colour(made.things[on].colour), t)
+        yield _caption(task, chat, frame, thought, scene)
+    times, budget = _look_times(film.duration_s, config, bool(rng.random() < FIRST_LOOK), rng)
+    shown = [picture(f"look-{i}", budget, t, ()) for i, t in enumerate(times)]
+    frames, scene = [frame for frame, _, _ in shown], StillScene([made for _, made, _ in shown], times)
+    yield lookup(task, chat, scene, frames, rng)
+    followed = rng.permutation(scene.count)[:FOLLOWED].tolist()
+    read = [(scene.name(index), trace_of(scene, index, scene.name(index), times)) for index in followed]
+    yield _followed(task, chat, frames, read)
 
 
 def _marks(
@@ -105,10 +147,12 @@ def _strip(task: Task, chat: ChatFormat, config: Config, film: Film, rng: np.ran
     """Some things, followed through the frames of the first look or of a closer one, as the teacher reads them."""
     frames, first_look = _look(task, chat, config, film, rng)
     shown = [frame.time_s or 0.0 for frame in frames]
-    pieces = []
-    for index in rng.permutation(film.scene.count)[:FOLLOWED].tolist():
-        colour, read = film.follow(index, shown, first_look, rng)
-        pieces.append((f" Follow {colour}. ", f"{spoken(read)}."))
+    followed = rng.permutation(film.scene.count)[:FOLLOWED].tolist()
+    return _followed(task, chat, frames, [film.follow(index, shown, first_look, rng) for index in followed])
+
+
+def _followed(task: Task, chat: ChatFormat, frames: Sequence[Frame], read: Sequence[Followed]) -> Trajectory:
+    pieces = [(f" Follow {colour}. ", f"{spoken(readings)}.") for colour, readings in read]
     prompt = chat.prompt(SEE, tuple(part for frame in frames for part in (f"{frame.time_s:.1f} s ", frame)))
     return lesson(task, "strip", chat, prompt, pieces)
 
@@ -118,10 +162,17 @@ def _look(
 ) -> tuple[list[Frame], bool]:
     """Frames of the first look or of a closer one, and whether it is the first."""
     first_look = bool(rng.random() < FIRST_LOOK)
-    times, budget = coarse_times(film.duration_s, config), config.episode.prompt_max_pixels
-    if not first_look:
-        times, budget = _closer_times(film.duration_s, config, rng), config.episode.tool_max_pixels
+    times, budget = _look_times(film.duration_s, config, first_look, rng)
     return _frames(task, times, budget, chat, config), first_look
+
+
+def _look_times(
+    duration_s: float, config: Config, first_look: bool, rng: np.random.Generator
+) -> tuple[list[float], int]:
+    """Times of a look's frames, and the most pixels of one."""
+    if first_look:
+        return coarse_times(duration_s, config), config.episode.prompt_max_pixels
+    return _closer_times(duration_s, config, rng), config.episode.tool_max_pixels
 
 
 def _closer_times(duration_s: float, config: Config, rng: np.random.Generator) -> list[float]:

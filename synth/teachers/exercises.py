@@ -29,6 +29,8 @@ from synth.world.world import EVENT_S, SLOT_S, World
 
 EACH = 3
 """Exercises for each training question that needs a closer look."""
+FILM_EACH = 6
+"""Exercises for each training question about footage, at the most."""
 SPACING_S = 0.5
 """Seconds between two readings of a stretch that was told."""
 LOOKS = 1 / 3
@@ -58,9 +60,8 @@ def exercises(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajecto
 
 def _of_footage(task: Task, chat: ChatFormat, config: Config) -> Iterator[Trajectory]:
     rng = np.random.default_rng([config.seed, 1, *task.id.encode()])
-    for text, seen, told, right in made_up(task, config, EACH, rng):
-        pieces = [(f"<think>{seen}", answered(f" {told}", right).removeprefix("<think>"))]
-        yield lesson(task, "exercise", chat, chat.prompt(CONCLUDE, (text,)), pieces, right)
+    for text, known, rest, right in made_up(task, config, FILM_EACH, rng):
+        yield lesson(task, "exercise", chat, chat.prompt(CONCLUDE, (text,)), [(f"<think>{known}", rest)], right)
 
 
 def _made_up(kind: str, config: Config, rng: np.random.Generator) -> tuple[World, WorldQuestion] | None:

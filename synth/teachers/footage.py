@@ -36,6 +36,8 @@ MOVES = {"enters": "comes", "leaves": "goes"}
 RELATIONS = (("left", "right"), ("above", "below"))
 MOMENT_S = 1.0
 """Length of the stretch that is looked at for a moment, from that moment on, seconds."""
+LOOKS = 0.5
+"""Share of the exercises that ask for a call."""
 WANDERED_S = 3.0
 """Length of a stretch that is looked at without a thought, seconds."""
 
@@ -281,9 +283,13 @@ def _lined(scene: TrackScene, index: int, t: float, axis: str) -> Reading:
     return Reading(reading.seen, "" if cell is None else f" {axis} {line(cell, axis)}")
 
 
-def made_up(task: Task, config: Config, count: int, rng: np.random.Generator) -> Iterator[tuple[str, str, str, str]]:
-    """More questions about a task's film: text, what is read of a look, what follows from it, and the answer; of
-    questions that their readings answer right."""
+MadeUp = tuple[str, str, str, str | None]
+"""A question, what is known by then, the rest of the turn, and the answer where that is one."""
+
+
+def made_up(task: Task, config: Config, count: int, rng: np.random.Generator) -> Iterator[MadeUp]:
+    """More questions about a task's film: of some the call that fetches what they need, of others the answer, where
+    their readings tell it right."""
     film = TrackFilm(task)
     records = questions_of(task.video, f"{task.id}-{rng.integers(2**31)}", film.scene.tracks, config.seed, count)
     phrase = TARGETS[task.visual_prompts[0].kind]
@@ -303,7 +309,24 @@ def made_up(task: Task, config: Config, count: int, rng: np.random.Generator) ->
         if told is not None and told[1] == record.answer:
             said = marked(film.scene, question.target, question.mark_time_s)
             seen = f"{said} {spoken(read(film.scene, question, times))}."
-            yield record.target.question.replace(PLACE, phrase), seen, told[0], told[1]
+            text = record.target.question.replace(PLACE, phrase)
+            if question.kind not in FIRST_LOOK and rng.random() < LOOKS:
+                yield text, *_called(film, question, said, config), None
+            else:
+                yield text, seen, answered(f" {told[0]}", told[1]).removeprefix("<think>"), told[1]
+
+
+def _called(film: TrackFilm, question: FootageQuestion, said: str, config: Config) -> tuple[str, str]:
+    """What is known before a look, and the call that fetches the stretch that was told, or inferred."""
+    if question.stretch is not None:
+        start, end = question.stretch
+        return said, look(f" Look from {start:.1f} to {end:.1f}.", question.stretch).removeprefix("<think>")
+    times = coarse_times(film.duration_s, config)
+    first, last = gap_of(film.scene, question, times, film.duration_s)
+    seen = come_or_gone(film.scene, question, read(film.scene, question, times), times)
+    word = MOVES[question.event].title()
+    said = f"{said} {spoken(seen)}."
+    return said, look(f" {word} {first:.1f} to {last:.1f}.", (first, last)).removeprefix("<think>")
 
 
 def corpus_of_footage(task: Task) -> Iterator[str]:

@@ -56,5 +56,10 @@ class TrackScene:
         if np.abs(track.times - t).min() > NEAR_STEPS * track.step_s:
             return None
         shares = [np.interp(t, track.times, track.centres[:, axis]) / track.size[axis] for axis in (0, 1)]
-        column, row = (min(max(int(3 * share), 0), 2) for share in shares)
-        return CELLS[row * 3 + column]
+        return cell_at(*shares)
+
+
+def cell_at(x: float, y: float) -> str:
+    """The name of the cell at a place of the picture, each 0 to 1; a place outside is in the cell next to it."""
+    column, row = (min(max(int(3 * share), 0), 2) for share in (x, y))
+    return CELLS[row * 3 + column]

@@ -98,3 +98,24 @@ def test_a_ray_that_was_started_here_has_no_more_cores_than_the_machine(monkeypa
     assert cores() == 2
     monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
     assert cores() == 64
+
+
+@pytest.mark.process
+def test_a_process_that_stopped_its_ray_can_still_be_asked_to_end() -> None:
+    program = """
+import os, signal, time
+from actors.ray_start import start_ray, stop_ray
+from configs import Config
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+start_ray(Config())
+stop_ray()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(10)
+except KeyboardInterrupt:
+    print("asked to end")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.endswith("asked to end\n"), done.stdout + done.stderr

@@ -68,6 +68,8 @@ class Film:
     pan_px_s: float = 0.0
     """How fast the camera turns, pixels a second."""
     shake_px: float = 0.0
+    calm: bool = False
+    """Whether the ground is dim and even, or as bright and rough as gravel."""
 
     @property
     def times(self) -> np.ndarray:
@@ -82,7 +84,7 @@ class Film:
 
     def write(self, path: Path) -> str:
         rng = np.random.default_rng(self.seed)
-        ground = _ground(rng, self.duration_s * abs(self.pan_px_s))
+        ground = _ground(rng, self.duration_s * abs(self.pan_px_s), self.calm)
         pictures = []
         for t in self.times:
             left = round(abs(self.pan_px_s) * t + 10 + self.shake_px * np.sin(7.0 * t))
@@ -101,7 +103,7 @@ class Film:
         return movies.write_pictures(path, pictures, rate=FPS)
 
 
-def random_film(seed: int) -> Film:
+def random_film(seed: int, radius_px: tuple[float, float] = (10.0, 18.0), calm: bool = False) -> Film:
     """Two to four shapes that cross, enter, leave, stop and turn back, often two of one colour."""
     rng = np.random.default_rng(seed)
     count = int(rng.integers(2, 5))
@@ -110,7 +112,7 @@ def random_film(seed: int) -> Film:
         colours[-1] = colours[0]
     shapes = []
     for colour in colours:
-        radius = float(rng.uniform(10, 18))
+        radius = float(rng.uniform(*radius_px))
         start_s = float(rng.uniform(0.0, 5.0))
         speed = float(rng.uniform(30, 70))
         points = _path(rng, str(rng.choice(["across", "down", "back", "zigzag", "corner", "stays"])), radius)
@@ -121,7 +123,7 @@ def random_film(seed: int) -> Film:
             knots.append((t, *after))
         striped = bool(rng.random() < 0.3)
         shapes.append(Shape(colour, str(rng.choice(FORMS)), radius, tuple(knots), striped))
-    return Film(tuple(shapes), 13.0, seed)
+    return Film(tuple(shapes), 13.0, seed, calm=calm)
 
 
 def _path(rng: np.random.Generator, kind: str, radius: float) -> list[tuple[float, float]]:
@@ -155,11 +157,12 @@ def _path(rng: np.random.Generator, kind: str, radius: float) -> list[tuple[floa
     return points
 
 
-def _ground(rng: np.random.Generator, extra: float) -> np.ndarray:
+def _ground(rng: np.random.Generator, extra: float, calm: bool) -> np.ndarray:
     """A textured ground of dull colours, wider than the picture by `extra` and some."""
     width, height = SIZE[0] + int(extra) + 40, SIZE[1] + 20
-    coarse = rng.uniform(70, 150, (height // 24 + 2, width // 24 + 2, 1)) + rng.uniform(-14, 14, 3)
-    fine = rng.uniform(-22, 22, (height // 3 + 2, width // 3 + 2, 1)) * np.ones(3)
+    patch, levels, tint, grain = (48, (55, 90), 8, 5) if calm else (24, (70, 150), 14, 22)
+    coarse = rng.uniform(*levels, (height // patch + 2, width // patch + 2, 1)) + rng.uniform(-tint, tint, 3)
+    fine = rng.uniform(-grain, grain, (height // 3 + 2, width // 3 + 2, 1)) * np.ones(3)
     layers = [
         cv2.resize(layer.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC) for layer in (coarse, fine)
     ]
