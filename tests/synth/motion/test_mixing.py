@@ -4,21 +4,27 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs import Config, load_config
 from env.task import load_tasks
 from synth.errors import SynthError
 from synth.motion import kept_tracks
+from synth.motion.colour_names import count_colours, name_colour
 from synth.motion.cut_outs import FilmParts, cut_apart
 from synth.motion.kept_tracks import tracks_of
 from synth.motion.mixing import write_mixed
 from synth.motion.segmenter import measure_tracks
+from synth.motion.stills import still
 from synth.motion.track import Track
 from synth.output.split import split_of
 from synth.pipeline.mixed_films import mixed_records
 from synth.synthesis import STAGES_FOLDER, synthesise
+from synth.teachers.scene import cell_at
+from synth.teachers.stills import StillScene, write_still
 from tests.films.moving_shapes import SIZE, Film, Shape
 from tests.servers.ray_session import shared_ray
 from tools.decoding.frame import VideoError
@@ -136,6 +142,31 @@ def test_tracks_of_what_is_no_video_are_an_error_and_not_kept(tmp_path: Path) ->
     with pytest.raises(VideoError):
         tracks_of(str(tmp_path / "text.mp4"), tmp_path / "tracks")
     assert not (tmp_path / "tracks").exists()
+
+
+def test_a_picture_that_was_put_together_holds_what_it_says(parts: list[FilmParts]) -> None:
+    rng = np.random.default_rng(0)
+    made = [still(parts, rng) for _ in range(12)]
+    assert all(len({thing.colour for thing in one.things}) == len(one.things) for one in made)
+    assert {thing.colour for one in made for thing in one.things} == {"red", "blue", "yellow"}
+    for one in made:
+        for thing in one.things:
+            inside = cv2.erode(thing.mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+            assert name_colour(count_colours(one.pixels[inside]))[0] in (thing.colour, "")
+            x, y = (np.flatnonzero(thing.mask.any(axis)) for axis in (0, 1))
+            middle = (x[0] + x[-1] + 1) / 2 / SIZE[0], (y[0] + y[-1] + 1) / 2 / SIZE[1]
+            assert np.allclose(thing.middle, middle, atol=0.01)
+
+
+def test_a_look_at_pictures_is_a_scene(parts: list[FilmParts], tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    looks = [write_still(parts, tmp_path / f"{i}.png", (128 * 96, 32), ["rectangle"], rng) for i in range(3)]
+    scene = StillScene([made for made, _ in looks], [1.0, 2.0, 3.0])
+    for (made, marked), t in zip(looks, (1.0, 2.0, 3.0), strict=True):
+        seen = {scene.name(i): scene.cell(i, t) for i in range(scene.count) if scene.colour(i, t)}
+        assert seen == {thing.colour: cell_at(*thing.middle) for thing in made.things}
+        assert marked is None or 0 <= marked < len(made.things)
+    assert Image.open(tmp_path / "0.png").size == (128, 96)
 
 
 @pytest.fixture
