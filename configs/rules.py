@@ -60,6 +60,8 @@ def _data(config: Config) -> None:
         least, most = getattr(world, f"min_{what}"), getattr(world, f"max_{what}")
         if least > most:
             raise ConfigError(f"world.min_{what}={least:g} is more than world.max_{what}={most:g}")
+    if (synth.mixing.films or synth.mixing.rl_films) and synth.source in (None, "world"):
+        raise ConfigError("synth.mixing: makes new films of those of synth.source; set that to a folder of videos")
     if synth.source is None:
         return
     if not synth.segmenter.strip():

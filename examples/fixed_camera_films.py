@@ -9,7 +9,7 @@ from tests.films.moving_shapes import random_film
 FIRST_SEED = 1000
 """No test draws the films of these seeds."""
 RADIUS_PX = 22.0, 30.0
-"""Of the shapes: two patches of the tiny model's, once a frame is as small as it is shown."""
+"""Of the shapes: they fill one to two patches of the tiny model's each way, once a frame is as small as it is shown."""
 
 
 def main(folder: Path, count: int) -> None:

@@ -28,9 +28,9 @@ STAGES_FOLDER = "stages"
 def synthesise(config: Config, folder: Path) -> str:
     """Make the data of `config.synth.source` in `folder`, or go on where a run was stopped.
 
-    It holds then `train.jsonl` and `test.jsonl` for training, `rl.jsonl` if films were made
-    for GRPO alone, `dataset/` for Hugging Face `datasets`, `rejected.jsonl`
-    with every record that did not get through, and `bad_rows.jsonl` with what the source could not be read at.
+    It holds then `train.jsonl` and `test.jsonl` for training, `rl.jsonl` if films were made for GRPO alone, `dataset/`
+    for Hugging Face `datasets`, `rejected.jsonl` with every record that did not get through, and `bad_rows.jsonl` with
+    what the source could not be read at.
 
     Returns:
         The retention, and what its models were asked and paid, with all that kills had asked again, in one line.

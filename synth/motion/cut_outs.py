@@ -23,6 +23,8 @@ from tools.decoding.video import open_video
 
 LEAST_S = 1.5
 """Shortest cut-out, seconds."""
+MOST_LOOKS, MOST_THINGS = 600, 12
+"""Most looks of a cut-out, and cut-outs of a film, the longest first: all that is cut out of a film is in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +112,7 @@ def cut_apart(path: str, tracks: Sequence[Track], timeout_s: float = TIMEOUT_S) 
     bright = [float(np.median((frame + DARK) / (still + DARK))) for _, frame in seen]
     noise = float(np.median([_noise(frame / light - still) for (_, frame), light in zip(seen, bright, strict=True)]))
     whole = [stretch for track in tracks if _is_one(track) and (stretch := _without_gap(track)) is not None]
+    whole = sorted(sorted(whole, key=lambda one: -len(one[1]))[:MOST_THINGS], key=lambda one: one[0].id)
     times = sorted({float(track.times[i]) for track, looks in whole for i in looks})
     things = [_Cutting(track, looks) for track, looks in whole]
     for time_s, frame in video.scan(times, MAX_PIXELS, timeout_s):
@@ -138,6 +141,7 @@ def _without_gap(track: Track) -> tuple[Track, range] | None:
     gaps = np.flatnonzero(np.diff(track.times) > 1.5 * track.step_s) + 1
     edges = [0, *gaps.tolist(), len(track.times)]
     start, end = max(pairwise(edges), key=lambda part: part[1] - part[0])
+    end = min(end, start + MOST_LOOKS)
     return (track, range(start, end)) if (end - start) * track.step_s >= LEAST_S else None
 
 

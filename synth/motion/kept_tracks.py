@@ -6,6 +6,7 @@ Invariant: what is kept is of the very file that it is asked for of, by its path
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def tracks_of(video: str, folder: Path | None, timeout_s: float = TIMEOUT_S) -> 
     if folder is None:
         return measure_tracks(video, timeout_s)
     stamp = open_video(video, timeout_s).stamp
-    kept = folder / f"{hashlib.blake2b(repr((video, stamp)).encode(), digest_size=16).hexdigest()}.npz"
+    kept = folder / f"{hashlib.blake2b(repr((os.path.abspath(video), stamp)).encode(), digest_size=16).hexdigest()}.npz"
     if kept.exists():
         return _load(kept)
     tracks = measure_tracks(video, timeout_s)

@@ -41,6 +41,8 @@ class Still:
 
 def still(films: Sequence[FilmParts], rng: np.random.Generator) -> Still:
     """A picture from the parts of some films, of which at least one has a thing."""
+    sizes = {film.background.shape for film in films if film.things}
+    films = [film for film in films if film.background.shape in sizes]
     stage = films[int(rng.integers(len(films)))]
     picture = (stage.background[:, ::-1] if rng.random() < 0.5 else stage.background).astype(np.float32)
     picture *= np.float32(rng.choice(stage.light))
@@ -48,7 +50,7 @@ def still(films: Sequence[FilmParts], rng: np.random.Generator) -> Still:
     placed: list[Placed] = []
     tall, wide = picture.shape[:2]
     taken = np.zeros((tall, wide), bool)
-    count = int(rng.integers(THINGS[0] - 1, THINGS[1] + 1)) if things else 0
+    count = int(rng.integers(THINGS[0] - 1, THINGS[1] + 1))
     for _ in range(TRIES * count):
         if len(placed) == count:
             break

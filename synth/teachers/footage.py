@@ -31,6 +31,8 @@ from synth.world.question import TARGETS
 from synth.world.tasks import coarse_times, crop_times
 from synth.world.world import CELLS
 
+MadeUp = tuple[str, str, str, str | None]
+"""A question, what is known by then, the rest of the turn, and the answer where that is one."""
 AXES = ("column", "row")
 MOVES = {"enters": "comes", "leaves": "goes"}
 RELATIONS = (("left", "right"), ("above", "below"))
@@ -281,10 +283,6 @@ def _order(scene: TrackScene, question: FootageQuestion, times: Sequence[float])
 def _lined(scene: TrackScene, index: int, t: float, axis: str) -> Reading:
     [reading], cell = trace_of(scene, index, scene.name(index), [t]), scene.cell(index, t)
     return Reading(reading.seen, "" if cell is None else f" {axis} {line(cell, axis)}")
-
-
-MadeUp = tuple[str, str, str, str | None]
-"""A question, what is known by then, the rest of the turn, and the answer where that is one."""
 
 
 def made_up(task: Task, config: Config, count: int, rng: np.random.Generator) -> Iterator[MadeUp]:

@@ -101,6 +101,7 @@ CONTRADICTIONS = [
     ("synth", ["synth.prompt_kinds=[star]"], "synth.prompt_kinds: no kind 'star'"),
     ("synth", ["synth.test_fraction=1.5"], "synth.test_fraction must be at most 1, not 1.5"),
     ("synth", ["synth.source=x", "synth.segmenter=''"], "synth.segmenter: is empty"),
+    ("synth", ["synth.mixing.films=9"], "synth.mixing: makes new films of those of synth.source"),
     ("synth", ["synth.source=x", "synth.rewriter=model"], "synth.text_model.model: is empty"),
     (
         "synth",
@@ -126,7 +127,8 @@ def test_settings_that_contradict_each_other_are_refused_with_their_keys(
 @pytest.mark.parametrize("phase", RULES)
 @pytest.mark.parametrize("name", [None, "demo", "footage", "smoke", "paper_4b", "paper_8b"])
 def test_what_ships_contradicts_itself_nowhere(phase: Any, name: Any) -> None:
-    check(load_config(name and f"configs/{name}.yaml"), phase)
+    source = ["synth.source=films"] if name == "footage" else []
+    check(load_config(name and f"configs/{name}.yaml", source), phase)
 
 
 @pytest.mark.parametrize("override", ["teacher.hasty=[rectangle]", "sft.curriculum=[{steps: 5, lessons: [words]}]"])

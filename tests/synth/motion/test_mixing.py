@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from configs import Config, load_config
 from env.task import load_tasks
 from synth.errors import SynthError
 from synth.motion import kept_tracks
+from synth.motion.background import MovingCameraError
 from synth.motion.colour_names import count_colours, name_colour
 from synth.motion.cut_outs import FilmParts, cut_apart
 from synth.motion.kept_tracks import tracks_of
@@ -21,13 +23,14 @@ from synth.motion.segmenter import measure_tracks
 from synth.motion.stills import still
 from synth.motion.track import Track
 from synth.output.split import split_of
-from synth.pipeline.mixed_films import mixed_records
+from synth.pipeline import mixed_films
+from synth.pipeline.mixed_films import ApartRow, MixedRow, _put_together, _take_apart, mixed_records
 from synth.synthesis import STAGES_FOLDER, synthesise
 from synth.teachers.scene import cell_at
 from synth.teachers.stills import StillScene, write_still
 from tests.films.moving_shapes import SIZE, Film, Shape
 from tests.servers.ray_session import shared_ray
-from tools.decoding.frame import VideoError
+from tools.decoding.frame import DecoderError, VideoError
 from tools.decoding.video import open_video
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -165,8 +168,48 @@ def test_a_look_at_pictures_is_a_scene(parts: list[FilmParts], tmp_path: Path) -
     for (made, marked), t in zip(looks, (1.0, 2.0, 3.0), strict=True):
         seen = {scene.name(i): scene.cell(i, t) for i in range(scene.count) if scene.colour(i, t)}
         assert seen == {thing.colour: cell_at(*thing.middle) for thing in made.things}
-        assert marked is None or 0 <= marked < len(made.things)
+        assert marked is not None
+        assert 0 <= marked < len(made.things)
     assert Image.open(tmp_path / "0.png").size == (128, 96)
+
+
+def test_a_picture_is_of_a_size_that_something_moves_in(parts: list[FilmParts]) -> None:
+    empty = dataclasses.replace(parts[0], background=np.zeros((96, 96, 3), np.uint8), things=())
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        made = still([empty, empty, empty, parts[0]], rng)
+        assert made.pixels.shape == parts[0].background.shape
+        assert made.things
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(MovingCameraError("it moves"), ""), (OSError("full"), "mixed-rl-00000.mp4")]
+)
+def test_a_new_film_that_cannot_be_measured_is_left_to_the_stages(
+    parts: list[FilmParts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    parts[0].save(tmp_path / "0.npz")
+    found = [ApartRow(parts=str(tmp_path / "0.npz"), things=1, size=SIZE, error="")]
+    monkeypatch.setattr(mixed_films, "tracks_of", failing(error))
+    made = _put_together(MixedRow(split="rl", index=0, error=""), found, 0, tmp_path, tmp_path)
+    assert made["error"].split(":")[0] == said
+
+
+@pytest.mark.parametrize(("error", "said"), [(VideoError("cut off"), ""), (DecoderError("no decoder"), "a.mp4")])
+def test_a_film_that_cannot_be_read_has_no_parts_and_a_missing_decoder_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    monkeypatch.setattr(mixed_films, "tracks_of", failing(error))
+    row = _take_apart({"video": "a.mp4", "index": 0}, tmp_path, tmp_path)
+    assert row["parts"] == ""
+    assert row["error"].split(":")[0] == said
+
+
+def failing(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
 
 
 @pytest.fixture
