@@ -1,5 +1,7 @@
 """The teacher of footage, on films whose truth it is not given."""
 
+import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +12,17 @@ import pytest
 from configs.run import Config
 from env.chat import ChatFormat
 from env.task import Task
+from synth.motion.cut_outs import cut_apart
 from synth.motion.questions import DIMENSIONS, SOURCE, questions_of
 from synth.motion.segmenter import measure_tracks
 from synth.record import PLACE, Record
-from synth.teachers.captions import MARKS, STRIPS, WORDS, captions
-from synth.teachers.exercises import EACH, exercises
+from synth.teachers.captions import MARKS, STILLS, STRIPS, WORDS, captions
+from synth.teachers.exercises import FILM_EACH, exercises
 from synth.teachers.films import film_of, measured
 from synth.teachers.footage import FootageQuestion, conclusion, gap_of
-from synth.teachers.scene import TrackScene
+from synth.teachers.scene import UNNAMED, TrackScene
 from synth.teachers.scripted import corpus
+from synth.teachers.stills import PARTS
 from synth.world.question import TARGETS
 from synth.world.tasks import coarse_times
 from tests.films.moving_shapes import random_film
@@ -105,7 +109,7 @@ def test_lessons_say_what_was_measured(tasks: list[Task], chat: ChatFormat, conf
         assert kinds["words"] == WORDS
         assert kinds["lookup"] == kinds["strip"] == STRIPS
         assert 1 <= kinds["caption"] <= MARKS + 2
-        scene = measured(task.video, open_video(task.video).stamp)
+        scene = measured(task.video, open_video(task.video).stamp, None)
         for lesson in (lesson for lesson in lessons if lesson.dimension == "caption"):
             [frame] = lesson.prompt_frames
             said = lesson.turns[0].text.split("<answer> ")[1].split(".")[0].split(", ")
@@ -115,12 +119,45 @@ def test_lessons_say_what_was_measured(tasks: list[Task], chat: ChatFormat, conf
                 assert sorted(f"{colour} {cell}" for colour, cell in seen if colour) == sorted(filter(None, said))
 
 
+def test_pictures_that_were_put_together_are_taught_as_they_are(
+    tasks: list[Task], chat: ChatFormat, config: Config, tmp_path: Path
+) -> None:
+    task = tasks[0]
+    [mark] = task.visual_prompts
+    (tmp_path / "frames").mkdir()
+    image = shutil.copy(mark.image, tmp_path / "frames" / "mark.png")
+    task = replace(task, visual_prompts=(replace(mark, image=str(image)),))
+    parts = cut_apart(task.video, measured(task.video, open_video(task.video).stamp, None).tracks)
+    assert parts is not None
+    (tmp_path / PARTS).mkdir(parents=True)
+    parts.save(tmp_path / PARTS / "0.npz")
+    lessons = list(captions(task, chat, config, tmp_path / "marks"))
+    kinds = Counter(lesson.dimension for lesson in lessons)
+    assert kinds["lookup"] == kinds["strip"] == STRIPS + 1
+    assert STILLS < kinds["caption"] <= STILLS + 2
+    pictures = [lesson for lesson in lessons if "-still-" in str(lesson.prompt_frames[:1])]
+    known = {thing.colour or UNNAMED for thing in parts.things}
+    for lesson in (lesson for lesson in pictures if lesson.dimension == "caption"):
+        said = lesson.turns[0].text.split("<answer> ")[1].split(".")[0].split(", ")
+        assert {words.split()[0] for words in said} <= known
+    assert {lesson.dimension for lesson in pictures} == {"caption", "lookup", "strip"}
+
+
 def test_exercises_are_other_questions_that_their_readings_answer_right(
     tasks: list[Task], chat: ChatFormat, config: Config
 ) -> None:
     made = [lesson for task in tasks for lesson in exercises(task, chat, config)]
-    assert len(tasks) < len(made) <= EACH * len(tasks)
-    assert all(lesson.turns[0].text.endswith(f"<answer> {lesson.answer}</answer>") for lesson in made)
+    assert len(tasks) < len(made) <= FILM_EACH * len(tasks)
+    told = [lesson for lesson in made if lesson.answer is not None]
+    assert all(lesson.turns[0].text.endswith(f"<answer> {lesson.answer}</answer>") for lesson in told)
+    called = [lesson.turns[0] for lesson in made if lesson.answer is None]
+    assert 0.2 * len(made) < len(called) < 0.6 * len(made)
+    for turn in called:
+        [call] = turn.parsed.calls
+        said = re.findall(r"([0-9.]+) to ([0-9.]+)\.$", str(turn.parsed.thought).strip())
+        assert [tuple(map(float, edges)) for edges in said] == [
+            (call.arguments["start_time"], call.arguments["end_time"])
+        ]
     assert len({lesson.turns[0].text for lesson in made}) > len(made) / 2
 
 
