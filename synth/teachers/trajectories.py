@@ -84,10 +84,10 @@ def _make(
     shards = -(-count // BATCH)
     left = [index for index in range(shards) if not is_shard(folder, index)]
     if left:
-        todo = [ShardRow(shard=index, error="") for index in left]
+        todo = [ShardRow(shard=i, start=i * BATCH, stop=min(count, (i + 1) * BATCH), error="") for i in left]
         worked = ray.data.from_items(todo, override_num_blocks=len(todo)).map(
             _Worker,
-            fn_constructor_args=(config, tasks, count, str(model_dir), what, folder, answers),
+            fn_constructor_args=(config, tasks, str(model_dir), what, folder, answers),
             compute=ray.data.ActorPoolStrategy(size=min(cores(), len(todo))),
         )
         for done, row in enumerate(worked.iter_rows(), shards - len(left) + 1):
@@ -127,9 +127,11 @@ def _keep_identity(folder: Path, identity: str) -> None:
 
 
 class ShardRow(TypedDict):
-    """What travels through Ray Data: the number of a shard, and the error that ended its work, empty if none did."""
+    """What travels through Ray Data: a shard's number and tasks, and the error that ended its work, empty if none."""
 
     shard: int
+    start: int
+    stop: int
     error: str
 
 
@@ -138,13 +140,12 @@ class _Worker:
         self,
         config: Config,
         tasks: Sequence[Task],
-        count: int,
         model_dir: str,
         what: What,
         folder: Path,
         answers: Path | None,
     ) -> None:
-        self._config, self._tasks, self._count, self._model_dir = config, tasks, count, model_dir
+        self._config, self._tasks, self._model_dir = config, tasks, model_dir
         self._what, self._folder, self._answers = what, folder, answers
 
     @cached_property
@@ -159,9 +160,8 @@ class _Worker:
         return TeacherPolicy(self._chat, teacher, self._config.world, self._config.seed)
 
     def __call__(self, row: ShardRow) -> ShardRow:
-        first = row["shard"] * BATCH
         try:
-            asyncio.run(self._shard(row["shard"], self._tasks[first : min(self._count, first + BATCH)]))
+            asyncio.run(self._shard(row["shard"], self._tasks[row["start"] : row["stop"]]))
         except Exception as error:  # noqa: BLE001 - Ray Data passes on no error's class: the driver raises it
             return {**row, "error": sentence(error)}
         return row
