@@ -11,6 +11,8 @@ import numpy as np
 from synth.motion.blobs import likeness
 from synth.motion.track import Track
 
+ROUND_S = 0.5
+"""Times that a question tells are multiples of this, seconds."""
 AROUND_S = 0.3
 """What is said of a moment must hold for so long before and after it, seconds."""
 FAR_SIZES, FAR_SHARE = 1.5, 0.15
@@ -75,13 +77,18 @@ def longest_gap_s(track: Track) -> float:
     return float(np.diff(track.times).max(initial=0.0))
 
 
+def inner(track: Track) -> tuple[float, float]:
+    """The track's time, seconds, rounded inwards to multiples of `ROUND_S`."""
+    return float(np.ceil(track.start_s / ROUND_S - 1e-6) * ROUND_S), float(
+        np.floor(track.end_s / ROUND_S + 1e-6) * ROUND_S
+    )
+
+
 def moves(track: Track) -> list[tuple[float, float, str]]:
     """Stretches in which it moves one way, start and end in seconds and the word for it; no two overlap."""
     found: list[tuple[float, float, str]] = []
     for length_s in MOVE_S:
-        for start_s in (
-            np.arange(np.ceil(track.start_s * 10) / 10, track.end_s - length_s, MOVE_STEP_S).round(1).tolist()
-        ):
+        for start_s in np.arange(inner(track)[0], track.end_s - length_s, MOVE_STEP_S).tolist():
             end_s = round(start_s + length_s, 1)
             free = all(end_s <= a or b <= start_s for a, b, _ in found)
             if free and (word := _direction(track, start_s, end_s)):
@@ -145,7 +152,7 @@ def crossings(track: Track, axis: int) -> int | None:
     beyond = np.maximum(LINE_SHARE * size, LINE_SIZES * track.boxes[:, 2 + axis])
     sides = np.where(np.abs(off) < beyond, 0, np.sign(off)).astype(int)
     speed = _top_speed(track, axis)
-    if sides[0] == 0 or sides[-1] == 0 or speed * AROUND_S > min(abs(off[0]), abs(off[-1])):
+    if sides[0] == 0 or sides[-1] == 0 or speed * ROUND_S > min(abs(off[0]), abs(off[-1])):
         return None
     beside = np.flatnonzero(sides)
     crossed = np.diff(sides[beside]) != 0

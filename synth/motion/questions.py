@@ -98,7 +98,7 @@ def _drafts(track: Track, tracks: Sequence[Track], rng: np.random.Generator) -> 
         yield _Draft(
             "direction", track, f"Which way does {PLACE} move {when}: left, right, up or down?", way, start_s, end_s
         )
-    start_s, end_s = _inner(track)
+    start_s, end_s = measures.inner(track)
     for axis, line in enumerate(("vertical", "horizontal")):
         count = measures.crossings(track, axis)
         if count is not None and 1 <= count <= MOST_COUNTED:
@@ -116,7 +116,7 @@ def _drafts(track: Track, tracks: Sequence[Track], rng: np.random.Generator) -> 
 
 def _life(track: Track, tracks: Sequence[Track], rng: np.random.Generator) -> Iterator[_Draft]:
     """How it comes and goes, for how long it stays, and whether before or after others."""
-    start_s, end_s = _inner(track)
+    start_s, end_s = measures.inner(track)
     came, gone = (start_s, min(end_s, start_s + END_S)), (max(start_s, end_s - END_S), end_s)
     sides = "left, right, top or bottom?"
     if track.enters:
@@ -145,15 +145,16 @@ def _duration(track: Track, rng: np.random.Generator) -> _Draft:
     options = tuple(f"about {round(choice * 2) / 2:g} s" for choice in choices)
     text = f"For how long is {PLACE} in the picture?"
     facts = {"lasts_s": lasts_s}
-    return _Draft("duration", track, text, chr(ord("A") + place), *_inner(track), options=options, facts=facts)
+    return _Draft("duration", track, text, chr(ord("A") + place), *measures.inner(track), options=options, facts=facts)
 
 
 def _where(track: Track, tracks: Sequence[Track], rng: np.random.Generator) -> Iterator[_Draft]:
     """Where it is at some moments, by itself and beside others."""
-    low, high = _inner(track)
+    low, high = measures.inner(track)
     named = [other for other in tracks if other is not track and other.colour and not measures.kin(other, tracks)]
-    for at_s in rng.uniform(low, high, MOMENTS).round(1).tolist():
-        window = max(low, round(at_s - NEAR_S, 1)), min(high, round(at_s + NEAR_S, 1))
+    moments = np.arange(low, high + measures.ROUND_S / 2, measures.ROUND_S)
+    for at_s in rng.permutation(moments)[:MOMENTS].tolist():
+        window = max(low, at_s - NEAR_S), min(high, at_s + NEAR_S)
         for axis, (first, middle, last) in enumerate(measures.THIRDS):
             if third := measures.third_at(track, at_s, axis):
                 text = f"In which third of the picture is {PLACE} at {at_s:.1f} s: {first}, {middle} or {last}?"
@@ -212,8 +213,3 @@ def _singled_out(name: str, track: Track, tracks: Sequence[Track]) -> str:
     i = int(np.argmax(track.boxes[:, 2] * track.boxes[:, 3] * track.whole))
     x, y = (track.centres[i] / track.size * 100).round().astype(int).tolist()
     return f"{name} whose middle is {x} % from the left and {y} % from the top at {track.times[i]:.1f} s"
-
-
-def _inner(track: Track) -> tuple[float, float]:
-    """The track's time, rounded inwards to tenths of a second."""
-    return float(np.ceil(track.start_s * 10 - 1e-6) / 10), float(np.floor(track.end_s * 10 + 1e-6) / 10)

@@ -73,8 +73,10 @@ def captions(task: Task, chat: ChatFormat, config: Config, marks: Path) -> Itera
         time = float(rng.uniform(0, film.duration_s))
         frame = _frames(task, [time], _budget(episode, rng), chat, config)[0]
         yield _caption(task, chat, frame, "There is no mark.", film.scene)
+    # A camera's frames are at any time, the procedural world's at its own.
+    asked = {"per_s": 10} if is_footage(task) else {"darts": True}
     for _ in range(WORDS):
-        yield lookup_in_words(task, chat, film.colours, film.duration_s, rng, darts=not is_footage(task))
+        yield lookup_in_words(task, chat, film.colours, film.duration_s, rng, **asked)
     for _ in range(STRIPS):
         frames, _ = _look(task, chat, config, film, rng)
         yield lookup(task, chat, film.scene, frames, rng)
@@ -95,7 +97,6 @@ def _of_stills(
     """Captions of pictures that were put together anew, most of them marked, and a lookup and a strip of some."""
     folder.mkdir(parents=True, exist_ok=True)
     episode = chat.bounded(config.episode)
-    kinds = config.synth.prompt_kinds
 
     def picture(number: str, budget: int, t: float, kinds: Sequence[str]) -> tuple[Frame, Still, int | None]:
         image = folder / f"{task.id}-still-{number}.png"
@@ -104,7 +105,8 @@ def _of_stills(
 
     for number in range(STILLS):
         t = round(float(rng.uniform(0, film.duration_s)), 1)
-        frame, made, on = picture(str(number), _budget(episode, rng), t, () if rng.random() < PLAIN / STILLS else kinds)
+        kinds = () if rng.random() < PLAIN / STILLS else _mark_kinds(config, rng)
+        frame, made, on = picture(str(number), _budget(episode, rng), t, kinds)
         scene = StillScene([made], [t])
         thought = "There is no mark." if on is None else marked(scene, scene.of_colour(made.things[on].colour), t)
         yield _caption(task, chat, frame, thought, scene)
@@ -122,13 +124,18 @@ def _marks(
 ) -> Iterator[tuple[int, float, str]]:
     """Some thing, when it is marked, and the file of the marked frame, at most `MARKS` times."""
     folder.mkdir(parents=True, exist_ok=True)
-    known = config.synth.prompt_kinds if config.synth.source else config.world.prompt_kinds
-    rough = sorted(set(ROUGH) & set(known))
     for number in range(MARKS):
         image = folder / f"{task.id}-{number}.png"
-        marking = film.mark(image, rough if rough and rng.random() < ROUGH_SHARE else known, rng)
+        marking = film.mark(image, _mark_kinds(config, rng), rng)
         if marking is not None:
             yield *marking, str(image)
+
+
+def _mark_kinds(config: Config, rng: np.random.Generator) -> Sequence[str]:
+    """Those that a mark is one of, more often such as only point."""
+    known = config.synth.prompt_kinds if config.synth.source else config.world.prompt_kinds
+    rough = sorted(set(ROUGH) & set(known))
+    return rough if rough and rng.random() < ROUGH_SHARE else known
 
 
 def _budget(episode: EpisodeConfig, rng: np.random.Generator) -> int:

@@ -40,6 +40,8 @@ MOMENT_S = 1.0
 """Length of the stretch that is looked at for a moment, from that moment on, seconds."""
 LOOKS = 0.5
 """Share of the exercises that ask for a call."""
+LONGEST_S = 20.0
+"""A moment up to which is a word of a tiny tokenizer, seconds."""
 WANDERED_S = 3.0
 """Length of a stretch that is looked at without a thought, seconds."""
 
@@ -159,7 +161,7 @@ class FootagePlan:
         return self._answered(f"{spoken(read(self._scene, self._question, times))}.", times)
 
     def _answered(self, said: str, times: Sequence[float]) -> str:
-        told = conclusion(self._scene, self._question, times)
+        told = conclusion(self._scene, self._question, times, self._coarse)
         if told is None:
             return answered(f"{said} {GUESS}", self._guess())
         return answered(f"{said} {told[0]}", told[1])
@@ -207,9 +209,13 @@ def come_or_gone(
     return [replace(one, follows=f" {MOVES[question.event]}") if i == at else one for i, one in enumerate(read)]
 
 
-def conclusion(scene: TrackScene, question: FootageQuestion, times: Sequence[float]) -> tuple[str, str] | None:
-    """What the readings of some times tell, in words, and the answer; None where they do not tell."""
-    places = [(t, cell) for t in times if (cell := scene.cell(question.target, t)) is not None]
+def conclusion(
+    scene: TrackScene, question: FootageQuestion, times: Sequence[float], before: Sequence[float] = ()
+) -> tuple[str, str] | None:
+    """What the readings of some times tell, in words, and the answer; None where they do not tell. How a thing comes
+    and goes, those of an earlier look, `before`, tell as well."""
+    shown = sorted({*times, *before}) if question.kind in MOVES else times
+    places = [(t, cell) for t in shown if (cell := scene.cell(question.target, t)) is not None]
     if not places:
         return None
     axis = question.axis
@@ -256,14 +262,15 @@ def _direction(first: str, last: str) -> tuple[str, str] | None:
 
 
 def _side(cells: Sequence[str]) -> tuple[str, str] | None:
-    """The side at which the first cell lies; of a corner's two, that along whose axis it went on."""
+    """The side at which the first cell lies; of a corner's two, that along whose axis the next one lies."""
     column, row = (line(cells[0], axis) for axis in AXES)
     sides = [*([SIDES[column // 2]] if column != 2 else []), *([SIDES[2 + row // 2]] if row != 2 else [])]
     if len(sides) == 2:
         onward = next((cell for cell in cells if cell != cells[0]), cells[0])
         moved = [line(onward, axis) != line(cells[0], axis) for axis in AXES]
         sides = [side for side, went in zip(sides, moved, strict=True) if went]
-    return (f"At {cells[0]}, so {sides[0]}.", sides[0]) if len(sides) == 1 else None
+        return (f"At {cells[0]} beside {onward}, so {sides[0]}.", sides[0]) if len(sides) == 1 else None
+    return (f"At {cells[0]}, so {sides[0]}.", sides[0]) if sides else None
 
 
 def _order(scene: TrackScene, question: FootageQuestion, times: Sequence[float]) -> tuple[str, str] | None:
@@ -333,6 +340,7 @@ def corpus_of_footage(task: Task) -> Iterator[str]:
     question = FootageQuestion.of(task.facts, film.mark_time_s, (0.0, film.duration_s), task.options)
     yield f"<|im_start|>user\n{task.question}<|im_end|>\n<|im_start|>assistant\n"
     yield f" Follow {UNNAMED} {' '.join((*COLOURS, *CELLS, *question.vocabulary))} {EMPTY} {GONE}."
+    yield " ".join(f"{t:.1f}" for t in np.arange(0.0, min(LONGEST_S, film.duration_s), 0.1))
     times = np.arange(0.0, film.duration_s, 0.5).tolist()
     seen = spoken(trace_of(film.scene, question.target, film.scene.name(question.target), times))
     said = marked(film.scene, question.target, question.mark_time_s)
@@ -340,5 +348,7 @@ def corpus_of_footage(task: Task) -> Iterator[str]:
     told = conclusion(film.scene, question, times)
     yield answered(f"{seen}. {told[0] if told else GUESS}", task.answer)
     yield answered(
-        f"Column 1 against 2. Row 1 to 3, so. At. It is row 1, column 2. It crosses 2 times. {NOT_HERE}", "A"
+        "Column 1 against 2. Row 1 to 3, so. At north beside west. It is row 1, column 2. It crosses 2 times. "
+        f"{NOT_HERE}",
+        "A",
     )

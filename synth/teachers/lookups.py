@@ -58,19 +58,21 @@ def lookup_in_words(
     longest_s: float,
     rng: np.random.Generator,
     darts: bool = False,
+    per_s: int = 4,
 ) -> Trajectory:
-    """A lookup in words, of a scene that never was, the task names it only; with `darts` also of ways."""
-    last = int(4 * longest_s)
+    """A lookup in words, of a scene that never was, the task names it only; with `darts` also of ways. Its times are
+    multiples of 1 / `per_s` seconds."""
+    last = int(per_s * longest_s)
     count, things = min(int(rng.integers(3, 6)), last), int(rng.integers(2, 5))
     spacing_s = float(rng.choice(SPACINGS_S))
-    quarters = np.sort(rng.choice(last, count, replace=False))
+    moments = np.sort(rng.choice(last, count, replace=False))
     if spacing_s:
-        apart = [quarter for i in range(count) if (quarter := int(4 * i * spacing_s)) < last]
-        quarters = np.array(apart) + rng.integers(last - apart[-1])
+        apart = [moment for i in range(count) if (moment := int(per_s * i * spacing_s)) < last]
+        moments = np.array(apart) + rng.integers(last - apart[-1])
     known = rng.permutation(list(colours))[:things].tolist()
     seen = {
-        f"{quarter / 4:.1f}": [(c, CELLS[rng.integers(len(CELLS))]) for c in known if rng.random() > ABSENT]
-        for quarter in quarters
+        f"{moment / per_s:.1f}": [(c, CELLS[rng.integers(len(CELLS))]) for c in known if rng.random() > ABSENT]
+        for moment in moments
     }
     # Without commas, which would be a fourth of it.
     told = "".join(f"{t}{''.join(f' {colour} {cell}' for colour, cell in sights)}" for t, sights in seen.items())

@@ -20,7 +20,7 @@ from synth.motion.cut_outs import FilmParts, cut_apart
 from synth.motion.kept_tracks import tracks_of
 from synth.motion.mixing import write_mixed
 from synth.motion.segmenter import measure_tracks
-from synth.motion.stills import still
+from synth.motion.stills import SEEN, still
 from synth.motion.track import Track
 from synth.output.split import split_of
 from synth.pipeline import mixed_films
@@ -159,6 +159,17 @@ def test_a_picture_that_was_put_together_holds_what_it_says(parts: list[FilmPart
             x, y = (np.flatnonzero(thing.mask.any(axis)) for axis in (0, 1))
             middle = (x[0] + x[-1] + 1) / 2 / SIZE[0], (y[0] + y[-1] + 1) / 2 / SIZE[1]
             assert np.allclose(thing.middle, middle, atol=0.01)
+
+
+def test_things_of_a_picture_hide_one_another_in_part_and_are_cut_by_the_border(parts: list[FilmParts]) -> None:
+    rng = np.random.default_rng(2)
+    things = [thing for _ in range(80) for thing in still(parts, rng).things]
+    seen = np.array([thing.mask.sum() / thing.area for thing in things])
+    assert SEEN <= seen.min() < 1.0
+    whole = [not (thing.mask[[0, -1]].any() or thing.mask[:, [0, -1]].any()) for thing in things]
+    assert 0.6 < np.mean(whole) < 1.0
+    areas = [thing.area for thing in things if thing.colour == "blue"]
+    assert max(areas) > 1.5 * min(areas)
 
 
 def test_a_look_at_pictures_is_a_scene(parts: list[FilmParts], tmp_path: Path) -> None:

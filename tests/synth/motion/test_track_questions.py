@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from env.task import Task
+from synth.motion.measures import ROUND_S
 from synth.motion.questions import DIMENSIONS, questions_of
 from synth.motion.segmenter import measure_tracks
 from synth.motion.track import Track
@@ -194,6 +196,14 @@ def test_records_are_whole(asked: list[tuple[Film, str, tuple[Track, ...], list[
             mark = VisualPrompt("frame.png", target.start_s, "rectangle")
             form: Any = "choice" if record.options else "open"
             Task(record.id, path, record.question, record.answer, record.dimension, (mark,), form, record.options)
+
+
+@pytest.mark.process
+def test_times_that_are_told_are_round(asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]]) -> None:
+    texts = [record.target.question for _, _, _, records in asked for record in records if record.target]
+    times = [float(time) for text in texts for time in re.findall(r"(\d+\.\d) s\b", text)]
+    assert len(times) > 50
+    assert all(time % ROUND_S == 0 for time in times)
 
 
 @pytest.mark.process

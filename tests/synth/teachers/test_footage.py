@@ -178,6 +178,27 @@ def test_the_gap_in_which_it_came_or_went_holds_the_moment(tasks: list[Task], co
     assert checked > 3
 
 
+class Corner(TrackScene):
+    """One thing at some times."""
+
+    def __init__(self, cells: dict[float, str]) -> None:
+        self._cells = cells
+
+    def cell(self, index: int, t: float) -> str | None:
+        return self._cells.get(t)
+
+
+def test_of_a_corner_an_earlier_look_tells_the_side() -> None:
+    scene = Corner({1.0: "west", 3.0: "northwest", 3.5: "northwest"})
+    for event, times, before, told in [
+        ("leaves", [3.0, 3.5], [1.0, 5.0], ("At northwest beside west, so top.", "top")),
+        ("leaves", [3.0, 3.5], [], None),
+        ("enters", [1.0], [3.0], ("At west, so left.", "left")),
+    ]:
+        question = FootageQuestion(event, 0, 0.0, None, event=event)
+        assert conclusion(scene, question, times, before) == told
+
+
 def test_what_follows_from_places(tasks: list[Task], config: Config) -> None:
     for task in tasks:
         film = film_of(task, config)

@@ -39,6 +39,16 @@ def test_what_is_asked_for_in_words_was_told_in_words(
     assert answers == {*COLOURS, *CELLS, GONE, EMPTY}
 
 
+def test_times_told_in_words_are_multiples_of_what_is_asked_for(
+    small_data: tuple[Path, list[Task]], chat: ChatFormat
+) -> None:
+    rng = np.random.default_rng(0)
+    lessons = [lookup_in_words(small_data[1][0], chat, tuple(COLOURS), 13.0, rng, per_s=10) for _ in range(100)]
+    times = {t for lesson in lessons for t, _, _ in QUESTION.findall(lesson.turns[0].text)}
+    assert times <= {f"{tenth / 10:.1f}" for tenth in range(130)}
+    assert {time[-1] for time in times} == set("0123456789")
+
+
 def test_ways_are_those_of_the_grid_as_a_thought_says_them(
     small_data: tuple[Path, list[Task]], chat: ChatFormat, config: Config
 ) -> None:
