@@ -23,7 +23,7 @@ from synth.teachers.films import Film, Followed, film_of
 from synth.teachers.footage import is_footage
 from synth.teachers.lesson import lesson
 from synth.teachers.lookups import lookup, lookup_in_words, seen_at
-from synth.teachers.readings import marked, spoken, trace_of
+from synth.teachers.readings import marked, marked_at, spoken, trace_of
 from synth.teachers.scene import Scene
 from synth.teachers.stills import StillScene, parts_beside, write_still
 from synth.teachers.turns import SEE
@@ -63,12 +63,13 @@ def captions(task: Task, chat: ChatFormat, config: Config, marks: Path) -> Itera
     rng = np.random.default_rng([config.seed, *task.id.encode()])
     film = film_of(task, config)
     parts = parts_beside(task) if is_footage(task) else ()
+    say = marked_at if is_footage(task) else marked
     for index, time, image in [
         (film.target, film.mark_time_s, task.visual_prompts[0].image),
         *(_marks(task, film, marks, config, rng) if not parts else ()),
     ]:
         frame = open_image(image, time, _budget(episode, rng), episode.pixel_multiple, episode.min_pixels or 0)
-        yield _caption(task, chat, frame, marked(film.scene, index, time), film.scene)
+        yield _caption(task, chat, frame, say(film.scene, index, time), film.scene)
     if rng.random() < PLAIN:
         time = float(rng.uniform(0, film.duration_s))
         frame = _frames(task, [time], _budget(episode, rng), chat, config)[0]
@@ -108,7 +109,7 @@ def _of_stills(
         kinds = () if rng.random() < PLAIN / STILLS else _mark_kinds(config, rng)
         frame, made, on = picture(str(number), _budget(episode, rng), t, kinds)
         scene = StillScene([made], [t])
-        thought = "There is no mark." if on is None else marked(scene, scene.of_colour(made.things[on].colour), t)
+        thought = "There is no mark." if on is None else marked_at(scene, scene.of_colour(made.things[on].colour), t)
         yield _caption(task, chat, frame, thought, scene)
     times, budget = _look_times(film.duration_s, config, bool(rng.random() < FIRST_LOOK), rng)
     shown = [picture(f"look-{i}", budget, t, ()) for i, t in enumerate(times)]

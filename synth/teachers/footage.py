@@ -24,7 +24,7 @@ from synth.record import PLACE
 from synth.teachers.films import TrackFilm
 from synth.teachers.lookups import EMPTY, GONE
 from synth.teachers.places import line
-from synth.teachers.readings import Reading, marked, spoken, trace_of
+from synth.teachers.readings import Reading, marked_at, spoken, trace_of
 from synth.teachers.scene import UNNAMED, TrackScene
 from synth.teachers.turns import GUESS, NOT_HERE, VIEW, Step, answered, call, look, looked_at
 from synth.world.question import TARGETS
@@ -130,7 +130,7 @@ class FootagePlan:
     def steps(self, view: bool, crop: bool) -> list[Step]:
         """One function a turn, for an agent with these tools."""
         question, scene = self._question, self._scene
-        said = marked(scene, question.target, question.mark_time_s)
+        said = marked_at(scene, question.target, question.mark_time_s)
         steps: list[Step] = [lambda env: call("Look at the mark.", VIEW)] if view else []
         if question.kind == "colour":
             return [*steps, lambda env: answered(said, scene.name(question.target))]
@@ -312,7 +312,7 @@ def made_up(task: Task, config: Config, count: int, rng: np.random.Generator) ->
             times = crop_times(stretch, config)
         told = conclusion(film.scene, question, times)
         if told is not None and told[1] == record.answer:
-            said = marked(film.scene, question.target, question.mark_time_s)
+            said = marked_at(film.scene, question.target, question.mark_time_s)
             seen = f"{said} {spoken(read(film.scene, question, times))}."
             text = record.target.question.replace(PLACE, phrase)
             if question.kind not in FIRST_LOOK and rng.random() < LOOKS:
@@ -343,7 +343,7 @@ def corpus_of_footage(task: Task) -> Iterator[str]:
     yield " ".join(f"{t:.1f}" for t in np.arange(0.0, min(LONGEST_S, film.duration_s), 0.1))
     times = np.arange(0.0, film.duration_s, 0.5).tolist()
     seen = spoken(trace_of(film.scene, question.target, film.scene.name(question.target), times))
-    said = marked(film.scene, question.target, question.mark_time_s)
+    said = marked_at(film.scene, question.target, question.mark_time_s)
     yield look(f"{said} Look from 1.0 to 2.0. comes, goes. Comes 1.0 to 2.0. Goes 1.0 to 2.0.", (times[0], times[-1]))
     told = conclusion(film.scene, question, times)
     yield answered(f"{seen}. {told[0] if told else GUESS}", task.answer)

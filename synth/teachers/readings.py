@@ -61,6 +61,13 @@ def marked(scene: Scene, index: int, t: float) -> str:
     return f"The mark is on {who_is_where(scene, index, t)}."
 
 
+def marked_at(scene: Scene, index: int, t: float) -> str:
+    """The same, the place first: what is there is then looked up, where a colour said first takes the mark, the thing
+    and its colour at once."""
+    colour, cell = scene.colour(index, t), scene.cell(index, t)
+    return f"The mark is at {cell}, on {colour}." if colour and cell else f"The mark is on {GONE}."
+
+
 def first_look(world: World, question: WorldQuestion, times: Sequence[float]) -> list[Reading]:
     """Whether what tells when to look is there, in the frames of the first look: `12.0 red north`, `20.0 red gone`; and
     at which of them it has changed as the question says: `20.0 red gone leaves`."""

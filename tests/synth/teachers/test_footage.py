@@ -20,6 +20,7 @@ from synth.teachers.captions import MARKS, STILLS, STRIPS, WORDS, captions
 from synth.teachers.exercises import FILM_EACH, exercises
 from synth.teachers.films import film_of, measured
 from synth.teachers.footage import FootageQuestion, conclusion, gap_of
+from synth.teachers.readings import marked_at
 from synth.teachers.scene import UNNAMED, TrackScene
 from synth.teachers.scripted import corpus
 from synth.teachers.stills import PARTS
@@ -178,6 +179,13 @@ def test_the_gap_in_which_it_came_or_went_holds_the_moment(tasks: list[Task], co
     assert checked > 3
 
 
+def test_of_a_mark_the_place_is_said_first(tasks: list[Task], config: Config) -> None:
+    for film in (film_of(task, config) for task in tasks):
+        at, colour = film.scene.cell(film.target, film.mark_time_s), film.scene.colour(film.target, film.mark_time_s)
+        assert marked_at(film.scene, film.target, film.mark_time_s) == f"The mark is at {at}, on {colour}."
+    assert marked_at(Corner({}), 0, 1.0) == "The mark is on gone."
+
+
 class Corner(TrackScene):
     """One thing at some times."""
 
@@ -186,6 +194,9 @@ class Corner(TrackScene):
 
     def cell(self, index: int, t: float) -> str | None:
         return self._cells.get(t)
+
+    def colour(self, index: int, t: float) -> str | None:
+        return "red" if t in self._cells else None
 
 
 def test_of_a_corner_an_earlier_look_tells_the_side() -> None:
