@@ -12,7 +12,7 @@ from synth.motion.blobs import likeness
 from synth.motion.track import Track
 
 ROUND_S = 0.5
-"""Times that a question tells are multiples of this, seconds."""
+"""Times that the question of a marked thing tells are multiples of this, seconds; so are the lengths of stretches."""
 AROUND_S = 0.3
 """What is said of a moment must hold for so long before and after it, seconds."""
 FAR_SIZES, FAR_SHARE = 1.5, 0.15
@@ -23,7 +23,6 @@ ASTRAY = 0.2
 """Most that it may stray aside, or go back, as a share of its way."""
 MOVE_S = (4.0, 2.5, 1.5)
 """Lengths of the stretches that are tried for a direction, seconds, longest first."""
-MOVE_STEP_S = 0.5
 INSIDE = 0.7
 """Share of a thing, about its middle, that must lie in a third of the picture for it to be there."""
 LINE_SHARE, LINE_SIZES = 0.08, 0.6
@@ -79,16 +78,16 @@ def longest_gap_s(track: Track) -> float:
 
 def inner(track: Track) -> tuple[float, float]:
     """The track's time, seconds, rounded inwards to multiples of `ROUND_S`."""
-    return float(np.ceil(track.start_s / ROUND_S - 1e-6) * ROUND_S), float(
-        np.floor(track.end_s / ROUND_S + 1e-6) * ROUND_S
-    )
+    first, last = np.ceil(track.start_s / ROUND_S - 1e-6), np.floor(track.end_s / ROUND_S + 1e-6)
+    return float(first * ROUND_S) + 0.0, float(last * ROUND_S)  # not -0.0
 
 
 def moves(track: Track) -> list[tuple[float, float, str]]:
     """Stretches in which it moves one way, start and end in seconds and the word for it; no two overlap."""
     found: list[tuple[float, float, str]] = []
+    low, high = inner(track)
     for length_s in MOVE_S:
-        for start_s in np.arange(inner(track)[0], track.end_s - length_s, MOVE_STEP_S).tolist():
+        for start_s in np.arange(low, high - length_s + ROUND_S / 2, ROUND_S).tolist():
             end_s = round(start_s + length_s, 1)
             free = all(end_s <= a or b <= start_s for a, b, _ in found)
             if free and (word := _direction(track, start_s, end_s)):

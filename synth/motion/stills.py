@@ -16,13 +16,15 @@ from synth.motion.mixing import THINGS, lay
 TRIES = 12
 """Things, and places for them, that are tried before a picture goes without one."""
 APART_PX = 3
-"""Least distance between two things' boxes, pixels, where neither hides the other."""
+"""Least distance from a thing's box to what is seen of others, pixels, where it hides none of them."""
 HIDING = 0.3
 """Share of the things that may hide a part of another."""
 SEEN = 0.6
-"""Least share of a thing that others leave in sight."""
+"""Least share, of what the border leaves of a thing, that others leave in sight."""
 BORDER = 0.25
-"""Share of the things that the border may cut, by half at the most in each direction."""
+"""Share of the things that the border may cut, their box by half at the most in each direction."""
+LEFT = 0.25
+"""Least share of a thing that the border leaves."""
 WHOLE = 0.6
 """Least area of a cut-out's picture, as a share of its usual one: smaller ones are what a border left of it."""
 SCALES = 0.8, 1.25
@@ -40,7 +42,7 @@ class Placed:
     mask: np.ndarray
     """[height, width] bool: what is seen of it."""
     area: int
-    """Pixels of it, what others hide included."""
+    """Pixels of it inside the picture, what others hide included."""
 
     @property
     def middle(self) -> tuple[float, float]:
@@ -104,10 +106,13 @@ def _place(
         return None
     y = int(rng.integers(-beyond[0], tall - height + beyond[0]))
     x = int(rng.integers(-beyond[1], wide - width + beyond[1]))
+    whole = np.count_nonzero(cut[..., 3] > ALPHA)
     cut = cut[max(0, -y) : tall - y, max(0, -x) : wide - x]
     x, y, (height, width) = max(0, x), max(0, y), cut.shape[:2]
     mask = np.zeros((tall, wide), bool)
     mask[y : y + height, x : x + width] = cut[..., 3] > ALPHA
+    if mask.sum() < max(1, LEFT * whole):
+        return None
     around = np.zeros_like(mask)
     around[max(0, y - APART_PX) : y + height + APART_PX, max(0, x - APART_PX) : x + width + APART_PX] = True
     if rng.random() >= HIDING and any((around & other.mask).any() for other in placed):

@@ -214,7 +214,7 @@ def conclusion(
 ) -> tuple[str, str] | None:
     """What the readings of some times tell, in words, and the answer; None where they do not tell. How a thing comes
     and goes, those of an earlier look, `before`, tell as well."""
-    shown = sorted({*times, *before}) if question.kind in MOVES else times
+    shown = sorted({*times, *before}) if times and question.kind in MOVES else times
     places = [(t, cell) for t in shown if (cell := scene.cell(question.target, t)) is not None]
     if not places:
         return None

@@ -62,7 +62,7 @@ def lookup_in_words(
 ) -> Trajectory:
     """A lookup in words, of a scene that never was, the task names it only; with `darts` also of ways. Its times are
     multiples of 1 / `per_s` seconds."""
-    last = int(per_s * longest_s)
+    last = max(1, int(per_s * longest_s))
     count, things = min(int(rng.integers(3, 6)), last), int(rng.integers(2, 5))
     spacing_s = float(rng.choice(SPACINGS_S))
     moments = np.sort(rng.choice(last, count, replace=False))

@@ -20,7 +20,7 @@ from synth.motion.cut_outs import FilmParts, cut_apart
 from synth.motion.kept_tracks import tracks_of
 from synth.motion.mixing import write_mixed
 from synth.motion.segmenter import measure_tracks
-from synth.motion.stills import SEEN, still
+from synth.motion.stills import SCALES, SEEN, still
 from synth.motion.track import Track
 from synth.output.split import split_of
 from synth.pipeline import mixed_films
@@ -168,8 +168,17 @@ def test_things_of_a_picture_hide_one_another_in_part_and_are_cut_by_the_border(
     assert SEEN <= seen.min() < 1.0
     whole = [not (thing.mask[[0, -1]].any() or thing.mask[:, [0, -1]].any()) for thing in things]
     assert 0.6 < np.mean(whole) < 1.0
-    areas = [thing.area for thing in things if thing.colour == "blue"]
+    areas = [thing.area for thing, all_of_it in zip(things, whole, strict=True) if all_of_it and thing.colour == "blue"]
     assert max(areas) > 1.5 * min(areas)
+
+
+def test_of_a_thing_that_fills_little_of_its_box_something_is_always_seen(parts: list[FilmParts]) -> None:
+    corner = np.zeros((60, 60, 4), np.uint8)
+    corner[:6, :, 3] = corner[:, :6, 3] = 255
+    thing = dataclasses.replace(parts[0].things[0], boxes=np.array([[0, 0, 60, 60]]), pictures=(corner,))
+    film, rng = dataclasses.replace(parts[0], things=(thing,)), np.random.default_rng(0)
+    made = [one for _ in range(300) for one in still([film], rng).things]
+    assert min(one.mask.sum() for one in made) > 0.2 * 684 * SCALES[0] ** 2
 
 
 def test_a_look_at_pictures_is_a_scene(parts: list[FilmParts], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from env.task import Task
-from synth.motion.measures import ROUND_S
+from synth.motion.measures import ROUND_S, inner
 from synth.motion.questions import DIMENSIONS, questions_of
 from synth.motion.segmenter import measure_tracks
 from synth.motion.track import Track
@@ -201,8 +201,10 @@ def test_records_are_whole(asked: list[tuple[Film, str, tuple[Track, ...], list[
 @pytest.mark.process
 def test_times_that_are_told_are_round(asked: list[tuple[Film, str, tuple[Track, ...], list[Record]]]) -> None:
     texts = [record.target.question for _, _, _, records in asked for record in records if record.target]
-    times = [float(time) for text in texts for time in re.findall(r"(\d+\.\d) s\b", text)]
+    times = [float(time) for text in texts for time in re.findall(r"(-?\d+\.\d) s\b", text)]
     assert len(times) > 50
+    track = next(track for _, _, tracks, _ in asked for track in tracks)
+    assert f"{inner(dataclasses.replace(track, times=track.times - track.times[0]))[0]:.1f}" == "0.0"
     assert all(time % ROUND_S == 0 for time in times)
 
 
