@@ -14,7 +14,7 @@ demo: $(READY) ## the whole loop on this machine: world, teacher, SFT, GRPO, eva
 	$(BIN)/videoseeker demo
 
 results: $(READY) ## every arm of the tool ablation over five seeds; writes docs/results.md
-	$(BIN)/videoseeker results configs/demo.yaml
+	$(BIN)/videoseeker ablate tools configs/demo.yaml
 	cp runs/demo/results.md docs/results.md
 
 # Two files at a time, each on one core: most of a slow test is the start of processes. More would take more memory.

@@ -210,20 +210,33 @@ def demo(config: Config) -> None:
     run_demo(config)
 
 
-@configured("grpo")
-def results(config: Config) -> None:
-    """Train and evaluate every arm of the ablations."""
-    from recipes.studies.tool_ablation import run_results
-
-    run_results(config)
+@cli.group(cls=InOrder)
+def ablate() -> None:
+    """Train a recipe with parts of it left out or changed, over several seeds, and write what each is worth."""
 
 
-@configured("guessing")
-def guessing(config: Config) -> None:
-    """Compare GRPO on open questions with GRPO on multiple choice."""
-    from recipes.studies.guessing import run_guessing
+@configured("ablation", group=ablate, name="tools")
+def _tools(config: Config) -> None:
+    """With each tool alone, with both and with none (paper, Table 4)."""
+    from recipes.studies.tool_ablation import ablate_tools
 
-    run_guessing(config)
+    ablate_tools(config)
+
+
+@configured("ablation", group=ablate, name="reward")
+def _reward(config: Config) -> None:
+    """With each part of the reward, from one SFT (paper, section 3.3)."""
+    from recipes.studies.reward_ablation import ablate_reward
+
+    ablate_reward(config)
+
+
+@configured("ablation", group=ablate, name="answers")
+def _answers(config: Config) -> None:
+    """With open questions and with multiple choice, from one SFT (paper, Table 6)."""
+    from recipes.studies.answer_ablation import ablate_answers
+
+    ablate_answers(config)
 
 
 @cli.command(params=[TRACEBACK])

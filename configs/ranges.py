@@ -40,7 +40,7 @@ BETWEEN: dict[str, tuple[float, float]] = {
     "world.*_duration_s": (4, 90),
     "synth.masks.*_looks": (1, MOST),
     "synth.masks.max_growth": (1, MOST),
-    **dict.fromkeys(("*_fraction", "*_share", "*.warmup", "guessing.choice_lessons"), (0, 1)),
+    **dict.fromkeys(("*_fraction", "*_share", "*.warmup", "ablation.choice_lessons"), (0, 1)),
     **dict.fromkeys(("teacher.wander", "teacher.recheck", "teacher.give_up", "teacher.look_on"), (0, 1)),
     **dict.fromkeys(("synth.masks.m??_*", "difficulty.low", "difficulty.high"), (0, 1)),
     **dict.fromkeys(("engine.gpu_memory_utilization", "sampling.top_p", "ranks.lora.dropout", "ranks.beta2"), (0, 1)),

@@ -19,7 +19,7 @@ from configs.run import Config
 from configs.training import LEAST_STAGE, LESSON_KINDS, NATIVE, LoraConfig
 from configs.world import PROMPT_KINDS, QUESTION_KINDS
 
-Phase = Literal["synth", "sft", "grpo", "difficulty", "eval", "serve", "guessing", "ranks"]
+Phase = Literal["synth", "sft", "grpo", "difficulty", "eval", "serve", "ablation", "ranks"]
 """What the settings are to be used for, with all that goes before it."""
 
 
@@ -186,9 +186,12 @@ def _difficulty(config: Config) -> None:
         raise ConfigError(f"difficulty: a band needs 0 <= low < high <= 1, not low {low} and high {high}")
 
 
-def _guessing(config: Config) -> None:
-    if not config.guessing.options or min(config.guessing.options) < 2:
-        raise ConfigError(f"guessing.options: give numbers of at least 2 options, not {config.guessing.options}")
+def _ablation(config: Config) -> None:
+    options, seeds = config.ablation.options, config.ablation.seeds
+    if not options or min(options) < 2:
+        raise ConfigError(f"ablation.options: give numbers of at least 2 options, not {options}")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"ablation.seeds: give different numbers from 0 on, not {seeds}")
 
 
 RULES: dict[Phase, tuple[Callable[[Config], None], ...]] = {
@@ -198,7 +201,7 @@ RULES: dict[Phase, tuple[Callable[[Config], None], ...]] = {
     "difficulty": (_data, _episode, _difficulty),
     "eval": (_data, _episode),
     "serve": (_episode,),
-    "guessing": (_data, _episode, _cold_start, _curricula, _optimizers, _ranks, _objective, _guessing),
+    "ablation": (_data, _episode, _cold_start, _curricula, _optimizers, _ranks, _objective, _ablation),
     "ranks": (_ranks,),
 }
 

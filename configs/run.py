@@ -32,17 +32,17 @@ class DifficultyConfig:
 
 
 @dataclass
-class GuessingConfig:
-    """What `videoseeker guessing` compares: GRPO on open questions and on multiple choice (paper, Table 6)."""
+class AblationConfig:
+    """What `videoseeker ablate` compares."""
 
-    seeds: list[int] = field(default_factory=lambda: [0])
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     """Seeds that every arm is trained with; each has a world of its own."""
     options: list[int] = field(default_factory=lambda: [4, 2])
-    """An arm on multiple choice for each: the most options of its questions. The fewer there are, the more a guess is
-    worth. V2P-Bench, the paper's benchmark, has 4; the examination has the most of these."""
+    """`ablate answers` has an arm on multiple choice for each: the most options of its questions. The fewer there are,
+    the more a guess is worth. V2P-Bench, the paper's benchmark, has 4; the examination has the most of these."""
     choice_lessons: float = 0.5
-    """Share of the lessons of the cold start that are multiple choice, so that the policy all arms begin with can read
-    options. 0 teaches open questions only."""
+    """`ablate answers`: share of the lessons of the cold start that are multiple choice, so that the policy all arms
+    begin with can read options. 0 teaches open questions only."""
 
 
 @dataclass
@@ -105,7 +105,7 @@ class Config:
     grpo: GrpoConfig = field(default_factory=GrpoConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     difficulty: DifficultyConfig = field(default_factory=DifficultyConfig)
-    guessing: GuessingConfig = field(default_factory=GuessingConfig)
+    ablation: AblationConfig = field(default_factory=AblationConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 

@@ -16,6 +16,7 @@ from tools.decoding.image import fit
 from tools.decoding.video import VideoError
 
 ROOT = Path(__file__).parent.parent
+ABLATIONS = ("studies.tool_ablation", "studies.reward_ablation", "studies.answer_ablation")
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     study = Study()
     study.calls = calls
-    for module in ("data", "phases", "difficulty", "studies.demo", "studies.guessing", "studies.tool_ablation"):
+    for module in ("data", "phases", "difficulty", "studies.demo", *ABLATIONS):
         monkeypatch.setitem(sys.modules, f"recipes.{module}", study)
     return study
 
@@ -46,7 +47,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_help_is_quick_and_names_every_command() -> None:
     code = "import sys, videoseeker\nvideoseeker.main(['--help'])\nprint(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
-    for command in ("synth", "sft", "train", "eval", "export", "serve", "ask", "demo", "results", "guessing", "replay"):
+    for command in ("synth", "sft", "train", "eval", "export", "serve", "ask", "demo", "ablate", "replay"):
         assert f"\n  {command} " in done.stdout
     assert not {"'ray'", "'torch'", "'vllm'", "'transformers'"} & set(
         done.stdout.split("[")[-1].rstrip("]\n").split(", ")
@@ -77,13 +78,14 @@ def test_file_then_overrides_in_any_place(served: Any, tmp_path: Path) -> None:
     [
         ("synth", "run_synth"),
         ("sft", "run_cold_start"),
-        ("results", "run_results"),
-        ("guessing", "run_guessing"),
+        ("ablate tools", "ablate_tools"),
+        ("ablate reward", "ablate_reward"),
+        ("ablate answers", "ablate_answers"),
         ("demo", "run_demo"),
     ],
 )
 def test_each_command_calls_its_function_with_its_config(served: Any, command: Any, function: Any) -> None:
-    assert videoseeker.main([command]) == 0
+    assert videoseeker.main(command.split()) == 0
     [(name, (config,), _)] = served.calls
     assert name == function
     assert config == (load_config(videoseeker.DEMO) if command == "demo" else Config())
@@ -236,15 +238,21 @@ def test_synth_takes_a_config_as_it_is_or_shows_a_folder(
 def test_a_shell_completes_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name, value in {
         "_VIDEOSEEKER_COMPLETE": "bash_complete",
-        "COMP_WORDS": "videoseeker gue",
+        "COMP_WORDS": "videoseeker abl",
         "COMP_CWORD": "1",
     }.items():
         monkeypatch.setenv(name, value)
     assert videoseeker.main([]) == 0
-    assert capsys.readouterr().out == "plain,guessing\n"
+    assert capsys.readouterr().out == "plain,ablate\n"
 
 
-COMMANDS = {"ranks": ["train"], "grpo": ["train"], "difficulty": ["difficulty", "m"], "eval": ["eval", "m"]}
+COMMANDS = {
+    "ranks": ["train"],
+    "ablation": ["ablate", "answers"],
+    "grpo": ["train"],
+    "difficulty": ["difficulty", "m"],
+    "eval": ["eval", "m"],
+}
 """The command of a phase, where it has another name or takes a model."""
 
 

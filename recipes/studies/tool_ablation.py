@@ -1,11 +1,10 @@
 """The tool ablation over several seeds, and the page that tells it (paper, Tables 2 to 4)."""
 
-import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 import numpy as np
 
@@ -14,14 +13,15 @@ from configs.world import SEEKING_KINDS, TOLD_KINDS
 from env.task import load_tasks
 from env.trajectory import stream_trajectories
 from evals.prior import prior
-from evals.score import Scores, accuracy_over, bootstrap_interval, gains
+from evals.score import Scores, accuracy_over, gains
 from recipes.folder import RunFolder, with_arm
 from recipes.phases import trained_arm
+from recipes.studies.branches import each_seed
 from recipes.studies.demo import training_accuracy
+from recipes.studies.tables import interval, percent, spread, table
 from storage.files import JsonObject, write_text
 from storage.logs import whole_rows
 
-SEEDS = (0, 1, 2, 3, 4)
 LABELS = {
     "both": "mark + crop",
     "no_tools": "no tools",
@@ -32,7 +32,6 @@ LABELS = {
 """The arms, those that matter most first."""
 PAGE = "results.md"
 """In the folder of the config's own run."""
-MISSING = "-"
 
 
 @dataclass(frozen=True)
@@ -50,17 +49,16 @@ class Trained:
     """Accuracy of who always gives the commonest answer of a question's form: over all, and by kind."""
 
 
-def run_results(config: Config) -> Path:
-    """Train every arm with every seed with one recipe, unless it was done before. The config's own seed goes on in the
-    run of `make demo`, the others in runs of their own. Returns the page, which is written anew after every arm of a
-    seed."""
+def ablate_tools(config: Config) -> Path:
+    """Train every arm with every seed of `ablation.seeds` with one recipe, unless it was done before. The config's own
+    seed goes on in the run of `make demo`, the others in runs of their own. Returns the page, which is written anew
+    after every arm of a seed."""
     found: dict[str, list[Trained]] = {arm: [] for arm in LABELS}
     folder = Path(config.runs_dir) / config.name
     report, written = folder / "report.json", folder / PAGE
     for arm in LABELS:
-        for seed in SEEDS:
-            name = config.name if seed == config.seed else f"{config.name}-seed{seed}"
-            found[arm].append(_trained(dataclasses.replace(config, name=name, seed=seed), arm))
+        for run in each_seed(config):
+            found[arm].append(_trained(run, arm))
             demo = json.loads(report.read_text()) if report.is_file() else None
             write_text(written, page(config, found, demo))
     print(f"results: {written}")
@@ -84,17 +82,14 @@ def page(config: Config, found: dict[str, list[Trained]], demo: JsonObject | Non
     lines = [
         "# Results",
         "",
-        f"Made by `make results` (`videoseeker results configs/{config.name}.yaml`): {questions} held-out questions a "
-        "seed, temperature 0, percent. Every arm has the same recipe; SFT ends sooner where the teacher was right less "
-        "often. As in the paper's released code, crop only never sees the mark; the last arm, like the one without "
-        "tools, has the marked frame in the prompt. Means ± standard deviation over seeds. Questions that seek name "
-        "what happens, the others tell when to look ([what is "
-        "asked](synthesis.md#the-procedural-world)). The prior is the accuracy of who always gives the commonest "
-        "answer of a question's form.",
+        f"Made by `make results` (`videoseeker ablate tools configs/{config.name}.yaml`): {questions} held-out "
+        "questions a seed, temperature 0, percent. Every arm has the same recipe; SFT ends sooner where the teacher "
+        "was right less often. As in the paper's released code, crop only never sees the mark; the last arm, like the "
+        "one without tools, has the marked frame in the prompt. Means ± standard deviation over seeds. Questions that "
+        "seek name what happens, the others tell when to look ([what is asked](synthesis.md#the-procedural-world)). "
+        "The prior is the accuracy of who always gives the commonest answer of a question's form.",
         "",
-        "| tools | seeds | SFT | SFT + GRPO | those that seek | those that tell | calls | tool errors | parsed |",
-        "|---|---|---|---|---|---|---|---|---|",
-        *(_arm_row(arm, runs) for arm, runs in found.items() if runs),
+        *_arms_table(found),
         "",
         *_margins(found),
         "",
@@ -129,24 +124,22 @@ def _those_that_seek(agent: Sequence[Trained]) -> str:
     return f"The first {len(seek)} kinds seek. " if seek else ""
 
 
-def _spread(shares: Iterable[float | None]) -> str:
-    values = [100 * share for share in shares if share is not None]
-    if not values:
-        return MISSING
-    return f"{fmean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+def _arms_table(found: dict[str, list[Trained]]) -> list[str]:
+    head = ["tools", "seeds", "SFT", "SFT + GRPO", "those that seek", "those that tell"]
+    head += ["calls", "tool errors", "parsed"]
+    return table(head, (_arm_cells(arm, runs) for arm, runs in found.items() if runs))
 
 
-def _arm_row(arm: str, runs: Sequence[Trained]) -> str:
-    cells = [
+def _arm_cells(arm: str, runs: Sequence[Trained]) -> list[str]:
+    return [
         LABELS[arm],
         str(len(runs)),
-        *(_spread(run.scores[phase].accuracy.mean for run in runs) for phase in ("sft", "grpo")),
-        *(_spread(accuracy_over(run.scores["grpo"], kinds) for run in runs) for kinds in (SEEKING_KINDS, TOLD_KINDS)),
+        *(spread(run.scores[phase].accuracy.mean for run in runs) for phase in ("sft", "grpo")),
+        *(spread(accuracy_over(run.scores["grpo"], kinds) for run in runs) for kinds in (SEEKING_KINDS, TOLD_KINDS)),
         f"{fmean(run.scores['grpo'].tool_calls for run in runs):.2f}",
         f"{100 * fmean(run.scores['grpo'].tool_error_rate for run in runs):.2f}",
         f"{100 * fmean(run.scores['grpo'].parse_rate for run in runs):.2f}",
     ]
-    return _row(cells)
 
 
 def _margins(found: dict[str, list[Trained]]) -> list[str]:
@@ -185,16 +178,16 @@ def _seeds_table(found: dict[str, list[Trained]]) -> list[str]:
             *(scores.seeking.found if scores.seeking else None for scores in (sft, grpo)),
             *((seek.again_after_miss, seek.again_after_hit) if (seek := grpo.seeking) else (None, None)),
         ]
-        rows.append(_row([str(run.seed), *map(_percent, cells)]))
-    return [_row(titles), "|---" * len(titles) + "|", *rows]
+        rows.append([str(run.seed), *map(percent, cells)])
+    return table(titles, rows)
 
 
 def _what_grpo_adds(runs: Sequence[Trained]) -> list[str]:
-    every = np.concatenate([run.gains for run in runs])
-    low, high = (100 * end for end in bootstrap_interval(every, seed=0))
+    mean, low, high = interval([run.gains for run in runs])
+    questions = sum(len(run.gains) for run in runs)
     return [
-        f"GRPO adds {100 * every.mean():+.1f} points on the same questions, 95 % interval {low:+.1f} to {high:+.1f} "
-        f"({len(every):,} questions of {len(runs)} seeds). Accuracy in training is at the training's temperature."
+        f"GRPO adds {mean:+.1f} points on the same questions, 95 % interval {low:+.1f} to {high:+.1f} "
+        f"({questions:,} questions of {len(runs)} seeds). Accuracy in training is at the training's temperature."
     ]
 
 
@@ -217,8 +210,8 @@ def _kinds_table(found: dict[str, list[Trained]]) -> list[str]:
             *(_of_kind(agent, phase, kind) for phase in ("sft", "grpo")),
             _mean(looked),
         ]
-        rows.append(_row([f"`{kind}`", str(sum(sizes)), *map(_percent, cells)]))
-    return [_row(titles), "|---" * len(titles) + "|", *rows]
+        rows.append([f"`{kind}`", str(sum(sizes)), *map(percent, cells)])
+    return table(titles, rows)
 
 
 def _of_kind(runs: Sequence[Trained], phase: str, kind: str) -> float | None:
@@ -242,11 +235,3 @@ def _cost(demo: JsonObject) -> list[str]:
         f"{speed['rollout']:,.0f} tokens a second sampled in rollouts, {speed['learner']:,.0f} trained on. Seconds by "
         f"phase: {', '.join(f'{name} {seconds:.0f}' for name, seconds in demo['seconds_by_phase'].items())}.",
     ]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _percent(share: float | None) -> str:
-    return MISSING if share is None else f"{100 * share:.1f}"

@@ -109,7 +109,9 @@ CONTRADICTIONS = [
         "synth.video_model.budget_usd: says nothing",
     ),
     ("difficulty", ["difficulty.low=0.8", "difficulty.high=0.2"], "a band needs 0 <= low < high <= 1"),
-    ("guessing", ["guessing.options=[1]"], "guessing.options: give numbers of at least 2 options, not [1]"),
+    ("ablation", ["ablation.options=[1]"], "ablation.options: give numbers of at least 2 options, not [1]"),
+    ("ablation", ["ablation.seeds=[1,1]"], "ablation.seeds: give different numbers from 0 on, not [1, 1]"),
+    ("ablation", ["ablation.seeds=[]"], "ablation.seeds: give different numbers from 0 on, not []"),
     ("serve", ["serve.replicas=0"], "serve.replicas must be at least 1, not 0"),
 ]
 """Of a phase: settings that contradict each other, and part of what is said of them."""

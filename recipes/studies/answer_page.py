@@ -1,21 +1,22 @@
-"""The page of the guessing study, from its figures. Pure."""
+"""The page of the answer ablation, from its figures. Pure."""
 
 import json
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
 from configs import Config
+from recipes.studies.tables import spread, table
 from storage.files import JsonObject
 
 FORMS = {"open": "open", "choice": "multiple choice"}
 CURVES = {"reward": "reward", "accuracy": "R_acc", "tool_calls": "calls an episode"}
 Report = JsonObject
-"""Of one seed: `seed`, and by policy what `guessing.examine` found by form; but for the start also `curve`."""
+"""Of one seed: `seed`, and by policy what `answer_ablation.examine` found by form; but for the start also `curve`."""
 
 
 def page(config: Config, reports: Sequence[Report]) -> str:
     """The Markdown of the study, from one report a seed."""
-    seeds = ",".join(str(seed) for seed in config.guessing.seeds)
+    seeds = ",".join(str(seed) for seed in config.ablation.seeds)
     spread = " ± standard deviation" if len(reports) > 1 else ""
     rounded = json.loads(json.dumps(reports), parse_float=lambda text: round(float(text), 4))
     lines = [
@@ -25,10 +26,10 @@ def page(config: Config, reports: Sequence[Report]) -> str:
         "ends at 74.5 %. Here all arms begin with one policy and are trained on the same questions of the same films, "
         "asked openly or with options; the answer to a choice is an option's letter or its text.",
         "",
-        f"Made by `videoseeker guessing configs/{config.name}.yaml guessing.seeds=[{seeds}]`: {config.grpo.steps} GRPO "
-        f"steps of {config.grpo.prompts_per_step} x {config.grpo.group_size} episodes; "
+        f"Made by `videoseeker ablate answers configs/{config.name}.yaml ablation.seeds=[{seeds}]`: "
+        f"{config.grpo.steps} GRPO steps of {config.grpo.prompts_per_step} x {config.grpo.group_size} episodes; "
         f"{config.eval.questions or 'all'} held-out questions, each asked openly and with up to "
-        f"{max(config.guessing.options)} options, temperature 0. Means{spread} over seeds.",
+        f"{max(config.ablation.options)} options, temperature 0. Means{spread} over seeds.",
         "",
         *_accuracy_table(config, reports),
         "",
@@ -49,7 +50,7 @@ def page(config: Config, reports: Sequence[Report]) -> str:
         *_curve_table(config, reports),
         "",
         "```json",
-        json.dumps({"guessing": rounded}),
+        json.dumps({"answers": rounded}),
         "```",
         "",
     ]
@@ -58,7 +59,7 @@ def page(config: Config, reports: Sequence[Report]) -> str:
 
 def _policies(config: Config) -> dict[str, str]:
     """What the page calls the policies: the start, the arm on open questions, those on multiple choice."""
-    choices = {f"choice{most}": f"GRPO on up to {most} options" for most in config.guessing.options}
+    choices = {f"choice{most}": f"GRPO on up to {most} options" for most in config.ablation.options}
     return {"start": "SFT, the start of all", "open": "GRPO on open questions", **choices}
 
 
@@ -67,12 +68,12 @@ def _accuracy_table(config: Config, reports: Sequence[Report]) -> list[str]:
     rows = [
         [
             label,
-            *(_cell([r[policy][form]["accuracy"] for r in reports], times=100) for form in FORMS),
-            *(_cell([r[policy][form]["tool_calls"] for r in reports], digits=2) for form in FORMS),
+            *(spread([r[policy][form]["accuracy"] for r in reports]) for form in FORMS),
+            *(spread([r[policy][form]["tool_calls"] for r in reports], times=1, digits=2) for form in FORMS),
         ]
         for policy, label in _policies(config).items()
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _differences(config: Config, reports: Sequence[Report]) -> list[str]:
@@ -90,29 +91,19 @@ def _evidence_table(config: Config, reports: Sequence[Report]) -> list[str]:
     head = ["policy", "asked as", "looked", "right after a look", "right without", "lucky"]
     parts = ("looked", "right_if_looked", "right_if_not", "lucky")
     rows = [
-        [label, name, *(_cell([r[policy][form][part] for r in reports], times=100) for part in parts)]
+        [label, name, *(spread([r[policy][form][part] for r in reports]) for part in parts)]
         for policy, label in _policies(config).items()
         for form, name in FORMS.items()
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _curve_table(config: Config, reports: Sequence[Report]) -> list[str]:
     rows = []
     for arm, label in list(_policies(config).items())[1:]:
-        ends = ((_cell([r[arm]["curve"][name][end] for r in reports], digits=2) for end in (0, 1)) for name in CURVES)
+        ends = (
+            (spread([r[arm]["curve"][name][end] for r in reports], times=1, digits=2) for end in (0, 1))
+            for name in CURVES
+        )
         rows.append([label, *map(" → ".join, ends)])
-    return _table(["arm", *CURVES.values()], rows)
-
-
-def _cell(values: Sequence[float | None], times: float = 1.0, digits: int = 1) -> str:
-    """The mean of a figure over the seeds that have it, with its spread where there are several."""
-    found = [times * value for value in values if value is not None]
-    if not found:
-        return "-"
-    spread = f" ± {stdev(found):.{digits}f}" if len(found) > 1 else ""
-    return f"{fmean(found):.{digits}f}{spread}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+    return table(["arm", *CURVES.values()], rows)

@@ -1,4 +1,4 @@
-"""The guessing study without its training: the arms' tasks and folders, what episodes show, the page."""
+"""The answer ablation without its training: the arms' tasks and folders, what episodes show, the page."""
 
 import dataclasses
 import json
@@ -12,8 +12,9 @@ from configs.run import Config
 from env.judging.rules import judge
 from env.task import Task, load_tasks, save_tasks
 from recipes.folder import RunFolder
-from recipes.studies.guessing import _branch_off, curve_ends, examine, in_forms, run_guessing
-from recipes.studies.guessing_page import page
+from recipes.studies.answer_ablation import ablate_answers, curve_ends, examine, in_forms
+from recipes.studies.answer_page import page
+from recipes.studies.branches import branch_off
 from synth.world.question import vocabulary
 from synth.world.questions import answer
 from synth.world.sampling import make_world
@@ -73,11 +74,11 @@ def test_an_arm_begins_with_all_that_the_start_has_and_tasks_of_its_own_form(con
     start.teacher.write_text("lessons")
     for options in (0, 2):
         arm = dataclasses.replace(config, name=f"arm{options}")
-        _branch_off(arm, start, options)
-        folder = RunFolder.of(arm)
+        there = load_tasks(start.for_grpo)
+        folder = branch_off(arm, start, in_forms(there, arm.seed, options) if options else ())
         assert (folder.sft / "model.safetensors").read_text() == "weights"
         assert not folder.teacher.exists()
-        given = load_tasks(folder.rl)
+        given = load_tasks(folder.rl if options else folder.for_grpo)
         assert [task.id for task in given] == [task.id for task in tasks]
         assert {len(task.options or ()) for task in given} == {options}
         assert given[0].video == str(start.data / "film.mp4")
@@ -112,13 +113,13 @@ def test_the_ends_of_a_curve_are_means_of_its_first_and_last_grpo_steps() -> Non
 
 
 def test_the_page_tells_means_over_seeds_and_the_difference_of_each(config: Config) -> None:
-    config = dataclasses.replace(config, guessing=dataclasses.replace(config.guessing, seeds=[3, 5]))
+    config = dataclasses.replace(config, ablation=dataclasses.replace(config.ablation, seeds=[3, 5]))
     text = page(config, [_report(3, 0.5, 0.4), _report(5, 0.7, 0.4)])
-    assert "`videoseeker guessing configs/demo.yaml guessing.seeds=[3,5]`" in text
+    assert "`videoseeker ablate answers configs/demo.yaml ablation.seeds=[3,5]`" in text
     assert "| GRPO on open questions | 60.0 ± 14.1 | 60.0 ± 14.1 | 2.00 ± 0.00 | 2.00 ± 0.00 |" in text
     assert "- GRPO on up to 2 options: -20.0 points on open questions (-10.0, -30.0)" in text
     assert "| GRPO on up to 4 options | open | 40.0 ± 0.0 | 80.0 ± 0.0 | - |" in text
-    found = json.loads(text.split("```json\n")[1].split("\n```")[0])["guessing"]
+    found = json.loads(text.split("```json\n")[1].split("\n```")[0])["answers"]
     assert [report["choice2"]["open"]["accuracy"] for report in found] == [0.4, 0.4]
 
 
@@ -135,7 +136,7 @@ def _report(seed: int, after_open: float, after_choice: float) -> dict:
 
 
 def test_a_choice_of_one_option_is_refused_before_anything_is_made(config: Config) -> None:
-    guessing = dataclasses.replace(config.guessing, options=[4, 1])
-    with pytest.raises(ValueError, match=r"guessing\.options: .* at least 2"):
-        run_guessing(dataclasses.replace(config, name="never", guessing=guessing))
+    ablation = dataclasses.replace(config.ablation, options=[4, 1])
+    with pytest.raises(ValueError, match=r"ablation\.options: .* at least 2"):
+        ablate_answers(dataclasses.replace(config, name="never", ablation=ablation))
     assert not RunFolder.of(dataclasses.replace(config, name="never"), make=False).root.exists()

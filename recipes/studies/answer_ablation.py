@@ -8,7 +8,6 @@ order, steps and seeds are the same. All are examined on the same held-out quest
 """
 
 import dataclasses
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from actors.ray_start import start_ray
 from configs import Config
 from configs.rules import check
 from env.looks import Sought
-from env.task import Task, load_tasks, save_tasks
+from env.task import Task, load_tasks
 from env.trajectory import Trajectory, load_trajectories
 from evals.evaluate import evaluate
 from evals.score import accuracy_of, score
@@ -27,12 +26,13 @@ from recipes.data import run_synth
 from recipes.folder import RunFolder, with_arm
 from recipes.phases import first_model, run_cold_start, run_train
 from recipes.progress import phase
-from recipes.studies.guessing_page import page
-from storage.files import JsonObject, whole_folder, write_text
+from recipes.studies.answer_page import page
+from recipes.studies.branches import branch_off, each_seed
+from storage.files import JsonObject, write_text
 from storage.logs import whole_rows
 from synth.world.tasks import as_choice, question_of
 
-PAGE = "guessing.md"
+PAGE = "answers.md"
 """In the folder of the config's own run."""
 CURVE_STEPS = 4
 """Steps that each end of a training curve is the mean of."""
@@ -57,18 +57,15 @@ class Examined:
     """Share of the right answers to questions about a stretch that were given without having looked there."""
 
 
-def run_guessing(config: Config) -> Path:
-    """Train and examine every arm with every seed of `guessing.seeds`, unless it was done before. A seed's world and
-    captions are those of `make results`; the rest lies in `guessing` in the run's folder. Returns the page. Raises
+def ablate_answers(config: Config) -> Path:
+    """Train and examine every arm with every seed of `ablation.seeds`, unless it was done before. A seed's world and
+    captions are those of `make results`; the rest lies in `answers` in the run's folder. Returns the page. Raises
     ValueError for a choice of less than two options, or tasks that are not of the procedural world."""
-    check(config, "guessing")
-    found = []
-    for seed in config.guessing.seeds:
-        name = config.name if seed == config.seed else f"{config.name}-seed{seed}"
-        found.append(_one_seed(with_arm(dataclasses.replace(config, name=name, seed=seed), "both")))
+    check(config, "ablation")
+    found = [_one_seed(with_arm(run, "both")) for run in each_seed(config)]
     written = Path(config.runs_dir) / config.name / PAGE
     write_text(written, page(config, found))
-    print(f"guessing: {written}")
+    print(f"answers: {written}")
     return written
 
 
@@ -82,11 +79,12 @@ def _one_seed(run: Config) -> JsonObject:
         run.episode, reward=dataclasses.replace(reward, alpha=reward.alpha + reward.delta, delta=0.0)
     )
     study = dataclasses.replace(run, data_dir=str(world.data), model=model, episode=episode)
-    start = _cold_start(dataclasses.replace(study, name=f"{run.name}/guessing/start"))
+    start = _cold_start(dataclasses.replace(study, name=f"{run.name}/answers/start"))
     report: JsonObject = {"seed": run.seed, "start": _examined(study, start, "sft")}
-    for name, options in {"open": 0, **{f"choice{most}": most for most in run.guessing.options}}.items():
-        arm = dataclasses.replace(study, name=f"{run.name}/guessing/{name}")
-        _branch_off(arm, start, options)
+    for name, options in {"open": 0, **{f"choice{most}": most for most in run.ablation.options}}.items():
+        arm = dataclasses.replace(study, name=f"{run.name}/answers/{name}")
+        tasks = load_tasks(start.for_grpo)
+        branch_off(arm, start, in_forms(tasks, arm.seed, options) if options else tasks)
         folder = run_train(arm, resume=True)
         report[name] = {**_examined(arm, folder, "grpo"), "curve": curve_ends(list(whole_rows(folder.metrics)))}
     return report
@@ -94,19 +92,8 @@ def _one_seed(run: Config) -> JsonObject:
 
 def _cold_start(config: Config) -> RunFolder:
     folder = RunFolder.of(config)
-    most, share = max(config.guessing.options), config.guessing.choice_lessons
+    most, share = max(config.ablation.options), config.ablation.choice_lessons
     return run_cold_start(config, in_forms(load_tasks(folder.train), config.seed, most, share))
-
-
-def _branch_off(arm: Config, start: RunFolder, options: int) -> None:
-    """An arm's folder: all that the start has, and the training tasks with so many options at most; 0 asks openly."""
-    folder = RunFolder.of(arm, make=False)
-    if folder.arm.exists():
-        return
-    tasks = load_tasks(folder.for_grpo)
-    with whole_folder(folder.arm) as partial:
-        shutil.copytree(start.arm, partial, ignore=shutil.ignore_patterns(start.teacher.name), dirs_exist_ok=True)
-        save_tasks(partial / folder.rl.name, in_forms(tasks, arm.seed, options) if options else tasks)
 
 
 def in_forms(tasks: Sequence[Task], seed: int, options: int, choice_fraction: float = 1.0) -> list[Task]:
@@ -126,7 +113,7 @@ def _examined(config: Config, folder: RunFolder, name: str) -> JsonObject:
     model = folder.sft if name == "sft" else folder.policy
     found = {}
     for form, file in (("open", name), ("choice", f"{name}_choice")):
-        asked = in_forms(tasks, config.seed, max(config.guessing.options)) if form == "choice" else tasks
+        asked = in_forms(tasks, config.seed, max(config.ablation.options)) if form == "choice" else tasks
         if not folder.episodes(file).exists():
             start_ray(config)
             with phase(f"held-out questions, {name}, {form}"):
