@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 
 QUEUED_JOBS = 256
 """Most things waiting to be sent; past it new ones are dropped and counted."""
+METRICS_EVERY_S = 3.0
+"""Least time from one request with metrics to the next: a step may take a tenth of a second, and so does a request."""
 METRICS_PER_REQUEST = 1000
 PARAMS_PER_REQUEST = 100
 """Limits of MLflow's `log_batch`."""
@@ -76,6 +78,9 @@ class RunLog:
         self._tags = {} if folder is None else {FOLDER_TAG: str(Path(folder).absolute())}
         self._resume, self._finish_timeout_s = resume, finish_timeout_s
         self._unsent: list[Metric] = []
+        self._due = threading.Event()
+        """Whether a job will send what is unsent."""
+        self._ending = threading.Event()
         self._warned = self._finished = False
         self._client: mlflow.MlflowClient | None = None
         self._experiment_id = ""
@@ -92,7 +97,10 @@ class RunLog:
             for key, value in metrics.items()
             if isinstance(value, Real) and math.isfinite(value)
         ]
-        self._send(lambda: self._log_metrics(rows))
+        self._unsent.extend(rows)
+        if not self._due.is_set():
+            self._due.set()
+            self._send(self._log_metrics)
 
     def tag(self, key: str, value: str) -> None:
         """Send a tag of the run; one that it has is replaced."""
@@ -111,8 +119,9 @@ class RunLog:
         if self._finished:
             return
         self._finished = True
+        self._ending.set()
         deadline = time.monotonic() + self._finish_timeout_s
-        for job in (lambda: self._log_metrics([]), lambda: self._store().set_terminated(self.run_id, status), None):
+        for job in (self._log_metrics, lambda: self._store().set_terminated(self.run_id, status), None):
             try:
                 self._jobs.put(job, timeout=max(0.0, deadline - time.monotonic()))
             except queue.Full:
@@ -142,6 +151,7 @@ class RunLog:
                 self._store()
                 job()
             except Exception as error:  # noqa: BLE001  # whatever the store raises, the run goes on without it
+                self._due.clear()
                 self._warn(f"{str(error).strip().split(chr(10))[0]}; the run goes on without it")
 
     def _warn(self, reason: str) -> None:
@@ -181,12 +191,13 @@ class RunLog:
                 return None
             page = runs(page_token=page.token)
 
-    def _log_metrics(self, rows: Sequence[Metric]) -> None:
-        self._unsent += rows
+    def _log_metrics(self) -> None:
+        self._due.clear()
         while self._unsent:
             batch = self._unsent[:METRICS_PER_REQUEST]
             self._store().log_batch(self.run_id, metrics=batch)
             del self._unsent[: len(batch)]
+        self._ending.wait(METRICS_EVERY_S)  # meanwhile more of them come
 
     def _log_episode(self, step: int, trajectory: Trajectory) -> None:
         # MLflow swallows what goes wrong with a trace: ask the store first whether it is there.

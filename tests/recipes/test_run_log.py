@@ -1,6 +1,7 @@
 import logging
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -173,11 +174,35 @@ def test_metrics_that_could_not_be_sent_go_with_the_next_ones(
     with RunLog(config, "healed", {}) as run_log:
         for step in range(3):
             run_log.log(step, {"reward": step / 4})
+            deadline = time.monotonic() + 60
+            while len(failures) > 1 - step and time.monotonic() < deadline:
+                time.sleep(0.01)
     history = MlflowClient(config.uri).get_metric_history(run_log.run_id, "reward")
     assert [(m.step, m.value) for m in history] == [(0, 0.0), (1, 0.25), (2, 0.5)]
     warnings = [record.getMessage() for record in caplog.records if record.name == "recipes.run_log"]
     assert len(warnings) == 1
     assert "store is away; the run goes on without it" in warnings[0]
+
+
+def test_metrics_of_many_quick_steps_go_together(tracked: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    *_, folder = tracked
+    send, sent = MlflowClient.log_batch, []
+
+    def counted(client: Any, run_id: Any, metrics: Any = (), **others: Any) -> Any:
+        sent.append(len(metrics))
+        return send(client, run_id, metrics=metrics, **others)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", counted)
+    monkeypatch.setattr("recipes.run_log.METRICS_EVERY_S", 60.0)
+    config = TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db", experiment="trial")
+    with RunLog(config, "quick", {}) as run_log:
+        for step in range(500):
+            run_log.log(step, {"reward": 0.5, "loss": 1.0})
+    history = MlflowClient(config.uri).get_metric_history(run_log.run_id, "reward")
+    assert [m.step for m in history] == list(range(500))
+    assert sum(sent) == 1000
+    assert len([size for size in sent if size]) <= 3
+    assert run_log.dropped == 0
 
 
 def test_mlflow_sends_no_usage_statistics() -> None:
