@@ -269,6 +269,26 @@ def ask(question: str, video: str, mark: str, options: tuple[str, ...], server: 
 
 
 @cli.group()
+def judge() -> None:
+    """Look at the judge of open answers."""
+
+
+@judge.command(
+    params=[click.Option(["--pairs"], help="Labelled pairs; else those that come along."), SETTINGS, TRACEBACK]
+)
+def calibrate(settings: tuple[str, ...], pairs: str | None) -> None:
+    """Compare the judge with what people said of labelled answers.
+
+    With judge.by=model, the model of judge.model is asked too.
+    """
+    from rich.console import Console
+
+    from recipes.studies.calibration import calibrate as compare
+
+    compare(_config(settings, None, None), pairs, Console())
+
+
+@cli.group()
 def tools() -> None:
     """Use the perception tools by themselves."""
 

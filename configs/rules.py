@@ -19,11 +19,11 @@ from configs.run import Config
 from configs.training import LEAST_STAGE, LESSON_KINDS, NATIVE, LoraConfig
 from configs.world import PROMPT_KINDS, QUESTION_KINDS
 
-Phase = Literal["synth", "sft", "grpo", "difficulty", "eval", "serve", "ablation", "ranks"]
+Phase = Literal["synth", "sft", "grpo", "difficulty", "eval", "serve", "ablation", "ranks", "judge"]
 """What the settings are to be used for, with all that goes before it."""
 
 
-REWARD_TAKES = ("config", "task", "answer", "format_ok", "calls", "evidence")
+REWARD_TAKES = ("config", "task", "answer", "accuracy", "format_ok", "calls", "evidence")
 """What a reward of one's own is called with, as `env.reward.score` is."""
 
 
@@ -89,6 +89,11 @@ def _episode(config: Config) -> None:
                 f"episode.reward.function: '{config.episode.reward.function}' is no function of "
                 f"({', '.join(REWARD_TAKES)})"
             ) from None
+
+
+def _judge(config: Config) -> None:
+    if config.judge.by == "model":
+        check_endpoint(config.judge.model, "judge.model")
 
 
 def _cold_start(config: Config) -> None:
@@ -196,13 +201,14 @@ def _ablation(config: Config) -> None:
 
 RULES: dict[Phase, tuple[Callable[[Config], None], ...]] = {
     "synth": (_data,),
-    "sft": (_data, _episode, _cold_start, _curricula, _optimizers, _ranks),
-    "grpo": (_data, _episode, _cold_start, _curricula, _optimizers, _ranks, _objective),
-    "difficulty": (_data, _episode, _difficulty),
+    "sft": (_data, _episode, _judge, _cold_start, _curricula, _optimizers, _ranks),
+    "grpo": (_data, _episode, _judge, _cold_start, _curricula, _optimizers, _ranks, _objective),
+    "difficulty": (_data, _episode, _judge, _difficulty),
     "eval": (_data, _episode),
     "serve": (_episode,),
-    "ablation": (_data, _episode, _cold_start, _curricula, _optimizers, _ranks, _objective, _ablation),
+    "ablation": (_data, _episode, _judge, _cold_start, _curricula, _optimizers, _ranks, _objective, _ablation),
     "ranks": (_ranks,),
+    "judge": (_judge,),
 }
 
 

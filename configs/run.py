@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from configs.episode import EpisodeConfig
+from configs.judge import JudgeConfig
 from configs.policy import EngineConfig, ModelConfig, SamplingConfig
 from configs.synth import SynthConfig
 from configs.training import GrpoConfig, RanksConfig, SftConfig
@@ -95,6 +96,7 @@ class Config:
     synth: SynthConfig = field(default_factory=SynthConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     episode: EpisodeConfig = field(default_factory=EpisodeConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)

@@ -4,7 +4,6 @@ Invariant: an episode always ends. Each turn that is not an answer costs a round
 environment asks for the answer, and whatever the agent writes then is the last turn.
 """
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any, Literal
 import gymnasium
 
 from configs.episode import EpisodeConfig
+from env.judging.rules import judge
 from env.looks import share_seen, shown
 from env.prompt import MARK_TOOL, readable, system_prompt, user_content
-from env.reward import reward_of
+from env.reward import at_end
 from env.spaces import AnyText, ContentSpace
 from env.task import Task
 from env.trajectory import Rewards, ToolCallRecord, TurnRecord
@@ -27,7 +27,6 @@ from tools.decoding.waiting import waits
 from tools.errors import ToolError
 from tools.following.tracker import Tracker
 from tools.registry import call as call_tool
-from tools.registry import cost_of
 from tools.scene import Limits, Scene
 
 Stop = Literal["answer", "no_answer", "length", "timeout"]
@@ -38,7 +37,8 @@ Info = dict[str, Any]
 class VideoEnv(gymnasium.Env[Content, str]):
     """One question about one marked instance of a video.
 
-    The reward comes with the last step and is `Rewards.total`; before that it is 0. A tool that refuses a call, and a
+    The reward comes with the last step and is `Rewards.total`, with R_acc by the rules (`env.reward.judged` gives a
+    language model's); before that it is 0. A tool that refuses a call, and a
     turn that cannot be read, give an observation `error: …` and the episode goes on.
     """
 
@@ -195,10 +195,9 @@ class VideoEnv(gymnasium.Env[Content, str]):
 
     def _end(self, answer: str | None, stop: Stop) -> Rewards:
         format_ok = self._well_formed and answer is not None
-        calls = sum(cost_of(call.name, self.config.tools) for call in self.calls)
-        config, evidence = self.config.reward, share_seen(self.task.evidence, shown(self.turns))
-        rewards = reward_of(config)(config, self.task, answer, format_ok, calls, evidence)
-        rewards = dataclasses.replace(rewards, evidence=evidence)
+        evidence = share_seen(self.task.evidence, shown(self.turns))
+        accuracy = judge(self.task, answer)
+        rewards = at_end(self.config, self.task, answer, accuracy, format_ok, self.calls, evidence)
         self._over, self._result = True, (rewards, answer, stop)
         return rewards
 

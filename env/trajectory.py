@@ -91,6 +91,8 @@ class Trajectory:
     """Stretches of the video, seconds, that had to be seen; none if that is not known."""
     video_frames: int = 0
     """Frames of the video; 0 if that is not known."""
+    judge_s: float = 0.0
+    """What the judge took, seconds; 0 where the rules were certain."""
 
     def to_dict(self) -> JsonObject:
         """Plain JSON types."""

@@ -17,6 +17,7 @@ from actors.rollout.groups import GroupOrder
 from actors.rollout.players import play_all, players
 from configs import Config
 from configs.policy import SamplingConfig
+from endpoint.endpoint import deciding
 from env.task import Task
 from storage.files import row_at, write_rows
 from storage.logs import AppendLog, LogReader, json_object
@@ -70,6 +71,8 @@ def identity(config: Config, model_dir: str | Path, sampling: SamplingConfig, ta
     weights = [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
     settings = [dataclasses.asdict(config.episode), config.engine.dtype, config.engine.max_model_len]
     what = [str(Path(model_dir).resolve()), weights, settings, dataclasses.asdict(sampling), config.seed]
+    if config.judge.by == "model":
+        what.append(deciding(config.judge.model))
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
     for task in tasks:
         digest.update(repr(task).encode())

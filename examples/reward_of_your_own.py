@@ -9,7 +9,6 @@ from pathlib import Path
 from configs import load_config
 from configs.episode import RewardConfig
 from env.environment import VideoEnv
-from env.judging.rules import judge
 from env.task import Task
 from env.trajectory import Rewards
 from env.turn import ParsedCall, write_turn
@@ -19,10 +18,16 @@ DEMO = Path(__file__).parents[1] / "configs" / "demo.yaml"
 
 
 def frugal(
-    config: RewardConfig, task: Task, answer: str | None, format_ok: bool, calls: float, evidence: float
+    config: RewardConfig,
+    task: Task,
+    answer: str | None,
+    accuracy: float,
+    format_ok: bool,
+    calls: float,
+    evidence: float,
 ) -> Rewards:
     """A right answer is worth the less the more calls it took; a wrong one is worth nothing."""
-    accuracy, parsimony = judge(task, answer), 1.0 / (1.0 + calls)
+    parsimony = 1.0 / (1.0 + calls)
     return Rewards(accuracy, float(format_ok), parsimony, total=accuracy * (0.5 + 0.5 * parsimony))
 
 

@@ -135,11 +135,13 @@ def staleness(trajectory: Trajectory, version: int) -> int:
 def rollout_metrics(groups: Sequence[PlayedGroup]) -> dict[str, float]:
     """Describe the rollouts of a step in figures, means over trajectories unless stated otherwise.
 
-    `tool_error_rate` is per call and `parse_rate`, the share of well-formed turns, per turn.
+    `tool_error_rate` is per call and `parse_rate`, the share of well-formed turns, per turn. `judge_seconds` is over
+    the answers that a judge was asked about, of which `judged` is the share.
     """
     played = [trajectory for group in groups for trajectory in group.trajectories]
     calls = [call for trajectory in played for call in trajectory.calls]
     turns = [turn for trajectory in played for turn in trajectory.turns]
+    waited = [trajectory.judge_s for trajectory in played if trajectory.judge_s]
     sought = SeekingScores.of([one for trajectory in played if (one := Sought.of(trajectory))])
     return {
         **(sought.metrics() if sought else {}),
@@ -163,6 +165,7 @@ def rollout_metrics(groups: Sequence[PlayedGroup]) -> dict[str, float]:
         "length_stops": _mean(t.stop == "length" for t in played),
         "timeout_stops": _mean(t.stop == "timeout" for t in played),
         "episode_seconds": _mean(t.seconds for t in played),
+        **({"judge_seconds": _mean(waited), "judged": len(waited) / len(played)} if waited else {}),
     }
 
 

@@ -27,6 +27,7 @@ from learner.model.tiny import build_tiny_model
 from learner.sft import identity, run_sft, within_passes
 from recipes.data import run_synth
 from recipes.folder import RunFolder, alone, arm_of, with_arm
+from recipes.judging import Canary, require_judge
 from recipes.metrics import MetricsLog, forget_rows
 from recipes.preflight import require_room
 from recipes.progress import PhaseBar, phase
@@ -80,6 +81,7 @@ def run_cold_start(config: Config, tasks: Sequence[Task] = ()) -> RunFolder:
     model_dir = first_model(config, folder)
     if folder.sft.exists():
         return folder
+    require_judge(config)
     start_ray(config)
     _play_lessons(config, tasks or TaskFile(folder.train), model_dir, folder)
     lessons = _all_lessons(folder) if config.sft.curriculum else Lessons(folder.teacher)
@@ -143,6 +145,7 @@ def run_train(config: Config, resume: bool = False, on_activity: OnActivity = un
         require_room(config, "grpo")
     folder = run_cold_start(config)
     if not folder.policy.exists():
+        require_judge(config)
         start_ray(config)
         _train(config, folder, resume, on_activity)
     for name, model in (("sft", folder.sft), ("grpo", folder.policy)):
@@ -192,21 +195,29 @@ def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, run_log: RunLo
         rows.forget(after=algorithm.training_iteration)
         return "the start" if newest is None else newest.name
 
-    with phase(f"{arm_of(config)}: grpo", grpo.steps) as bar, closing(saver):
+    with phase(f"{arm_of(config)}: grpo", grpo.steps) as bar, closing(saver), closing(Canary(config)) as canary:
         while algorithm.training_iteration < grpo.steps:
             step = algorithm.training_iteration + 1
             try:
-                _step(config, algorithm, rows, saver, run_log, bar)
+                _step(config, algorithm, rows, saver, canary, run_log, bar)
             except FAILURES as failure:
                 recovery.recover(failure, step, rebuild)
 
 
-def _step(config: Config, algorithm: GRPO, rows: MetricsLog, saver: Saver, run_log: RunLog, bar: PhaseBar) -> None:
+def _step(
+    config: Config,
+    algorithm: GRPO,
+    rows: MetricsLog,
+    saver: Saver,
+    canary: Canary,
+    run_log: RunLog,
+    bar: PhaseBar,
+) -> None:
     grpo = config.grpo
     metrics: dict[str, float] = algorithm.train()["grpo"]
     step = algorithm.training_iteration
     saver.observe(metrics)
-    figures = rows.write(step, {**metrics, "failed_checkpoints": float(saver.failed)})
+    figures = rows.write(step, {**metrics, **canary.figures(step), "failed_checkpoints": float(saver.failed)})
     bar.step(step, {key: figures[key] for key in SHOWN if key in figures})
     last = step == grpo.steps
     if step % grpo.checkpoint_every and not last:
@@ -233,6 +244,7 @@ def _ask_held_out(config: Config, name: str, folder: RunFolder, play: Callable[[
 def run_eval(config: Config, model_dir: str | Path) -> Scores:
     """Play the held-out tasks with any model; episodes to `episodes/eval.jsonl`, scores to the screen."""
     folder = run_synth(config)
+    require_judge(config)
     start_ray(config)
     with alone(folder.episodes("eval")):
         return _ask_held_out(config, "eval", folder, partial(evaluate, config, model_dir))

@@ -21,6 +21,9 @@ from actors.rollout.routing import Routing
 from configs import Config
 from configs.policy import SamplingConfig
 from env.chat import ChatFormat
+from env.judging.judge import JudgeError
+from env.judging.model_judge import judge_of
+from env.reward import judged
 from env.task import Task
 from env.trajectory import Trajectory
 from tools.decoding.frame import BusyError
@@ -57,6 +60,8 @@ class FailedEpisode:
     """That of the order which it would have played."""
     busy: bool = False
     """Whether it failed for want of a decoder or a segmenter, which others kept busy."""
+    dropped: bool = False
+    """Whether it is to be left out instead of being played again: its judge could not be reached."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,9 @@ class Attempts:
 
     def another(self, group: PlayedGroup) -> bool:
         """Note that a group lacks what failed; whether that is to be played again. If not, its count is forgotten."""
+        if group.failures and all(failure.dropped for failure in group.failures):
+            self.forget(group.order.id)
+            return False
         busy = all(failure.busy for failure in group.failures)
         counts, most = (self.busy, MAX_BUSY) if busy and group.failures else (self.failed, MAX_ATTEMPTS)
         counts[group.order.id] = counts.get(group.order.id, 0) + 1
@@ -132,6 +140,7 @@ class GroupPlayer:
         self.outstanding = 0
         """Orders submitted and not yet collected."""
         self._places = asyncio.Semaphore(in_flight)
+        self._judge = judge_of(config)
         self._loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._loop.run_forever, name="episodes", daemon=True)
         self.thread.start()
@@ -182,7 +191,8 @@ class GroupPlayer:
     async def _play_in_turn(
         self, order: GroupOrder, seed: int, chosen: list[tuple[_Table, int]]
     ) -> Trajectory | FailedEpisode:
-        """An episode, when a place is free; the first of its group chooses the engine, as late as can be."""
+        """An episode, when a place is free; the first of its group chooses the engine, as late as can be. The judge is
+        asked when the place is free again."""
         async with self._places:
             if not chosen:
                 table, index = self._table, order.engine
@@ -190,7 +200,14 @@ class GroupPlayer:
                     index = table.routing.assign(order.id, order.task.id, len(order.seeds))
                 chosen.append((table, index))
             [(table, index)] = chosen
-            return await self._play_episode(order, seed, table.seats[index])
+            played = await self._play_episode(order, seed, table.seats[index])
+        if isinstance(played, FailedEpisode):
+            return played
+        try:
+            return await judged(played, order.task, self._config.episode, self._judge)
+        except Exception as error:  # noqa: BLE001 - as of an episode that broke
+            dropped = isinstance(error, JudgeError) and self._config.judge.unreachable == "drop"
+            return FailedEpisode(order.task.id, sentence(error), seed, dropped=dropped)
 
     async def _play_episode(self, order: GroupOrder, seed: int, seat: _Seat) -> Trajectory | FailedEpisode:
         policy = EnginePolicy(

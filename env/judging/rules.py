@@ -50,23 +50,34 @@ _LETTERS_ONLY = re.compile(r"(?:[\W_]*\b(?:or|and|[A-Z])\b)+[\W_]*")
 
 
 def judge(task: Task, answer: str | None) -> float:
-    """R_acc of the answer: 1.0 if it is right, else 0.0; None (no answer) is 0.0."""
-    if answer is None:
+    """R_acc of the answer: 1.0 if it is certainly right, else 0.0; None (no answer) is 0.0."""
+    return certain(task, answer) or 0.0
+
+
+def certain(task: Task, answer: str | None) -> float | None:
+    """R_acc of the answer, 1.0 or 0.0, where the rules are certain of it, and None where they are not: a choice that
+    names no one option, a number that is not told as one, an open answer in other words than the right one."""
+    if answer is None or not answer.strip():
         return 0.0
     if task.form == "choice":
-        return float(parse_choice(answer, task.options or ()) == task.answer)
+        letter = parse_choice(answer, task.options or ())
+        return None if letter is None else float(letter == task.answer)
     if task.tolerance is not None:
-        return float(_is_near(answer, float(task.answer), task.tolerance))
-    return float(normalize(task.answer) in {normalize(reading) for reading in (answer, *_readings(answer))})
+        number = _one_number(answer)
+        return None if number is None else float(abs(number - float(task.answer)) <= task.tolerance + 1e-6)
+    right, readings = normalize(task.answer), {normalize(reading) for reading in (answer, *_readings(answer))}
+    if right in readings:
+        return 1.0
+    return 0.0 if all(_NUMBERS.fullmatch(text) for text in (right, *readings)) else None
 
 
-def _is_near(answer: str, right: float, tolerance: float) -> bool:
-    """Whether the one number of an answer is near enough to the right one; one that names several is not."""
+def _one_number(answer: str) -> float | None:
+    """The one number that an answer names."""
     for reading in reversed(_readings(answer)):
         numbers = _NUMBERS.findall(normalize(reading))
         if len(numbers) == 1:
-            return abs(float(numbers[0].replace("minus ", "-")) - right) <= tolerance + 1e-6
-    return False
+            return float(numbers[0].replace("minus ", "-"))
+    return None
 
 
 def parse_choice(answer: str, options: Sequence[str]) -> str | None:

@@ -22,7 +22,10 @@ from actors.rollout.loop import Policy, play
 from configs import Config
 from endpoint.endpoint import BudgetError, Endpoint, EndpointError, deciding
 from env.chat import ChatFormat
+from env.judging.judge import Judge, JudgeError
+from env.judging.model_judge import judge_of
 from env.lessons import Lessons, complete, is_complete, is_shard, write_shard
+from env.reward import judged
 from env.task import Task
 from env.trajectory import Trajectory
 from storage.files import write_text
@@ -111,6 +114,8 @@ def _identity(config: Config, tasks: Iterable[Task], model_dir: str | Path, what
     teacher = dataclasses.asdict(config.teacher) | {"model": deciding(config.teacher.model)}
     parts = [dataclasses.asdict(config.world), dataclasses.asdict(config.episode)]
     settings = [what, str(model_dir), config.seed, teacher, *parts]
+    if config.judge.by == "model":
+        settings.append(deciding(config.judge.model))
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for task in tasks:
         digest.update(repr(task).encode())
@@ -153,6 +158,10 @@ class _Worker:
         return ChatFormat.from_pretrained(self._model_dir)
 
     @cached_property
+    def _judge(self) -> Judge | None:
+        return judge_of(self._config)
+
+    @cached_property
     def _teacher(self) -> Policy:
         teacher = self._config.teacher
         if teacher.player == "model" and self._answers:
@@ -176,7 +185,7 @@ class _Worker:
         for tried in range(1, TRIES + 1):
             try:
                 return task.id, await self._lessons(task), ""
-            except (EndpointError, BudgetError, DecoderError):
+            except (EndpointError, BudgetError, DecoderError, JudgeError):
                 raise
             except (EpisodeError, DeadlineError) as error:
                 if tried == TRIES:
@@ -190,4 +199,5 @@ class _Worker:
             seen = captions(task, self._chat, self._config, self._folder / "marks")
             return [*seen, *exercises(task, self._chat, self._config)]
         played = await play(task, self._teacher, self._chat, self._config.episode)
+        played = await judged(played, task, self._config.episode, self._judge)
         return [played] if played.rewards.accuracy == 1.0 else []

@@ -10,16 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from actors.rollout.loop import play
+from configs import Config
 from configs.endpoint import EndpointConfig
 from configs.episode import EpisodeConfig
+from configs.judge import JudgeConfig
 from configs.world import WorldConfig
 from endpoint.endpoint import Endpoint
 from endpoint.reply import AnswerError
 from env.chat import ChatFormat
+from env.judging.pairs import SHIPPED
 from env.task import Task, load_tasks
 from env.trajectory import Trajectory
+from recipes.judging import require_judge
+from recipes.studies.calibration import calibrate
 from synth.pipeline.shards import read_records
 from synth.record import PLACE, Record
 from synth.rle import decode
@@ -262,3 +268,18 @@ def test_the_chat_teacher_s_native_calls_go_round_and_its_episode_ends(
     assert len(cut.turns) == 3
     wild = played(max_tokens=60, temperature=2.0)
     assert wild.stop in ("answer", "no_answer", "length")
+
+
+def test_a_judge_s_verdicts_go_round_and_none_is_made_up(folder: Path, server: VllmServer) -> None:
+    model = EndpointConfig(base_url=server.url, model="tiny", max_tokens=400)
+    config = Config(judge=JudgeConfig(by="model", model=model, folder=str(folder / "judge")))
+    require_judge(config)
+    pairs = folder / "pairs.jsonl"
+    pairs.write_text("".join(f"{line}\n" for line in SHIPPED.read_text().splitlines()[::25]))
+    first = calibrate(config, pairs, Console(quiet=True))
+    answered = server.answered()
+    assert calibrate(config, pairs, Console(quiet=True)) == first
+    assert server.answered() == answered, "what was said is not asked again"
+    assert first["rules"].pairs == 12
+    assert first["model"].pairs >= 1
+    assert first["rules, then model"].pairs >= first["model"].pairs
