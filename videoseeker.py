@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if instruction := os.environ.get(COMPLETION):
         return shell_complete(cli, {}, "videoseeker", COMPLETION, instruction)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # before it is imported, which reads it
     # To be asked to end is Ctrl-C by another name; shells start background jobs deaf to Ctrl-C itself.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -144,8 +146,7 @@ def make(config: Config) -> None:
 
     there = RunFolder.of(config).train.exists()
     folder = run_synth(config)
-    if there:
-        print(f"{folder.data}: tasks are there already")
+    print(f"{folder.data}: tasks are there already" if there else f"tasks: {folder.data}")
 
 
 @synth.command(params=[TRACEBACK])
@@ -164,7 +165,7 @@ def sft(config: Config) -> None:
     """Let the teacher play, and fine-tune on what it got right."""
     from recipes.phases import run_cold_start
 
-    run_cold_start(config)
+    print(f"policy: {run_cold_start(config).sft}")
 
 
 @configured("difficulty", CHECKPOINT)
@@ -181,7 +182,7 @@ def train(config: Config, resume: bool) -> None:
     """Train with GRPO, after `sft` if that was not run."""
     from recipes.phases import run_train
 
-    run_train(config, resume=resume)
+    print(f"policy: {run_train(config, resume=resume).policy}")
 
 
 @configured("eval", CHECKPOINT, name="eval", makes_a_run=False)
@@ -191,6 +192,22 @@ def evaluate(config: Config, checkpoint: str) -> None:
     from recipes.phases import run_eval
 
     run_eval(config, model)
+
+
+@cli.command(params=[TRACEBACK])
+@click.argument("responses")
+@click.option("--tasks", help="A task file that has the questions; else each row has its own.")
+@click.option("--also-scored-as", "published", multiple=True, metavar="RULE", help="What a published script would say.")
+def score(responses: str, tasks: str | None, published: tuple[str, ...]) -> None:
+    """Score saved responses of any model.
+
+    RESPONSES is a JSONL file of objects with id, response, answer, video and, for choices, options.
+    """
+    from rich.console import Console
+
+    from recipes.studies.saved_responses import print_scores
+
+    print_scores(responses, tasks, published, Console())
 
 
 @configured("serve", CHECKPOINT, makes_a_run=False)

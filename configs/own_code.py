@@ -14,5 +14,5 @@ def own_code(key: str, name: str) -> Any:
         raise ConfigError(f"{key}: '{name}' is not of the form module:name")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{key}: '{name}' cannot be imported ({error})") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever code of others does as it is imported
+        raise ConfigError(f"{key}: '{name}' cannot be imported ({str(error) or type(error).__name__})") from None

@@ -14,9 +14,9 @@ from configs.endpoint import EndpointConfig
 from configs.episode import TOOL_NAMES
 from configs.load import ConfigError
 from configs.own_code import own_code
-from configs.ranges import check_ranges
+from configs.ranges import MOST, check_ranges
 from configs.run import Config
-from configs.training import LEAST_STAGE, LESSON_KINDS, NATIVE, LoraConfig
+from configs.training import LEAST_STAGE, LESSON_KINDS, NATIVE, LoraConfig, SftConfig
 from configs.world import PROMPT_KINDS, QUESTION_KINDS
 
 Phase = Literal["synth", "sft", "grpo", "difficulty", "eval", "serve", "ablation", "ranks", "judge"]
@@ -31,6 +31,9 @@ def check(config: Config, phase: Phase) -> None:
     """Check the settings that a phase uses, and those of the phases before it. Raises ConfigError, with the keys and
     what to set, where two contradict each other or one is out of its range."""
     check_ranges(config)
+    parts = config.name.split("/")
+    if not all(parts) or {".", ".."} & set(parts):
+        raise ConfigError(f"name: '{config.name}' is no name of a folder below runs_dir")
     for rules in RULES[phase]:
         rules(config)
 
@@ -107,6 +110,10 @@ def _cold_start(config: Config) -> None:
 
 def _curricula(config: Config) -> None:
     for key, sft in (("captions", config.captions), ("sft", config.sft)):
+        if sft.curriculum and sft.steps not in (SftConfig().steps, 0):
+            raise ConfigError(
+                f"{key}.steps={sft.steps}: says nothing beside {key}.curriculum; set its steps, or it to []"
+            )
         taught = LESSON_KINDS if key == "captions" else ("episode", *LESSON_KINDS)
         for i, stage in enumerate(sft.curriculum):
             if stage.steps < 1 or not stage.lessons or min(stage.lessons.values()) < 1:
@@ -195,8 +202,8 @@ def _ablation(config: Config) -> None:
     options, seeds = config.ablation.options, config.ablation.seeds
     if not options or min(options) < 2:
         raise ConfigError(f"ablation.options: give numbers of at least 2 options, not {options}")
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ConfigError(f"ablation.seeds: give different numbers from 0 on, not {seeds}")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > MOST:
+        raise ConfigError(f"ablation.seeds: give different numbers from 0 to {MOST:,}, not {seeds}")
 
 
 RULES: dict[Phase, tuple[Callable[[Config], None], ...]] = {

@@ -8,6 +8,7 @@ import math
 import os
 from array import array
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, overload
@@ -97,6 +98,7 @@ class TaskFile(Sequence[Task]):
     def __init__(self, path: str | Path) -> None:
         """Raises TaskError: no such file, no task in it, a line that is not a task, or an id that comes twice."""
         self._path = Path(path).absolute()
+        self._file: BinaryIO | None = None
         self._places = array("q")
         """First byte of each task's line."""
         ids: set[str] = set()
@@ -127,28 +129,28 @@ class TaskFile(Sequence[Task]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         place = self._places[index]
+        if self._file is None:
+            raise TaskError(f"{self._path}: cannot be read any more")
         if _stamp(self._file) != self._stamp:
             raise TaskError(f"{self._path}: was changed while it was in use")
         return _task(row_at(self._path, self._file, place), str(self._path), self._path.parent)
 
     def _open(self) -> None:
         # One that takes this file's place, as a whole, changes nothing of the tasks that are in use.
-        self._file = open(self._path, "rb")  # noqa: SIM115 - as long as the tasks
-        self._stamp = _stamp(self._file)
+        file = open(self._path, "rb")  # noqa: SIM115 - as long as the tasks
+        self._file, self._stamp = file, _stamp(file)
 
     def __getstate__(self) -> JsonObject:
         return {name: value for name, value in vars(self).items() if name != "_file"}
 
     def __setstate__(self, state: JsonObject) -> None:
-        """Open the file in another process. Raises TaskError where it is no longer what it was."""
+        """Open the file in another process. That it is no longer what it was is said when a task is asked for: an error
+        raised here would be of whatever unpickles, not of the task's."""
         vars(self).update(state)
-        stamp = self._stamp
-        try:
+        stamp, self._file = self._stamp, None
+        with suppress(OSError):
             self._open()
-        except OSError as error:
-            raise TaskError(f"{self._path}: cannot be read any more ({error.strerror})") from None
-        if self._stamp != stamp:
-            raise TaskError(f"{self._path}: was changed while it was in use")
+        self._stamp = stamp
 
 
 def load_tasks(path: str | Path) -> list[Task]:

@@ -8,6 +8,7 @@ from configs import Config
 from recipes.folder import RunFolder
 from recipes.progress import phase
 from synth.pipeline.resume_settings import keep_world, require_same, require_world
+from synth.sources.reading import require_source
 from synth.synthesis import STAGES_FOLDER, synthesise
 from synth.world.tasks import make_tasks
 
@@ -22,6 +23,8 @@ def run_synth(config: Config) -> RunFolder:
     if ended:
         require_world(config, folder.data)
     else:
+        if config.synth.source and config.synth.source != "world":
+            require_source(config.synth.source)
         start_ray(config)
         if config.synth.source:
             with phase(f"{config.synth.source}: questions, masks and marks"):

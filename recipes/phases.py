@@ -26,7 +26,7 @@ from learner.checkpoints.saver import Saver
 from learner.model.tiny import build_tiny_model
 from learner.sft import identity, run_sft, within_passes
 from recipes.data import run_synth
-from recipes.folder import RunFolder, alone, arm_of, with_arm
+from recipes.folder import RunFolder, RunFolderError, alone, arm_of, with_arm
 from recipes.judging import Canary, require_judge
 from recipes.metrics import MetricsLog, forget_rows
 from recipes.preflight import require_room
@@ -34,6 +34,7 @@ from recipes.progress import PhaseBar, phase
 from recipes.recovery import FAILURES, Recovery
 from recipes.run_log import RunLog
 from storage.files import whole_folder
+from storage.logs import whole_rows
 from synth.teachers.scripted import corpus
 from synth.teachers.trajectories import caption, teach
 from synth.teachers.turns import CROP
@@ -72,9 +73,10 @@ def first_model(config: Config, folder: RunFolder) -> Path:
     return folder.seeing_model
 
 
-def run_cold_start(config: Config, tasks: Sequence[Task] = ()) -> RunFolder:
+def run_cold_start(config: Config, tasks: Sequence[Task] = (), captions: Path | None = None) -> RunFolder:
     """Let the teacher play `tasks`, by default all that there are to train on, and fine-tune the student on what it got
-    right. Raises PlanError, before anything is started, where it cannot fit."""
+    right, and, where it has a curriculum, on what the tiny model learned to see from: the folder `captions`, by default
+    the run's own. Raises PlanError, before anything is started, where it cannot fit."""
     if not RunFolder.of(config, make=False).sft.exists():
         require_room(config, "sft")
     folder = run_synth(config)
@@ -84,15 +86,15 @@ def run_cold_start(config: Config, tasks: Sequence[Task] = ()) -> RunFolder:
     require_judge(config)
     start_ray(config)
     _play_lessons(config, tasks or TaskFile(folder.train), model_dir, folder)
-    lessons = _all_lessons(folder) if config.sft.curriculum else Lessons(folder.teacher)
+    seen = captions or folder.caption_lessons
+    lessons = _all_lessons(folder, seen) if config.sft.curriculum else Lessons(folder.teacher)
     _supervised(_of_its_tools(config), lessons, model_dir, folder.sft, folder.metrics, "sft")
     return folder
 
 
-def _all_lessons(folder: RunFolder) -> JoinedLessons:
+def _all_lessons(folder: RunFolder, captions: Path) -> JoinedLessons:
     """The teacher's episodes, of the kind `episode`, and what the tiny model learned to see from, where that is."""
-    captions = [Lessons(folder.caption_lessons)] if folder.caption_lessons.exists() else []
-    return JoinedLessons(Lessons(folder.teacher, "episode"), *captions)
+    return JoinedLessons(Lessons(folder.teacher, "episode"), *([Lessons(captions)] if captions.exists() else []))
 
 
 def _of_its_tools(config: Config) -> Config:
@@ -143,6 +145,8 @@ def run_train(config: Config, resume: bool = False, on_activity: OnActivity = un
     played to their end. Raises PlanError, before anything is started, where a phase cannot fit."""
     if not RunFolder.of(config, make=False).policy.exists():
         require_room(config, "grpo")
+    _require_held_out(run_synth(config))
+    _require_steps(RunFolder.of(config, make=False), config.grpo.steps)
     folder = run_cold_start(config)
     if not folder.policy.exists():
         require_judge(config)
@@ -153,6 +157,26 @@ def run_train(config: Config, resume: bool = False, on_activity: OnActivity = un
             start_ray(config)
             _ask_held_out(config, name, folder, partial(evaluate, config, model))
     return folder
+
+
+def _require_held_out(folder: RunFolder) -> None:
+    """Before anything is learned: what a run is measured on. Raises RunFolderError where there is none."""
+    if not folder.test.exists():
+        raise RunFolderError(
+            f"{folder.data}: holds no held-out question, on which a run is measured; each film is held out with the "
+            f"chance synth.test_fraction, so raise that or give more films, and start over by removing {folder.data}"
+        )
+
+
+def _require_steps(folder: RunFolder, steps: int) -> None:
+    """Do nothing where GRPO is still to end. Raises RunFolderError where it ended with another number of steps."""
+    made = [row["step"] for row in whole_rows(folder.metrics) if row.get("stage") == "grpo"]
+    if folder.policy.exists() and made and max(made) != steps:
+        raise RunFolderError(
+            f"{folder.arm}: GRPO ended at step {max(made)}, and grpo.steps is {steps}; choose another name, or remove "
+            f"{folder.policy.name} and {folder.episodes('grpo').relative_to(folder.arm)} there to have it go on "
+            "to more from its newest checkpoint, with --resume"
+        )
 
 
 def _train(config: Config, folder: RunFolder, resume: bool, on_activity: OnActivity) -> None:
@@ -244,6 +268,7 @@ def _ask_held_out(config: Config, name: str, folder: RunFolder, play: Callable[[
 def run_eval(config: Config, model_dir: str | Path) -> Scores:
     """Play the held-out tasks with any model; episodes to `episodes/eval.jsonl`, scores to the screen."""
     folder = run_synth(config)
+    _require_held_out(folder)
     require_judge(config)
     start_ray(config)
     with alone(folder.episodes("eval")):

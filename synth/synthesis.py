@@ -14,11 +14,12 @@ from synth.output.datasheet import Census, datasheet, prompts
 from synth.output.split import split_of
 from synth.pipeline.make_stage import ANSWERS
 from synth.pipeline.mixed_films import mixed_records
-from synth.pipeline.resume_settings import keep_settings
-from synth.pipeline.run import ended, run_stages
+from synth.pipeline.resume_settings import forget_settings, keep_settings
+from synth.pipeline.run import ended, run_stages, shards_of
 from synth.pipeline.shards import write_records
 from synth.record import Record
 from synth.sources.reading import read_source
+from synth.sources.rows import SourceError
 from synth.world.records import world_records
 
 STAGES_FOLDER = "stages"
@@ -42,7 +43,12 @@ def synthesise(config: Config, folder: Path) -> str:
     folder, work = folder.absolute(), folder.absolute() / STAGES_FOLDER
     work.mkdir(parents=True, exist_ok=True)
     keep_settings(config, work)
-    shards = run_stages(lambda: _source(config, work), config, work)
+    try:
+        shards = run_stages(lambda: _source(config, work), config, work)
+    except (SynthError, SourceError):
+        if shards_of(work) is None:
+            forget_settings(work)  # nothing was made of the source, which may be mended
+        raise
     census = Census.of(ended(work, shards))
     write_records(folder / "rejected.jsonl", (record for record in ended(work, shards) if record.rejected_by))
     if not census.marked:

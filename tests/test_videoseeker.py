@@ -29,10 +29,11 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Any:
         error: BaseException | None = None
 
         def __getattr__(self, name: Any) -> Any:
-            def run(*args: Any, **kwargs: Any) -> None:
+            def run(*args: Any, **kwargs: Any) -> Any:
                 calls.append((name, args, kwargs))
                 if self.error is not None:
                     raise self.error
+                return self
 
             return run
 

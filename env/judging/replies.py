@@ -17,6 +17,7 @@ _LONGEST = 4000
 """Characters at the end of a reply that are read."""
 _SHORT = 25
 """Characters of a sentence that does little but name an option."""
+_BARE = re.compile(r"[\s(\"'*]*([A-Za-z])[\s).\"'*]*")
 _END = re.compile(r"<\|(?:endoftext|im_end|eot_id|end)\|>|</s>|<eos>")
 _TOKEN = re.compile(r"<\|[^|>]{1,40}\|>|<unk>|<s>|^\s*(?:ASSISTANT|Assistant)\s*:")
 _TAG = re.compile(r"</?(?:p|b|i|em|strong|span|div|br|code|think|thinking)\s*/?>", re.IGNORECASE)
@@ -59,6 +60,7 @@ _SUPPOSED = re.compile(
     r"|argument|let me know|\?\s*$",
     re.IGNORECASE,
 )
+_UNDECIDED = re.compile(r"\bcan(?:no|')t\b|unable|not able|not enough|unclear|don't know|not sure|hard to say", re.I)
 _RULED_OUT_BEFORE = re.compile(
     r"(?:\banything but|\bnot|n't|\bno|\bneither|\bnor|\brather than|\bexcept|\bruling out"
     r"|\bexcludes|\bwithout|\bnicht|\bpas|\bno es|不是)"
@@ -75,6 +77,8 @@ _RULED_OUT_AFTER = re.compile(
 
 def choice_of_reply(reply: str, options: Sequence[str]) -> str | None:
     """The letter of the one option that a reply chooses; None if it chooses none or several."""
+    if bare := _BARE.fullmatch(reply):
+        return bare[1].upper() if bare[1].upper() in _letters(options) else None
     text = _visible(reply)
     if inner := _ANSWER.findall(text):
         read = {choice_of_reply(one, options) for one in inner}
@@ -86,9 +90,10 @@ def choice_of_reply(reply: str, options: Sequence[str]) -> str | None:
         return ticked
     sentences = _sentences(_masked(_without_list(text, options), options))
     named = None
-    if sentences and not _mentions(sentences[-1]):
+    if sentences and not _mentions(sentences[-1]) and not _UNDECIDED.search(sentences[-1]):
         named = _by_text(sentences[-1], options)
-    letter = _direct(text, options)
+    letter = _claimed(sentences, options) if len(sentences) > 2 else None
+    letter = letter or _direct(text, options)
     if letter is None or _disagrees(letter, sentences, named, options):
         letter = _claimed(sentences, options)
     if letter is None or letter not in _letters(options):
@@ -158,7 +163,7 @@ def _masked(text: str, options: Sequence[str]) -> str:
     """The text with the capital letters small that belong to an option's own text, such as the B of "Plan B"."""
     for option in sorted(options, key=len, reverse=True):
         if len(option) > 1 and re.search(r"\b[A-Z]\b", option):
-            text = re.sub(re.escape(option), option.lower(), text)
+            text = text.replace(option, option.lower())
     return text
 
 

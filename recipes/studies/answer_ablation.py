@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from actors.ray_start import start_ray
-from configs import Config
+from configs import Config, ConfigError
 from configs.rules import check
 from env.looks import Sought
 from env.task import Task, load_tasks
@@ -61,7 +61,11 @@ def ablate_answers(config: Config) -> Path:
     """Train and examine every arm with every seed of `ablation.seeds`, unless it was done before. A seed's world and
     captions are those of `make results`; the rest lies in `answers` in the run's folder. Returns the page. Raises
     ValueError for a choice of less than two options, or tasks that are not of the procedural world."""
-    check(config, "ablation")
+    check(with_arm(config, "both"), "ablation")
+    if config.synth.source:
+        raise ConfigError(
+            "synth.source: `ablate answers` asks openly and with options, as the procedural world alone can"
+        )
     found = [_one_seed(with_arm(run, "both")) for run in each_seed(config)]
     written = Path(config.runs_dir) / config.name / PAGE
     write_text(written, page(config, found))
@@ -79,7 +83,7 @@ def _one_seed(run: Config) -> JsonObject:
         run.episode, reward=dataclasses.replace(reward, alpha=reward.alpha + reward.delta, delta=0.0)
     )
     study = dataclasses.replace(run, data_dir=str(world.data), model=model, episode=episode)
-    start = _cold_start(dataclasses.replace(study, name=f"{run.name}/answers/start"))
+    start = _cold_start(dataclasses.replace(study, name=f"{run.name}/answers/start"), world.caption_lessons)
     report: JsonObject = {"seed": run.seed, "start": _examined(study, start, "sft")}
     for name, options in {"open": 0, **{f"choice{most}": most for most in run.ablation.options}}.items():
         arm = dataclasses.replace(study, name=f"{run.name}/answers/{name}")
@@ -90,10 +94,10 @@ def _one_seed(run: Config) -> JsonObject:
     return report
 
 
-def _cold_start(config: Config) -> RunFolder:
+def _cold_start(config: Config, captions: Path) -> RunFolder:
     folder = RunFolder.of(config)
     most, share = max(config.ablation.options), config.ablation.choice_lessons
-    return run_cold_start(config, in_forms(load_tasks(folder.train), config.seed, most, share))
+    return run_cold_start(config, in_forms(load_tasks(folder.train), config.seed, most, share), captions)
 
 
 def in_forms(tasks: Sequence[Task], seed: int, options: int, choice_fraction: float = 1.0) -> list[Task]:

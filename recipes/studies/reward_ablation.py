@@ -39,7 +39,7 @@ def ablate_reward(config: Config) -> Path:
     """Train every reward with every seed of `ablation.seeds`, unless it was done before: the config's own reward in the
     run that `videoseeker train` would make, the others in `reward` in that run's folder. Returns the page, which is
     written anew after every arm."""
-    check(config, "ablation")
+    check(with_arm(config, "both"), "ablation")
     rewards = rewards_of(config)
     found: dict[str, list[RewardArm]] = {name: [] for name in rewards}
     written = Path(config.runs_dir) / config.name / PAGE

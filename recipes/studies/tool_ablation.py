@@ -9,6 +9,7 @@ from statistics import fmean
 import numpy as np
 
 from configs import Config
+from configs.rules import check
 from configs.world import SEEKING_KINDS, TOLD_KINDS
 from env.task import load_tasks
 from env.trajectory import stream_trajectories
@@ -53,6 +54,8 @@ def ablate_tools(config: Config) -> Path:
     """Train every arm with every seed of `ablation.seeds` with one recipe, unless it was done before. The config's own
     seed goes on in the run of `make demo`, the others in runs of their own. Returns the page, which is written anew
     after every arm of a seed."""
+    for arm in LABELS:
+        check(with_arm(config, arm), "ablation")
     found: dict[str, list[Trained]] = {arm: [] for arm in LABELS}
     folder = Path(config.runs_dir) / config.name
     report, written = folder / "report.json", folder / PAGE

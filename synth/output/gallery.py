@@ -54,7 +54,12 @@ def write_gallery(work: Path, page: Path) -> Path:
     """
     shards = shards_of(work)
     if shards is None:
-        raise SynthError(f"{work}: holds no synthesis that was finished")
+        data = work.parent
+        if (data / "train.jsonl").exists():
+            raise SynthError(
+                f"{data}: is of the procedural world, of which README.md tells there; only footage has a page"
+            )
+        raise SynthError(f"{data}: holds no synthesis that was finished")
     census = Census.of(ended(work, shards))
     shown = _drawn((r for r in ended(work, shards) if r.marked), census.marked, SHOWN)
     rejected = {}

@@ -64,7 +64,7 @@ def mixed_records(videos: Sequence[str], config: Config, work: Path) -> Iterator
     raise_first(row["error"] for row in apart)
     found = sorted((row for row in apart if row["parts"]), key=lambda row: row["parts"])
     if not any(row["things"] for row in found):
-        raise SynthError(f"synth.mixing: nothing that moves before a fixed camera was found in {len(videos)} films")
+        raise SynthError(_nothing_found(len(videos), config))
     counts = zip(SPLITS, (mixing.films, mixing.rl_films), strict=True)
     new = [MixedRow(split=split, index=i, error="") for split, count in counts for i in range(count)]
     made = ray.data.from_items(new).map(_put_together, fn_args=(found, config.seed, folder, work / TRACKS)).take_all()
@@ -73,6 +73,19 @@ def mixed_records(videos: Sequence[str], config: Config, work: Path) -> Iterator
         name = _name(row)
         path = str(folder / f"{name}.mp4")
         yield Record(name, SOURCE, path, "", "", licence=config.synth.licence, split=row["split"])
+
+
+def _nothing_found(films: int, config: Config) -> str:
+    if not films:
+        fraction = config.synth.test_fraction
+        return (
+            "synth.mixing: makes new films of those that are not held out, and there is none; what cannot be read "
+            f"is in bad_rows.jsonl, and each other film is held out with the chance synth.test_fraction={fraction:g}"
+        )
+    return (
+        f"synth.mixing: nothing that moves before a fixed camera was found in {films} films; with synth.mixing.films=0 "
+        "and synth.mixing.rl_films=0, rejected.jsonl says of each why"
+    )
 
 
 def _name(row: MixedRow) -> str:

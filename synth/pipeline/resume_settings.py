@@ -52,6 +52,11 @@ def keep_settings(config: Config, work: Path) -> None:
     write_text(_file(work), json.dumps(settings(config), indent=2) + "\n")
 
 
+def forget_settings(work: Path) -> None:
+    """Let a folder in which nothing was made be begun with others."""
+    _file(work).unlink(missing_ok=True)
+
+
 def require_same(config: Config, work: Path, ended: bool = False) -> None:
     """Do nothing where nothing was begun, or with the same settings.
 

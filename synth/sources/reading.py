@@ -6,11 +6,13 @@ source's own id and of what is asked, so it is the same at every reading and unl
 """
 
 import dataclasses
+import filecmp
 import hashlib
 import json
 import logging
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
@@ -76,6 +78,14 @@ def read_source(
     first = list(islice(read, LOOKED_AT))
     rows = _rows(chain(first, read), video_root)
     return _records(path, rows, _format(path, first, kind), licence, on_bad)
+
+
+def require_source(path: str | Path) -> None:
+    """Before anything is started for it. Raises SourceError: there is no such source, or it is a film."""
+    if not os.path.exists(path):
+        raise SourceError(f"{path}: no such file or folder")
+    if str(path).lower().endswith(VIDEO_SUFFIXES) and os.path.isfile(path):
+        raise SourceError(f"{path}: is a single video; name the folder that it lies in")
 
 
 def _rows(rows: Iterator[Row], root: str | Path | None) -> Iterator[tuple[Row, VideoFiles]]:
@@ -187,14 +197,26 @@ def _footage(folder: Path, licence: str, on_bad: OnBad) -> Iterator[Record]:
 
 
 def _films(folder: Path, paths: list[Path], licence: str, on_bad: OnBad) -> Iterator[Record]:
+    by_size: defaultdict[int, list[Path]] = defaultdict(list)
     for path in paths:
         name = path.relative_to(folder).as_posix()
         if (readable := str(path).encode(errors="replace").decode()) != str(path):
             on_bad(readable, "has a name that is not valid Unicode")
         elif not path.is_dir() and (not path.is_file() or not path.stat().st_size):
             on_bad(str(path), "is empty or not a file")
+        elif path.is_file() and (same := _same_file(path, by_size[path.stat().st_size])):
+            on_bad(str(path), f"is the same film as {same.name}")
         else:
             yield Record(_id(path.stem, name, "", None), "footage", str(path), "", "", licence=licence)
+
+
+def _same_file(path: Path, others: list[Path]) -> Path | None:
+    """The one of some files of the same size that has the same content; if there is none, the file joins them."""
+    for other in others:
+        if filecmp.cmp(path, other, shallow=False):
+            return other
+    others.append(path)
+    return None
 
 
 def _line(text: str) -> str:

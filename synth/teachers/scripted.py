@@ -12,6 +12,7 @@ and are what reinforcement learning has to unlearn.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -53,6 +54,7 @@ from synth.world.sampling import make_world
 from synth.world.seeking import Gap, searches
 from synth.world.tasks import question_of
 from synth.world.world import CELLS, COLOURS, SLOT_S, World
+from tools.decoding.frame import VideoError
 
 
 def the_mark(world: World, question: WorldQuestion) -> str:
@@ -217,7 +219,8 @@ def corpus(tasks: Sequence[Task], world_config: WorldConfig) -> Iterator[str]:
     """Texts of questions and turns, to train a tiny tokenizer on."""
     for task in tasks:
         if is_footage(task):
-            yield from corpus_of_footage(task)
+            with suppress(VideoError):  # one that has gone since is set aside where it is to be played
+                yield from corpus_of_footage(task)
             continue
         seed, question = question_of(task)
         world = make_world(seed, world_config)

@@ -1,5 +1,7 @@
 """Code of one's own that a setting names."""
 
+from pathlib import Path
+
 import pytest
 
 from configs import ConfigError
@@ -23,3 +25,23 @@ def test_what_cannot_be_imported_is_one_sentence_with_the_key(name: str, said: s
     with pytest.raises(ConfigError, match=said) as raised:
         own_code("episode.tools", name)
     assert str(raised.value).startswith(f"episode.tools: '{name}'")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def f(:", "invalid syntax"),
+        ("no_such_name", "no_such_name"),
+        ("raise SystemExit('bye')", "bye"),
+        ("assert False", "AssertionError"),
+    ],
+)
+def test_code_that_fails_as_it_is_imported_is_one_sentence(
+    code: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_broken_code.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("own_broken_code:f", ".own_broken_code:f"):
+        with pytest.raises(ConfigError, match=f"'{name}' cannot be imported") as raised:
+            own_code("episode.reward.function", name)
+        assert said in str(raised.value) or name.startswith(".")

@@ -109,9 +109,18 @@ CONTRADICTIONS = [
         "synth.video_model.budget_usd: says nothing",
     ),
     ("difficulty", ["difficulty.low=0.8", "difficulty.high=0.2"], "a band needs 0 <= low < high <= 1"),
+    ("sft", ["sft.steps=5", "sft.curriculum=[{steps: 60, lessons: {episode: 4}}]"], "sft.steps=5: says nothing beside"),
     ("ablation", ["ablation.options=[1]"], "ablation.options: give numbers of at least 2 options, not [1]"),
-    ("ablation", ["ablation.seeds=[1,1]"], "ablation.seeds: give different numbers from 0 on, not [1, 1]"),
-    ("ablation", ["ablation.seeds=[]"], "ablation.seeds: give different numbers from 0 on, not []"),
+    (
+        "ablation",
+        ["ablation.seeds=[1,1]"],
+        "ablation.seeds: give different numbers from 0 to 2,147,483,647, not [1, 1]",
+    ),
+    ("ablation", ["ablation.seeds=[]"], "ablation.seeds: give different numbers from 0 to 2,147,483,647, not []"),
+    ("ablation", ["ablation.seeds=[99999999999]"], "ablation.seeds: give different numbers from 0 to"),
+    ("synth", ["name="], "name: '' is no name of a folder below runs_dir"),
+    ("grpo", ["name=../up"], "name: '../up' is no name of a folder below runs_dir"),
+    ("eval", ["name=/tmp"], "name: '/tmp' is no name of a folder below runs_dir"),
     ("serve", ["serve.replicas=0"], "serve.replicas must be at least 1, not 0"),
 ]
 """Of a phase: settings that contradict each other, and part of what is said of them."""

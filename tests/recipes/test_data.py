@@ -12,6 +12,7 @@ from learner.weights.vllm_transfer import ParameterSource
 from recipes.data import run_synth
 from synth.errors import SynthError
 from synth.pipeline.resume_settings import keep_settings, keep_world
+from synth.sources.rows import SourceError
 from synth.synthesis import STAGES_FOLDER
 
 BASE = ("synth.source=/data/a.jsonl", "synth.text_filter=model", "synth.text_model.model=m")
@@ -59,3 +60,16 @@ def test_tasks_of_another_world_are_not_taken_for_those_of_the_config(
         run_synth(load_config(None, [*base, change]))
     for other in ("seed=1", "world.train_videos=7", "world.kinds=[when]"):
         assert run_synth(load_config(None, [*base, other])).data == data
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"), [("nowhere", "no such file or folder"), ("film.mp4", "is a single video; name the folder")]
+)
+def test_a_source_that_cannot_be_one_is_said_before_ray_starts(
+    source: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recipes.data.start_ray", lambda _: pytest.fail("was started"))
+    (tmp_path / "film.mp4").touch()
+    config = load_config(None, [f"runs_dir={tmp_path}", f"synth.source={tmp_path}/{source}", "synth.segmenter=motion"])
+    with pytest.raises(SourceError, match=sentence):
+        run_synth(config)

@@ -1,5 +1,6 @@
 """When the held-out questions of a training run are asked, and by what: its own engines, or fresh ones."""
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,7 +13,7 @@ from configs import Config, load_config
 from env.task import Task, save_tasks
 from env.trajectory import save_trajectories
 from recipes import phases
-from recipes.folder import RunFolder
+from recipes.folder import RunFolder, RunFolderError
 from tests.films.sample_episode import make_episode
 from tools.marks.visual_prompt import VisualPrompt
 
@@ -74,6 +75,7 @@ def events(config: Config, media: Path, monkeypatch: pytest.MonkeyPatch) -> Even
     settings = SimpleNamespace(grpo=lambda **_: SimpleNamespace(build_algo=lambda: algorithm))
     stand_ins: dict[str, Callable[..., Any]] = {
         "require_room": lambda *_: None,
+        "run_synth": lambda config: folder,
         "run_cold_start": lambda config: folder,
         "start_ray": lambda config: None,
         "GRPOConfig": lambda: settings,
@@ -125,3 +127,23 @@ def test_questions_to_the_cold_start_that_were_never_answered_are_asked_by_fresh
     events.seen.clear()
     phases.run_train(config, resume=True)
     assert events.seen == ["fresh engines play sft"]
+
+
+def test_a_run_without_held_out_questions_is_refused_before_anything_is_learned(config: Config, events: Events) -> None:
+    RunFolder.of(config).test.unlink()
+    for command in (phases.run_train, lambda config: phases.run_eval(config, "model")):
+        with pytest.raises(RunFolderError, match=r"holds no held-out question.*synth\.test_fraction"):
+            command(config)
+    assert events.seen == []
+
+
+def test_a_finished_run_that_is_asked_for_other_steps_says_how_far_it_is(config: Config, events: Events) -> None:
+    phases.run_train(config)
+    folder = RunFolder.of(config)
+    folder.metrics.write_text(json.dumps({"stage": "grpo", "step": config.grpo.steps - 1}) + "\n")
+    events.seen.clear()
+    with pytest.raises(RunFolderError, match=rf"GRPO ended at step {config.grpo.steps - 1}, and grpo\.steps is"):
+        phases.run_train(config, resume=True)
+    folder.policy.rmdir()
+    phases.run_train(config, resume=True)
+    assert "optimize" in events.seen

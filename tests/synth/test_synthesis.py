@@ -12,9 +12,11 @@ import pytest
 from configs import load_config
 from env.task import load_tasks
 from synth.errors import SynthError
+from synth.pipeline.resume_settings import require_same
 from synth.pipeline.shards import read_records, shard_file, write_records
 from synth.record import STAGES, Record
 from synth.rle import decode
+from synth.sources.rows import SourceError
 from synth.synthesis import synthesise
 from synth.world.questions import answer
 from synth.world.render import instance_mask
@@ -109,3 +111,12 @@ def test_a_run_of_which_nothing_gets_through_says_so_and_leaves_the_reasons(tmp_
     with pytest.raises(SynthError, match="none of 1 records got through; 1 of them at the text stage"):
         synthesise(load_config(overrides=["synth.source=a.jsonl"]), tmp_path)
     assert read_records(tmp_path / "rejected.jsonl") == [gone]
+
+
+def test_a_folder_that_was_empty_may_be_filled(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    config = load_config(overrides=[f"synth.source={tmp_path}/films", "synth.segmenter=motion"])
+    with pytest.raises(SourceError, match="holds no video"):
+        synthesise(config, tmp_path / "data")
+    (tmp_path / "films" / "a.mp4").write_bytes(b"no film")
+    require_same(config, tmp_path / "data" / "stages")

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from actors.rollout.loop import play
-from configs import Config
 from configs.endpoint import EndpointConfig
 from configs.episode import EpisodeConfig
 from configs.judge import JudgeConfig
@@ -21,11 +19,12 @@ from configs.world import WorldConfig
 from endpoint.endpoint import Endpoint
 from endpoint.reply import AnswerError
 from env.chat import ChatFormat
-from env.judging.pairs import SHIPPED
+from env.judging.judge import JudgeError
+from env.judging.model_judge import ModelJudge
+from env.judging.pairs import load_pairs
+from env.judging.rules import certain
 from env.task import Task, load_tasks
 from env.trajectory import Trajectory
-from recipes.judging import require_judge
-from recipes.studies.calibration import calibrate
 from synth.pipeline.shards import read_records
 from synth.record import PLACE, Record
 from synth.rle import decode
@@ -271,15 +270,21 @@ def test_the_chat_teacher_s_native_calls_go_round_and_its_episode_ends(
 
 
 def test_a_judge_s_verdicts_go_round_and_none_is_made_up(folder: Path, server: VllmServer) -> None:
-    model = EndpointConfig(base_url=server.url, model="tiny", max_tokens=400)
-    config = Config(judge=JudgeConfig(by="model", model=model, folder=str(folder / "judge")))
-    require_judge(config)
-    pairs = folder / "pairs.jsonl"
-    pairs.write_text("".join(f"{line}\n" for line in SHIPPED.read_text().splitlines()[::25]))
-    first = calibrate(config, pairs, Console(quiet=True))
-    answered = server.answered()
-    assert calibrate(config, pairs, Console(quiet=True)) == first
-    assert server.answered() == answered, "what was said is not asked again"
-    assert first["rules"].pairs == 12
-    assert first["model"].pairs >= 1
-    assert first["rules, then model"].pairs >= first["model"].pairs
+    config = JudgeConfig(by="model", model=EndpointConfig(base_url=server.url, model="tiny", max_tokens=400))
+    pairs = [pair for pair in load_pairs() if certain(pair.task, pair.answer) is None][::25]
+
+    async def judge() -> list[float | BaseException]:
+        mine = ModelJudge(config, folder / "judge")
+        try:
+            asked = (mine.verdict(pair.task, pair.answer) for pair in pairs)
+            return await asyncio.gather(*asked, return_exceptions=True)
+        finally:
+            await mine.close()
+
+    first = asyncio.run(judge())
+    assert any(verdict in (0.0, 0.5, 1.0) for verdict in first)
+    assert all(isinstance(verdict, JudgeError) or verdict in (0.0, 0.5, 1.0) for verdict in first), first
+    if not any(isinstance(verdict, JudgeError) for verdict in first):
+        answered = server.answered()
+        assert asyncio.run(judge()) == first
+        assert server.answered() == answered, "what was said is not asked again"

@@ -140,3 +140,10 @@ def test_a_choice_of_one_option_is_refused_before_anything_is_made(config: Confi
     with pytest.raises(ValueError, match=r"ablation\.options: .* at least 2"):
         ablate_answers(dataclasses.replace(config, name="never", ablation=ablation))
     assert not RunFolder.of(dataclasses.replace(config, name="never"), make=False).root.exists()
+
+
+def test_footage_is_refused_before_anything_is_made(config: Config) -> None:
+    synth = dataclasses.replace(config.synth, source="films", segmenter="motion")
+    with pytest.raises(ValueError, match=r"synth\.source: `ablate answers` asks openly and with options"):
+        ablate_answers(dataclasses.replace(config, name="never", synth=synth))
+    assert not RunFolder.of(dataclasses.replace(config, name="never"), make=False).root.exists()

@@ -48,7 +48,7 @@ def test_the_demo_goes_from_nothing_to_a_report(tmp_path: Path) -> None:
 
 def test_settings_that_the_baseline_cannot_be_trained_with_are_refused_at_once(tmp_path: Path) -> None:
     config = load_config(ROOT / "configs" / "smoke.yaml", [f"runs_dir={tmp_path}"])
-    config.sft.curriculum = [StageConfig(steps=1, lessons={"exercise": 1})]
+    config.sft.steps, config.sft.curriculum = 0, [StageConfig(steps=1, lessons={"exercise": 1})]
     with pytest.raises(ConfigError, match="exercises alone teach nothing without crop_video"):
         run_demo(config)
     assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ import pytest
 from configs import Config
 from configs.episode import RewardConfig
 from evals.score import Scores, score
-from recipes.folder import RunFolder
+from recipes.folder import RunFolder, RunFolderError, alone
 from recipes.studies.branches import branch_off, each_seed
 from recipes.studies.reward_ablation import rewards_of
 from recipes.studies.reward_page import RewardArm, page
@@ -45,6 +45,31 @@ def test_the_config_s_own_seed_is_its_own_run() -> None:
     config = dataclasses.replace(Config(name="mine", seed=3))
     config = dataclasses.replace(config, ablation=dataclasses.replace(config.ablation, seeds=[1, 3]))
     assert [(run.name, run.seed) for run in each_seed(config)] == [("mine-seed1", 1), ("mine", 3)]
+
+
+def test_a_seed_s_run_is_its_study_s_alone_while_it_is_at_it(tmp_path: Path) -> None:
+    config = Config(name="mine", runs_dir=str(tmp_path))
+    runs = each_seed(config)
+    assert next(runs).name == "mine", "whose folder the command itself keeps"
+    other = next(runs)
+    with (
+        pytest.raises(RunFolderError, match="mine-seed1: another command is at work on it"),
+        alone(RunFolder.of(other, make=False).root),
+    ):
+        pass
+    assert next(runs).name == "mine-seed2"
+    with alone(RunFolder.of(other, make=False).root):
+        pass
+
+
+def test_an_arm_that_lost_its_policy_is_not_trained_anew_unseen(tmp_path: Path) -> None:
+    config = Config(runs_dir=str(tmp_path), name="start")
+    start = RunFolder.of(config)
+    start.sft.mkdir()
+    arm = dataclasses.replace(config, name="start/reward/paper")
+    branch_off(arm, start).sft.rmdir()
+    with pytest.raises(RunFolderError, match="has lost the policy that it began with"):
+        branch_off(arm, start)
 
 
 def test_an_arm_goes_on_from_the_start_s_policy_and_answers_and_nothing_else(tmp_path: Path) -> None:

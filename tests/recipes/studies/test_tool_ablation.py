@@ -4,10 +4,10 @@ import json
 import numpy as np
 import pytest
 
-from configs import Config
+from configs import Config, ConfigError, load_config
 from evals.score import Scores, score
 from recipes.studies.demo import summary
-from recipes.studies.tool_ablation import LABELS, Trained, page
+from recipes.studies.tool_ablation import LABELS, Trained, ablate_tools, page
 from tests.films.sample_episode import make_episode
 
 
@@ -78,3 +78,8 @@ def test_the_report_s_figures_come_from_scores_and_steps(scores: dict[str, Score
     assert (report["accuracy_seek"]["grpo"], report["accuracy_told"]["grpo"], report["found"]) == (1.0, None, {})
     assert report["tokens_per_s"] == {"rollout": 100.0, "learner": 50.0}
     assert set(report["tool_calls_per_episode"]) == {"sft", "grpo"}
+
+
+def test_arms_that_cannot_be_trained_are_refused_before_the_first_is() -> None:
+    with pytest.raises(ConfigError, match="exercises alone teach nothing without crop_video"):
+        ablate_tools(load_config(None, ["sft.curriculum=[{steps: 60, lessons: {exercise: 1}}]"]))

@@ -189,7 +189,7 @@ def test_a_folder_gives_its_videos_in_order_and_tells_of_broken_ones(
     (tmp_path / "b").mkdir()
     (tmp_path / ".cache").mkdir()
     for name in ("b/1.mp4", "a.MKV", "z.webm", "b/._1.mp4", ".cache/x.mp4", "b/1.txt"):
-        (tmp_path / name).write_bytes(film)
+        (tmp_path / name).write_bytes(film + name.encode())
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "gone.mp4").symlink_to("nowhere")
     for name in ("c/frames/0.jpg", "c/frames/1.png", "b/cover.jpg", "c/notes/1.txt"):
@@ -380,3 +380,18 @@ def test_lines_are_read_as_they_are_needed(tmp_path: Path) -> None:
     assert next(records).video == "0.mp4"
     path.write_bytes(b"")
     assert sum(1 for _ in records) < 4000
+
+
+def test_a_film_under_two_names_is_one(tmp_path: Path) -> None:
+    for name, content in {
+        "a.mp4": b"one",
+        "b.mp4": b"two",
+        "c.mp4": b"one",
+        "d.mkv": b"three",
+        "e.mp4": b"one",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    bad: list[tuple[str, str]] = []
+    films = [Path(record.video).name for record in read_source(tmp_path, on_bad=lambda *row: bad.append(row))]
+    assert films == ["a.mp4", "b.mp4", "d.mkv"]
+    assert bad == [(f"{tmp_path}/{name}.mp4", "is the same film as a.mp4") for name in "ce"]

@@ -1,0 +1,109 @@
+"""Scores of saved responses: every question counts, films hang together, bad rows are named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from env.task import Task, save_tasks
+from evals import responses
+from evals.responses import ResponseError, score_responses
+from tools.marks.visual_prompt import VisualPrompt
+
+OPTIONS = ["a red car", "a blue van", "a green bus"]
+
+
+def rows_file(folder: Path, rows: list[Any]) -> Path:
+    file = folder / "responses.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return file
+
+
+def choice(number: int, response: str, answer: str = "B", **more: Any) -> dict[str, Any]:
+    return {"id": number, "response": response, "answer": answer, "options": OPTIONS, "video": f"{number % 3}", **more}
+
+
+def test_choices_and_open_answers_are_scored_and_none_is_left_out(tmp_path: Path) -> None:
+    rows = [
+        choice(0, "B", dimension="OA", duration=100),
+        choice(1, "It is the blue van.", dimension="OA", duration=500),
+        choice(2, "<think>B?</think>A", dimension="HA", duration=3600),
+        choice(3, "I cannot say.", answer="a blue van", dimension="HA"),
+        {"id": "open", "response": "3 times", "answer": "thrice", "video": "0"},
+        {"id": "number", "response": "about 12 seconds", "answer": "11", "tolerance": 1.5, "video": "1"},
+    ]
+    scores = score_responses(rows_file(tmp_path, rows))
+    assert (scores.accuracy.mean, scores.accuracy.questions, scores.films) == (0.5, 6, 3)
+    assert (scores.unread, scores.undecided, scores.unanswered) == (1, 1, 0)
+    assert {value: share.mean for value, share in scores.groups["dimension"].items()} == {"OA": 1.0, "HA": 0.0}
+    assert {value: share.mean for value, share in scores.groups["duration"].items()} == {
+        "short": 1.0,
+        "medium": 1.0,
+        "long": 0.0,
+    }
+
+
+def test_questions_of_a_task_file_that_nobody_answered_count_as_wrong(tmp_path: Path) -> None:
+    mark = (VisualPrompt("m.png", 0.0),)
+    tasks = [Task(f"t{i}", f"v{i}.mp4", "?", "red", "OA", mark, kind="colour") for i in range(4)]
+    save_tasks(tmp_path / "test.jsonl", tasks)
+    file = rows_file(tmp_path, [{"id": f"t{i}", "response": "Red."} for i in range(3)])
+    scores = score_responses(file, tmp_path / "test.jsonl")
+    assert (scores.accuracy.mean, scores.unanswered) == (0.75, 1)
+    assert scores.groups["kind"]["colour"].questions == 4
+    (tmp_path / "other.jsonl").write_text(json.dumps({"id": "t9", "response": "red"}))
+    with pytest.raises(ResponseError, match=r"other\.jsonl:1: its id 't9' is of no question of the task file"):
+        score_responses(tmp_path / "other.jsonl", tmp_path / "test.jsonl")
+
+
+@pytest.mark.process
+def test_blocks_in_other_processes_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [choice(i, "B" if i % 4 else "A", dimension=f"D{i % 2}") for i in range(90)]
+    file = rows_file(tmp_path, rows)
+    alone = score_responses(file, published=["video_mme", "v2p_bench"])
+    monkeypatch.setattr(responses, "BLOCK", 20)
+    assert score_responses(file, published=["video_mme", "v2p_bench"]) == alone
+    assert alone.published["video_mme"].accuracy == pytest.approx(67 / 90)
+
+
+def test_questions_about_one_film_hang_together(tmp_path: Path) -> None:
+    rows = [{**choice(i, "B" if i % 10 < 5 else "A"), "video": f"{i % 10}"} for i in range(200)]
+    scores = score_responses(rows_file(tmp_path, rows))
+    low, high = scores.by_film
+    assert high - low > 2 * (scores.accuracy.high - scores.accuracy.low)
+
+
+def test_the_wilson_interval_is_the_textbook_s() -> None:
+    share = responses._share(10, 9)
+    assert (share.mean, share.questions) == (0.9, 10)
+    assert (share.low, share.high) == (pytest.approx(0.5958, abs=1e-4), pytest.approx(0.9821, abs=1e-4))
+    everything, nothing = responses._share(5, 5), responses._share(5, 0)
+    assert (everything.low, everything.high) == (pytest.approx(0.5655, abs=1e-4), 1.0)
+    assert (nothing.low, nothing.high) == (pytest.approx(0.0), pytest.approx(0.4345, abs=1e-4))
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ([1], ":2: has no text 'response'"),
+        ({"id": 1, "response": None, "answer": "B"}, ":2: has no text 'response'"),
+        ({"response": "B", "answer": "B"}, ":2: has no 'id'"),
+        ({"id": 1, "response": "B"}, ":2: has no text 'answer'"),
+        ({"id": 1, "response": "B", "answer": "D", "options": OPTIONS}, ":2: its answer 'D' is none of its options"),
+        ({"id": 0, "response": "B", "answer": "B", "options": OPTIONS}, ":2: a second response to '0'"),
+        ({"id": 1, "response": "2", "answer": "two", "tolerance": 1}, ":2: task 1: has a tolerance, but"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named(tmp_path: Path, row: Any, sentence: str) -> None:
+    with pytest.raises(ResponseError) as raised:
+        score_responses(rows_file(tmp_path, [choice(0, "B"), row]))
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_not_there_or_empty_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ResponseError, match="cannot be read"):
+        score_responses(tmp_path / "none.jsonl")
+    with pytest.raises(ResponseError, match="holds no response"):
+        score_responses(rows_file(tmp_path, []))
