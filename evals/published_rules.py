@@ -43,14 +43,14 @@ class PublishedRule:
             text = text.replace(lead_in, "")
         return next((character for character in text if character in self.letters), None)
 
-    def score(self, reply: str, right: str, options: int) -> float | None:
+    def score(self, letter: str | None, right: str, options: int) -> float | None:
         """What the question adds to the correct ones, 0 to 1; None where it is left out.
 
         Args:
+            letter: what was read of the reply.
             right: the letter of the right option.
             options: how many there are.
         """
-        letter = self.read(reply)
         if letter is not None:
             return float(letter == right)
         return {"wrong": 0.0, "dropped": None, "random": 1.0 / options}[self.unread]
@@ -105,8 +105,9 @@ def scored_as(rule: PublishedRule, replies: Iterable[tuple[str, str, Sequence[st
     """What a script would say of replies, each with the right letter and the options; looked at once, not kept."""
     right, counted, unread = 0.0, 0, 0
     for reply, letter, options in replies:
-        unread += rule.read(reply) is None
-        score = rule.score(reply, letter, len(options))
+        read = rule.read(reply)
+        unread += read is None
+        score = rule.score(read, letter, len(options))
         if score is not None:
             right, counted = right + score, counted + 1
     return PublishedScore(right / counted if counted else None, counted, unread)

@@ -1,7 +1,7 @@
 """Scores of saved responses, however many: a file is read once, in blocks, by as many processes as there are cores.
 
-Invariants: every question stays in the denominator, also one that nobody answered; what is kept of a file grows with
-the films that it is about, and by eight bytes a row.
+Invariants: every question stays in the denominator, also one that nobody answered; what is kept of a row are twenty
+bytes.
 """
 
 import json
@@ -32,7 +32,8 @@ GROUPS = ("dimension", "duration", "domain", "sub_category", "task_type", "kind"
 """Keys of a row by whose values scores are told apart; a duration in seconds is put into one of three classes."""
 DURATIONS = ((240.0, "short"), (1800.0, "medium"), (math.inf, "long"))
 """Ends of the classes of V2P-Bench, seconds."""
-RESAMPLES = 2000
+RESAMPLES, FEWEST_RESAMPLES, MOST_DRAWN = 2000, 200, 40_000_000
+"""Of the bootstrap; with very many films fewer, so that no more are drawn in all."""
 _NO_MARK = (VisualPrompt("", 0.0),)
 
 
@@ -84,28 +85,33 @@ def _three() -> list[float]:
 class _Tally:
     """Sums over rows."""
 
-    films: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(_two))
-    """Questions and right ones of each film."""
+    ids: "array[int]" = field(default_factory=lambda: array("Q"))
+    """A hash of each row's id."""
+    films: "array[int]" = field(default_factory=lambda: array("Q"))
+    """A hash of each question's film."""
+    right: "array[float]" = field(default_factory=lambda: array("f"))
+    """R_acc of each question."""
     groups: defaultdict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(_two))
     published: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(_three))
     """Right, counted and unread ones by each rule."""
-    ids: "array[int]" = field(default_factory=lambda: array("Q"))
-    """A hash of each row's id."""
     unread: int = 0
     undecided: int = 0
 
     def add(self, task: Task, groups: Mapping[str, str], right: float) -> None:
         """Count a question."""
-        for sums in (self.films[task.video], *(self.groups[item] for item in groups.items())):
-            sums[0] += 1
-            sums[1] += right
+        self.films.append(_hash(task.video))
+        self.right.append(right)
+        for item in groups.items():
+            self.groups[item][0] += 1
+            self.groups[item][1] += right
 
     def merge(self, other: "_Tally") -> None:
         """Add the sums of other rows."""
-        for mine, theirs in ((self.films, other.films), (self.groups, other.groups), (self.published, other.published)):
+        for mine, theirs in ((self.groups, other.groups), (self.published, other.published)):
             for key, sums in theirs.items():
                 mine[key] = [a + b for a, b in zip(mine[key], sums, strict=True)]  # type: ignore[index]
-        self.ids.extend(other.ids)
+        for ours, others in ((self.ids, other.ids), (self.films, other.films), (self.right, other.right)):
+            ours.extend(others)  # type: ignore[arg-type]
         self.unread += other.unread
         self.undecided += other.undecided
 
@@ -136,7 +142,9 @@ def score_responses(
     missing = [task for task in known.values() if _hash(task.id) not in answered]
     for task in missing:
         tally.add(task, _groups({}, task), 0.0)
-    counts = np.array(list(tally.films.values()))
+    _, film = np.unique(np.frombuffer(tally.films, dtype=np.uint64), return_inverse=True)
+    right = np.frombuffer(tally.right, dtype=np.float32)
+    counts = np.stack([np.bincount(film), np.bincount(film, weights=right)], axis=1)
     return ResponseScores(
         accuracy=_share(*counts.sum(axis=0)),
         by_film=_clustered(counts, seed),
@@ -194,8 +202,9 @@ def _scored(lines: Sequence[tuple[int, bytes]], path: str, tasks: str, published
         right = _right(task, response, tally)
         if task.options:
             for name in published:
-                sums, score = tally.published[name], PUBLISHED[name].score(response, task.answer, len(task.options))
-                sums[2] += PUBLISHED[name].read(response) is None
+                sums, letter = tally.published[name], PUBLISHED[name].read(response)
+                score = PUBLISHED[name].score(letter, task.answer, len(task.options))
+                sums[2] += letter is None
                 if score is not None:
                     sums[0] += score
                     sums[1] += 1
@@ -290,7 +299,7 @@ def _clustered(counts: np.ndarray, seed: int) -> tuple[float, float]:
     """Ends of the bootstrap interval over films; `counts` [films, 2] are their questions and right ones."""
     random, films = np.random.default_rng(seed), len(counts)
     means = []
-    for _ in range(RESAMPLES):
+    for _ in range(max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_DRAWN // films))):
         questions, right = counts[random.integers(0, films, films)].sum(axis=0)
         means.append(right / questions)
     low, high = np.percentile(means, [2.5, 97.5])

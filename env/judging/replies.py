@@ -18,6 +18,12 @@ _LONGEST = 4000
 _SHORT = 25
 """Characters of a sentence that does little but name an option."""
 _BARE = re.compile(r"[\s(\"'*]*([A-Za-z])[\s).\"'*]*")
+_TOLD = re.compile(
+    r"\s*(?:the\s+|my\s+)?(?:best\s+|correct\s+|right\s+|final\s+)?(?:answer|option|choice)\s*(?:is:?|:)\s*"
+    r"[(\"'*]*([A-Za-z])[)\"'*]*[\s.]*",
+    re.IGNORECASE,
+)
+"""Most of what models reply is one of these two, which take no more reading."""
 _END = re.compile(r"<\|(?:endoftext|im_end|eot_id|end)\|>|</s>|<eos>")
 _TOKEN = re.compile(r"<\|[^|>]{1,40}\|>|<unk>|<s>|^\s*(?:ASSISTANT|Assistant)\s*:")
 _TAG = re.compile(r"</?(?:p|b|i|em|strong|span|div|br|code|think|thinking)\s*/?>", re.IGNORECASE)
@@ -77,7 +83,7 @@ _RULED_OUT_AFTER = re.compile(
 
 def choice_of_reply(reply: str, options: Sequence[str]) -> str | None:
     """The letter of the one option that a reply chooses; None if it chooses none or several."""
-    if bare := _BARE.fullmatch(reply):
+    if bare := _BARE.fullmatch(reply) or _TOLD.fullmatch(reply):
         return bare[1].upper() if bare[1].upper() in _letters(options) else None
     text = _visible(reply)
     if inner := _ANSWER.findall(text):

@@ -8,6 +8,7 @@ else does count.
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 _UNITS = (  # noqa: SIM905
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
@@ -35,6 +36,7 @@ _MATH = re.compile(r"\$([^$]*)\$")
 _TYPOGRAPHY = str.maketrans({"\u2019": "'", "\u2013": "-", "\u2014": "-", "\u2212": "-", "\u2044": "/"})
 
 
+@lru_cache(maxsize=4096)
 def normalize(text: str) -> str:
     """The text as closed vocabulary: what is left of two equal answers is the same string."""
     text = _SPELLED.sub(lambda match: " ".join(_in_digits(re.split(r"[\s-]+", match[0]))), typed(text).casefold())
