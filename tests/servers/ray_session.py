@@ -34,4 +34,5 @@ def _start(**settings: object) -> None:
     """Start a Ray as the program does: one at a time on this machine, and once more where it did not come up."""
     atexit.register(ray.shutdown)
     with lock(LOCK, TURN_S):
-        attempt(lambda: ray.init(include_dashboard=False, log_to_driver=False, **settings))
+        # "local", or a node that `ray start` left on this machine would be joined.
+        attempt(lambda: ray.init(address="local", include_dashboard=False, log_to_driver=False, **settings))
