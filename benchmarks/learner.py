@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of each side; the demo's ranks.cpus_per_rank if not given")
     arguments = parser.parse_args()
     quick, threads = arguments.quick, arguments.threads
-    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, logging_level="error")
     speeds = {}
     for size in QUICK if quick else FULL:
         with tempfile.TemporaryDirectory(prefix="videoseeker-benchmark-") as folder:

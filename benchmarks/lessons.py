@@ -121,7 +121,7 @@ def _lesson(chat: ChatFormat, film: Path, number: int) -> Trajectory:
 def _train(folder: Path) -> None:
     """Train on the lessons of a folder, and print what that took as JSON."""
     config: Config = load_config(None, OVERRIDES)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     ends, busy_s, rank_gib = [time.monotonic()], [], 0.0
 
     def on_step(step: int, metrics: dict[str, float]) -> None:

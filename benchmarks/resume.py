@@ -60,7 +60,7 @@ def prepare(folder: Path, steps: int = STEPS) -> Config:
     (folder / "data").mkdir(parents=True)
     tasks = write_tasks(folder / "data" / "train.jsonl")
     shutil.copy(tasks, folder / "data" / "test.jsonl")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         config.model.path = str(teach(config, tasks, folder))
     finally:

@@ -146,7 +146,7 @@ def two_workers(folder: Path, videos: int, repeats: int) -> tuple[dict[str, floa
     import ray.data
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     runs: dict[int, list[dict[str, float]]] = {1: [], 2: []}
     try:
         for repeat in range(repeats):
