@@ -12,8 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from configs import Config
 from endpoint.endpoint import SPENDING, AnswerError, EndpointError
 from endpoint.spending import spent
-from env.judging.judge import JudgeError
-from env.judging.model_judge import ModelJudge, folder_of, judge_of
+from env.judging.judge import JudgeError, folder_of, judge_of
+from env.judging.model_judge import ModelJudge
 from env.judging.pairs import Pair, load_pairs
 from env.judging.rules import certain
 from evals.agreement import Agreement

@@ -21,8 +21,7 @@ from actors.rollout.routing import Routing
 from configs import Config
 from configs.policy import SamplingConfig
 from env.chat import ChatFormat
-from env.judging.judge import JudgeError
-from env.judging.model_judge import judge_of
+from env.judging.judge import JudgeError, judge_of
 from env.reward import judged
 from env.task import Task
 from env.trajectory import Trajectory

@@ -13,11 +13,10 @@ import json
 import time
 from pathlib import Path
 
-from configs import Config
 from configs.judge import JudgeConfig
 from endpoint.endpoint import AnswerError, BudgetError, Endpoint, EndpointError
 from endpoint.schema import PHRASE_CHARS, QUESTION_CHARS, object_of, text_of
-from env.judging.judge import Judge, JudgeError
+from env.judging.judge import JudgeError
 from env.judging.rules import certain
 from env.judging.vocabulary import normalize
 from env.task import Task
@@ -134,15 +133,3 @@ def _statements(task: Task) -> tuple[str, str]:
 def _quoted(text: str) -> str:
     """As a JSON string, which nothing in it can end."""
     return json.dumps(" ".join(text.split()), ensure_ascii=False)
-
-
-def judge_of(config: Config) -> Judge | None:
-    """The judge that the config names besides the rules; None where they alone judge."""
-    if config.judge.by == "rules":
-        return None
-    return ModelJudge(config.judge, folder_of(config))
-
-
-def folder_of(config: Config) -> Path:
-    """Where the judge's verdicts are kept."""
-    return Path(config.judge.folder or Path(config.runs_dir) / "judge").absolute()
