@@ -210,6 +210,18 @@ def score(responses: str, tasks: str | None, published: tuple[str, ...]) -> None
     print_scores(responses, tasks, published, Console())
 
 
+@cli.command(params=[TRACEBACK])
+@click.argument("first")
+@click.argument("second")
+def compare(first: str, second: str) -> None:
+    """Compare two files of episodes on the questions that both have."""
+    from rich.console import Console
+
+    from recipes.studies.compared import print_comparison
+
+    print_comparison(first, second, Console())
+
+
 @configured("serve", CHECKPOINT, makes_a_run=False)
 def serve(config: Config, checkpoint: str) -> None:
     """Serve a model with a web page, on Ray Serve."""
