@@ -31,9 +31,11 @@ world: {train_videos: 4, min_duration_s: 12, max_duration_s: 14, size_px: 96}
 episode: {prompt_max_frames: 2}
 synth: {source: world, text_filter: model, verifier: model, segmenter: world, rewriter: model, test_fraction: 0.6,
   questions_per_video: 4, records_per_shard: 1, cpus_per_worker: 0.2,
-  text_model: {model: words, usd_per_million_input: 200, usd_per_million_output: 800},
-  video_model: {model: eyes, usd_per_million_input: 100, max_frames: 2}}
+  text_model: {model: words, usd_per_million_input: 200, usd_per_million_output: 800, timeout_s: 900},
+  video_model: {model: eyes, usd_per_million_input: 100, max_frames: 2, timeout_s: 900}}
 """
+"""The server lets a request wait for as long as the test needs, which on a slow machine is minutes; a client that loses
+patience would ask, and be answered, twice."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ASKED = {text_filter.PROMPT: "text", verification.PROMPT: "video", rewriting.PROMPT: "mark"}
 """The stages that ask a model, by their instructions."""
