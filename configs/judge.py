@@ -18,7 +18,8 @@ class JudgeConfig:
     unreachable: Literal["pause", "drop"] = "pause"
     """Where the model cannot be reached: wait until it can, or leave the episode out. It never becomes a reward."""
     pause_s: float = 900.0
-    """How long an episode waits at most for a judge that cannot be reached, seconds; then the episode is left out."""
+    """How long an episode waits at most for a judge that cannot be reached, seconds; then it fails, and is played
+    again as one that failed."""
     answer_chars: int = 600
     """Longest part of an answer that is judged; one that is longer is wrong."""
     folder: str = ""

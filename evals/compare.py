@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RESAMPLES = 2000
+from evals.score import interval_over_films
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def compare(first: Mapping[str, Scored], second: Mapping[str, Scored], seed: int
     differences = np.array([second[name].accuracy - first[name].accuracy for name in both])
     gained = tuple(name for name, more in zip(both, differences, strict=True) if more > 0)
     lost = tuple(name for name, more in zip(both, differences, strict=True) if more < 0)
-    low, high = _over_films(differences, [first[name].film for name in both], seed)
+    _, film = np.unique([first[name].film for name in both], return_inverse=True)
+    low, high = interval_over_films(np.bincount(film), np.bincount(film, weights=differences), seed)
     return Comparison(
         questions=len(both),
         only_first=len(first) - len(both),
@@ -73,12 +74,3 @@ def sign_test(more: int, less: int) -> float:
     flips, fewer = more + less, min(more, less)
     tail = sum(math.comb(flips, k) for k in range(fewer + 1))
     return min(1.0, 2 * tail / 2**flips)
-
-
-def _over_films(differences: np.ndarray, films: list[str], seed: int) -> tuple[float, float]:
-    _, film = np.unique(films, return_inverse=True)
-    counts, sums = np.bincount(film), np.bincount(film, weights=differences)
-    random = np.random.default_rng(seed)
-    drawn = (random.integers(0, len(counts), len(counts)) for _ in range(RESAMPLES))
-    low, high = np.percentile([sums[films].sum() / counts[films].sum() for films in drawn], [2.5, 97.5])
-    return float(low), float(high)

@@ -23,6 +23,7 @@ from env.judging.replies import choice_of_reply
 from env.judging.rules import certain
 from env.task import Task, TaskError, load_tasks
 from evals.published_rules import PUBLISHED, PublishedScore
+from evals.score import interval_over_films
 from storage.files import JsonObject
 from tools.marks.visual_prompt import VisualPrompt
 
@@ -32,8 +33,6 @@ GROUPS = ("dimension", "duration", "domain", "sub_category", "task_type", "kind"
 """Keys of a row by whose values scores are told apart; a duration in seconds is put into one of three classes."""
 DURATIONS = ((240.0, "short"), (1800.0, "medium"), (math.inf, "long"))
 """Ends of the classes of V2P-Bench, seconds."""
-RESAMPLES, FEWEST_RESAMPLES, MOST_DRAWN = 2000, 200, 40_000_000
-"""Of the bootstrap; with very many films fewer, so that no more are drawn in all."""
 _NO_MARK = (VisualPrompt("", 0.0),)
 
 
@@ -144,11 +143,11 @@ def score_responses(
         tally.add(task, _groups({}, task), 0.0)
     _, film = np.unique(np.frombuffer(tally.films, dtype=np.uint64), return_inverse=True)
     right = np.frombuffer(tally.right, dtype=np.float32)
-    counts = np.stack([np.bincount(film), np.bincount(film, weights=right)], axis=1)
+    questions, sums = np.bincount(film), np.bincount(film, weights=right)
     return ResponseScores(
-        accuracy=_share(*counts.sum(axis=0)),
-        by_film=_clustered(counts, seed),
-        films=len(counts),
+        accuracy=_share(questions.sum(), sums.sum()),
+        by_film=interval_over_films(questions, sums, seed),
+        films=len(questions),
         groups={
             key: {value: _share(*sums) for (group, value), sums in sorted(tally.groups.items()) if group == key}
             for key in GROUPS
@@ -158,8 +157,8 @@ def score_responses(
         undecided=tally.undecided,
         unanswered=len(missing),
         published={
-            name: PublishedScore(right / counted if counted else None, int(counted), int(unread))
-            for name, (right, counted, unread) in tally.published.items()
+            name: PublishedScore(correct / counted if counted else None, int(counted), int(unread))
+            for name, (correct, counted, unread) in tally.published.items()
         },
     )
 
@@ -293,14 +292,3 @@ def _share(questions: float, right: float) -> Share:
     middle = (mean + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
     return Share(mean, max(0.0, middle - half), min(1.0, middle + half), int(n))
-
-
-def _clustered(counts: np.ndarray, seed: int) -> tuple[float, float]:
-    """Ends of the bootstrap interval over films; `counts` [films, 2] are their questions and right ones."""
-    random, films = np.random.default_rng(seed), len(counts)
-    means = []
-    for _ in range(max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_DRAWN // films))):
-        questions, right = counts[random.integers(0, films, films)].sum(axis=0)
-        means.append(right / questions)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)

@@ -167,6 +167,22 @@ def _accuracy(episodes: Sequence[_Episode], seed: int, resamples: int) -> Accura
     return Accuracy(float(means.mean()), low, high, len(means))
 
 
+RESAMPLES, FEWEST_RESAMPLES, MOST_DRAWN = 2000, 200, 40_000_000
+"""Of the bootstrap over films; with very many films fewer, so that no more are drawn in all."""
+
+
+def interval_over_films(questions: np.ndarray, sums: np.ndarray, seed: int) -> tuple[float, float]:
+    """The 95 % percentile-bootstrap interval of a mean over questions, films resampled, since questions about one film
+    hang together; `questions` and `sums` [films] are how many each has, and what they come to."""
+    random, films = np.random.default_rng(seed), len(questions)
+    means = []
+    for _ in range(max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_DRAWN // films))):
+        drawn = random.integers(0, films, films)
+        means.append(sums[drawn].sum() / questions[drawn].sum())
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
 def bootstrap_interval(values: np.ndarray, seed: int, resamples: int = 2000) -> tuple[float, float]:
     """The 95 % percentile-bootstrap interval of the mean of `values` [n]."""
     random = np.random.default_rng(seed)

@@ -11,9 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from configs import Config
 from endpoint.endpoint import SPENDING, AnswerError, EndpointError
-from endpoint.spending import spent
-from env.judging.judge import JudgeError, folder_of, judge_of
+from endpoint.spending import Spending, Usage
+from env.judging.judge import JudgeError
 from env.judging.model_judge import ModelJudge
+from env.judging.of_config import folder_of, judge_of
 from env.judging.pairs import Pair, load_pairs
 from env.judging.rules import certain
 from evals.agreement import Agreement
@@ -42,10 +43,12 @@ class Canary:
     """Looks, every `judge.canary_every` training steps, at whether the judge judges labelled pairs as people did."""
 
     def __init__(self, config: Config) -> None:
-        self._config, self._pairs = config, _canary_pairs(config.judge.canary_pairs)
+        self._config = config
+        self._pairs = _canary_pairs(config.judge.canary_pairs) if config.judge.by == "model" else []
         self._threads = ThreadPoolExecutor(1, "canary")
         self._looking: Future[list[float]] | None = None
         self._first: float | None = None
+        self._spending: Spending | None = None
 
     def figures(self, step: int) -> dict[str, float]:
         """What a step of training adds to its metrics: what the judge cost until now and, where a look has ended since
@@ -53,7 +56,8 @@ class Canary:
         judge = self._config.judge
         if judge.by == "rules":
             return {}
-        total = spent(folder_of(self._config) / SPENDING)
+        self._spending = self._spending or Spending(folder_of(self._config) / SPENDING, judge.model.model)
+        total = sum(self._spending.usage().values(), Usage())
         figures = {"judge_paid": float(total.paid), "judge_cached": float(total.cached), "judge_usd": total.usd}
         if self._looking is not None and self._looking.done():
             figures |= self._seen(self._looking)

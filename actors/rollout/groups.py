@@ -21,7 +21,8 @@ from actors.rollout.routing import Routing
 from configs import Config
 from configs.policy import SamplingConfig
 from env.chat import ChatFormat
-from env.judging.judge import JudgeError, judge_of
+from env.judging.judge import JudgeError
+from env.judging.of_config import judge_of
 from env.reward import judged
 from env.task import Task
 from env.trajectory import Trajectory
@@ -60,7 +61,7 @@ class FailedEpisode:
     busy: bool = False
     """Whether it failed for want of a decoder or a segmenter, which others kept busy."""
     dropped: bool = False
-    """Whether it is to be left out instead of being played again: its judge could not be reached."""
+    """Whether it is to be left out instead of being played again: its judge is not waited for and gave no verdict."""
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,7 @@ _CLAIM = re.compile(
 )
 _SUPPOSED = re.compile(
     r"\bif the\b|\bif there\b|would be\b|would point|would have\b|\bmight\b|\bcould be\b|\bmaybe\b|\bone could\b"
-    r"|\bexpect\b"
-    r"|argument|let me know|\?\s*$",
+    r"|\bexpect\b|argument|let me know|\?\s*$",
     re.IGNORECASE,
 )
 _UNDECIDED = re.compile(r"\bcan(?:no|')t\b|unable|not able|not enough|unclear|don't know|not sure|hard to say", re.I)
@@ -116,12 +115,7 @@ def _visible(reply: str) -> str:
 
 def _plain(text: str) -> str:
     text = _MARKDOWN.sub("", _TAG.sub(" ", text))
-    return (
-        re.sub(r"\\(?:boxed|text|textbf|mathrm)\s*", " ", text)
-        .replace("{", " ")
-        .replace("}", " ")
-        .translate(_LOOKALIKES)
-    )
+    return re.sub(r"\\(?:boxed|text|textbf|mathrm)\b|[{}]", " ", text).translate(_LOOKALIKES)
 
 
 def _json(text: str) -> dict[str, object] | None:

@@ -10,8 +10,8 @@ from rich.table import Table
 from configs import Config
 from configs.rules import check
 from endpoint.endpoint import AnswerError
-from env.judging.judge import judge_of
 from env.judging.model_judge import ModelJudge
+from env.judging.of_config import judge_of
 from env.judging.pairs import SHIPPED, Pair, load_pairs
 from env.judging.rules import certain, judge
 from evals.agreement import VERDICTS, Agreement

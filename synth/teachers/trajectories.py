@@ -22,7 +22,8 @@ from actors.rollout.loop import Policy, play
 from configs import Config
 from endpoint.endpoint import BudgetError, Endpoint, EndpointError, deciding
 from env.chat import ChatFormat
-from env.judging.judge import Judge, JudgeError, judge_of
+from env.judging.judge import Judge, JudgeError
+from env.judging.of_config import judge_of
 from env.lessons import Lessons, complete, is_complete, is_shard, write_shard
 from env.reward import judged
 from env.task import Task

@@ -9,7 +9,7 @@ import pytest
 
 from configs.endpoint import EndpointConfig
 from endpoint.endpoint import Endpoint
-from tests.servers.chat_server import ChatServer, chat_server
+from tests.servers.chat_server import ChatServer, chat_server, renewed
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +20,7 @@ def running() -> Iterator[ChatServer]:
 
 @pytest.fixture
 def server(running: ChatServer) -> ChatServer:
-    fresh = type(running)()
-    running.__dict__.update({**fresh.__dict__, "url": running.url})
-    return running
+    return renewed(running)
 
 
 @pytest.fixture

@@ -107,6 +107,12 @@ class ChatServer:
         return JSONResponse(completion)
 
 
+def renewed(server: ChatServer) -> ChatServer:
+    """A server that goes on listening, as it was before anyone asked."""
+    server.__dict__.update({**ChatServer().__dict__, "url": server.url})
+    return server
+
+
 @contextmanager
 def chat_server() -> Iterator[ChatServer]:
     """A server that listens on the loopback interface, at its `url`."""

@@ -15,7 +15,7 @@ from env.judging.judge import JudgeError
 from env.judging.model_judge import NOTHING, ModelJudge
 from env.judging.pairs import Pair, load_pairs
 from env.task import Task
-from tests.servers.chat_server import ChatServer, chat_server
+from tests.servers.chat_server import ChatServer, chat_server, renewed
 from tools.marks.visual_prompt import VisualPrompt
 
 Judges = Callable[..., ModelJudge]
@@ -32,9 +32,9 @@ def running() -> Iterator[ChatServer]:
 
 @pytest.fixture
 def server(running: ChatServer) -> ChatServer:
-    fresh = type(running)()
-    running.__dict__.update({**fresh.__dict__, "url": running.url, "script": knows({PARAPHRASE: (TASK.answer, True)})})
-    return running
+    server = renewed(running)
+    server.script = knows({PARAPHRASE: (TASK.answer, True)})
+    return server
 
 
 @pytest.fixture
