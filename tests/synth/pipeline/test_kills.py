@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -102,7 +103,11 @@ class Made:
         config.write_text(CONFIG)
         urls = [f"synth.{model}.base_url={server.url}" for model in ("text_model", "video_model")]
         self.command = ["videoseeker.py", "synth", str(config), f"runs_dir={runs}", *urls]
+        self._door = threading.Lock()
+        """Held while a request is let through or the door is shut, so that whoever shuts it knows all who are in."""
         self._shut, self._passed, self._at, self._last = False, Counter[str](), "", STAGES[-1]
+        self._let_through = 0
+        """Requests over all runs that are, or will be, answered."""
         server.script = reply
         server.held = self._held
 
@@ -129,8 +134,9 @@ class Made:
             [pid, *_] = self._in_work(stage)
         else:
             pid = self._stopped(stage)
-            self._shut = True
-        wait_until(lambda: self._kept() == len(self.server.answered), "an answer was not kept")
+            with self._door:
+                self._shut = True
+        wait_until(lambda: self._kept() == self._let_through, "an answer was not kept")
         assert self._in_work(stage)
         yield pid
         wait_until(
@@ -143,11 +149,13 @@ class Made:
         stage = stage_of(body)
         if STAGES.index(stage) > STAGES.index(self._last):
             return True
-        if stage == self._at and self._passed[stage] == ANSWERED_BEFORE:
-            self._shut = True
-        if not self._shut:
-            self._passed[stage] += 1
-        return self._shut
+        with self._door:
+            if stage == self._at and self._passed[stage] == ANSWERED_BEFORE:
+                self._shut = True
+            if not self._shut:
+                self._passed[stage] += 1
+                self._let_through += 1
+            return self._shut
 
     def _stopped(self, stage: str) -> int:
         """The worker of a stage that asks nobody, stopped with a record in work."""
