@@ -43,6 +43,9 @@ class EpisodeConfig:
 
     tools: list[str] = field(default_factory=lambda: ["view_visual_prompt", "crop_video"])
     """Tools, by name or your own as `module:function`."""
+    reasoning: bool = True
+    """Whether the agent thinks before it acts. Without, it has no tools, and its whole reply is its answer: what
+    benchmarks call answering directly."""
     mark_in_prompt: bool = True
     """Whether the prompt has the marked frame where `view_visual_prompt` is not among the tools. In the paper's
     released code it has none: what the tool is worth there is to be shown the mark at all."""
@@ -52,6 +55,13 @@ class EpisodeConfig:
     """Frames a second of the first look (paper, training details)."""
     prompt_max_frames: int = 256
     """Most frames of the first look, spread evenly over the video (paper, training details)."""
+    max_frames: int = 0
+    """Most frames of a whole episode, the first look's and the tools' together; when they are spent a tool shows none.
+    0 sets no limit. With it, agents with and without tools are compared at the same number of frames."""
+    subtitles: Literal["none", "frames", "all"] = "none"
+    """Subtitles in the prompt, where the video has any: those on show at a frame of the first look, or all."""
+    subtitles_max_chars: int = 12_000
+    """Most characters of them; of more, as many lines as fit are taken, spread evenly."""
     prompt_max_pixels: int = 112_896
     """Pixel budget of a frame in the prompt (paper, training details)."""
     tool_max_pixels: int = 112_896

@@ -83,6 +83,11 @@ def _episode(config: Config) -> None:
     _require_known([name for name in config.episode.tools if name not in own], TOOL_NAMES, "episode.tools", "tool")
     for name in own:
         own_code("episode.tools", name)
+    if not config.episode.reasoning and config.episode.tools:
+        raise ConfigError("episode.reasoning=false: who answers directly has no tools; set episode.tools=[]")
+    most, first = config.episode.max_frames, config.episode.prompt_max_frames
+    if most and first > most:
+        raise ConfigError(f"episode.prompt_max_frames={first} is more than episode.max_frames={most} of all an episode")
     if config.episode.reward.function:
         function = own_code("episode.reward.function", config.episode.reward.function)
         try:

@@ -9,7 +9,7 @@ from configs.mixing import MixingConfig
 from configs.world import PROMPT_KINDS
 
 TrainingKind = Literal["llava_video", "nextqa"]
-BenchmarkKind = Literal["video_mme", "v2p_bench", "longvideobench", "videorefer", "inst_it", "videosiah"]
+BenchmarkKind = Literal["video_mme", "v2p_bench", "longvideobench", "videorefer", "inst_it", "videosiah", "longvt_rl"]
 
 
 @dataclass

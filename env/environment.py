@@ -4,6 +4,7 @@ Invariant: an episode always ends. Each turn that is not an answer costs a round
 environment asks for the answer, and whatever the agent writes then is the last turn.
 """
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,20 +13,23 @@ from typing import Any, Literal
 import gymnasium
 
 from configs.episode import EpisodeConfig
+from env.judging.replies import judge_reply
 from env.judging.rules import judge
 from env.looks import share_seen, shown
 from env.prompt import MARK_TOOL, readable, system_prompt, user_content
 from env.reward import at_end
 from env.spaces import AnyText, ContentSpace
+from env.subtitles import Line, lines_at, read_subtitles, within
 from env.task import Task
 from env.trajectory import Rewards, ToolCallRecord, TurnRecord
-from env.turn import ParsedCall, ParsedTurn, parse_turn
+from env.turn import SPECIAL_TOKEN, ParsedCall, ParsedTurn, parse_turn
 from tools.decoding.frame import Content, Frame
 from tools.decoding.image import open_image
 from tools.decoding.video import VideoError, open_video
 from tools.decoding.waiting import waits
 from tools.errors import ToolError
 from tools.following.tracker import Tracker
+from tools.registry import MARK_TOOLS
 from tools.registry import call as call_tool
 from tools.scene import Limits, Scene
 
@@ -50,6 +54,8 @@ class VideoEnv(gymnasium.Env[Content, str]):
     """Every frame shown so far, in order."""
     turns: list[TurnRecord]
     calls: list[ToolCallRecord]
+    marked: bool = True
+    """Whether something is marked in the video. Where nothing is, tools that are about marks are not on offer."""
     video_frames: int
     """Frames of the video."""
     rounds_left: int
@@ -59,18 +65,19 @@ class VideoEnv(gymnasium.Env[Content, str]):
         """`tasks` is what `reset` draws from when it is given no task; `tracker` is what follows targets for the tools,
         None for the one that needs no weights."""
         self._tracker = tracker
-        self.config = config
+        self._settings = self.config = config
         self.tasks = tuple(tasks)
         self.action_space = AnyText()
         self.observation_space = ContentSpace(config.pixel_multiple)
         self.limits = Limits.of(config)
         self._over = True
+        self._frames_of_turn = 0
         self._result: tuple[Rewards, str | None, Stop] | None = None
 
     @property
     def system(self) -> str:
-        """The system turn of every episode."""
-        return system_prompt(self.config)
+        """The system turn of the episode."""
+        return system_prompt(self.config, self.marked)
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Content, Info]:
         """Start the episode of `options["task"]`, or of one drawn from `tasks`: the first user turn, and `{"task_id"}`.
@@ -82,6 +89,8 @@ class VideoEnv(gymnasium.Env[Content, str]):
         super().reset(seed=seed)
         self._over, self._result = True, None
         task = (options or {}).get("task") or self._drawn_task()
+        self.marked = bool(task.visual_prompts)
+        self.config = self._settings if self.marked else without_marks(self._settings)
         self.scene = Scene(task.video, task.visual_prompts, task.root, self._tracker)
         self.scene.require_confined()
         with waits(self.config.timeout_s):
@@ -110,6 +119,8 @@ class VideoEnv(gymnasium.Env[Content, str]):
             VideoError: the video can no longer be read, which is no fault of the agent's.
         """
         self._require_under_way()
+        if not self.config.reasoning:
+            turn = direct_answer(turn)
         self._well_formed = self._well_formed and turn.well_formed
         if turn.answer is not None or self.rounds_left == 0:
             self.turns.append(TurnRecord.of(turn))
@@ -159,10 +170,18 @@ class VideoEnv(gymnasium.Env[Content, str]):
         self.video_frames = len(video.times)
         limits = config.prompt_fps, config.prompt_max_frames, pixels, multiple, config.timeout_s, config.min_pixels or 0
         coarse = video.clip(0.0, video.duration_s, *limits)
+        subtitles = self._subtitles(task, [frame.time_s for frame in coarse])
         if MARK_TOOL in config.tools or not config.mark_in_prompt:
-            return user_content(task, config, coarse, None)
+            return user_content(task, config, coarse, None, subtitles)
         marked = [open_image(m.image, m.time_s, pixels, multiple, config.min_pixels or 0) for m in task.visual_prompts]
-        return user_content(task, config, coarse, marked)
+        return user_content(task, config, coarse, marked, subtitles)
+
+    def _subtitles(self, task: Task, times: Sequence[float]) -> list[Line]:
+        if self.config.subtitles == "none" or not task.subtitles:
+            return []
+        lines = read_subtitles(task.subtitles, task.subtitles_from_s)
+        shown = lines_at(lines, times) if self.config.subtitles == "frames" else list(lines)
+        return within(shown, self.config.subtitles_max_chars)
 
     def _respond(self, turn: ParsedTurn) -> Content:
         if not turn.calls:
@@ -170,6 +189,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
             return (f"error: {error}; write {self._turn_form()}",)
         parts: list[str | Frame] = []
         for i, call in enumerate(turn.calls):
+            self._frames_of_turn = len(_frames(parts))
             parts += ["\n"] if i else []
             parts += self._call(call, refused=i >= self.config.max_calls_per_turn)
         return tuple(parts)
@@ -180,7 +200,8 @@ class VideoEnv(gymnasium.Env[Content, str]):
         try:
             if refused:
                 raise ToolError(f"at most {self.config.max_calls_per_turn} calls a turn")
-            content = call_tool(call.name, call.arguments, self.config.tools, self.scene, self.limits, strict=True)
+            limits = self._limits_left()
+            content = call_tool(call.name, call.arguments, self.config.tools, self.scene, limits, strict=True)
         except ToolError as refusal:
             error = str(refusal)
             content = (f"error: {error}",)
@@ -189,6 +210,16 @@ class VideoEnv(gymnasium.Env[Content, str]):
         self.calls.append(ToolCallRecord(call.name, call.arguments, error is None, seconds, shown, error))
         return content
 
+    def _limits_left(self) -> Limits:
+        """What a call may cost now. Raises ToolError: no frames are left."""
+        if not self.config.max_frames:
+            return self.limits
+        left = self.config.max_frames - len(self.frames) - self._frames_of_turn
+        if left <= 0:
+            raise ToolError(f"all {self.config.max_frames} frames that may be looked at are spent; answer now")
+        shorter = {name: min(getattr(self.limits, name), left) for name in ("crop_max_frames", "view_max_frames")}
+        return dataclasses.replace(self.limits, **shorter)
+
     def _turn_form(self) -> str:
         call = '<tool_call>{"name": ..., "arguments": {...}}</tool_call> or ' if self.config.tools else ""
         return f"<think>...</think> and then {call}<answer>...</answer>"
@@ -196,7 +227,7 @@ class VideoEnv(gymnasium.Env[Content, str]):
     def _end(self, answer: str | None, stop: Stop) -> Rewards:
         format_ok = self._well_formed and answer is not None
         evidence = share_seen(self.task.evidence, shown(self.turns))
-        accuracy = judge(self.task, answer)
+        accuracy = judge(self.task, answer) if self.config.reasoning else judge_reply(self.task, answer)
         rewards = at_end(self.config, self.task, answer, accuracy, format_ok, self.calls, evidence)
         self._over, self._result = True, (rewards, answer, stop)
         return rewards
@@ -206,5 +237,18 @@ class VideoEnv(gymnasium.Env[Content, str]):
             raise RuntimeError("no episode is under way: call reset")
 
 
-def _frames(content: Content) -> list[Frame]:
+def without_marks(config: EpisodeConfig) -> EpisodeConfig:
+    """The settings of an episode in which nothing is marked."""
+    return dataclasses.replace(config, tools=[name for name in config.tools if name not in MARK_TOOLS])
+
+
+def direct_answer(turn: ParsedTurn) -> ParsedTurn:
+    """The turn of an agent that is to answer with nothing but the answer: all of it that is no thought or tag."""
+    if turn.answer is not None:
+        return turn
+    text = SPECIAL_TOKEN.sub("", turn.text.rpartition("</think>")[2]).strip()
+    return dataclasses.replace(turn, calls=(), answer=text or None, well_formed=bool(text), error=None)
+
+
+def _frames(content: Sequence[str | Frame]) -> list[Frame]:
     return [part for part in content if isinstance(part, Frame)]

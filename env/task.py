@@ -1,4 +1,4 @@
-"""Tasks: a question about one marked instance of a video, and their JSONL files.
+"""Tasks: a question about a marked instance of a video, or about all of it, and their JSONL files.
 
 Invariant: a `Task` that exists is well formed; files are checked at load and name the bad line.
 """
@@ -7,7 +7,7 @@ import dataclasses
 import math
 import os
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,10 @@ from tools.marks.visual_prompt import VisualPrompt, VisualPromptError
 
 MAX_OPTIONS = 26
 """Options of a choice question, A to Z."""
+
+
+LEFT_OUT = ("subtitles", "subtitles_from_s", "labels")
+"""Keys of a task's row that stand there only where there is something to say."""
 
 
 class TaskError(ValueError):
@@ -36,6 +40,7 @@ class Task:
     dimension: str
     """V2P-Bench dimension: OA, HA, OD, FM, CR, PU, CI, FT, RT, AS, SR or GC."""
     visual_prompts: tuple[VisualPrompt, ...]
+    """Empty for a question about the video at large, as general benchmarks ask them."""
     form: Literal["open", "choice"] = "open"
     options: tuple[str, ...] | None = None
     """Texts of the options of a choice question; the answer is then a letter, `A` for the first."""
@@ -48,13 +53,19 @@ class Task:
     policy."""
     tolerance: float | None = None
     """How far a number may be off and still be right; None where the answer is compared as text."""
+    subtitles: str = ""
+    """Path of the video's subtitles; empty if it has none."""
+    subtitles_from_s: float = 0.0
+    """Time of the subtitles at which the video begins, seconds."""
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What else scores are told apart by, e.g. `{"duration": "short"}`."""
     facts: JsonObject = dataclasses.field(default_factory=dict)
     """Ground truth that only teachers and tests may read; never shown to a policy."""
     root: str = dataclasses.field(default="", compare=False)
     """Folder of the file that the task was read from; its files there must not be links out of it."""
 
     def __post_init__(self) -> None:
-        for name in ("id", "video", "question", "answer", "dimension", "source", "kind"):
+        for name in ("id", "video", "question", "answer", "dimension", "source", "kind", "subtitles"):
             if not isinstance(getattr(self, name), str):
                 raise TaskError(f"task {self.id}: its {name} is no text")
         if not all(start <= end for start, end in self.evidence):
@@ -66,8 +77,6 @@ class Task:
                 raise TaskError(f"task {self.id}: its tolerance '{self.tolerance}' is no number of at least 0")
             if not _is_number(self.answer):
                 raise TaskError(f"task {self.id}: has a tolerance, but its answer '{self.answer}' is no number")
-        if not self.visual_prompts:
-            raise TaskError(f"task {self.id}: has no visual prompt")
         if len(self.options or ()) > MAX_OPTIONS:
             raise TaskError(f"task {self.id}: has {len(self.options or ())} options; letters reach to {MAX_OPTIONS}")
         if self.form == "choice":
@@ -169,7 +178,9 @@ def _row(task: Task, root: Path) -> JsonObject:
     row["video"] = _named_from(root, row["video"])
     for mark in row["visual_prompts"]:
         mark["image"] = _named_from(root, mark["image"])
-    return row
+    if row["subtitles"]:
+        row["subtitles"] = _named_from(root, row["subtitles"])
+    return {key: value for key, value in row.items() if value or key not in LEFT_OUT}
 
 
 def _named_from(root: Path, file: str) -> str:
@@ -183,6 +194,7 @@ def _task(row: JsonObject, where: str, root: Path) -> Task:
         row["visual_prompts"] = tuple(
             VisualPrompt(**{**mark, "image": str(root / mark["image"])}) for mark in row["visual_prompts"]
         )
+        row["subtitles"] = str(root / row["subtitles"]) if row.get("subtitles") else ""
         row["evidence"] = tuple((float(start), float(end)) for start, end in row.get("evidence") or ())
         row["options"] = tuple(row["options"]) if row.get("options") else None
         row["root"] = str(root)

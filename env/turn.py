@@ -17,6 +17,7 @@ from storage.files import JsonObject
 STOP_STRINGS = ("</tool_call>", "</answer>")
 """Where sampling of a turn stops; the stop string is part of the turn."""
 
+SPECIAL_TOKEN = re.compile(r"<\|[a-z_]+\|>")
 _TAG = re.compile(r"(</?(?:think|tool_call|answer)>)")
 
 

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from env.trajectory import ToolCallRecord, Trajectory, TurnRecord
-from env.turn import ParsedCall
+from env.turn import SPECIAL_TOKEN, ParsedCall
 from storage.files import JsonObject
 from tools.decoding.frame import FrameRef
 
-_SPECIAL_TOKEN = re.compile(r"<\|[a-z_]+\|>")
-_FRAME = re.compile(r"(?:\d+(?:\.\d+)? s )?\[frame (\d+(?:\.\d+)?) s\]")
+_FRAME = re.compile(r"(?:\d+(?:\.\d+)? s )?\[frame(?: (\d+(?:\.\d+)?) s)?\]")
 _TAG = re.compile(r"</?tool_response>")
 
 
@@ -71,20 +70,20 @@ def marked_frame(trajectory: Trajectory) -> FrameView | None:
 
 def _turn_view(turn: TurnRecord, records: list[ToolCallRecord]) -> TurnView:
     parsed = turn.parsed
-    observation = _FRAME.sub("", _SPECIAL_TOKEN.sub("", turn.observation))
+    observation = _FRAME.sub("", SPECIAL_TOKEN.sub("", turn.observation))
     return TurnView(
         thought=parsed.thought or "",
         calls=tuple(_with_record(call, records) for call in parsed.calls),
         answer=parsed.answer,
         error=parsed.error,
-        text=_SPECIAL_TOKEN.sub("", turn.text).strip(),
+        text=SPECIAL_TOKEN.sub("", turn.text).strip(),
         observation=_TAG.sub("", observation).strip(),
         frames=tuple(_labelled(turn.frames, turn.observation)),
     )
 
 
 def _labelled(frames: Sequence[FrameRef], observation: str) -> Iterator[FrameView]:
-    labels: list[str | None] = [*_FRAME.findall(observation)]
+    labels: list[str | None] = [found or None for found in _FRAME.findall(observation)]
     labels += [None] * (len(frames) - len(labels))
     for ref, label in zip(frames, labels, strict=False):
         yield FrameView(ref, float(label) if ref.time_s is None and label else ref.time_s)

@@ -8,6 +8,7 @@ from pathlib import Path
 from configs import Config
 from endpoint.endpoint import SPENDING
 from endpoint.spending import requests, spent
+from env.datasets.rows import SourceError
 from synth.errors import SynthError
 from synth.output.dataset import split_records, write_dataset, write_tasks
 from synth.output.datasheet import Census, datasheet, prompts
@@ -19,7 +20,6 @@ from synth.pipeline.run import ended, run_stages, shards_of
 from synth.pipeline.shards import write_records
 from synth.record import Record
 from synth.sources.reading import read_source
-from synth.sources.rows import SourceError
 from synth.world.records import world_records
 
 STAGES_FOLDER = "stages"

@@ -6,7 +6,7 @@ import numpy as np
 
 from tools.decoding.frame import Content
 from tools.following.tracker import AppearanceTracker, presences
-from tools.handles import FRAME, VIDEO, prompt_of, video_of
+from tools.handles import FRAME, VIDEO, timed_prompt_of, video_of
 from tools.scene import Limits, Scene
 
 FIND_FPS = 2.0
@@ -22,7 +22,7 @@ def find_instance(
 ) -> Content:
     """Find where in the video something looks like the marked target. Gives stretches, each with its likeness from 0
     to 1. Look-alikes are found too."""
-    prompt = prompt_of(scene, frame)
+    prompt = timed_prompt_of(scene, frame)
     video = video_of(scene, VIDEO, limits)
     start_s, end_s = float(video.times[0]), video.duration_s
     count = min(limits.search_max_frames, max(1, round((end_s - start_s) * FIND_FPS)))

@@ -44,6 +44,14 @@ def prompt_of(scene: Scene, handle: str) -> VisualPrompt:
     return scene.visual_prompts[handles.index(handle)]
 
 
+def timed_prompt_of(scene: Scene, handle: str) -> VisualPrompt:
+    """The same, of one whose time is known. Raises ToolError: it is not, so that nothing can be followed from it."""
+    prompt = prompt_of(scene, handle)
+    if prompt.time_s is None:
+        raise ToolError(f"when {handle} was taken is not known, so its target cannot be followed; look for it yourself")
+    return prompt
+
+
 def stretch_of(video: Video, start_s: float, end_s: float) -> Stretch:
     """The part of the video between two times, seconds. Raises ToolError: it is empty, or lies outside of the video."""
     first, last = float(video.times[0]), video.duration_s

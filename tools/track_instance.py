@@ -9,7 +9,7 @@ from tools.decoding.frame import Content
 from tools.decoding.video import Video
 from tools.decoding.waiting import Deadline
 from tools.following.tracker import TRACK_FPS, AppearanceTracker, Sighting, Tracker, presences
-from tools.handles import FRAME, VIDEO, Stretch, prompt_of, stretch_of, video_of
+from tools.handles import FRAME, VIDEO, Stretch, stretch_of, timed_prompt_of, video_of
 from tools.marks.visual_prompt import VisualPrompt
 from tools.scene import Limits, Scene
 from tools.zoom_region import in_thousandths
@@ -27,7 +27,7 @@ def track_instance(
 ) -> Content:
     """Follow the marked target. Gives when it is in sight between start_time and end_time, and its box each second
     as [left, top, right, bottom] in thousandths of the frame's width and height."""
-    prompt = prompt_of(scene, frame)
+    prompt = timed_prompt_of(scene, frame)
     video = video_of(scene, VIDEO, limits)
     stretch = stretch_of(video, start_time, end_time)
     if stretch.end_s - stretch.start_s > limits.track_max_s:
@@ -51,7 +51,7 @@ def _looks(tracker: Tracker, video: Video, prompt: VisualPrompt, times: np.ndarr
     """Looks in order of time, made backwards and forwards from the prompt."""
     deadline = Deadline(timeout_s)
     looks: list[Sighting] = []
-    for part in (times[times < prompt.time_s][::-1], times[times >= prompt.time_s]):
+    for part in (times[times < prompt.known_time_s][::-1], times[times >= prompt.known_time_s]):
         if len(part):
             looks += tracker.follow(video, prompt, part.tolist(), max(0.0, deadline.left_s))
     return sorted(looks, key=lambda look: look.time_s)

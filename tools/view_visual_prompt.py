@@ -14,4 +14,4 @@ def view_visual_prompt(
     """Look at the frame on which the target is marked. Gives the marked image with its time in the video."""
     prompt = prompt_of(scene, frame)
     picture = open_image(prompt.image, prompt.time_s, limits.tool_max_pixels, limits.pixel_multiple, limits.min_pixels)
-    return (f"marked frame at {prompt.time_s:.1f} s: ", picture)
+    return (f"marked frame{picture.at}: ", picture)

@@ -39,12 +39,12 @@ class Sam3Tracker(Sam3Model):
     def follow(self, video: Video, prompt: VisualPrompt, times: Sequence[float], timeout_s: float) -> list[Sighting]:
         """See `tools.following.tracker.Tracker`."""
         deadline = Deadline(timeout_s)
-        [native] = video.frames_at([prompt.time_s], video.width * video.height, 1, timeout_s)
+        [native] = video.frames_at([prompt.known_time_s], video.width * video.height, 1, timeout_s)
         box = target_box(prompt, native.pixels)
         sightings = []
         with self._session(timeout_s) as session:
             left_s = max(0.0, deadline.left_s)
-            for i, (time_s, pixels) in enumerate(video.scan([prompt.time_s, *times], MAX_PIXELS, left_s)):
+            for i, (time_s, pixels) in enumerate(video.scan([prompt.known_time_s, *times], MAX_PIXELS, left_s)):
                 if deadline.left_s < 0:
                     raise DeadlineError(f"{video.path}: following the target through {len(times)} looks took too long")
                 scale = video.width / pixels.shape[1], video.height / pixels.shape[0]

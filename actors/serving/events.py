@@ -92,7 +92,7 @@ def _start(task: Task, thumbnails: bool) -> Event:
         "type": "start",
         "id": task.id,
         "question": task.question,
-        "mark": {"kind": prompt.kind, "time_s": round(prompt.time_s, 3), "geometry": prompt.geometry},
+        "mark": {"kind": prompt.kind, "time_s": round(prompt.known_time_s, 3), "geometry": prompt.geometry},
     }
     if thumbnails:
         with Image.open(Path(prompt.image)) as image:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from actors.serving.mark import RequestedMark, draw_mark
 from env.task import MAX_OPTIONS, Task
-from tools.decoding.video import VideoError, open_video
+from tools.decoding.frame import VIDEO_SUFFIXES, VideoError
+from tools.decoding.video import open_video
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".ogv")
-"""Files that are offered for picking; a request may name any file that is a video."""
 MAX_LISTED = 500
 """Most videos that are offered for picking."""
 MAX_QUESTION_CHARS = 2000

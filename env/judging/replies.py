@@ -10,8 +10,9 @@ import json
 import re
 from collections.abc import Sequence
 
-from env.judging.rules import parse_choice
+from env.judging.rules import certain, judge, parse_choice
 from env.judging.vocabulary import normalize, typed
+from env.task import Task
 
 _LONGEST = 4000
 """Characters at the end of a reply that are read."""
@@ -78,6 +79,13 @@ _RULED_OUT_AFTER = re.compile(
     r"(?:not|n't|no\b|wrong|incorrect|false|impossible|excluded|ruled out|out\b|never|isn't|cannot|can't|no sense)",
     re.IGNORECASE,
 )
+
+
+def judge_reply(task: Task, reply: str | None) -> float:
+    """R_acc of a whole reply, in which the choice may be told in any words: 1.0 if it is certainly right, else 0.0."""
+    if reply is None or task.form != "choice" or certain(task, reply) is not None:
+        return judge(task, reply)
+    return float(choice_of_reply(reply, task.options or ()) == task.answer)
 
 
 def choice_of_reply(reply: str, options: Sequence[str]) -> str | None:

@@ -18,8 +18,8 @@ from synth.motion import measures
 from synth.motion.background import DARK, Background
 from synth.motion.segmenter import MAX_PIXELS, SAMPLES
 from synth.motion.track import Track
-from synth.rle import decode
 from tools.decoding.video import open_video
+from tools.marks.rle import decode
 
 LEAST_S = 1.5
 """Shortest cut-out, seconds."""

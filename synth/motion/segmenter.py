@@ -19,10 +19,10 @@ from synth.motion.colour_names import COLOURS, name_colour
 from synth.motion.thing import Thing
 from synth.motion.track import Track, entered
 from synth.record import Record
-from synth.rle import encode
 from synth.segmenter import SegmentedInstance
 from tools.decoding.frame import BusyError, Stamp
 from tools.decoding.video import Video, open_video
+from tools.marks.rle import encode
 
 LOOKS_PER_S = 10.0
 """Most looks a second."""

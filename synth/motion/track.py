@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from synth.motion.blobs import SIDES, Blob
-from synth.rle import Rle, decode
+from tools.marks.rle import Rle, decode
 
 Start = Literal["film", "border", "inside", "split"]
 """How a track begins: it was there from the first look on, came in over the border, was suddenly there, or came out of

@@ -17,8 +17,8 @@ from synth.errors import SynthError
 from synth.output.datasheet import TITLES, Census
 from synth.pipeline.run import ended, shards_of
 from synth.record import STAGES, Record
-from synth.rle import decode
 from tools.decoding.video import VideoError, open_video
+from tools.marks.rle import decode
 
 SHOWN_PX = 420
 """Longest side of a picture."""

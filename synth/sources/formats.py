@@ -1,20 +1,21 @@
 """What a row of each known data set asks.
 
-Invariant: pure functions of the row, but for the map of video ids that NExT-QA keeps beside its file; a record is still
-unchecked, only brought into one shape, and its id is the source's own, empty if it has none.
+Invariant: pure functions of the row, but for the map of video ids that NExT-QA keeps beside its file; a question
+is still unchecked, only brought into one shape.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
-from synth.record import Record
-from synth.sources.benchmarks import BENCHMARK_KEYS, BENCHMARKS
-from synth.sources.choices import split_options, without_letters
-from synth.sources.rows import BadRow, SourceError
-from synth.sources.values import text_of, texts_of
+from env.datasets.benchmarks import BENCHMARKS
+from env.datasets.choices import split_options
+from env.datasets.plain import plain
+from env.datasets.question import Question, Reader
+from env.datasets.rows import BadRow, SourceError
+from env.datasets.values import text_of
 
 MAP_NAME = "map_vid_vidorID.json"
 """Beside NExT-QA's CSV: the path, without suffix, of each video id."""
@@ -22,11 +23,7 @@ _MEDIA_TOKEN = re.compile(r"<(?:image|video)>")
 _SPEAKERS = {"human": "human", "user": "human", "gpt": "gpt", "assistant": "gpt"}
 
 
-Format = Callable[[Mapping[str, object]], Iterator[Record | BadRow]]
-"""The questions of a row, each found or bad. Raises `BadRow` if the whole row is."""
-
-
-def format_of(kind: str, path: Path) -> Format:
+def format_of(kind: str, path: Path) -> Reader:
     """How rows of a kind are read; `path` is their file.
 
     Raises:
@@ -35,19 +32,18 @@ def format_of(kind: str, path: Path) -> Format:
     match kind:
         case "llava_video":
             return _llava_video
-        case "video_mme":
-            return _video_mme
         case "nextqa":
             names = _nextqa_map(path.parent / MAP_NAME)
             return lambda row: _nextqa(row, names)
         case "jsonl":
-            return lambda row: _plain(row, path.stem)
-        case _ if kind in BENCHMARKS:
-            return BENCHMARKS[kind]
+            return lambda row: plain(row, path.stem)
+        case _ if kind in _BENCHMARKS:
+            return BENCHMARKS[kind].read
     raise SourceError(f"{path}: no kind of source '{kind}'; the kinds are {', '.join(KINDS)}")
 
 
-KINDS = ("llava_video", "video_mme", "nextqa", *BENCHMARKS, "jsonl", "folder")
+_BENCHMARKS = tuple(kind for kind in BENCHMARKS if kind != "plain")
+KINDS = ("llava_video", "nextqa", *_BENCHMARKS, "jsonl", "folder")
 
 
 def recognise(row: Mapping[str, object]) -> str | None:
@@ -58,10 +54,10 @@ def recognise(row: Mapping[str, object]) -> str | None:
         return "video_mme"
     if {"video", "question"} <= row.keys():
         return "nextqa" if "a0" in row or "qid" in row else "jsonl"
-    return next((kind for kind, keys in BENCHMARK_KEYS.items() if keys <= row.keys()), None)
+    return next((kind for kind in _BENCHMARKS if BENCHMARKS[kind].keys <= row.keys()), None)
 
 
-def _llava_video(row: Mapping[str, object]) -> Iterator[Record | BadRow]:
+def _llava_video(row: Mapping[str, object]) -> Iterator[Question | BadRow]:
     """LLaVA-Video-178K: https://huggingface.co/datasets/lmms-lab/LLaVA-Video-178K."""
     turns = row.get("conversations")
     if not isinstance(turns, list) or not turns:
@@ -76,7 +72,9 @@ def _llava_video(row: Mapping[str, object]) -> Iterator[Record | BadRow]:
             if answer is None:
                 raise BadRow("has a question without an answer")
             question, options = split_options(_MEDIA_TOKEN.sub("", text_of(asked, "value")))
-            yield Record(f"{own_id}-{i}" if own_id else "", source, video, question, text_of(answer, "value"), options)
+            yield Question(
+                f"{own_id}-{i}" if own_id else "", source, video, question, text_of(answer, "value"), options
+            )
         except BadRow as bad:
             yield bad
         except ValueError as error:
@@ -92,21 +90,7 @@ def _pairs(turns: list[object]) -> Iterator[tuple[Mapping[str, object], Mapping[
             yield turn, reply if next_speaker == "gpt" else None
 
 
-def _video_mme(row: Mapping[str, object]) -> Iterator[Record | BadRow]:
-    """Video-MME: https://huggingface.co/datasets/lmms-lab/Video-MME."""
-    part = text_of(row, "duration", "")
-    yield Record(
-        id=text_of(row, "question_id", ""),
-        source=f"Video-MME/{part}" if part else "Video-MME",
-        video=f"{text_of(row, 'videoID')}.mp4",
-        question=text_of(row, "question"),
-        answer=text_of(row, "answer"),
-        options=without_letters(texts_of(row, "options")),
-        dimension=text_of(row, "task_type", ""),
-    )
-
-
-def _nextqa(row: Mapping[str, object], names: Mapping[str, str] | None) -> Iterator[Record | BadRow]:
+def _nextqa(row: Mapping[str, object], names: Mapping[str, str] | None) -> Iterator[Question | BadRow]:
     """NExT-QA, multiple choice and open-ended: https://github.com/doc-doc/NExT-QA."""
     video, number, answer = text_of(row, "video"), text_of(row, "qid", ""), text_of(row, "answer")
     if names is not None and video not in names:
@@ -117,7 +101,7 @@ def _nextqa(row: Mapping[str, object], names: Mapping[str, str] | None) -> Itera
         if not re.fullmatch(r"\d", answer) or int(answer) >= len(options):
             raise BadRow(f"has an answer that is no index of its {len(options)} options")
         answer = chr(ord("A") + int(answer))
-    yield Record(
+    yield Question(
         id=f"{video}-{number}" if number else "",
         source="NExT-QA/MC" if options else "NExT-QA/OE",
         video=f"{names[video] if names else video}.mp4",
@@ -137,16 +121,3 @@ def _nextqa_map(path: Path) -> dict[str, str] | None:
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise SourceError(f"{path}: is not a JSON object of texts; it should map each video id to its path")
     return names
-
-
-def _plain(row: Mapping[str, object], source: str) -> Iterator[Record | BadRow]:
-    """Rows in the words of a task: video, question, answer; options, id, dimension and source if they are there."""
-    yield Record(
-        id=text_of(row, "id", ""),
-        source=text_of(row, "source", source),
-        video=text_of(row, "video"),
-        question=text_of(row, "question"),
-        answer=text_of(row, "answer"),
-        options=without_letters(texts_of(row, "options")) if row.get("options") else None,
-        dimension=text_of(row, "dimension", ""),
-    )

@@ -5,26 +5,21 @@ the video root); a row that cannot be is reported with its place and never stops
 source's own id and of what is asked, so it is the same at every reading and unlike that of any other question.
 """
 
-import dataclasses
 import filecmp
-import hashlib
-import json
 import logging
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from actors.serving.question import VIDEO_SUFFIXES
-from env.task import MAX_OPTIONS
+from env.datasets.question import Question, Reader, checked, digest, file_name
+from env.datasets.rows import BadRow, Row, SourceError, source_rows
+from env.datasets.video_files import VideoFiles
 from storage.files import JsonObject
 from synth.record import Record
-from synth.sources.choices import answer_letter
-from synth.sources.formats import Format, format_of, recognise
-from synth.sources.rows import BadRow, Row, SourceError, source_rows
-from synth.sources.video_files import VideoFiles
+from synth.sources.formats import format_of, recognise
+from tools.decoding.frame import VIDEO_SUFFIXES
 from tools.decoding.frame_folder import is_frame_folder
 
 logger = logging.getLogger(__name__)
@@ -34,9 +29,6 @@ LLAVA_FILES = "*_qa_processed.json"
 """Files of questions in LLaVA-Video-178K; each lies in the folder that its videos are unpacked in."""
 LOOKED_AT = 20
 """Rows looked at to tell a file's kind; the first of them may be bad."""
-MAX_OWN_ID = 80
-"""Characters kept of a source's own id."""
-HASH_BYTES = 8
 
 
 def _log(where: str, reason: str) -> None:
@@ -93,7 +85,7 @@ def _rows(rows: Iterator[Row], root: str | Path | None) -> Iterator[tuple[Row, V
     return ((row, files) for row in rows)
 
 
-def _format(path: Path, first: list[Row], kind: str) -> Format:
+def _format(path: Path, first: list[Row], kind: str) -> Reader:
     if not first:
         raise SourceError(f"{path}: holds no row; it should hold questions about videos")
     if kind == "auto":
@@ -108,10 +100,10 @@ def _format(path: Path, first: list[Row], kind: str) -> Format:
 
 
 def _records(
-    path: Path, rows: Iterator[tuple[Row, VideoFiles]], questions: Format, licence: str, on_bad: OnBad
+    path: Path, rows: Iterator[tuple[Row, VideoFiles]], questions: Reader, licence: str, on_bad: OnBad
 ) -> Iterator[Record]:
     """The records of rows, each with where its videos lie."""
-    asked: dict[bytes, str] = {}
+    asked: dict[str, str] = {}
     good = bad = 0
     first = ""
     for (where, values), files in rows:
@@ -120,7 +112,7 @@ def _records(
                 if isinstance(found, BadRow):
                     raise found
                 record = _checked(found, files, licence)
-                key = _digest(found.video, record.question, record.options)
+                key = digest(found.video, record.question, record.options)
                 if asked.get(key, record.answer) != record.answer:
                     raise BadRow("asks what a row before it asks, with another answer")
             except BadRow as reason:
@@ -136,7 +128,7 @@ def _records(
         raise SourceError(f"{path}: none of its {bad} questions can be used; {first}")
 
 
-def _questions(values: JsonObject | BadRow, questions: Format) -> Iterator[Record | BadRow]:
+def _questions(values: JsonObject | BadRow, questions: Reader) -> Iterator[Question | BadRow]:
     try:
         if isinstance(values, BadRow):
             raise values
@@ -145,37 +137,19 @@ def _questions(values: JsonObject | BadRow, questions: Format) -> Iterator[Recor
         yield reason
 
 
-def _checked(found: Record, files: VideoFiles, licence: str) -> Record:
-    """The record of a question as its row asks it, if its question, options and answer agree and its video is there."""
-    question = _line(found.question)
-    if not question:
-        raise BadRow("has an empty question")
-    options = None if found.options is None else tuple(map(_line, found.options))
-    answer = _line(found.answer) if options is None else _letter(_line(found.answer), options)
-    if not answer:
-        raise BadRow("has an empty answer")
-    return dataclasses.replace(
-        found,
-        id=_id(found.id, found.video, question, options),
+def _checked(found: Question, files: VideoFiles, licence: str) -> Record:
+    """The record of a question, if its question, options and answer agree and its video is there."""
+    found = checked(found)
+    return Record(
+        id=_id(found),
+        source=found.source,
         video=files.find(found.video),
-        question=question,
-        answer=answer,
-        options=options,
+        question=found.question,
+        answer=found.answer,
+        options=found.options,
+        dimension=found.dimension,
         licence=licence,
     )
-
-
-def _letter(answer: str, options: tuple[str, ...]) -> str:
-    if not 2 <= len(options) <= MAX_OPTIONS:
-        raise BadRow(f"has {len(options)} options; a choice has 2 to {MAX_OPTIONS}")
-    if not all(options):
-        raise BadRow("has an empty option")
-    letter = answer_letter(answer, options)
-    if letter is None:
-        raise BadRow("has an answer that is none of its options, or several")
-    if options.count(options[ord(letter) - ord("A")]) > 1:
-        raise BadRow("has its answer twice among its options")
-    return letter
 
 
 def _footage(folder: Path, licence: str, on_bad: OnBad) -> Iterator[Record]:
@@ -207,7 +181,9 @@ def _films(folder: Path, paths: list[Path], licence: str, on_bad: OnBad) -> Iter
         elif path.is_file() and (same := _same_file(path, by_size[path.stat().st_size])):
             on_bad(str(path), f"is the same film as {same.name}")
         else:
-            yield Record(_id(path.stem, name, "", None), "footage", str(path), "", "", licence=licence)
+            yield Record(
+                _id(Question(path.stem, "footage", name, "", "")), "footage", str(path), "", "", licence=licence
+            )
 
 
 def _same_file(path: Path, others: list[Path]) -> Path | None:
@@ -219,17 +195,6 @@ def _same_file(path: Path, others: list[Path]) -> Path | None:
     return None
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _id(own_id: str, video: str, question: str, options: tuple[str, ...] | None) -> str:
+def _id(found: Question) -> str:
     """The source's own id in the characters of a file name, and a hash of what is asked."""
-    own_id = re.sub(r"[^A-Za-z0-9_.-]+", "_", own_id)[:MAX_OWN_ID].lstrip(".-")
-    return f"{own_id}-{_digest(video, question, options).hex()}".lstrip("-")
-
-
-def _digest(video: str, question: str, options: tuple[str, ...] | None) -> bytes:
-    """Of a path that is not yet joined to the video root: moving the videos changes no id."""
-    asked = json.dumps([str(PurePosixPath(video)), question, options])
-    return hashlib.blake2b(asked.encode(), digest_size=HASH_BYTES).digest()
+    return f"{file_name(found.id)}-{digest(found.video, found.question, found.options)}".lstrip("-")

@@ -15,12 +15,12 @@ from configs.synth import SynthConfig
 from storage.files import whole_file
 from synth.footage import TIMEOUT_S
 from synth.record import Marked, Record
-from synth.rle import decode
 from synth.stages.masks import clearest
 from synth.stages.rewriting import Rewriter, accepted
 from synth.world.question import TARGETS
 from tools.decoding.video import open_video
 from tools.marks.drawing import draw
+from tools.marks.rle import decode
 from tools.marks.visual_prompt import Geometry
 
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from configs.masks import MaskConfig
-from synth import rle
 from synth.record import Mask, Record, Rejected
 from synth.segmenter import SegmentedInstance, Segmenter
 from synth.stages.mask_gates import cut_share, target_of
 from tools.decoding.frame import DeadlineError
 from tools.decoding.video import TICK_S, Video, open_video
+from tools.marks import rle
 
 
 def find_masks(record: Record, segmenter: Segmenter, config: MaskConfig) -> Record:

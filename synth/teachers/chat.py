@@ -49,7 +49,7 @@ def conversation(env: VideoEnv) -> list[JsonObject]:
     """The episode so far, in the API's form. Pictures that a tool gave come in a user's message after its text, since
     most servers take none from a tool."""
     messages: list[JsonObject] = [
-        {"role": "system", "content": native_system_prompt(env.config)},
+        {"role": "system", "content": native_system_prompt(env.config, env.marked)},
         {"role": "user", "content": _wired(env.contents[0])},
     ]
     for i, (turn, shown) in enumerate(zip(env.turns, env.contents[1:], strict=True)):

@@ -89,7 +89,7 @@ def test_a_file_without_tasks_is_named(tmp_path: Path, content: bytes | None) ->
 @pytest.mark.parametrize(
     "changes",
     [
-        {"visual_prompts": ()},
+        {"subtitles": 3},
         {"form": "choice", "options": None},
         {"form": "choice", "options": ("x",) * 27, "answer": "A"},
         {"evidence": ((3.0, 2.0),)},

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from configs import Config, load_config
+from env.datasets.rows import SourceError
 from learner.weights.vllm_transfer import ParameterSource
 from recipes.data import run_synth
 from synth.errors import SynthError
 from synth.pipeline.resume_settings import keep_settings, keep_world
-from synth.sources.rows import SourceError
 from synth.synthesis import STAGES_FOLDER
 
 BASE = ("synth.source=/data/a.jsonl", "synth.text_filter=model", "synth.text_model.model=m")

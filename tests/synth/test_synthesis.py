@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from configs import load_config
+from env.datasets.rows import SourceError
 from env.task import load_tasks
 from synth.errors import SynthError
 from synth.pipeline.resume_settings import require_same
 from synth.pipeline.shards import read_records, shard_file, write_records
 from synth.record import STAGES, Record
-from synth.rle import decode
-from synth.sources.rows import SourceError
 from synth.synthesis import synthesise
 from synth.world.questions import answer
 from synth.world.render import instance_mask
 from synth.world.sampling import make_world
 from synth.world.tasks import question_of
 from tests.servers.processes import Family, family
+from tools.marks.rle import decode
 
 CONFIG = """
 name: made

@@ -27,7 +27,6 @@ from env.task import Task, load_tasks
 from env.trajectory import Trajectory
 from synth.pipeline.shards import read_records
 from synth.record import PLACE, Record
-from synth.rle import decode
 from synth.stages import rewriting, text_filter, verification
 from synth.stages.leaks import named
 from synth.teachers.chat import ChatTeacher
@@ -41,6 +40,7 @@ from tests.models.parrot import build_parrot
 from tests.servers.processes import family
 from tests.servers.vllm_server import VllmServer, vllm_server
 from tools.decoding.video import open_video
+from tools.marks.rle import decode
 from tools.marks.visual_prompt import VisualPrompt
 
 pytest.importorskip("vllm", reason="vLLM is not installed")

@@ -1,11 +1,14 @@
 """A frame as a model sees it, and the reference from which the same pixels can be made again."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from storage.files import JsonObject
 
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".ogv")
+"""Endings by which videos are found in folders; a file that is named may have any."""
 Region = tuple[int, int, int, int]
 """Left, top, right, bottom of a part of an upright frame, pixels; right and bottom are outside."""
 
@@ -63,7 +66,13 @@ class Frame:
     pixels: np.ndarray = field(compare=False)
     """[height, width, 3] uint8 RGB."""
     time_s: float
-    """Presentation time that the frame is labelled with, seconds. For a marked image, that of its video frame."""
+    """Presentation time that the frame is labelled with, seconds. For a marked image, that of its video frame; NaN
+    where that is not known."""
+
+    @property
+    def at(self) -> str:
+        """The time as a label has it, ` at 12.3 s`; empty where it is not known."""
+        return "" if math.isnan(self.time_s) else f" at {self.time_s:.1f} s"
 
 
 Content = tuple[str | Frame, ...]

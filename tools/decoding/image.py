@@ -70,13 +70,14 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP))
 
 
-def open_image(path: str, time_s: float, max_pixels: int, multiple: int, min_pixels: int = 0) -> Frame:
-    """An image file as a frame that is labelled `time_s`. Raises VideoError: it cannot be read."""
+def open_image(path: str, time_s: float | None, max_pixels: int, multiple: int, min_pixels: int = 0) -> Frame:
+    """An image file as a frame that is labelled `time_s`, None if its time is not known. Raises VideoError: it cannot
+    be read."""
     pixels = load_image(path)
     width, height = fit(pixels.shape[1], pixels.shape[0], max_pixels, multiple, min_pixels)
     pixels = resize(pixels, width, height)
     pixels.setflags(write=False)
-    return Frame(FrameRef(path, None, width, height), pixels, time_s)
+    return Frame(FrameRef(path, None, width, height), pixels, math.nan if time_s is None else time_s)
 
 
 def image_size(path: str) -> tuple[int, int]:

@@ -117,15 +117,15 @@ class _Target:
     def __init__(self, video: Video, prompt: VisualPrompt, timeout_s: float) -> None:
         self._video = video
         self._deadline = Deadline(timeout_s)
-        [native] = video.frames_at([prompt.time_s], video.width * video.height, 1, timeout_s)
+        [native] = video.frames_at([prompt.known_time_s], video.width * video.height, 1, timeout_s)
         box = target_box(prompt, native.pixels)
-        [(_, small)] = self._frames([prompt.time_s])
+        [(_, small)] = self._frames([prompt.known_time_s])
         self._scale = sx, sy = video.width / small.shape[1], video.height / small.shape[0]
         box = box[0] / sx, box[1] / sy, box[2] / sx, box[3] / sy
         mask = target_mask(small, box, rough=prompt.kind in ROUGH)
         self._box = _bounds(mask, box)
         self._appearance = Appearance(small, self._box, mask)
-        self._time_s = prompt.time_s
+        self._time_s = prompt.known_time_s
 
     def followed(self, times: Sequence[float]) -> Iterator[Sighting]:
         last, last_s, size = self._box, self._time_s, self._box[2:]

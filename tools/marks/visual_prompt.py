@@ -33,19 +33,26 @@ class VisualPrompt:
 
     image: str
     """Path of the marked frame (PNG), at the video's own size."""
-    time_s: float
-    """Presentation time of that frame, seconds."""
+    time_s: float | None
+    """Presentation time of that frame, seconds; None where it is not known, as in V2P-Bench."""
     kind: str = ""
     """One of the eight kinds, `configs.world.PROMPT_KINDS`; empty where it is not known."""
     geometry: Geometry | None = None
     """What was drawn: its `box` or its `points`; None where it is not known."""
+
+    @property
+    def known_time_s(self) -> float:
+        """The time, where it is known. Raises VisualPromptError: it is not."""
+        if self.time_s is None:
+            raise VisualPromptError(f"{self.image}: when this frame was taken is not known")
+        return self.time_s
 
     def __post_init__(self) -> None:
         if self.kind and self.kind not in PROMPT_KINDS:
             raise VisualPromptError(
                 f"{self.image}: no visual prompt kind '{self.kind}'; the kinds are {', '.join(PROMPT_KINDS)}"
             )
-        if not _is_number(self.time_s):
+        if self.time_s is not None and not _is_number(self.time_s):
             raise VisualPromptError(f"{self.image}: time_s must be a number of seconds, not {self.time_s!r}")
         if self.geometry is not None and not _is_geometry(self.geometry):
             raise VisualPromptError(

@@ -12,13 +12,13 @@ import pytest
 from env.task import load_tasks
 from synth.motion.segmenter import measure_tracks
 from synth.pipeline.shards import read_records
-from synth.rle import decode
 from synth.world.question import TARGETS
 from tests.films.clips import real_clips
 from tests.films.moving_shapes import random_film
 from tests.servers.processes import Family, family
 from tests.synth.motion.test_track_questions import wrong_answers
 from tools.decoding.video import open_video
+from tools.marks.rle import decode
 
 FILMS = {f"film{seed}.mp4": random_film(seed) for seed in range(2)}
 UNREADABLE = {"cut.mp4", "text.mp4", "audio.mp4", "scrambled.mp4"}

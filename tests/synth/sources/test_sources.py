@@ -10,10 +10,10 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from env.datasets.rows import SourceError
 from env.task import Task
 from synth.record import Record
 from synth.sources.reading import read_source
-from synth.sources.rows import SourceError
 
 LETTER_ONLY = "Please respond with only the letter of the correct answer."
 LLAVA: list[dict[str, Any]] = [

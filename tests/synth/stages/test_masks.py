@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from configs.masks import MaskConfig
 from configs.run import Config
-from synth import rle
 from synth.pipeline.make_stage import segmenter_of
 from synth.record import Mask, Record, Rejected, Target
 from synth.segmenter import SegmentedInstance
@@ -24,6 +23,7 @@ from synth.world.world import SHAPES, Instance, World
 from tests.films import movies
 from tools.decoding.frame import DeadlineError, VideoError
 from tools.decoding.video import open_video
+from tools.marks import rle
 
 HEIGHT, WIDTH = 120, 160
 CONFIG = MaskConfig()

@@ -20,7 +20,7 @@ def test_marked_frames_are_the_video_s_own_frames_with_a_mark(small_data: tuple[
     for task in tasks:
         mark = task.visual_prompts[0]
         marked = np.asarray(Image.open(mark.image)).astype(int)
-        (frame,) = open_video(task.video).frames_at([mark.time_s], 128 * 128, 32)
+        (frame,) = open_video(task.video).frames_at([mark.known_time_s], 128 * 128, 32)
         assert frame.time_s == pytest.approx(mark.time_s)
         differs = np.abs(frame.pixels.astype(int) - marked).max(-1) > 60
         assert 0 < differs.mean() < 0.25

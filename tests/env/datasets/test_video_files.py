@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from synth.sources.rows import BadRow
-from synth.sources.video_files import VideoFiles
+from env.datasets.rows import BadRow
+from env.datasets.video_files import VideoFiles
 
 FILES = ("Set/a.mp4", "b.MP4", "c.mkv", "Deep/Down/d.webm", "e.avi", "f.mp4", "F.MP4", "g.mov", "g.avi", "notes.txt")
 

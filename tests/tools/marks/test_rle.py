@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pycocotools import mask as coco
 
-from synth.rle import MAX_PIXELS, RleError, area, box, decode, encode
+from tools.marks.rle import MAX_PIXELS, RleError, area, box, decode, encode
 
 MASKS = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=24))
 LIKELY = st.text(st.characters(min_codepoint=48, max_codepoint=111), max_size=12)

@@ -1,8 +1,9 @@
 """The texts of a row, whatever its file took them for."""
 
+import math
 from collections.abc import Mapping
 
-from synth.sources.rows import BadRow
+from env.datasets.rows import BadRow
 
 
 def texts_of(row: Mapping[str, object], key: str) -> list[str]:
@@ -32,3 +33,15 @@ def _text(value: object, key: str) -> str:
     except UnicodeEncodeError:
         raise BadRow(f"its '{key}' is not valid Unicode") from None
     return str(value).replace("\ufeff", "").strip()
+
+
+def number_of(row: Mapping[str, object], key: str) -> float | None:
+    """The finite number under a key, from a text too; None for anything else."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

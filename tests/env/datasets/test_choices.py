@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from env.datasets.choices import answer_letter, split_options, without_letters
 from env.judging.vocabulary import normalize
-from synth.sources.choices import answer_letter, split_options, without_letters
 
 STYLES = ("({}) ", "{}. ", "{}) ", "{}: ")
 MARKER = re.compile(r"(?:^|\s)(?:\([A-Z]\)|[A-Z]\)|[A-Z][.:](?=\s|$))")

@@ -1,4 +1,4 @@
-"""The rows of a source's file, whatever holds them: a JSON list, JSON lines, CSV or Parquet.
+"""The rows of a source's file, whatever holds them: a JSON list, JSON lines, CSV, TSV or Parquet.
 
 Invariants: a row that cannot be read costs itself only, and is reported with its place; JSON lines, CSV and Parquet are
 read as they are needed. Bytes that are not UTF-8 reach the reader of the row as lone surrogates, so they cost it only.
@@ -18,7 +18,7 @@ from storage.files import JsonObject
 PARQUET_MAGIC = b"PAR1"
 HEAD_BYTES = 65536
 """Read to tell what a file holds."""
-CONTAINERS = "a JSON list, JSON lines, CSV or Parquet"
+CONTAINERS = "a JSON list, JSON lines, CSV, TSV or Parquet"
 
 
 class SourceError(ValueError):
@@ -56,6 +56,8 @@ def source_rows(path: Path) -> Iterator[Row]:
     match path.suffix.lower():
         case ".csv":
             return _csv(path)
+        case ".tsv":
+            return _csv(path, "\t")
         case ".jsonl":
             return _json_lines(path)
     if text.startswith("["):
@@ -112,7 +114,7 @@ def _parquet(path: Path) -> Iterator[Row]:
         raise SourceError(f"{path}: is not readable as Parquet ({reason}); is it whole?") from None
 
 
-def _csv(path: Path) -> Iterator[Row]:
+def _csv(path: Path, delimiter: str = ",") -> Iterator[Row]:
     """A quote that is never closed swallows the lines after it: of a record that fails, all but the first line are read
     again."""
     number, names, again = 1, list[str](), deque[str]()
@@ -120,7 +122,7 @@ def _csv(path: Path) -> Iterator[Row]:
         while True:
             taken: list[str] = []
             try:
-                fields, wrong = next(csv.reader(_lines(file, again, taken), strict=True), None), ""
+                fields, wrong = next(csv.reader(_lines(file, again, taken), strict=True, delimiter=delimiter), None), ""
             except csv.Error as error:
                 fields, wrong = [], f"is not CSV ({error})"
             if not names and (wrong or fields is None):

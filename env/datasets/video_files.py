@@ -8,8 +8,8 @@ from collections import defaultdict
 from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from actors.serving.question import VIDEO_SUFFIXES
-from synth.sources.rows import BadRow
+from env.datasets.rows import BadRow
+from tools.decoding.frame import VIDEO_SUFFIXES
 from tools.decoding.frame_folder import is_frame_folder, split_rate
 
 NOT_THERE = "has a video that is not under the video root"

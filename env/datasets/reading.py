@@ -1,0 +1,197 @@
+"""A published benchmark in a folder of people's, as tasks.
+
+Invariants: every row is a task, or is listed with its place and what is wrong with it, or with the files that it lacks;
+nothing of it is left out without being told. A task's id is the benchmark's own, so that answers of others can be
+scored; only ids that come several times get what tells them apart.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from env.datasets.benchmarks import BENCHMARKS, Benchmark, benchmark_named
+from env.datasets.question import Question, checked, digest
+from env.datasets.regions import draw_region
+from env.datasets.rows import BadRow, SourceError, source_rows
+from env.datasets.video_files import NOT_THERE, VideoFiles
+from env.subtitles import read_subtitles
+from env.task import Task, TaskError
+from tools.decoding.frame import VideoError
+from tools.marks.visual_prompt import VisualPrompt
+
+
+@dataclass(frozen=True)
+class BenchmarkTasks:
+    """What a folder holds of a benchmark."""
+
+    name: str
+    """What its authors call it."""
+    tasks: tuple[Task, ...]
+    """In the order of the rows."""
+    bad: tuple[tuple[str, str], ...]
+    """Place of each row that cannot be read, and a clause that says why."""
+    missing: tuple[tuple[str, str], ...]
+    """Place of each row whose film or picture is not there, and that file's name."""
+
+    def files_missing(self) -> list[str]:
+        """Names of the files that are not there, each once."""
+        return sorted({name for _, name in self.missing})
+
+    def summary(self) -> str:
+        """One sentence of what is there."""
+        films = len({task.video for task in self.tasks})
+        lacks = f", {len(self.missing)} lack a file" if self.missing else ""
+        bad = f", {len(self.bad)} cannot be read" if self.bad else ""
+        return f"{self.name}: {len(self.tasks)} questions about {films} films can be played{lacks}{bad}"
+
+
+def read_benchmark(
+    name: str, folder: str | Path, marks: Path | None = None, kind: str = "mask_contour", subtitles: bool = False
+) -> BenchmarkTasks:
+    """The tasks of a benchmark.
+
+    Args:
+        name: of the benchmark, as its authors or `BENCHMARKS` write it.
+        folder: that of the benchmark, or its file of questions.
+        marks: folder for the pictures on which targets are marked that come as masks; None draws none, for a look at
+            what is there.
+        kind: the mark that is drawn there, one of `configs.world.PROMPT_KINDS`.
+        subtitles: whether they are to be read, so that one that cannot be costs its row.
+
+    Raises:
+        SourceError: no such benchmark or folder, no file of questions in it, or one of another benchmark.
+    """
+    found = benchmark_named(name)
+    if found is None:
+        known = ", ".join(benchmark.name for benchmark in BENCHMARKS.values())
+        raise SourceError(f"no benchmark '{name}'; there are {known}")
+    benchmark, folder = BENCHMARKS[found], Path(folder)
+    reading = _Reading(benchmark, _Files(folder.parent if folder.is_file() else folder), marks, kind, subtitles)
+    rows = [row for file in _question_files(benchmark, folder) for row in reading.rows(file)]
+    tasks = tuple(_named(rows))
+    return BenchmarkTasks(benchmark.name, tasks, tuple(reading.bad), tuple(reading.missing))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A row's task, still without a name."""
+
+    task: Task
+    digest: str
+
+
+class _Reading:
+    def __init__(self, benchmark: Benchmark, files: "_Files", marks: Path | None, kind: str, subtitles: bool) -> None:
+        self._benchmark, self._files, self._subtitles = benchmark, files, subtitles
+        self._marks, self._kind = marks, kind
+        self.bad: list[tuple[str, str]] = []
+        self.missing: list[tuple[str, str]] = []
+
+    def rows(self, file: Path) -> Iterator[_Found]:
+        """The tasks of a file. Raises SourceError: its rows are of another benchmark."""
+        known = False
+        for where, values in source_rows(file):
+            if isinstance(values, BadRow):
+                self.bad.append((where, str(values)))
+                continue
+            if not known and not self._benchmark.keys <= values.keys():
+                lacks = ", ".join(f"'{key}'" for key in sorted(self._benchmark.keys - values.keys()))
+                raise SourceError(f"{where} is no row of {self._benchmark.name}: it lacks {lacks}")
+            known = True
+            try:
+                for asked in self._benchmark.read(values):
+                    if isinstance(asked, BadRow):
+                        raise asked
+                    yield self._task(checked(asked))
+            except (BadRow, TaskError, VideoError) as reason:
+                self.bad.append((where, str(reason)))
+            except _MissingFile as file_name:
+                self.missing.append((where, str(file_name)))
+
+    def _task(self, asked: Question) -> _Found:
+        video = self._files.find(asked.video)
+        marked = [VisualPrompt(self._files.find(name), None) for name in asked.marked]
+        key = digest(asked.video, asked.question, asked.options)
+        for i, region in enumerate(asked.regions, 1):
+            out = None if self._marks is None else self._marks / f"{key}-{i}.png"
+            marked.append(draw_region(video, region, self._kind, out))
+        subtitles = self._files.find_some(asked.subtitles) if asked.subtitles else ""
+        if subtitles and self._subtitles:
+            read_subtitles(subtitles, asked.subtitles_from_s)
+        task = Task(
+            id=asked.id or key,
+            video=video,
+            question=asked.question,
+            answer=asked.answer,
+            dimension=asked.dimension,
+            visual_prompts=tuple(marked),
+            form="open" if asked.options is None else "choice",
+            options=asked.options,
+            source=asked.source,
+            subtitles=subtitles,
+            subtitles_from_s=asked.subtitles_from_s if subtitles else 0.0,
+            labels=dict(asked.labels),
+        )
+        return _Found(task, key)
+
+
+class _MissingFile(Exception):
+    """A file that is not there; the message is its name."""
+
+
+class _Files:
+    """The files of a benchmark's folder, by the names that its rows give them: relative to it, or to one of the folders
+    in it."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise SourceError(f"{folder}: no such folder; name the one that the benchmark was unpacked in")
+        self._roots = [VideoFiles(root) for root in _folders(folder)]
+
+    def find(self, name: str) -> str:
+        """The path of a file or a folder of pictures. Raises _MissingFile: it is not there; BadRow: it is no name of
+        one, or may be any of several."""
+        for root in self._roots:
+            try:
+                return root.find(name)
+            except BadRow as reason:
+                if str(reason) != NOT_THERE:
+                    raise
+        raise _MissingFile(name)
+
+    def find_some(self, name: str) -> str:
+        """The same; empty where it is not there."""
+        try:
+            return self.find(name)
+        except _MissingFile:
+            return ""
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folder, and those that are in it; hidden ones are of no use."""
+    below = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [folder, *sorted(below)]
+
+
+def _question_files(benchmark: Benchmark, folder: Path) -> list[Path]:
+    if folder.is_file():
+        return [folder]
+    for pattern in benchmark.files:
+        if files := sorted(path for path in folder.glob(pattern) if path.is_file()):
+            return files
+    looked = ", ".join(benchmark.files)
+    raise SourceError(f"{folder}: holds no file of questions of {benchmark.name}; looked for {looked}")
+
+
+def _named(rows: list[_Found]) -> Iterator[Task]:
+    """The tasks, each with a name of its own."""
+    own = Counter(row.task.id for row in rows)
+    taken: Counter[str] = Counter()
+    for row in rows:
+        name = row.task.id if own[row.task.id] == 1 else f"{row.task.id}-{row.digest}"
+        taken[name] += 1
+        if taken[name] > 1:
+            name = f"{name}-{taken[name]}"
+        yield dataclasses.replace(row.task, id=name)

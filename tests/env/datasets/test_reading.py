@@ -1,0 +1,173 @@
+"""Benchmarks in folders as people have them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs.world import PROMPT_KINDS
+from env.datasets.reading import BenchmarkTasks, read_benchmark
+from env.datasets.rows import SourceError
+from env.subtitles import read_subtitles
+from env.task import load_tasks, save_tasks
+from tests.films import benchmarks, movies
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "bench").mkdir()
+    return tmp_path / "bench"
+
+
+def of(name: str, folder: Path, **settings: object) -> BenchmarkTasks:
+    made = benchmarks.MAKERS[name](folder)
+    return read_benchmark(name, made, marks=folder.parent / "marks", **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", benchmarks.MAKERS)
+def test_every_row_of_a_benchmark_is_a_task_whose_files_are_there(name: str, folder: Path, tmp_path: Path) -> None:
+    read = of(name, folder, subtitles=True)
+    assert (read.name, read.bad, read.missing) == (name, (), ())
+    assert len({task.id for task in read.tasks}) == len(read.tasks) > 0
+    for task in read.tasks:
+        assert Path(task.video).exists()
+        assert all(Path(mark.image).is_file() for mark in task.visual_prompts)
+        assert not task.subtitles or Path(task.subtitles).is_file()
+        assert (task.form == "choice") == (task.options is not None)
+    save_tasks(tmp_path / "tasks.jsonl", read.tasks)
+    assert load_tasks(tmp_path / "tasks.jsonl") == list(read.tasks)
+
+
+def test_v2p_bench_has_marked_pictures_without_a_time_and_classes_of_length(folder: Path) -> None:
+    one, two, avi = of("V2P-Bench", folder).tasks
+    assert (one.dimension, two.dimension) == ("HA", "GC")
+    assert [len(task.visual_prompts) for task in (one, two, avi)] == [1, 2, 1]
+    assert all(mark.time_s is None and not mark.kind for mark in two.visual_prompts)
+    assert [task.labels["duration"] for task in (one, two, avi)] == ["short", "long", "medium"]
+    assert (one.question, one.options, avi.answer) == ("What does the marked one do?", ("It runs.", "It sits."), "A")
+    assert one.id.startswith("a-")  # one of two rows of that id
+    assert two.id.startswith("a-")
+    assert avi.id == "b"
+
+
+def test_video_mme_marks_nothing_and_has_subtitles_for_some_films(folder: Path) -> None:
+    first, second = of("Video-MME", folder).tasks
+    assert first.visual_prompts == ()
+    assert (first.id, first.video.endswith("abc.MP4")) == ("001-1", True)
+    assert first.labels == {"duration": "short", "domain": "Knowledge", "sub_category": "History"}
+    assert first.options == ("Red.", "Blue.", "Green.", "None.")
+    assert [line.text for line in read_subtitles(first.subtitles)] == ["red first", "then blue"]
+    assert second.subtitles == ""
+
+
+def test_video_mme_is_read_from_the_table_of_vlmevalkit(folder: Path) -> None:
+    [task] = read_benchmark("video_mme", benchmarks.video_mme_tsv(folder)).tasks
+    assert (task.options, task.answer, task.labels["duration"]) == (("Red.", "It's blue."), "B", "long")
+
+
+def test_longvideobench_subtitles_begin_where_the_film_does(folder: Path) -> None:
+    part, whole = of("LongVideoBench", folder).tasks
+    lines = read_subtitles(part.subtitles, part.subtitles_from_s)
+    assert [(line.start_s, line.end_s, line.text) for line in lines] == [(0.5, 1.0, "one"), (2.0, 3.0, "two")]
+    assert [line.end_s for line in read_subtitles(whole.subtitles)] == [1.5, np.inf]
+    assert (whole.options, whole.answer, whole.labels) == (
+        ("one", "two", "three"),
+        "A",
+        {"duration": "15", "level": "L1-Perception"},
+    )
+
+
+@pytest.mark.parametrize("kind", PROMPT_KINDS)
+def test_videorefer_masks_are_drawn_as_any_mark(kind: str, folder: Path) -> None:
+    one, two = of("VideoRefer-Bench-Q", folder, kind=kind).tasks
+    assert one.question == "What is the marked object not wearing?"
+    assert two.question == "Is the object marked on frame_1 before the object marked on frame_2?"
+    [mark] = one.visual_prompts
+    assert (mark.kind, mark.time_s) == (kind, 2.0)
+    drawn = np.asarray(Image.open(mark.image)).astype(int)
+    bare = np.asarray(Image.open(Path(one.video) / "00002.jpg")).astype(int)
+    assert drawn.shape == bare.shape
+    assert (np.abs(drawn - bare).max(-1) > 60).sum() > 10
+    first, second = two.visual_prompts
+    assert [mark.time_s for mark in (first, second)] == [2.0, 3.0]
+
+
+def test_inst_it_has_its_marks_in_its_pictures(folder: Path) -> None:
+    choice, open_one = of("Inst-It-Bench", folder).tasks
+    assert (choice.form, choice.answer, choice.visual_prompts) == ("choice", "B", ())
+    assert (open_one.form, open_one.answer, open_one.labels["kind"]) == ("open", "It sits.", "open")
+
+
+def test_a_row_for_reinforcement_learning_asks_its_last_user_turn(folder: Path) -> None:
+    [task] = of("LongVT-RL", folder).tasks
+    assert (task.id, task.question, task.answer, task.source) == ("7", "What colour is it?", "red", "longvt")
+
+
+def test_what_is_not_there_is_listed_and_the_rest_is_read(folder: Path) -> None:
+    benchmarks.v2p_bench(folder)
+    (folder / "videos" / "Set" / "b.avi").unlink()
+    (folder / "frames" / "Set" / "c.jpg").unlink()
+    read = read_benchmark("v2pbench", folder)
+    assert read.files_missing() == ["Set/b.avi", "Set/c.jpg"]
+    assert [place.rpartition(":")[2] for place, _ in read.missing] == ["2", "3"]
+    assert read.summary() == "V2P-Bench: 1 questions about 1 films can be played, 2 lack a file"
+
+
+def test_a_row_that_cannot_be_read_is_listed_with_its_line(folder: Path) -> None:
+    benchmarks.v2p_bench(folder)
+    path = folder / "dataset_info.jsonl"
+    good, *_ = path.read_text().splitlines()
+    row = json.loads(good)
+    bad = [{**row, "answer": "E"}, {**row, "question": "What?\nA: one\nC: two"}, {**row, "video_path": "../a.mp4"}]
+    path.write_text("\n".join([good, "{torn", *map(json.dumps, bad)]))
+    read = read_benchmark("V2P-Bench", folder)
+    assert len(read.tasks) == 1
+    assert [(place.rpartition(":")[2], reason) for place, reason in read.bad] == [
+        ("2", "is not JSON"),
+        ("3", "has an answer that is none of its options, or several"),
+        ("4", "its options are not lettered from A on in one style"),
+        ("5", "has a video path that climbs out of the video root with '..'"),
+    ]
+
+
+def test_masks_that_are_none_cost_their_rows(folder: Path) -> None:
+    benchmarks.videorefer(folder)
+    path = folder / "VideoRefer-Bench-Q.json"
+    row, _ = json.loads(path.read_text())
+    broken = [
+        {**row, "annotation": []},
+        {**row, "annotation": [{"9": row["annotation"][0]["2"]}]},
+        {**row, "annotation": [{"2": {"segmentation": {"size": [48, 64], "counts": "~"}}}]},
+    ]
+    path.write_text(json.dumps([row, *broken]))
+    read = read_benchmark("VideoRefer-Bench-Q", folder)
+    assert len(read.tasks) == 1
+    assert [place for place, _ in read.bad] == [f"{path}[{i}]" for i in (1, 2, 3)]
+    assert read.bad[1][1] == "has a mask of picture 9, and its video has 4"
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "why"),
+    [
+        ("MVBench", "V2P-Bench", "no benchmark 'MVBench'; there are V2P-Bench, Video-MME"),
+        ("Video-MME", "V2P-Bench", "is no row of Video-MME: it lacks 'sub_category', 'task_type'"),
+        ("VideoRefer-Bench-Q", "Inst-It-Bench", "holds no file of questions of VideoRefer-Bench-Q; looked for"),
+    ],
+)
+def test_another_benchmark_is_told_in_a_sentence(name: str, made: str, why: str, folder: Path) -> None:
+    benchmarks.MAKERS[made](folder)
+    with pytest.raises(SourceError, match=why):
+        read_benchmark(name, folder)
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no such folder"):
+        read_benchmark("V2P-Bench", tmp_path / "none")
+
+
+def test_rows_that_are_all_alike_have_names_of_their_own(folder: Path) -> None:
+    movies.write_pictures(folder / "a.mp4", [movies.picture(0, 64, 64)], 1)
+    benchmarks.json_lines(folder / "x.jsonl", [{"video": "a.mp4", "question": "Q?", "answer": "red", "id": "1"}] * 3)
+    assert len({task.id for task in read_benchmark("own", folder).tasks}) == 3
