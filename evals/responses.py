@@ -5,15 +5,13 @@ bytes.
 """
 
 import json
-import math
 import os
 from array import array
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, partial
-from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
@@ -22,18 +20,11 @@ import numpy as np
 from env.judging.replies import choice_of_reply
 from env.judging.rules import certain
 from env.task import Task, TaskError, load_tasks
-from evals.published_rules import PUBLISHED, PublishedScore
-from evals.score import interval_over_films
+from evals.tally import SetScores, Tally, groups_of, key_of
 from storage.files import JsonObject
-from tools.marks.visual_prompt import VisualPrompt
 
 BLOCK = 4000
 """Rows that a process scores at once."""
-GROUPS = ("dimension", "duration", "domain", "sub_category", "task_type", "kind")
-"""Keys of a row by whose values scores are told apart; a duration in seconds is put into one of three classes."""
-DURATIONS = ((240.0, "short"), (1800.0, "medium"), (math.inf, "long"))
-"""Ends of the classes of V2P-Bench, seconds."""
-_NO_MARK = (VisualPrompt("", 0.0),)
 
 
 class ResponseError(ValueError):
@@ -41,78 +32,15 @@ class ResponseError(ValueError):
 
 
 @dataclass(frozen=True)
-class Share:
-    """A share of questions that are right, with its uncertainty."""
-
-    mean: float
-    """0 to 1."""
-    low: float
-    high: float
-    """Ends of the 95 % Wilson interval, as if questions were independent."""
-    questions: int
-
-
-@dataclass(frozen=True)
-class ResponseScores:
+class ResponseScores(SetScores):
     """What a file of responses says about a model."""
 
-    accuracy: Share
-    by_film: tuple[float, float]
-    """Ends of the 95 % bootstrap interval of the accuracy, films resampled: questions about one film hang together."""
-    films: int
-    groups: dict[str, dict[str, Share]]
-    """By key of `GROUPS` and its value."""
     unread: int
     """Replies to choices that chose no option, or several."""
     undecided: int
     """Open answers that the rules are not certain of; they count as wrong."""
     unanswered: int
     """Questions of the task file without a response; they count as wrong."""
-    published: dict[str, PublishedScore]
-    """What published scripts would print about the choices."""
-
-
-def _two() -> list[float]:
-    return [0.0, 0.0]
-
-
-def _three() -> list[float]:
-    return [0.0, 0.0, 0.0]
-
-
-@dataclass
-class _Tally:
-    """Sums over rows."""
-
-    ids: "array[int]" = field(default_factory=lambda: array("Q"))
-    """A hash of each row's id."""
-    films: "array[int]" = field(default_factory=lambda: array("Q"))
-    """A hash of each question's film."""
-    right: "array[float]" = field(default_factory=lambda: array("f"))
-    """R_acc of each question."""
-    groups: defaultdict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(_two))
-    published: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(_three))
-    """Right, counted and unread ones by each rule."""
-    unread: int = 0
-    undecided: int = 0
-
-    def add(self, task: Task, groups: Mapping[str, str], right: float) -> None:
-        """Count a question."""
-        self.films.append(_hash(task.video))
-        self.right.append(right)
-        for item in groups.items():
-            self.groups[item][0] += 1
-            self.groups[item][1] += right
-
-    def merge(self, other: "_Tally") -> None:
-        """Add the sums of other rows."""
-        for mine, theirs in ((self.groups, other.groups), (self.published, other.published)):
-            for key, sums in theirs.items():
-                mine[key] = [a + b for a, b in zip(mine[key], sums, strict=True)]  # type: ignore[index]
-        for ours, others in ((self.ids, other.ids), (self.films, other.films), (self.right, other.right)):
-            ours.extend(others)  # type: ignore[arg-type]
-        self.unread += other.unread
-        self.undecided += other.undecided
 
 
 def score_responses(
@@ -131,35 +59,21 @@ def score_responses(
         TaskError: the task file cannot be used.
     """
     known = _by_id(str(tasks)) if tasks else {}
-    tally = _Tally()
+    tally = Tally()
     for part in _blocks(Path(path), str(tasks or ""), tuple(published)):
         tally.merge(part)
     if not tally.ids:
         raise ResponseError(f"{path}: holds no response")
     _require_unique(tally.ids, Path(path))
     answered = set(tally.ids) if known else set()
-    missing = [task for task in known.values() if _hash(task.id) not in answered]
+    missing = [task for task in known.values() if key_of(task.id) not in answered]
     for task in missing:
-        tally.add(task, _groups({}, task), 0.0)
-    _, film = np.unique(np.frombuffer(tally.films, dtype=np.uint64), return_inverse=True)
-    right = np.frombuffer(tally.right, dtype=np.float32)
-    questions, sums = np.bincount(film), np.bincount(film, weights=right)
+        tally.add(task, groups_of(task), 0.0)
     return ResponseScores(
-        accuracy=_share(questions.sum(), sums.sum()),
-        by_film=interval_over_films(questions, sums, seed),
-        films=len(questions),
-        groups={
-            key: {value: _share(*sums) for (group, value), sums in sorted(tally.groups.items()) if group == key}
-            for key in GROUPS
-            if any(group == key for group, _ in tally.groups)
-        },
+        **vars(tally.scores(seed)),
         unread=tally.unread,
         undecided=tally.undecided,
         unanswered=len(missing),
-        published={
-            name: PublishedScore(correct / counted if counted else None, int(counted), int(unread))
-            for name, (correct, counted, unread) in tally.published.items()
-        },
     )
 
 
@@ -169,7 +83,7 @@ def _by_id(tasks: str) -> dict[str, Task]:
     return {task.id: task for task in load_tasks(tasks)}
 
 
-def _blocks(path: Path, tasks: str, published: tuple[str, ...]) -> Iterator[_Tally]:
+def _blocks(path: Path, tasks: str, published: tuple[str, ...]) -> Iterator[Tally]:
     """The sums of a file's blocks; a file of one block needs no other process."""
     score = partial(_scored, path=str(path), tasks=tasks, published=published)
     try:
@@ -180,7 +94,7 @@ def _blocks(path: Path, tasks: str, published: tuple[str, ...]) -> Iterator[_Tal
                 yield score(first)
                 return
             with ProcessPoolExecutor() as pool:
-                waiting: deque[Future[_Tally]] = deque([pool.submit(score, first)])
+                waiting: deque[Future[Tally]] = deque([pool.submit(score, first)])
                 while waiting:
                     while len(waiting) < 2 * (os.cpu_count() or 1) and (block := list(islice(lines, BLOCK))):
                         waiting.append(pool.submit(score, block))
@@ -189,29 +103,23 @@ def _blocks(path: Path, tasks: str, published: tuple[str, ...]) -> Iterator[_Tal
         raise ResponseError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _scored(lines: Sequence[tuple[int, bytes]], path: str, tasks: str, published: Sequence[str]) -> _Tally:
-    tally, known = _Tally(), _by_id(tasks) if tasks else None
+def _scored(lines: Sequence[tuple[int, bytes]], path: str, tasks: str, published: Sequence[str]) -> Tally:
+    tally, known = Tally(), _by_id(tasks) if tasks else None
     for number, line in lines:
         if line.isspace():
             continue
         where = f"{path}:{number}"
         row = _row(line, where)
         task, response = _task(row, where, known), row["response"]
-        tally.ids.append(_hash(task.id))
+        tally.ids.append(key_of(task.id))
         right = _right(task, response, tally)
         if task.options:
-            for name in published:
-                sums, letter = tally.published[name], PUBLISHED[name].read(response)
-                score = PUBLISHED[name].score(letter, task.answer, len(task.options))
-                sums[2] += letter is None
-                if score is not None:
-                    sums[0] += score
-                    sums[1] += 1
-        tally.add(task, _groups(row, task), right)
+            tally.publish(task, response, published)
+        tally.add(task, groups_of(task, row), right)
     return tally
 
 
-def _right(task: Task, response: str, tally: _Tally) -> float:
+def _right(task: Task, response: str, tally: Tally) -> float:
     if task.options:
         letter = choice_of_reply(response, task.options)
         tally.unread += letter is None
@@ -250,24 +158,11 @@ def _task(row: JsonObject, where: str, known: Mapping[str, Task] | None) -> Task
             letter = answer if answer in letters else choice_of_reply(answer, texts)
             if letter is None:
                 raise ResponseError(f"{where}: its answer '{answer}' is none of its options")
-            return Task(name, str(row.get("video", name)), "", letter, "", _NO_MARK, form="choice", options=texts)
+            return Task(name, str(row.get("video", name)), "", letter, "", (), form="choice", options=texts)
         tolerance = row.get("tolerance")
-        return Task(name, str(row.get("video", name)), "", answer, "", _NO_MARK, tolerance=tolerance)
+        return Task(name, str(row.get("video", name)), "", answer, "", (), tolerance=tolerance)
     except (TaskError, TypeError) as error:
         raise ResponseError(f"{where}: {error}") from None
-
-
-def _groups(row: JsonObject, task: Task) -> dict[str, str]:
-    found = {"dimension": task.dimension, "kind": task.kind}
-    found |= {key: str(row[key]) for key in GROUPS if row.get(key) not in (None, "")}
-    seconds = row.get("duration")
-    if isinstance(seconds, int | float):
-        found["duration"] = next((name for end, name in DURATIONS if seconds < end), "long")
-    return {key: value for key, value in found.items() if value}
-
-
-def _hash(name: str) -> int:
-    return int.from_bytes(blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest(), "little")
 
 
 def _require_unique(hashes: "array[int]", path: Path) -> None:
@@ -279,16 +174,7 @@ def _require_unique(hashes: "array[int]", path: Path) -> None:
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             name = "" if line.isspace() else str(_row(line, f"{path}:{number}")["id"])
-            if _hash(name) in doubled:
+            if key_of(name) in doubled:
                 if name in seen:
                     raise ResponseError(f"{path}:{number}: a second response to '{name}'")
                 seen.add(name)
-
-
-def _share(questions: float, right: float) -> Share:
-    """The share with its Wilson interval."""
-    n, z = float(questions), 1.959964
-    mean = float(right) / n
-    middle = (mean + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
-    return Share(mean, max(0.0, middle - half), min(1.0, middle + half), int(n))

@@ -9,6 +9,7 @@ import pytest
 from env.task import Task, save_tasks
 from evals import responses
 from evals.responses import ResponseError, score_responses
+from evals.tally import share_of
 from tools.marks.visual_prompt import VisualPrompt
 
 OPTIONS = ["a red car", "a blue van", "a green bus"]
@@ -75,10 +76,10 @@ def test_questions_about_one_film_hang_together(tmp_path: Path) -> None:
 
 
 def test_the_wilson_interval_is_the_textbook_s() -> None:
-    share = responses._share(10, 9)
+    share = share_of(10, 9)
     assert (share.mean, share.questions) == (0.9, 10)
     assert (share.low, share.high) == (pytest.approx(0.5958, abs=1e-4), pytest.approx(0.9821, abs=1e-4))
-    everything, nothing = responses._share(5, 5), responses._share(5, 0)
+    everything, nothing = share_of(5, 5), share_of(5, 0)
     assert (everything.low, everything.high) == (pytest.approx(0.5655, abs=1e-4), 1.0)
     assert (nothing.low, nothing.high) == (pytest.approx(0.0), pytest.approx(0.4345, abs=1e-4))
 
