@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 from click.shell_completion import shell_complete
@@ -29,6 +29,16 @@ TRACEBACK = click.Option(["--traceback"], is_flag=True, expose_value=False, help
 CHECKPOINT = click.Argument(["checkpoint"])
 """Folder of a model, or a checkpoint that holds one."""
 RESUME = click.Option(["--resume"], is_flag=True, help="Go on from the run's newest checkpoint.")
+Mode = Literal["direct", "reasoning", "tools"]
+PLAYED = (
+    click.Option(["--bench"], multiple=True, metavar="NAME=FOLDER", help="A published benchmark; repeat it."),
+    click.Option(["--mode"], multiple=True, type=click.Choice(["direct", "reasoning", "tools"]), help="Repeat it."),
+    click.Option(["--limit"], type=int, default=0, help="Most questions of each benchmark."),
+    click.Option(["--shard"], default="", metavar="I/N", help="Only the I-th of N parts of them."),
+    click.Option(["--as", "label"], default="", help="What the policy is called in the table."),
+    click.Option(["--skip-missing"], is_flag=True, help="Play what is there, where files are missing."),
+    click.Option(["--also-scored-as", "published"], multiple=True, metavar="RULE", help="As `score` has it."),
+)
 SETTINGS = click.Argument(["settings"], nargs=-1, metavar="[CONFIG.yaml] [key=value]...")
 
 
@@ -115,7 +125,7 @@ def configured(
     dry = click.Option(["--dry-run"], is_flag=True, help=shows)
 
     def decorate(run: Callable[..., None]) -> click.Command:
-        def command(settings: tuple[str, ...], dry_run: bool, **rest: str | bool) -> None:
+        def command(settings: tuple[str, ...], dry_run: bool, **rest: Any) -> None:
             config = _config(settings, rest.get("checkpoint"), default)
             check(config, phase)
             if not dry_run and makes_a_run:
@@ -185,13 +195,51 @@ def train(config: Config, resume: bool) -> None:
     print(f"policy: {run_train(config, resume=resume).policy}")
 
 
-@configured("eval", CHECKPOINT, name="eval", makes_a_run=False)
-def evaluate(config: Config, checkpoint: str) -> None:
-    """Play the held-out tasks with a model."""
-    model = str(_model_dir(checkpoint))
-    from recipes.phases import run_eval
+@configured("eval", CHECKPOINT, *PLAYED, name="eval", makes_a_run=False)
+def evaluate(
+    config: Config,
+    checkpoint: str,
+    bench: tuple[str, ...],
+    mode: tuple[Mode, ...],
+    limit: int,
+    shard: str,
+    label: str,
+    skip_missing: bool,
+    published: tuple[str, ...],
+) -> None:
+    """Play the held-out tasks with a model, or published benchmarks.
 
-    run_eval(config, model)
+    CHECKPOINT may be the word `server` beside --bench: the model of eval.server answers then.
+    """
+    if not bench:
+        if mode or limit or shard or label or skip_missing or published:
+            raise ConfigError("those options are for benchmarks; name one with --bench NAME=FOLDER")
+        model = str(_model_dir(checkpoint))
+        from recipes.phases import run_eval
+
+        run_eval(config, model)
+        return
+    from recipes.benchmarks import SERVER, part_of, run_benchmarks
+
+    model = checkpoint if checkpoint == SERVER else str(_model_dir(checkpoint))
+    folders = dict(_named_folder(word) for word in bench)
+    run_benchmarks(config, model, folders, mode, part_of(limit, shard), label, skip_missing, published)
+
+
+@cli.group()
+def bench() -> None:
+    """Look at published benchmarks."""
+
+
+@bench.command(name="check", params=[TRACEBACK])
+@click.argument("name")
+@click.argument("folder")
+def check_bench(name: str, folder: str) -> int:
+    """Look whether a benchmark is all there: NAME as its authors write it, FOLDER where it was unpacked."""
+    from recipes.benchmarks import check_benchmark
+
+    found = check_benchmark(name, folder)
+    return 1 if found.bad or found.missing or not found.tasks else 0
 
 
 @cli.command(params=[TRACEBACK])
@@ -359,6 +407,13 @@ def _config(settings: Sequence[str], checkpoint: str | bool | None, default: Pat
         near = [folder / "config.yaml" for folder in Path(checkpoint).resolve().parents[:3]]
         path = next((file for file in near if file.is_file()), None)
     return load_config(path, [word for word in settings if "=" in word])
+
+
+def _named_folder(word: str) -> tuple[str, str]:
+    name, equals, folder = word.partition("=")
+    if not (name and equals and folder):
+        raise ConfigError(f"--bench {word}: is not of the form NAME=FOLDER, e.g. V2P-Bench=data/V2P-Bench")
+    return name, folder
 
 
 def _model_dir(checkpoint: str) -> Path:

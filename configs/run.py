@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from configs.endpoint import EndpointConfig
 from configs.episode import EpisodeConfig
 from configs.judge import JudgeConfig
 from configs.policy import EngineConfig, ModelConfig, SamplingConfig
@@ -18,6 +19,10 @@ class EvalConfig:
     """Held-out questions asked; 0 asks all."""
     episodes_in_flight: int = 64
     """Episodes played at once by all env runners together; each takes `grpo.episodes_in_flight` at most."""
+    server: EndpointConfig = field(default_factory=EndpointConfig)
+    """The model behind an OpenAI-compatible server that `videoseeker eval server` asks."""
+    mark_kind: str = "mask_contour"
+    """How targets are marked of benchmarks that have them as masks: one of the eight kinds of visual prompt."""
 
 
 @dataclass

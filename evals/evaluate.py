@@ -67,16 +67,21 @@ def evaluate_on(
 
 def identity(config: Config, model_dir: str | Path, sampling: SamplingConfig, tasks: Iterable[Task]) -> str:
     """Sixteen hexadecimal digits that differ where the episodes would: in model, settings or tasks."""
+    digest = hashlib.sha256(json.dumps(settings_of(config, model_dir, sampling), sort_keys=True).encode())
+    for task in tasks:
+        digest.update(repr(task).encode())
+    return digest.hexdigest()[:16]
+
+
+def settings_of(config: Config, model_dir: str | Path, sampling: SamplingConfig) -> list[object]:
+    """What the episodes of a task are a function of, besides the task."""
     files = sorted(Path(model_dir).glob("*.safetensors"))
     weights = [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
     settings = [dataclasses.asdict(config.episode), config.engine.dtype, config.engine.max_model_len]
     what = [str(Path(model_dir).resolve()), weights, settings, dataclasses.asdict(sampling), config.seed]
     if config.judge.by == "model":
         what.append(deciding(config.judge.model))
-    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
-    for task in tasks:
-        digest.update(repr(task).encode())
-    return digest.hexdigest()[:16]
+    return what
 
 
 def _played(log: Path) -> dict[int, int]:

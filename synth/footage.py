@@ -3,22 +3,15 @@
 Invariant: each frame stands after the text of its true presentation time.
 """
 
-from io import BytesIO
-
-import numpy as np
-from PIL import Image as Picture
-
 from configs.endpoint import EndpointConfig
 from configs.masks import MaskConfig
-from endpoint.parts import Clip, Image, Part
+from endpoint.parts import Clip, Part, jpeg
 from tools.decoding.frame_folder import is_frame_folder
 from tools.decoding.video import Video
 
 TIMEOUT_S = MaskConfig.timeout_s
 """Deadline of a look into a video, seconds: as long as that of the masks, for nobody waits for it as for a tool, and a
 machine that is only busy must not make another data set."""
-QUALITY = 90
-"""JPEG quality of the frames: at 90, edges and small colours keep."""
 
 
 def footage(config: EndpointConfig, video: Video) -> list[Part]:
@@ -34,10 +27,3 @@ def footage(config: EndpointConfig, video: Video) -> list[Part]:
     for frame in video.clip(0.0, video.duration_s, config.fps, config.max_frames, config.max_pixels, 1, TIMEOUT_S):
         parts += [f"{frame.time_s:.1f} s", jpeg(frame.pixels)]
     return parts
-
-
-def jpeg(pixels: np.ndarray) -> Image:
-    """A picture, [height, width, 3] uint8 RGB, for a model."""
-    data = BytesIO()
-    Picture.fromarray(pixels).save(data, "jpeg", quality=QUALITY)
-    return Image(data.getvalue())

@@ -19,6 +19,7 @@ from actors.rollout.engine_policy import GRACE, EnginePolicy
 from actors.rollout.loop import play
 from actors.rollout.routing import Routing
 from configs import Config
+from configs.episode import EpisodeConfig
 from configs.policy import SamplingConfig
 from env.chat import ChatFormat
 from env.judging.judge import JudgeError
@@ -47,6 +48,8 @@ class GroupOrder:
     """Index of the engine that plays it; None leaves the choice to who plays it."""
     sampling: SamplingConfig | None = None
     """How its turns are sampled; None as in training."""
+    episode: EpisodeConfig | None = None
+    """The environment that it is played in; None for the run's."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +207,7 @@ class GroupPlayer:
         if isinstance(played, FailedEpisode):
             return played
         try:
-            return await judged(played, order.task, self._config.episode, self._judge)
+            return await judged(played, order.task, order.episode or self._config.episode, self._judge)
         except Exception as error:  # noqa: BLE001 - as of an episode that broke
             dropped = isinstance(error, JudgeError) and self._config.judge.unreachable == "drop"
             return FailedEpisode(order.task.id, sentence(error), seed, dropped=dropped)
@@ -219,6 +222,6 @@ class GroupPlayer:
             sent=seat.sent,
         )
         try:
-            return await play(order.task, policy, self._chat, self._config.episode)
+            return await play(order.task, policy, self._chat, order.episode or self._config.episode)
         except Exception as error:  # noqa: BLE001 - whatever broke this episode is reported with its task
             return FailedEpisode(order.task.id, sentence(error), seed, isinstance(error, BusyError))

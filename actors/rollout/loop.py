@@ -12,8 +12,8 @@ from typing import Literal, Protocol, TypeVar
 from actors.errors import EpisodeError
 from actors.sam3.tracker import tracker_of
 from configs.episode import EpisodeConfig
-from env.chat import ChatFormat
 from env.environment import VideoEnv
+from env.format import Format
 from env.task import Task
 from env.trajectory import Trajectory
 from env.transcript import Transcript, Turn
@@ -64,7 +64,7 @@ class Policy(Protocol):
 
 
 async def play(
-    task: Task, policy: Policy, chat: ChatFormat, config: EpisodeConfig, on_event: OnEvent | None = None
+    task: Task, policy: Policy, chat: Format, config: EpisodeConfig, on_event: OnEvent | None = None
 ) -> Trajectory:
     """Play one task to its end.
 
@@ -134,7 +134,7 @@ class _Clock:
 
 
 async def _take_turns(
-    env: VideoEnv, policy: Policy, chat: ChatFormat, transcript: Transcript, emit: OnEvent, clock: _Clock
+    env: VideoEnv, policy: Policy, chat: Format, transcript: Transcript, emit: OnEvent, clock: _Clock
 ) -> None:
     """Sample a turn, run its tools, append what they gave, until the environment ends the episode."""
     config = env.config

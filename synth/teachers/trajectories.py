@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from actors.errors import EpisodeError, sentence
+from actors.rollout.chat_policy import ChatPolicy
 from actors.rollout.loop import Policy, play
 from configs import Config
 from endpoint.endpoint import BudgetError, Endpoint, EndpointError, deciding
@@ -31,7 +32,6 @@ from env.trajectory import Trajectory
 from storage.files import write_text
 from synth.errors import SynthError, raise_first
 from synth.teachers.captions import captions
-from synth.teachers.chat import ChatTeacher
 from synth.teachers.exercises import exercises
 from synth.teachers.scripted import TeacherPolicy
 from tools.decoding.frame import DeadlineError, DecoderError
@@ -165,7 +165,7 @@ class _Worker:
     def _teacher(self) -> Policy:
         teacher = self._config.teacher
         if teacher.player == "model" and self._answers:
-            return ChatTeacher(self._chat, Endpoint(teacher.model, self._answers, "teacher.model"))
+            return ChatPolicy(self._chat, Endpoint(teacher.model, self._answers, "teacher.model"))
         return TeacherPolicy(self._chat, teacher, self._config.world, self._config.seed)
 
     def __call__(self, row: ShardRow) -> ShardRow:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from actors.rollout.chat_policy import ChatPolicy
 from actors.rollout.loop import play
 from configs.endpoint import EndpointConfig
 from configs.episode import EpisodeConfig
@@ -29,7 +30,6 @@ from synth.pipeline.shards import read_records
 from synth.record import PLACE, Record
 from synth.stages import rewriting, text_filter, verification
 from synth.stages.leaks import named
-from synth.teachers.chat import ChatTeacher
 from synth.world.question import TARGETS
 from synth.world.render import write_video
 from synth.world.sampling import make_world
@@ -255,7 +255,7 @@ def test_the_chat_teacher_s_native_calls_go_round_and_its_episode_ends(
     def played(**changes: Any) -> Trajectory:
         config = EndpointConfig(base_url=server.url, model="tiny", **changes)
         return asyncio.run(
-            play(task, ChatTeacher(chat, Endpoint(config, folder / "turns", "teacher.model")), chat, episode)
+            play(task, ChatPolicy(chat, Endpoint(config, folder / "turns", "teacher.model")), chat, episode)
         )
 
     called = played(max_tokens=100)

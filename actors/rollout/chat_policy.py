@@ -1,22 +1,21 @@
-"""A teacher behind an OpenAI-compatible endpoint: a vision-language model with tool calls of its own plays the loop.
+"""A model behind an OpenAI-compatible endpoint, with tool calls of its own, as a policy: a teacher, or a baseline.
 
-Invariant: the student sees the same words, frames and observations as the teacher did; only the markup of a call
-differs, and a turn of the teacher's is written down in the form that the student is to learn.
+Invariant: a student sees the same words, frames and observations as its teacher did; only the markup of a call differs,
+and a turn of the model's is written down in the form that the student is to learn.
 """
 
 import json
 import re
 
 from endpoint.endpoint import Endpoint
-from endpoint.parts import wire
+from endpoint.parts import jpeg, wire
 from endpoint.reply import ModelMessage
-from env.chat import ChatFormat
 from env.environment import VideoEnv
+from env.format import Format
 from env.prompt import native_system_prompt
 from env.transcript import Transcript, Turn
 from env.turn import ParsedCall, parse_turn, write_turn
 from storage.files import JsonObject
-from synth.footage import jpeg
 from tools.decoding.frame import Content, Frame
 from tools.registry import schemas
 
@@ -25,12 +24,12 @@ UNTOLD = "I see."
 _TAG = re.compile(r"</?(?:think|tool_call|answer)>")
 
 
-class ChatTeacher:
+class ChatPolicy:
     """A `actors.rollout.loop.Policy` that asks a model for each turn."""
 
-    def __init__(self, chat: ChatFormat, endpoint: Endpoint) -> None:
-        self._chat = chat
-        self._endpoint = endpoint
+    def __init__(self, chat: Format, endpoint: Endpoint, what: str = "teacher") -> None:
+        """`what` is the name under which what it is asked is booked."""
+        self._chat, self._endpoint, self._what = chat, endpoint, what
 
     async def act(self, transcript: Transcript, env: VideoEnv, max_tokens: int) -> Turn:
         """The model's next turn, as the student would have written it.
@@ -39,7 +38,7 @@ class ChatTeacher:
             AnswerError, EndpointError, BudgetError: see `endpoint.endpoint`.
         """
         offered = [] if env.rounds_left == 0 else schemas(env.config.tools)
-        text = turn_text(await self._endpoint.chat("teacher", conversation(env), offered))
+        text = turn_text(await self._endpoint.chat(self._what, conversation(env), offered))
         ids = self._chat.encode(text)
         kept = ids[:max_tokens]
         return Turn(kept, (0.0,) * len(kept), text, "stop" if len(kept) == len(ids) else "length")

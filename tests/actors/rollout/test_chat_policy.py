@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fastapi.responses import JSONResponse
 
+from actors.rollout.chat_policy import ChatPolicy, turn_text
 from actors.rollout.loop import play
 from configs.endpoint import EndpointConfig
 from configs.run import Config
@@ -16,8 +17,6 @@ from env.chat import ChatFormat
 from env.task import Task
 from env.trajectory import Trajectory
 from env.turn import parse_turn
-from synth.teachers.chat import ChatTeacher, turn_text
-from synth.teachers.scripted import corpus
 from tests.models.tiny import build_tiny_model
 from tests.servers.chat_server import chat_server
 
@@ -84,7 +83,7 @@ def test_it_plays_the_one_loop_and_is_not_paid_twice(
     _, tasks = small_data
     task = next(task for task in tasks if task.facts["window"])
     chat = ChatFormat.from_pretrained(
-        build_tiny_model(config.model.tiny, corpus(tasks, config.world), tmp_path / "model", 0)
+        build_tiny_model(config.model.tiny, [task.question for task in tasks], tmp_path / "model", 0)
     )
     start, end = task.facts["window"]
     turns = [
@@ -97,7 +96,7 @@ def test_it_plays_the_one_loop_and_is_not_paid_twice(
 
         def episode() -> Trajectory:
             config_of_teacher = EndpointConfig(base_url=server.url, model="m")
-            teacher = ChatTeacher(chat, Endpoint(config_of_teacher, tmp_path / "answers", "teacher.model"))
+            teacher = ChatPolicy(chat, Endpoint(config_of_teacher, tmp_path / "answers", "teacher.model"))
             return asyncio.run(play(task, teacher, chat, config.episode))
 
         played = episode()

@@ -1,0 +1,216 @@
+"""Published benchmarks with any policy: `RUN/benchmarks/NAME/POLICY/MODE` holds its answers, and one page all scores.
+
+Invariant: an answer counts for the settings that it was given with; others never join it.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from actors.ray_start import start_ray
+from actors.rollout.players import players
+from configs import Config
+from configs.load import ConfigError
+from configs.rules import check, check_endpoint
+from endpoint.endpoint import SPENDING, deciding
+from endpoint.spending import spent
+from env.datasets.benchmarks import BENCHMARKS, benchmark_named
+from env.datasets.reading import BenchmarkTasks, read_benchmark
+from env.datasets.rows import SourceError
+from env.task import Task, load_tasks, save_tasks
+from evals.answers import AnswerLog
+from evals.benchmark import benchmark_scores, play_on_engines, play_on_server
+from evals.evaluate import GREEDY, settings_of
+from recipes.folder import RunFolder, RunFolderError, alone
+from recipes.judging import require_judge
+from recipes.progress import PhaseBar, phase
+from recipes.studies.benchmark_page import Results, page
+from storage.files import write_text
+
+Mode = Literal["direct", "reasoning", "tools"]
+MODES: tuple[Mode, ...] = ("direct", "reasoning", "tools")
+SERVER = "server"
+"""Names, in place of a model's folder, the model of `eval.server`."""
+TASKS = "tasks.jsonl"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which questions are played now."""
+
+    limit: int = 0
+    """Most questions, from the first; 0 takes all."""
+    shard: int = 0
+    """From 0."""
+    shards: int = 1
+
+    def of(self, tasks: Sequence[Task]) -> list[Task]:
+        """The questions of this part."""
+        chosen = tasks[: self.limit or None]
+        return list(chosen[self.shard :: self.shards])
+
+
+def part_of(limit: int, shard: str) -> Part:
+    """The part that `--limit` and `--shard I/N` name. Raises ConfigError: there is none such."""
+    if limit < 0:
+        raise ConfigError(f"--limit {limit}: is less than 0")
+    if not shard:
+        return Part(limit)
+    first, slash, last = shard.partition("/")
+    if not (slash and first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise ConfigError(f"--shard {shard}: is not of the form I/N, with I from 1 to N")
+    return Part(limit, int(first) - 1, int(last))
+
+
+def check_benchmark(name: str, folder: str | Path) -> BenchmarkTasks:
+    """Look at what is there of a benchmark, and print it. Raises SourceError: it is none."""
+    found = read_benchmark(name, folder, subtitles=True)
+    print(found.summary())
+    for place, reason in found.bad:
+        print(f"  {place} {reason}")
+    for file in found.files_missing():
+        print(f"  not there: {file}")
+    return found
+
+
+def run_benchmarks(
+    config: Config,
+    model: str,
+    folders: Mapping[str, str],
+    modes: Sequence[Mode] = (),
+    part: Part = Part(),
+    name: str = "",
+    skip_missing: bool = False,
+    published: Sequence[str] = (),
+) -> Path:
+    """Play benchmarks with a policy and write what all policies scored on them; returns the page.
+
+    Args:
+        model: folder of a model, or `SERVER`.
+        folders: by the benchmarks' names, where they lie.
+        modes: empty takes `tools` where the config has tools, else `reasoning`.
+        name: what the policy is called there; empty takes its folder's or the server's.
+        skip_missing: whether to play what is there where files are not.
+        published: names of `evals.published_rules.PUBLISHED` that the page tells too.
+
+    Raises:
+        ConfigError: a setting, or a mode, that makes no sense.
+        SourceError: a benchmark cannot be read, or lacks files.
+        RunFolderError: the policy answered under other settings.
+    """
+    settings = {mode: in_mode(config, mode) for mode in modes or [_mode_of(config)]}
+    for changed in settings.values():
+        check(changed, "eval")
+    if model == SERVER:
+        check_endpoint(config.eval.server, "eval.server")
+    root = RunFolder.of(config, make=False).root / "benchmarks"
+    sets = [_tasks(config, given, folder, root, skip_missing) for given, folder in folders.items()]
+    label = name or _label(config, model)
+    require_judge(config)
+    with ExitStack() as held:
+        arms = []
+        for mode, changed in settings.items():
+            for tasks in sets:
+                folder = root / tasks.name / label / mode
+                held.enter_context(_joined(folder, changed, model))
+                arms.append((f"{tasks.name}: {label}, {mode}", changed, part.of(tasks.tasks), AnswerLog(folder)))
+        if model == SERVER:
+            for title, changed, chosen, log in arms:
+                with phase(title, len(chosen)) as bar:
+                    play_on_server(changed, chosen, log, root / "replies", partial(_step, bar))
+            print(spent(root / "replies" / SPENDING).summary())
+        elif any(log.unanswered(chosen) for _, _, chosen, log in arms):
+            start_ray(config)
+            with players(config, model) as dispatcher:
+                for title, changed, chosen, log in arms:
+                    with phase(title, len(chosen)) as bar:
+                        play_on_engines(dispatcher, changed, chosen, log, partial(_step, bar))
+    written = root / "benchmarks.md"
+    write_text(written, page(_all_scores(config, root, published), published))
+    print(f"benchmarks: {written}")
+    return written
+
+
+def in_mode(config: Config, mode: Mode) -> Config:
+    """The settings of a mode. Without tools all frames that an episode may have are in its first look."""
+    episode = config.episode
+    if mode == "tools":
+        if not episode.tools:
+            raise ConfigError("--mode tools: episode.tools is empty; name the tools that are on offer")
+        return config
+    frames = episode.max_frames or episode.prompt_max_frames
+    bare = dataclasses.replace(episode, tools=[], reasoning=mode == "reasoning", prompt_max_frames=frames)
+    return dataclasses.replace(config, episode=bare)
+
+
+def _mode_of(config: Config) -> Mode:
+    if not config.episode.reasoning:
+        return "direct"
+    return "tools" if config.episode.tools else "reasoning"
+
+
+def _tasks(config: Config, name: str, folder: str, root: Path, skip_missing: bool) -> BenchmarkTasks:
+    """The questions of a benchmark, which are kept beside their answers."""
+    kind = benchmark_named(name)
+    marks = root / (BENCHMARKS[kind].name if kind else name) / "marks"
+    found = read_benchmark(name, folder, marks, config.eval.mark_kind, subtitles=config.episode.subtitles != "none")
+    print(found.summary())
+    if found.missing and not skip_missing:
+        files = found.files_missing()
+        raise SourceError(
+            f"{folder}: {len(files)} files of {found.name} are not there, the first {files[0]}; `videoseeker bench "
+            f"check {name} {folder}` lists them; with --skip-missing the rest is played"
+        )
+    if not found.tasks:
+        first = f"; the first, {' '.join(found.bad[0])}" if found.bad else ""
+        raise SourceError(f"{folder}: holds no question of {found.name} that can be played{first}")
+    save_tasks(root / found.name / TASKS, found.tasks)
+    return found
+
+
+def _label(config: Config, model: str) -> str:
+    if model == SERVER:
+        return re.sub(r"[^\w.-]+", "-", config.eval.server.model)
+    resolved = Path(model).resolve()
+    return "-".join(part for part in resolved.parts[-3:] if part != "/")
+
+
+@contextmanager
+def _joined(folder: Path, config: Config, model: str) -> Iterator[None]:
+    """Join the answers of a folder for the block. Raises RunFolderError: they were given with other settings."""
+    asked = deciding(config.eval.server) if model == SERVER else settings_of(config, model, GREEDY)
+    what = json.dumps([asked, dataclasses.asdict(config.episode)], sort_keys=True, default=str)
+    settings = hashlib.sha256(what.encode()).hexdigest()
+    kept = folder / "settings"
+    with alone(folder / "join"):
+        if not kept.exists():
+            write_text(kept, settings)
+        elif kept.read_text() != settings:
+            raise RunFolderError(
+                f"{folder}: holds answers that were given with another model or other settings; give this one a name "
+                "of its own with --as, or remove that folder"
+            )
+    yield
+
+
+def _all_scores(config: Config, root: Path, published: Sequence[str]) -> Results:
+    """The scores of every policy and mode that answered questions of a benchmark of this run."""
+    found: Results = {}
+    for file in sorted(root.glob(f"*/{TASKS}")):
+        tasks = load_tasks(file)
+        for folder in sorted(path for path in file.parent.glob("*/*") if path.name in MODES):
+            scores = benchmark_scores(tasks, AnswerLog(folder), published, config.seed)
+            if scores is not None:
+                found.setdefault(file.parent.name, {})[folder.parent.name, folder.name] = scores
+    return found
+
+
+def _step(bar: PhaseBar, done: int) -> None:
+    bar.step(done, {})
