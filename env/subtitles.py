@@ -44,8 +44,6 @@ def read_subtitles(path: str, from_s: float = 0.0) -> tuple[Line, ...]:
         found = list(_of_json(json.loads(text)) if text.lstrip()[:1] in ("[", "{") else _of_cues(text))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise VideoError(f"{path}: subtitles cannot be read ({type(error).__name__}: {error})") from None
-    if not found and text.strip():
-        raise VideoError(f"{path}: holds no subtitles; they are SRT, WebVTT, or JSON with start, end and line")
     found.sort(key=lambda line: line[0])
     starts = [start for start, _, _ in found]
     lines = []
@@ -72,6 +70,8 @@ def within(lines: Sequence[Line], most_chars: int) -> list[Line]:
 
 
 def _of_cues(text: str) -> Iterator[tuple[float, float | None, str]]:
+    if text.strip() and not text.startswith("WEBVTT") and not _CUE.search(text):
+        raise ValueError("holds none; they are SRT, WebVTT, or JSON with start, end and line")
     for block in re.split(r"\n\s*\n", text.replace("\r\n", "\n").replace("\r", "\n")):
         lines = block.strip().split("\n")
         for i, line in enumerate(lines):

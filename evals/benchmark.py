@@ -87,7 +87,10 @@ def play_on_server(config: Config, tasks: Sequence[Task], log: AnswerLog, replie
         JudgeError: nor can the judge.
         DecoderError: there is no process to read films with.
     """
-    asyncio.run(_play_on_server(config, tasks, log, replies, on))
+    try:
+        asyncio.run(_play_on_server(config, tasks, log, replies, on))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 async def _play_on_server(config: Config, tasks: Sequence[Task], log: AnswerLog, replies: Path, on: OnAnswer) -> None:

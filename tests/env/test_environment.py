@@ -333,3 +333,78 @@ def test_links_out_of_the_tasks_folder_are_refused(task: Task, tmp_path: Path) -
     with pytest.raises(VideoError, match="is a link out of"):
         env.step(CROP)
     started(dataclasses.replace(task, root=str(folder)))
+
+
+def test_who_answers_directly_is_read_whatever_way_it_says_it(task: Task) -> None:
+    choice = dataclasses.replace(task, form="choice", options=("red", "blue"), answer="B")
+    for reply, answer, right in (
+        ("B", "B", 1.0),
+        ("<think>Hm.</think>\n\nThe best choice would be (B), since it is blue.<|im_end|>", None, 1.0),
+        ("A", "A", 0.0),
+        ("I cannot tell.", "I cannot tell.", 0.0),
+        ("  ", None, 0.0),
+        ('<tool_call>{"name": "crop_video", "arguments": {"start_time": 1, "end_time": 2}}</tool_call>', None, 0.0),
+    ):
+        env = started(choice, tools=[], reasoning=False, max_tool_rounds=0)
+        _, _, terminated, _, info = env.step(reply)
+        assert terminated
+        assert info["rewards"].accuracy == right, reply
+        assert answer is None or info["answer"] == answer
+        assert not env.calls
+    assert "<think>" not in env.system
+    full = config(prompt_style="full", tools=[], reasoning=False)
+    assert "nothing but the answer" in system_prompt(full)
+
+
+def test_a_question_without_a_mark_is_offered_no_tool_that_is_about_marks(task: Task) -> None:
+    bare = dataclasses.replace(task, visual_prompts=())
+    env = VideoEnv(config(prompt_style="full", tools=["view_visual_prompt", "crop_video", "track_instance"]))
+    env.reset(options={"task": bare})
+    assert "mark" not in env.system
+    assert "crop_video" in env.system
+    observed, *_ = env.step(LOOK)
+    assert words(observed[0]).startswith("error: there is no tool 'view_visual_prompt'")
+    env.reset(options={"task": task})
+    assert "view_visual_prompt" in env.system
+    observed, *_ = env.step(LOOK)
+    assert words(observed[0]) == "marked frame at 1.5 s: "
+
+
+def test_a_marked_frame_whose_time_is_not_known_is_shown_without_one(task: Task) -> None:
+    mark = VisualPrompt(task.visual_prompts[0].image, None)
+    untimed = dataclasses.replace(task, visual_prompts=(mark,))
+    env = started(untimed, tools=["view_visual_prompt", "track_instance"])
+    observed, *_ = env.step(LOOK)
+    assert words(observed[0]) == "marked frame: "
+    assert env.turns[-1].observation == "marked frame: [frame]"
+    follow = write_turn("follow it", ParsedCall("track_instance", {"start_time": 0, "end_time": 2}))
+    observed, *_ = env.step(follow)
+    assert words(observed[0]).startswith("error: when frame_1 was taken is not known")
+    shown, _ = VideoEnv(config(tools=[])).reset(options={"task": untimed})
+    assert "marked frame: " in shown
+
+
+def test_a_budget_of_frames_is_kept_whatever_is_called(task: Task) -> None:
+    env = started(task, max_frames=7, crop_max_frames=8, crop_fps=8.0)
+    assert len(env.frames) == 4
+    env.step(CROP)
+    assert len(env.frames) == 7
+    observed, *_ = env.step(CROP)
+    assert words(observed[0]) == "error: all 7 frames that may be looked at are spent; answer now"
+    call = '<tool_call>{"name": "crop_video", "arguments": {"start_time": 1, "end_time": 2}}</tool_call>'
+    several = started(task, max_frames=9, crop_max_frames=4, crop_fps=8.0)
+    several.step(f"<think>look twice</think>{call}{call}")
+    assert len(several.frames) == 9
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [("none", None), ("frames", "\nSubtitles:\n1.2 s: two\n"), ("all", "\nSubtitles:\n0.6 s: one\n1.2 s: two\n")],
+)
+def test_subtitles_are_in_the_prompt_as_asked(setting: str, expected: str | None, task: Task, tmp_path: Path) -> None:
+    file = tmp_path / "a.srt"
+    file.write_text("1\n00:00:00,600 --> 00:00:00,900\none\n\n2\n00:00:01,200 --> 00:00:01,800\ntwo\n")
+    said = dataclasses.replace(task, subtitles=str(file))
+    content, _ = VideoEnv(config(subtitles=setting)).reset(options={"task": said})
+    found = [part for part in content if isinstance(part, str) and "Subtitles" in part]
+    assert found == ([] if expected is None else [expected])

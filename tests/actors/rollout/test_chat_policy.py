@@ -1,6 +1,7 @@
 """A chat model with tool calls of its own as the teacher, behind a real server."""
 
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from fastapi.responses import JSONResponse
 from actors.rollout.chat_policy import ChatPolicy, turn_text
 from actors.rollout.loop import play
 from configs.endpoint import EndpointConfig
-from configs.run import Config
+from configs.episode import EpisodeConfig
 from endpoint.endpoint import Endpoint
 from env.chat import ChatFormat
+from env.format import UnknownFormat
 from env.task import Task
 from env.trajectory import Trajectory
 from env.turn import parse_turn
-from tests.models.tiny import build_tiny_model
 from tests.servers.chat_server import chat_server
 
 
@@ -77,15 +78,13 @@ def completion(content: str, *calls: tuple[str, str]) -> JSONResponse:
     )
 
 
+@pytest.mark.parametrize("known", [True, False])
 def test_it_plays_the_one_loop_and_is_not_paid_twice(
-    small_data: tuple[Path, list[Task]], config: Config, tmp_path: Path
+    known: bool, task: Task, chat: ChatFormat, episode: EpisodeConfig, tmp_path: Path
 ) -> None:
-    _, tasks = small_data
-    task = next(task for task in tasks if task.facts["window"])
-    chat = ChatFormat.from_pretrained(
-        build_tiny_model(config.model.tiny, [task.question for task in tasks], tmp_path / "model", 0)
-    )
-    start, end = task.facts["window"]
+    form = chat if known else UnknownFormat()
+    start, end = 2.0, 4.5
+    limits = dataclasses.replace(episode, max_turn_tokens=200, max_tokens=4000)
     turns = [
         completion("I look at the mark.", ("view_visual_prompt", "{}")),
         completion("Now the stretch.", ("crop_video", json.dumps({"start_time": start, "end_time": end}))),
@@ -94,19 +93,21 @@ def test_it_plays_the_one_loop_and_is_not_paid_twice(
     with chat_server() as server:
         server.script = lambda _: turns[sum(m["role"] == "assistant" for m in server.bodies[-1]["messages"])]
 
-        def episode() -> Trajectory:
+        def played_once() -> Trajectory:
             config_of_teacher = EndpointConfig(base_url=server.url, model="m")
-            teacher = ChatPolicy(chat, Endpoint(config_of_teacher, tmp_path / "answers", "teacher.model"))
-            return asyncio.run(play(task, teacher, chat, config.episode))
+            teacher = ChatPolicy(form, Endpoint(config_of_teacher, tmp_path / "answers", "teacher.model"))
+            return asyncio.run(play(task, teacher, form, limits))
 
-        played = episode()
+        played = played_once()
         assert played.rewards.accuracy == played.rewards.format == 1.0
         assert [(call.name, call.ok) for call in played.calls] == [("view_visual_prompt", True), ("crop_video", True)]
-        assert episode().transcript == played.transcript
+        assert played_once().transcript == played.transcript
         assert len(server.bodies) == 3
     last = server.bodies[-1]["messages"]
     assert [m["role"] for m in last] == ["system", "user", "assistant", "tool", "user", "assistant", "tool", "user"]
     pictures = [part for m in last if m["role"] == "user" for part in m["content"] if part["type"] == "image_url"]
-    assert len(pictures) == len(played.transcript.media)
-    assert {tool["function"]["name"] for tool in server.bodies[0]["tools"]} == set(config.episode.tools)
+    shown = len(played.prompt_frames) + sum(call.frames for call in played.calls)
+    assert len(pictures) == shown
+    assert len(played.transcript.media) == (shown if known else 0)
+    assert {tool["function"]["name"] for tool in server.bodies[0]["tools"]} == set(episode.tools)
     assert "<tool_call>" not in json.dumps(last[0])
