@@ -23,7 +23,7 @@ LEAST_1 = (
     *("episode.max_turn_tokens", "episode.max_tokens", "model.tiny.*_size", "model.tiny.*layers", "model.tiny.*heads"),
     *("engine.engines", "engine.cpu_threads", "engine.max_*", "ranks.ranks", "ranks.cpus_per_rank"),
     *("ranks.micro_batch_tokens", "ranks.bucket_mib", "*.batch", "*.checkpoint_every", "grpo.keep_checkpoints"),
-    *("*.max_bad_updates", "grpo.rebuild_window"),
+    *("*.max_bad_updates", "grpo.rebuild_window", "eval.questions_during"),
     *("grpo.mini_batches", "grpo.prompts_per_step", "grpo.norm_tokens", "grpo.max_prompt_batches"),
     *("grpo.env_runners", "*.episodes_in_flight", "difficulty.attempts"),
     *("serve.replicas", "serve.max_ongoing_requests", "serve.max_upload_mib"),

@@ -99,6 +99,10 @@ def _episode(config: Config) -> None:
             ) from None
 
 
+def _benchmarks(config: Config) -> None:
+    _require_known([config.eval.mark_kind], PROMPT_KINDS, "eval.mark_kind", "kind")
+
+
 def _judge(config: Config) -> None:
     if config.judge.by == "model":
         check_endpoint(config.judge.model, "judge.model")
@@ -187,6 +191,9 @@ def _objective(config: Config) -> None:
             "grpo.dual_clip must be above 1, and is for grpo.surrogate=clip or gspo": (
                 grpo.dual_clip is not None and (grpo.dual_clip <= 1 or grpo.surrogate not in ("clip", "gspo"))
             ),
+            f"grpo.best_metric={grpo.best_metric}: is taken by no step with eval.every=0; set that too": (
+                grpo.best_metric.removeprefix("-").startswith("eval_") and not config.eval.every
+            ),
             "grpo.dynamic_sampling replaces the groups that grpo.drop_uniform_groups leaves out: set that too": (
                 grpo.dynamic_sampling and not grpo.drop_uniform_groups
             ),
@@ -216,7 +223,7 @@ RULES: dict[Phase, tuple[Callable[[Config], None], ...]] = {
     "sft": (_data, _episode, _judge, _cold_start, _curricula, _optimizers, _ranks),
     "grpo": (_data, _episode, _judge, _cold_start, _curricula, _optimizers, _ranks, _objective),
     "difficulty": (_data, _episode, _judge, _difficulty),
-    "eval": (_data, _episode),
+    "eval": (_data, _episode, _judge, _benchmarks),
     "serve": (_episode,),
     "ablation": (_data, _episode, _judge, _cold_start, _curricula, _optimizers, _ranks, _objective, _ablation),
     "ranks": (_ranks,),

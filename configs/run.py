@@ -19,6 +19,12 @@ class EvalConfig:
     """Held-out questions asked; 0 asks all."""
     episodes_in_flight: int = 64
     """Episodes played at once by all env runners together; each takes `grpo.episodes_in_flight` at most."""
+    every: int = 0
+    """Training steps from one look at the held-out questions to the next; 0 asks them before the first step and after
+    the last alone. What is found are the metrics `eval_accuracy`, `eval_reward`, `eval_tool_calls` and, where evidence
+    is known, `eval_found`; with `grpo.best_metric=eval_accuracy` the best checkpoint is kept by it."""
+    questions_during: int = 100
+    """Held-out questions, the first of them, that such a look asks."""
     server: EndpointConfig = field(default_factory=EndpointConfig)
     """The model behind an OpenAI-compatible server that `videoseeker eval server` asks."""
     mark_kind: str = "mask_contour"

@@ -144,7 +144,7 @@ def in_mode(config: Config, mode: Mode) -> Config:
     if mode == "tools":
         if not episode.tools:
             raise ConfigError("--mode tools: episode.tools is empty; name the tools that are on offer")
-        return config
+        return dataclasses.replace(config, episode=dataclasses.replace(episode, reasoning=True))
     frames = episode.max_frames or episode.prompt_max_frames
     bare = dataclasses.replace(episode, tools=[], reasoning=mode == "reasoning", prompt_max_frames=frames)
     return dataclasses.replace(config, episode=bare)

@@ -19,6 +19,7 @@ from env.task import Task, TaskFile, save_tasks
 from evals.evaluate import EvaluationError, identity
 from recipes.data import run_synth
 from recipes.folder import RunFolder
+from recipes.judging import require_judge
 from recipes.progress import PhaseBar, phase
 from storage.logs import AppendLog, whole_rows
 from synth.pass_at_k import by_difficulty, pass_at_k
@@ -29,8 +30,8 @@ _log = logging.getLogger(__name__)
 def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
     """Play every task that GRPO may play `difficulty.attempts` times, and write those that are neither always right nor
     always wrong to `rl.jsonl`, which GRPO then trains on; one that cannot be played is left out, and tried again by the
-    next call. Raises EvaluationError where no task is left, EngineError or RolloutError where engines or env runners do
-    not come up."""
+    next call. Raises EvaluationError where no task is left, JudgeError where the judge cannot be asked, EngineError or
+    RolloutError where engines or env runners do not come up."""
     folder = run_synth(config)
     tasks = TaskFile(folder.for_grpo)
     log = folder.arm / "difficulty.jsonl"
@@ -38,6 +39,7 @@ def run_difficulty(config: Config, model_dir: str | Path) -> RunFolder:
     known = _attempts(log, asked, config.difficulty.attempts)
     left = sum(task.id not in known for task in tasks)
     if left:
+        require_judge(config)
         start_ray(config)
         orders = (order for order in _orders(config, tasks) if order.task.id not in known)
         with phase("training tasks, each several times", left) as bar:

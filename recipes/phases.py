@@ -27,6 +27,7 @@ from learner.model.tiny import build_tiny_model
 from learner.sft import identity, run_sft, within_passes
 from recipes.data import run_synth
 from recipes.folder import RunFolder, RunFolderError, alone, arm_of, with_arm
+from recipes.held_out import HeldOut, observed
 from recipes.judging import Canary, require_judge
 from recipes.metrics import MetricsLog, forget_rows
 from recipes.preflight import require_room
@@ -207,6 +208,7 @@ def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, run_log: RunLo
     grpo, watched = config.grpo, config.episode.reward
     if CROP not in config.episode.tools:
         watched = dataclasses.replace(watched, delta=0.0)  # that nobody looks is no alarm where nobody can
+    held_out = HeldOut(config, algorithm, folder)
     rows, recovery = MetricsLog(folder.metrics, "grpo", run_log, watched), Recovery(grpo)
     saver = Saver(
         folder.checkpoints, grpo.keep_checkpoints, grpo.best_metric, config.ranks.step_timeout_s, algorithm.on_activity
@@ -223,7 +225,7 @@ def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, run_log: RunLo
         while algorithm.training_iteration < grpo.steps:
             step = algorithm.training_iteration + 1
             try:
-                _step(config, algorithm, rows, saver, canary, run_log, bar)
+                _step(config, algorithm, rows, saver, canary, held_out, run_log, bar)
             except FAILURES as failure:
                 recovery.recover(failure, step, rebuild)
 
@@ -234,13 +236,15 @@ def _step(
     rows: MetricsLog,
     saver: Saver,
     canary: Canary,
+    held_out: HeldOut,
     run_log: RunLog,
     bar: PhaseBar,
 ) -> None:
     grpo = config.grpo
     metrics: dict[str, float] = algorithm.train()["grpo"]
     step = algorithm.training_iteration
-    saver.observe(metrics)
+    metrics |= held_out.figures(step)
+    saver.observe(observed(metrics, grpo.best_metric))
     figures = rows.write(step, {**metrics, **canary.figures(step), "failed_checkpoints": float(saver.failed)})
     bar.step(step, {key: figures[key] for key in SHOWN if key in figures})
     last = step == grpo.steps

@@ -1,5 +1,6 @@
 """The driver's part of a training run: checkpoints on the way, from which it goes on after a failure."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,11 +11,15 @@ import pytest
 
 from actors.errors import EngineError, RolloutError
 from configs import load_config
+from env.trajectory import save_trajectories
+from evals.evaluate import EvaluationError
 from learner.activity import unwatched
 from learner.checkpoints.folder import read_manifest
 from learner.ranks.group import RanksError
+from recipes import held_out
 from recipes.folder import RunFolder
 from recipes.phases import _optimize
+from tests.films.sample_episode import make_episode
 
 
 class Algorithm:
@@ -26,7 +31,7 @@ class Algorithm:
         self.groups: list[Any] = []
         self.rebuilds = 0
         self.on_activity = unwatched
-        self.training_iteration = self.weights = 0
+        self.training_iteration = self.weights = self.version = 0
         self.went_back_to: list[str | None] = []
 
     def train(self) -> dict[str, dict[str, float]]:
@@ -35,7 +40,11 @@ class Algorithm:
             self.deaths.pop(0)
             raise self.error or RanksError(f"grpo_step: rank 0 died in step {step}")
         self.training_iteration, self.weights = step, self.weights + step
+        self.version = step
         return {"grpo": {"accuracy": 1.0 / step, "loss": float(self.weights)}}
+
+    def players(self) -> None:
+        """Whoever plays the held-out questions."""
 
     def start_save(self, folder: Path) -> Callable[..., Any]:
         state = json.dumps([self.training_iteration, self.weights])
@@ -111,3 +120,33 @@ def test_ranks_that_go_on_dying_or_refuse_their_work_end_the_run(
     with pytest.raises(RanksError, match="rank 0 raised"):
         train(algorithm)
     assert algorithm.rebuilds == rebuilds
+
+
+def test_held_out_questions_are_asked_on_the_way_and_choose_the_best_checkpoint(
+    train: Callable[..., Any], media: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def evaluate_on(_: Any, version: int, config: Any, model: Path, tasks: Sequence[Any], out: Path) -> None:
+        assert not out.exists()
+        asked.append((version, len(tasks)))
+        if version == 6 and len(asked) == 3:
+            raise EvaluationError("question t1 could not be played")
+        episode = make_episode(media)
+        right = dataclasses.replace(episode.rewards, accuracy=1.0 if version == 4 else 0.0)
+        save_trajectories(out, [dataclasses.replace(episode, rewards=right)])
+
+    monkeypatch.setattr(held_out, "evaluate_on", evaluate_on)
+    monkeypatch.setattr(held_out, "TaskFile", lambda _: ["t1", "t2", "t3"])
+    algorithm = Algorithm(deaths=[7])
+    settings = ["eval.every=2", "eval.questions_during=2", "grpo.best_metric=eval_accuracy", "grpo.keep_checkpoints=1"]
+    folder = train(algorithm, *settings, "grpo.async_checkpoints=false")
+    assert asked == [(2, 2), (4, 2), (6, 2)], "not after the last step, which is asked all questions"
+    found = {row["step"]: row.get("eval_accuracy") for row in map(json.loads, folder.metrics.read_text().splitlines())}
+    assert found == {1: None, 2: 0.0, 3: None, 4: 1.0, 5: None, 6: None, 7: None, 8: None}
+    assert "step 6: the held-out questions could not be asked (question t1" in caplog.text
+    assert sorted(path.name for path in folder.checkpoints.glob("step-*")) == ["step-000004", "step-000008"]
+    assert sorted(path.name for path in folder.episodes("x").parent.iterdir()) == [
+        "step-000002.jsonl",
+        "step-000004.jsonl",
+    ]

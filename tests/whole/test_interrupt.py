@@ -35,7 +35,7 @@ def _end(members: Family, process: Any, how: signal.Signals) -> None:
 @pytest.mark.timeout(900)
 def test_an_interrupted_run_ends_cleanly_and_goes_on(members: Family, tmp_path: Path) -> None:
     train: tuple[str, ...] = ("videoseeker.py", "train", "configs/smoke.yaml", f"runs_dir={tmp_path}", "--resume")
-    train += (f"tracking.uri=sqlite:///{tmp_path}/mlflow.db", "captions.steps=0")
+    train += (f"tracking.uri=sqlite:///{tmp_path}/mlflow.db", "captions.steps=0", "eval.every=1", "grpo.steps=2")
     world = members.start(*train, "world.train_videos=60")
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("smoke/data/videos/*.mp4")):
@@ -50,3 +50,4 @@ def test_an_interrupted_run_ends_cleanly_and_goes_on(members: Family, tmp_path: 
     done = members.run(*train)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "smoke/both/policy/model.safetensors").is_file()
+    assert (tmp_path / "smoke/both/episodes/step-000001.jsonl").is_file()
