@@ -20,6 +20,7 @@ import numpy as np
 from env.judging.replies import choice_of_reply
 from env.judging.rules import certain
 from env.task import Task, TaskError, load_tasks
+from evals.published_rules import PUBLISHED
 from evals.tally import SetScores, Tally, groups_of, key_of
 from storage.files import JsonObject
 
@@ -41,6 +42,14 @@ class ResponseScores(SetScores):
     """Open answers that the rules are not certain of; they count as wrong."""
     unanswered: int
     """Questions of the task file without a response; they count as wrong."""
+
+
+def rules_named(names: Sequence[str]) -> list[str]:
+    """The published rules of some names, `all` for all of them. Raises ResponseError: there is no such rule."""
+    chosen = list(PUBLISHED) if "all" in names else list(names)
+    if unknown := [name for name in chosen if name not in PUBLISHED]:
+        raise ResponseError(f"--also-scored-as: no rule '{unknown[0]}'; there are {', '.join(PUBLISHED)} and all")
+    return chosen
 
 
 def score_responses(

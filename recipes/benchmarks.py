@@ -28,6 +28,7 @@ from env.task import Task, load_tasks, save_tasks
 from evals.answers import AnswerLog
 from evals.benchmark import benchmark_scores, play_on_engines, play_on_server
 from evals.evaluate import GREEDY, settings_of
+from evals.responses import rules_named
 from recipes.folder import RunFolder, RunFolderError, alone
 from recipes.judging import require_judge
 from recipes.progress import PhaseBar, phase
@@ -98,18 +99,20 @@ def run_benchmarks(
         modes: empty takes `tools` where the config has tools, else `reasoning`.
         name: what the policy is called there; empty takes its folder's or the server's.
         skip_missing: whether to play what is there where files are not.
-        published: names of `evals.published_rules.PUBLISHED` that the page tells too.
+        published: names of `evals.published_rules.PUBLISHED`, or `all`, that the page tells too.
 
     Raises:
         ConfigError: a setting, or a mode, that makes no sense.
         SourceError: a benchmark cannot be read, or lacks files.
         RunFolderError: the policy answered under other settings.
+        ResponseError: there is no such published rule.
     """
     settings = {mode: in_mode(config, mode) for mode in modes or [_mode_of(config)]}
     for changed in settings.values():
         check(changed, "eval")
     if model == SERVER:
         check_endpoint(config.eval.server, "eval.server")
+    rules = rules_named(published)
     root = RunFolder.of(config, make=False).root / "benchmarks"
     sets = [_tasks(config, given, folder, root, skip_missing) for given, folder in folders.items()]
     label = name or _label(config, model)
@@ -133,7 +136,7 @@ def run_benchmarks(
                     with phase(title, len(chosen)) as bar:
                         play_on_engines(dispatcher, changed, chosen, log, partial(_step, bar))
     written = root / "benchmarks.md"
-    write_text(written, page(_all_scores(config, root, published), published))
+    write_text(written, page(_all_scores(config, root, rules), rules))
     print(f"benchmarks: {written}")
     return written
 

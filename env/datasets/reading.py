@@ -107,7 +107,7 @@ class _Reading:
                     yield self._task(checked(asked))
             except (BadRow, TaskError, VideoError) as reason:
                 self.bad.append((where, str(reason)))
-            except _MissingFile as file_name:
+            except MissingFileError as file_name:
                 self.missing.append((where, str(file_name)))
 
     def _task(self, asked: Question) -> _Found:
@@ -137,7 +137,7 @@ class _Reading:
         return _Found(task, key)
 
 
-class _MissingFile(Exception):
+class MissingFileError(Exception):
     """A file that is not there; the message is its name."""
 
 
@@ -151,7 +151,7 @@ class _Files:
         self._roots = [VideoFiles(root) for root in _folders(folder)]
 
     def find(self, name: str) -> str:
-        """The path of a file or a folder of pictures. Raises _MissingFile: it is not there; BadRow: it is no name of
+        """The path of a file or a folder of pictures. Raises MissingFileError: it is not there; BadRow: it is no name of
         one, or may be any of several."""
         for root in self._roots:
             try:
@@ -159,13 +159,13 @@ class _Files:
             except BadRow as reason:
                 if str(reason) != NOT_THERE:
                     raise
-        raise _MissingFile(name)
+        raise MissingFileError(name)
 
     def find_some(self, name: str) -> str:
         """The same; empty where it is not there."""
         try:
             return self.find(name)
-        except _MissingFile:
+        except MissingFileError:
             return ""
 
 

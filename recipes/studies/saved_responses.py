@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evals.published_rules import PUBLISHED
-from evals.responses import ResponseError, ResponseScores, score_responses
+from evals.responses import ResponseScores, rules_named, score_responses
 
 
 def print_scores(path: str, tasks: str | None, published: Sequence[str], console: Console) -> ResponseScores:
@@ -16,10 +16,7 @@ def print_scores(path: str, tasks: str | None, published: Sequence[str], console
         ResponseError: the file cannot be used, or there is no such script.
         TaskError: the task file cannot be used.
     """
-    names = list(PUBLISHED) if "all" in published else list(published)
-    if unknown := [name for name in names if name not in PUBLISHED]:
-        raise ResponseError(f"--also-scored-as: no rule '{unknown[0]}'; there are {', '.join(PUBLISHED)} and all")
-    scores = score_responses(path, tasks, names)
+    scores = score_responses(path, tasks, rules_named(published))
     low, high = (100 * end for end in scores.by_film)
     console.print(
         f"accuracy {100 * scores.accuracy.mean:.1f} % of {scores.accuracy.questions:,} questions; 95 % interval "

@@ -11,6 +11,7 @@ from configs.load import ConfigError
 from configs.run import Config
 from env.datasets.rows import SourceError
 from env.task import load_tasks
+from evals.responses import ResponseError
 from recipes import benchmarks
 from recipes.benchmarks import Part, check_benchmark, in_mode, part_of, run_benchmarks
 from recipes.folder import RunFolderError
@@ -82,6 +83,8 @@ def test_a_server_s_model_stands_in_the_same_table_and_other_settings_in_another
     assert "| two frames | reasoning |" in text
     assert "| org-eyes | reasoning | 33.3 |" in text
     assert "would be scored as" not in text
+    with pytest.raises(ResponseError, match="--also-scored-as: no rule 'mine'"):
+        run_benchmarks(other, benchmarks.SERVER, folders, ["reasoning"], name="two frames", published=["mine"])
 
 
 def test_half_a_download_is_refused_or_played_without_the_rest(tmp_path: Path, folders: dict[str, str]) -> None:
