@@ -151,8 +151,8 @@ class _Files:
         self._roots = [VideoFiles(root) for root in _folders(folder)]
 
     def find(self, name: str) -> str:
-        """The path of a file or a folder of pictures. Raises MissingFileError: it is not there; BadRow: it is no name of
-        one, or may be any of several."""
+        """The path of a file or a folder of pictures. Raises MissingFileError: it is not there; BadRow: it is no name
+        of one, or may be any of several."""
         for root in self._roots:
             try:
                 return root.find(name)

@@ -22,7 +22,7 @@ ARGUMENTS = (
     *("--skip-mm-profiling", "--max-num-seqs", "32", "--kv-cache-memory-bytes", str(2**30)),
     *("--mm-processor-cache-gb", "0.1", "--limit-mm-per-prompt", '{"image": 64, "video": 1}'),
     # On the CPU a seeded request whose prompt is cut in chunks kills vLLM 0.32.
-    *("--no-enable-chunked-prefill", "--max-model-len", "8192", "--max-num-batched-tokens", "8192"),
+    "--no-enable-chunked-prefill",
     *("--generation-config", "vllm", "--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
     *("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}'),
 )
@@ -48,8 +48,9 @@ class VllmServer:
 
 
 @contextmanager
-def vllm_server(model: Path, log: Path) -> Iterator[VllmServer]:
-    """Serve a model folder as `tiny` on a free port of the loopback interface; its output goes to `log`.
+def vllm_server(model: Path, log: Path, longest: int = 8192) -> Iterator[VllmServer]:
+    """Serve a model folder as `tiny`, with sequences of up to `longest` tokens, on a free port of the loopback
+    interface; its output goes to `log`.
 
     Raises:
         AssertionError: it did not come up, with the end of its output.
@@ -58,9 +59,10 @@ def vllm_server(model: Path, log: Path) -> Iterator[VllmServer]:
     environment = {**os.environ, **VLLM_ENVIRONMENT, **CPU_ENVIRONMENT, **LOCAL_ENVIRONMENT, "OMP_NUM_THREADS": "1"}
     # `vllm serve` of the CPU wheel of 0.32 fails, as it looks for a package named vllm; its module is the same server.
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--port", str(port)]
+    lengths = ("--max-model-len", str(longest), "--max-num-batched-tokens", str(longest))
     with open(log, "w") as output:
         process = subprocess.Popen(
-            [*command, *ARGUMENTS], stdout=output, stderr=output, env=environment, start_new_session=True
+            [*command, *ARGUMENTS, *lengths], stdout=output, stderr=output, env=environment, start_new_session=True
         )
     server = VllmServer(f"http://127.0.0.1:{port}/v1", log)
     try:
