@@ -219,7 +219,7 @@ def evaluate(
 
         run_eval(config, model)
         return
-    from recipes.benchmarks import SERVER, part_of, run_benchmarks
+    from recipes.studies.benchmarks import SERVER, part_of, run_benchmarks
 
     model = checkpoint if checkpoint == SERVER else str(_model_dir(checkpoint))
     folders = dict(_named_folder(word) for word in bench)
@@ -236,7 +236,7 @@ def bench() -> None:
 @click.argument("folder")
 def check_bench(name: str, folder: str) -> int:
     """Look whether a benchmark is all there: NAME as its authors write it, FOLDER where it was unpacked."""
-    from recipes.benchmarks import check_benchmark
+    from recipes.studies.benchmarks import check_benchmark
 
     found = check_benchmark(name, folder)
     return 1 if found.bad or found.missing or not found.tasks else 0
@@ -395,6 +395,23 @@ def replay(file: str, episode: int) -> None:
     from evals.pages.replay import print_episode
 
     print_episode(load_lesson(file, episode) if Path(file).is_dir() else load_trajectory(file, episode), Console())
+
+
+@cli.command(params=[TRACEBACK])
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write one self-contained file instead of serving.")
+@click.option("--most", default=200, show_default=True, type=click.IntRange(1), help="Episodes in that file.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8010, show_default=True, type=click.IntRange(1, 65535), help="Port of the page.")
+def browse(run: Path, out: Path | None, most: int, host: str, port: int) -> None:
+    """Look through the episodes of a run: training and held out, alone, as groups, across steps."""
+    from recipes.browse import serve_browser, write_browser
+
+    if out is None:
+        serve_browser(run, host, port)
+        return
+    write_browser(run, out, most)
+    print(f"episodes: {out}")
 
 
 def _config(settings: Sequence[str], checkpoint: str | bool | None, default: Path | None) -> Config:

@@ -6,7 +6,7 @@ its gradients.
 
 Ours is all of `RankGroup.grpo_step`: trajectories through Ray, frames from the memory that the node's processes share
 (where env runners leave what they decoded; new ones at every step), collation, forward and backward passes, metrics,
-DeepSpeed, AdamW. What bare PyTorch and TRL do stands in `bare_pytorch.py` and `trl_step.py`; TRL comes with
+DeepSpeed, AdamW. What bare PyTorch and TRL do stands in `peers/`; TRL comes with
 `pip install -e .[peers]` and its ratio is left out without it.
 """
 
@@ -23,11 +23,11 @@ from typing import TypedDict
 import numpy as np
 import ray
 
-from benchmarks.bare_pytorch import BarePytorch
 from benchmarks.episodes import Step, film, make_steps
 from benchmarks.learner_publish import publish_over_copy
 from benchmarks.measure import CONSOLE, Ratio, finish, ratio, side_by_side, table
-from benchmarks.trl_step import TrlStep, installed
+from benchmarks.peers.bare_pytorch import BarePytorch
+from benchmarks.peers.trl_step import TrlStep, installed
 from configs import load_config
 from env.chat import ChatFormat
 from learner.model.tiny import build_tiny_model

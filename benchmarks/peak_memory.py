@@ -13,8 +13,8 @@ from pathlib import Path
 
 from transformers import Qwen3VLForConditionalGeneration
 
-from benchmarks.bare_pytorch import BarePytorch
 from benchmarks.episodes import film, long_episode
+from benchmarks.peers.bare_pytorch import BarePytorch
 from configs import Config, load_config
 from env.chat import ChatFormat
 from env.trajectory import Trajectory

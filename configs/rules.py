@@ -23,6 +23,8 @@ Phase = Literal["synth", "sft", "grpo", "difficulty", "eval", "serve", "ablation
 """What the settings are to be used for, with all that goes before it."""
 
 
+HELD_OUT = ("eval_accuracy", "eval_reward", "eval_tool_calls", "eval_found")
+"""What a look at the held-out questions during training finds."""
 REWARD_TAKES = ("config", "task", "answer", "accuracy", "format_ok", "calls", "evidence")
 """What a reward of one's own is called with, as `env.reward.score` is."""
 
@@ -193,6 +195,15 @@ def _objective(config: Config) -> None:
             ),
             f"grpo.best_metric={grpo.best_metric}: is taken by no step with eval.every=0; set that too": (
                 grpo.best_metric.removeprefix("-").startswith("eval_") and not config.eval.every
+            ),
+            f"grpo.best_metric={grpo.best_metric}: no such look at the held-out questions; there are "
+            f"{', '.join(HELD_OUT)}": (
+                grpo.best_metric.removeprefix("-").startswith("eval_")
+                and grpo.best_metric.removeprefix("-") not in HELD_OUT
+            ),
+            f"grpo.best_metric={grpo.best_metric}: looks at the policies of checkpoints alone; set eval.every to a "
+            f"multiple of grpo.checkpoint_every={grpo.checkpoint_every}": (
+                grpo.best_metric.removeprefix("-") in HELD_OUT and config.eval.every % grpo.checkpoint_every > 0
             ),
             "grpo.dynamic_sampling replaces the groups that grpo.drop_uniform_groups leaves out: set that too": (
                 grpo.dynamic_sampling and not grpo.drop_uniform_groups

@@ -89,6 +89,10 @@ class TrackingConfig:
     """Name of the experiment that a run's phases are logged in."""
     sample_episodes: int = 4
     """Episodes logged as traces, with their frames, at each checkpoint."""
+    rollouts_per_step: int = 64
+    """Episodes of each training step, whole groups, that are kept for `videoseeker browse`; 0 keeps none."""
+    rollouts_mib: int = 512
+    """Most MiB of them; beyond it the oldest steps go."""
 
 
 @dataclass

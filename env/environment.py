@@ -168,10 +168,15 @@ class VideoEnv(gymnasium.Env[Content, str]):
         pixels, multiple = config.prompt_max_pixels, config.pixel_multiple
         video = open_video(task.video, config.timeout_s)
         self.video_frames = len(video.times)
-        limits = config.prompt_fps, config.prompt_max_frames, pixels, multiple, config.timeout_s, config.min_pixels or 0
+        shows_marks = MARK_TOOL not in config.tools and config.mark_in_prompt
+        marks = len(task.visual_prompts) if shows_marks else 0
+        most = config.prompt_max_frames
+        if config.max_frames:
+            most = max(1, min(most, config.max_frames - marks))
+        limits = config.prompt_fps, most, pixels, multiple, config.timeout_s, config.min_pixels or 0
         coarse = video.clip(0.0, video.duration_s, *limits)
         subtitles = self._subtitles(task, [frame.time_s for frame in coarse])
-        if MARK_TOOL in config.tools or not config.mark_in_prompt:
+        if not shows_marks:
             return user_content(task, config, coarse, None, subtitles)
         marked = [open_image(m.image, m.time_s, pixels, multiple, config.min_pixels or 0) for m in task.visual_prompts]
         return user_content(task, config, coarse, marked, subtitles)
@@ -243,11 +248,13 @@ def without_marks(config: EpisodeConfig) -> EpisodeConfig:
 
 
 def direct_answer(turn: ParsedTurn) -> ParsedTurn:
-    """The turn of an agent that is to answer with nothing but the answer: all of it that is no thought or tag."""
+    """The turn of an agent that is to answer with nothing but the answer: all of it that is no thought or tag. A
+    thought that does not end, and a call, are none."""
     if turn.answer is not None:
         return turn
     text = SPECIAL_TOKEN.sub("", turn.text.rpartition("</think>")[2]).strip()
-    return dataclasses.replace(turn, calls=(), answer=text or None, well_formed=bool(text), error=None)
+    answer = None if turn.calls or "<think>" in text else text or None
+    return dataclasses.replace(turn, calls=(), answer=answer, well_formed=answer is not None, error=None)
 
 
 def _frames(content: Sequence[str | Frame]) -> list[Frame]:

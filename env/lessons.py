@@ -8,7 +8,8 @@ each is a batch of its own in its shard, so that one is read without its neighbo
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import accumulate
 from pathlib import Path
@@ -99,6 +100,27 @@ def _about(file: Path) -> dict[bytes, list[Any]]:
     return {key: json.loads(metadata[key]) for key in (ASIDE, DIMENSIONS) if key in metadata}
 
 
+def lessons_in(file: Path) -> int:
+    """How many lessons a shard holds. Raises TrajectoryError: it is none."""
+    with _opened(file) as shard:
+        return int(shard.num_record_batches)
+
+
+def lesson_in(file: Path, place: int) -> Trajectory:
+    """One lesson of a shard, counted from 0. Raises TrajectoryError: it cannot be read."""
+    with _opened(file) as shard:
+        return _lesson(shard.get_batch(place).to_pylist()[0], file)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[pa.RecordBatchFileReader]:
+    try:
+        with pa.memory_map(str(file)) as mapped:
+            yield pa.ipc.open_file(mapped)
+    except (OSError, pa.ArrowException) as error:
+        raise TrajectoryError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
+
+
 class LessonSequence(Sequence[Trajectory]):
     """Lessons in parts, one part after the other."""
 
@@ -165,15 +187,10 @@ class Lessons(LessonSequence):
 
     def _lesson_of(self, part: int, place: int) -> Trajectory:
         file, expected = shard_file(self._folder, part), self._ends[part] - self._begin(part)
-        try:
-            with pa.memory_map(str(file)) as mapped:
-                shard = pa.ipc.open_file(mapped)
-                if shard.num_record_batches != expected:
-                    raise TrajectoryError(f"{file}: holds {shard.num_record_batches} lessons instead of {expected}")
-                row = shard.get_batch(place).to_pylist()[0]
-        except (OSError, pa.ArrowException) as error:
-            raise TrajectoryError(f"{file}: cannot be read ({str(error).splitlines()[0]})") from None
-        return _lesson(row, file)
+        with _opened(file) as shard:
+            if shard.num_record_batches != expected:
+                raise TrajectoryError(f"{file}: holds {shard.num_record_batches} lessons instead of {expected}")
+            return _lesson(shard.get_batch(place).to_pylist()[0], file)
 
 
 class JoinedLessons(LessonSequence):

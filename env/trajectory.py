@@ -93,6 +93,8 @@ class Trajectory:
     """Frames of the video; 0 if that is not known."""
     judge_s: float = 0.0
     """What the judge took, seconds; 0 where the rules were certain."""
+    advantage: float | None = None
+    """What training made of its reward beside its group's; None where it was not trained on."""
 
     def to_dict(self) -> JsonObject:
         """Plain JSON types."""

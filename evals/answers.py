@@ -49,6 +49,11 @@ class AnswerLog:
         """Note that a question could not be played, which another try may."""
         self._log.append(json.dumps({"question": _name(task), "error": error}).encode())
 
+    def is_empty(self) -> bool:
+        """Whether nothing was answered yet."""
+        self._read()
+        return not self._places
+
     def unanswered(self, tasks: Iterable[Task]) -> list[Task]:
         """Those that are still to be played."""
         self._read()
@@ -86,5 +91,6 @@ class AnswerLog:
 def _name(task: Task) -> str:
     """A question's id, and what differs where another thing is asked or shown."""
     asked = [task.id, task.question, task.options, task.answer, Path(task.video).name, task.form]
+    asked.append(Path(task.subtitles).name)
     marks = [(Path(mark.image).name, mark.time_s, mark.kind) for mark in task.visual_prompts]
     return hashlib.sha256(json.dumps([*asked, marks]).encode(errors="surrogatepass")).hexdigest()[:16]

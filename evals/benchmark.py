@@ -12,7 +12,7 @@ from pathlib import Path
 from actors.errors import sentence
 from actors.rollout.chat_policy import ChatPolicy
 from actors.rollout.dispatch import Dispatcher
-from actors.rollout.groups import GroupOrder
+from actors.rollout.groups import FailedEpisode, GroupOrder
 from actors.rollout.loop import play
 from actors.rollout.players import play_all
 from configs import Config
@@ -26,7 +26,7 @@ from env.reward import judged
 from env.task import Task
 from env.trajectory import Trajectory
 from evals.answers import Answered, AnswerLog
-from evals.evaluate import GREEDY
+from evals.evaluate import GREEDY, EvaluationError
 from evals.score import accuracy_of
 from evals.tally import SetScores, Tally, groups_of
 from tools.decoding.frame import DecoderError
@@ -64,18 +64,31 @@ class BenchmarkScores(SetScores):
 def play_on_engines(
     dispatcher: Dispatcher, config: Config, tasks: Sequence[Task], log: AnswerLog, on: OnAnswer
 ) -> None:
-    """Play what is unanswered on engines and env runners that are up, greedily. Raises RolloutError: nothing was played
-    within `grpo.rollout_timeout_s`."""
+    """Play what is unanswered on engines and env runners that are up, greedily.
+
+    Raises:
+        RolloutError: nothing was played within `grpo.rollout_timeout_s`.
+        EvaluationError: engines, decoder or judge failed some, which are neither right nor wrong but still unanswered.
+    """
     left = log.unanswered(tasks)
     done = len(tasks) - len(left)
+    waiting: list[FailedEpisode] = []
     orders = (GroupOrder(i, task, (0,), sampling=GREEDY, episode=config.episode) for i, task in enumerate(left))
     for group in play_all(dispatcher, orders, 0, config.grpo.rollout_timeout_s):
-        if group.failures:
-            log.fail(group.order.task, group.failures[0].error)
-        else:
+        failure = next(iter(group.failures), None)
+        if failure is None:
             log.add(group.order.task, group.trajectories[0])
+        elif failure.machinery:
+            waiting.append(failure)
+        else:
+            log.fail(group.order.task, failure.error)
         done += 1
         on(done)
+    if waiting:
+        raise EvaluationError(
+            f"{len(waiting)} questions are still to be answered; the first, {waiting[0].task_id}, was not for want of "
+            f"what plays it ({waiting[0].error}); call again when that is mended"
+        )
 
 
 def play_on_server(config: Config, tasks: Sequence[Task], log: AnswerLog, replies: Path, on: OnAnswer) -> None:
@@ -112,7 +125,7 @@ async def _play_on_server(config: Config, tasks: Sequence[Task], log: AnswerLog,
                     raise
                 except Exception as error:  # noqa: BLE001 - a question that cannot be played is told with its reason
                     if tried == TRIES:
-                        log.fail(task, sentence(error))
+                        log.fail(task, ": ".join(filter(None, [sentence(error), getattr(error, "detail", "")])))
         done += 1
         on(done)
 
@@ -155,7 +168,17 @@ def reply_of(episode: Trajectory | None) -> str:
 
 
 def _right(answered: Answered) -> float:
-    return 0.0 if answered.episode is None else accuracy_of(answered.episode)
+    """R_acc, with choices read as people read them: a model that was never taught our form says them in its own."""
+    task, episode = answered.task, answered.episode
+    if episode is None or episode.answer is None:
+        return 0.0
+    found = accuracy_of(episode)
+    return found if found or not task.options else float(_letter(task, episode.answer) == task.answer)
+
+
+def _letter(task: Task, answer: str) -> str | None:
+    options = task.options or ()
+    return parse_choice(answer, options) or choice_of_reply(answer, options)
 
 
 class _Sums:
@@ -172,8 +195,7 @@ class _Sums:
         self.episodes += 1
         self.unanswered += episode.answer is None
         if episode.answer is not None and task.options:
-            letter = parse_choice(episode.answer, task.options) or choice_of_reply(episode.answer, task.options)
-            self.unread += letter is None
+            self.unread += _letter(task, episode.answer) is None
         self.calls += len(episode.calls)
         self.rounds += len(episode.turns)
         self.frames += len(episode.prompt_frames) + sum(call.frames for call in episode.calls)

@@ -142,7 +142,7 @@ class GRPO(Algorithm):
         sifted = sift(self.groups, self.version, config, max_tokens)
         with self._timed("score"):
             kl = self.ranks.reference_kl(sifted.trajectories) if config.kl_in == "reward" else None
-        batch = cut_batch(sifted, self.version, config, max_tokens, kl)
+        self.batch = batch = cut_batch(sifted, self.version, config, max_tokens, kl)
         learned: dict[str, float] = {}
         if batch.trajectories:
             with self._timed("update"):

@@ -81,6 +81,8 @@ class RunFolder:
         """GRPO checkpoints."""
         self.policy = arm / "policy"
         """The policy after GRPO."""
+        self.rollouts = arm / "rollouts"
+        """Episodes of training steps, a file a step; see `recipes.rollouts`."""
         self.metrics = arm / "metrics.jsonl"
         """One JSON object a step."""
 

@@ -1,6 +1,7 @@
 """Held-out questions asked while a policy is trained.
 
-Invariant: a look at them changes nothing of the training; one that cannot be finished is a warning and no figure.
+Invariant: a look at them changes nothing of the training; one that a question does not let end is a warning and no
+figure. Engines and env runners that fail in it are mended as they are in training.
 """
 
 import logging

@@ -33,6 +33,7 @@ from recipes.metrics import MetricsLog, forget_rows
 from recipes.preflight import require_room
 from recipes.progress import PhaseBar, phase
 from recipes.recovery import FAILURES, Recovery
+from recipes.rollouts import keep_rollouts
 from recipes.run_log import RunLog
 from storage.files import whole_folder
 from storage.logs import whole_rows
@@ -225,7 +226,7 @@ def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, run_log: RunLo
         while algorithm.training_iteration < grpo.steps:
             step = algorithm.training_iteration + 1
             try:
-                _step(config, algorithm, rows, saver, canary, held_out, run_log, bar)
+                _step(config, algorithm, folder, rows, saver, canary, held_out, run_log, bar)
             except FAILURES as failure:
                 recovery.recover(failure, step, rebuild)
 
@@ -233,6 +234,7 @@ def _optimize(config: Config, algorithm: GRPO, folder: RunFolder, run_log: RunLo
 def _step(
     config: Config,
     algorithm: GRPO,
+    folder: RunFolder,
     rows: MetricsLog,
     saver: Saver,
     canary: Canary,
@@ -243,6 +245,7 @@ def _step(
     grpo = config.grpo
     metrics: dict[str, float] = algorithm.train()["grpo"]
     step = algorithm.training_iteration
+    keep_rollouts(config.tracking, folder.rollouts, step, algorithm)
     metrics |= held_out.figures(step)
     saver.observe(observed(metrics, grpo.best_metric))
     figures = rows.write(step, {**metrics, **canary.figures(step), "failed_checkpoints": float(saver.failed)})

@@ -38,7 +38,8 @@ class ChatPolicy:
             AnswerError, EndpointError, BudgetError: see `endpoint.endpoint`.
         """
         offered = [] if env.rounds_left == 0 else schemas(env.config.tools)
-        text = turn_text(await self._endpoint.chat(self._what, conversation(env), offered))
+        message = await self._endpoint.chat(self._what, conversation(env), offered)
+        text = turn_text(message) if env.config.reasoning else _direct_text(message)
         ids = self._chat.encode(text)
         kept = ids[:max_tokens]
         return Turn(kept, (0.0,) * len(kept), text, "stop" if len(kept) == len(ids) else "length")
@@ -92,6 +93,11 @@ def turn_text(message: ModelMessage) -> str:
         return write_turn(thought, _plain(answer))
     except ValueError:
         return message["content"]
+
+
+def _direct_text(message: ModelMessage) -> str:
+    """A message of a model that is to answer directly, as it was written; a call that nobody offered it is none."""
+    return "" if message["calls"] else message["content"]
 
 
 def _plain(text: str) -> str:

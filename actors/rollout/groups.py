@@ -14,20 +14,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from actors.engine.handle import Engine
-from actors.errors import sentence
+from actors.errors import EngineError, sentence
 from actors.rollout.engine_policy import GRACE, EnginePolicy
 from actors.rollout.loop import play
 from actors.rollout.routing import Routing
 from configs import Config
 from configs.episode import EpisodeConfig
 from configs.policy import SamplingConfig
+from endpoint.endpoint import EndpointError
 from env.chat import ChatFormat
 from env.judging.judge import JudgeError
 from env.judging.of_config import judge_of
 from env.reward import judged
 from env.task import Task
 from env.trajectory import Trajectory
-from tools.decoding.frame import BusyError
+from tools.decoding.frame import BusyError, DecoderError
 
 MAX_ATTEMPTS = 3
 """Times that an episode is played before it is given up."""
@@ -65,6 +66,8 @@ class FailedEpisode:
     """Whether it failed for want of a decoder or a segmenter, which others kept busy."""
     dropped: bool = False
     """Whether it is to be left out instead of being played again: its judge is not waited for and gave no verdict."""
+    machinery: bool = False
+    """Whether what failed is an engine, the decoder or the judge, and nothing of the task's."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,8 @@ class GroupPlayer:
             return await judged(played, order.task, order.episode or self._config.episode, self._judge)
         except Exception as error:  # noqa: BLE001 - as of an episode that broke
             dropped = isinstance(error, JudgeError) and self._config.judge.unreachable == "drop"
-            return FailedEpisode(order.task.id, sentence(error), seed, dropped=dropped)
+            broken = isinstance(error, JudgeError | EndpointError)
+            return FailedEpisode(order.task.id, sentence(error), seed, dropped=dropped, machinery=broken)
 
     async def _play_episode(self, order: GroupOrder, seed: int, seat: _Seat) -> Trajectory | FailedEpisode:
         policy = EnginePolicy(
@@ -224,4 +228,5 @@ class GroupPlayer:
         try:
             return await play(order.task, policy, self._chat, order.episode or self._config.episode)
         except Exception as error:  # noqa: BLE001 - whatever broke this episode is reported with its task
-            return FailedEpisode(order.task.id, sentence(error), seed, isinstance(error, BusyError))
+            broken = isinstance(error, EngineError | BusyError | DecoderError)
+            return FailedEpisode(order.task.id, sentence(error), seed, isinstance(error, BusyError), machinery=broken)

@@ -59,7 +59,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "Inst-It-Bench",
         inst_it,
         _keys("question_id", "video_path", "question"),
-        ("**/*video*multi*choice*.json*", "**/*multi*choice*.json*", "*.jsonl", "*.json", "*.parquet"),
+        ("*.json*", "*.parquet", "*/*.json*", "*/*.parquet"),
     ),
     "videosiah": Benchmark(
         "VideoSIAH-Eval",

@@ -6,12 +6,15 @@ Its videos are folders of pictures on which instances are numbered, as its quest
 from collections.abc import Iterator, Mapping
 
 from env.datasets.question import Question
+from env.datasets.rows import BadRow
 from env.datasets.values import text_of
 
 
 def inst_it(row: Mapping[str, object]) -> Iterator[Question]:
     """The question of a row."""
     columns = [f"choice_{letter}" for letter in "abcdefgh" if row.get(f"choice_{letter}") is not None]
+    if columns != [f"choice_{letter}" for letter in "abcdefgh"[: len(columns)]]:
+        raise BadRow("has choices with a gap")
     yield Question(
         id=text_of(row, "question_id", ""),
         source="Inst-It-Bench",

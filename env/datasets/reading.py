@@ -6,6 +6,7 @@ scored; only ids that come several times get what tells them apart.
 """
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,11 @@ from env.datasets.video_files import NOT_THERE, VideoFiles
 from env.subtitles import read_subtitles
 from env.task import Task, TaskError
 from tools.decoding.frame import VideoError
+from tools.decoding.frame_folder import split_rate
 from tools.marks.visual_prompt import VisualPrompt
+
+LFS_POINTER = b"version https://git-lfs"
+"""What a file begins with that Git has not fetched yet."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class BenchmarkTasks:
     """Place of each row that cannot be read, and a clause that says why."""
     missing: tuple[tuple[str, str], ...]
     """Place of each row whose film or picture is not there, and that file's name."""
+    without_subtitles: int = 0
+    """Questions whose subtitles are not there, or were not asked for."""
 
     def files_missing(self) -> list[str]:
         """Names of the files that are not there, each once."""
@@ -44,7 +51,8 @@ class BenchmarkTasks:
         films = len({task.video for task in self.tasks})
         lacks = f", {len(self.missing)} lack a file" if self.missing else ""
         bad = f", {len(self.bad)} cannot be read" if self.bad else ""
-        return f"{self.name}: {len(self.tasks)} questions about {films} films can be played{lacks}{bad}"
+        silent = f", {self.without_subtitles} without their subtitles" if self.without_subtitles else ""
+        return f"{self.name}: {len(self.tasks)} questions about {films} films can be played{silent}{lacks}{bad}"
 
 
 def read_benchmark(
@@ -55,10 +63,10 @@ def read_benchmark(
     Args:
         name: of the benchmark, as its authors or `BENCHMARKS` write it.
         folder: that of the benchmark, or its file of questions.
-        marks: folder for the pictures on which targets are marked that come as masks; None draws none, for a look at
+        marks: folder for the pictures on which targets are marked that come as masks; None writes none, for a look at
             what is there.
         kind: the mark that is drawn there, one of `configs.world.PROMPT_KINDS`.
-        subtitles: whether they are to be read, so that one that cannot be costs its row.
+        subtitles: whether the tasks have them, so that a file of them that cannot be read costs its row.
 
     Raises:
         SourceError: no such benchmark or folder, no file of questions in it, or one of another benchmark.
@@ -67,11 +75,19 @@ def read_benchmark(
     if found is None:
         known = ", ".join(benchmark.name for benchmark in BENCHMARKS.values())
         raise SourceError(f"no benchmark '{name}'; there are {known}")
-    benchmark, folder = BENCHMARKS[found], Path(folder)
+    benchmark, folder = BENCHMARKS[found], Path(folder).absolute()
     reading = _Reading(benchmark, _Files(folder.parent if folder.is_file() else folder), marks, kind, subtitles)
-    rows = [row for file in _question_files(benchmark, folder) for row in reading.rows(file)]
-    tasks = tuple(_named(rows))
-    return BenchmarkTasks(benchmark.name, tasks, tuple(reading.bad), tuple(reading.missing))
+    rows, others = list[_Found](), list[SourceError]()
+    files = _question_files(benchmark, folder)
+    for file in files:
+        try:
+            rows += reading.rows(file)
+        except _OtherFileError as error:
+            others.append(error)
+    if len(others) == len(files):
+        raise others[0]
+    missing, silent = tuple(reading.missing), reading.without_subtitles if subtitles else 0
+    return BenchmarkTasks(benchmark.name, tuple(_named(rows)), tuple(reading.bad), missing, silent)
 
 
 @dataclass(frozen=True)
@@ -88,9 +104,10 @@ class _Reading:
         self._marks, self._kind = marks, kind
         self.bad: list[tuple[str, str]] = []
         self.missing: list[tuple[str, str]] = []
+        self.without_subtitles = 0
 
     def rows(self, file: Path) -> Iterator[_Found]:
-        """The tasks of a file. Raises SourceError: its rows are of another benchmark."""
+        """The tasks of a file. Raises _OtherFileError: its rows are of another benchmark."""
         known = False
         for where, values in source_rows(file):
             if isinstance(values, BadRow):
@@ -98,7 +115,7 @@ class _Reading:
                 continue
             if not known and not self._benchmark.keys <= values.keys():
                 lacks = ", ".join(f"'{key}'" for key in sorted(self._benchmark.keys - values.keys()))
-                raise SourceError(f"{where} is no row of {self._benchmark.name}: it lacks {lacks}")
+                raise _OtherFileError(f"{where} is no row of {self._benchmark.name}: it lacks {lacks}")
             known = True
             try:
                 for asked in self._benchmark.read(values):
@@ -109,17 +126,21 @@ class _Reading:
                 self.bad.append((where, str(reason)))
             except MissingFileError as file_name:
                 self.missing.append((where, str(file_name)))
+            except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+                self.bad.append((where, f"has values that cannot be read ({type(error).__name__})"))
 
     def _task(self, asked: Question) -> _Found:
         video = self._files.find(asked.video)
         marked = [VisualPrompt(self._files.find(name), None) for name in asked.marked]
         key = digest(asked.video, asked.question, asked.options)
         for i, region in enumerate(asked.regions, 1):
-            out = None if self._marks is None else self._marks / f"{key}-{i}.png"
+            out = None if self._marks is None else self._marks / f"{key}-{i}-{self._kind}.png"
             marked.append(draw_region(video, region, self._kind, out))
-        subtitles = self._files.find_some(asked.subtitles) if asked.subtitles else ""
-        if subtitles and self._subtitles:
+        subtitles = self._files.find_some(asked.subtitles) if asked.subtitles and self._subtitles else ""
+        if subtitles:
             read_subtitles(subtitles, asked.subtitles_from_s)
+        elif asked.subtitles:
+            self.without_subtitles += 1
         task = Task(
             id=asked.id or key,
             video=video,
@@ -138,7 +159,11 @@ class _Reading:
 
 
 class MissingFileError(Exception):
-    """A file that is not there; the message is its name."""
+    """A file that is not there, or not yet; the message is its name."""
+
+
+class _OtherFileError(SourceError):
+    """A file of something else."""
 
 
 class _Files:
@@ -155,7 +180,9 @@ class _Files:
         of one, or may be any of several."""
         for root in self._roots:
             try:
-                return root.find(name)
+                found = root.find(name)
+                if _is_whole(found):
+                    return found
             except BadRow as reason:
                 if str(reason) != NOT_THERE:
                     raise
@@ -167,6 +194,15 @@ class _Files:
             return self.find(name)
         except MissingFileError:
             return ""
+
+
+def _is_whole(path: str) -> bool:
+    """Whether a file is more than the place that a download holds for it: empty, or a pointer of Git LFS."""
+    if os.path.isdir(split_rate(path)[0]):
+        return True
+    with open(path, "rb") as file:
+        head = file.read(len(LFS_POINTER))
+    return bool(head) and head != LFS_POINTER
 
 
 def _folders(folder: Path) -> list[Path]:

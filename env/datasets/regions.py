@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from env.datasets.question import Region
+from storage.files import whole_file
 from tools.decoding.frame import VideoError
 from tools.decoding.video import open_video
 from tools.marks.drawing import draw
@@ -30,13 +31,16 @@ def draw_region(video: str, region: Region, kind: str, out: Path | None) -> Visu
     if not mask.any():
         raise VideoError("has an empty mask")
     time_s = float(opened.times[region.picture])
-    if out is None:
-        return VisualPrompt("", time_s, kind)
     [frame] = opened.frames_at([time_s], opened.width * opened.height, 1)
     height, width = frame.pixels.shape[:2]
     if mask.shape != (height, width):
-        mask = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
-    pixels, geometry = draw(frame.pixels, kind, mask=mask)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(out)
-    return VisualPrompt(str(out), time_s, kind, geometry)
+        mask = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0
+    try:
+        pixels, geometry = draw(frame.pixels, kind, mask=mask)
+    except ValueError as error:
+        raise VideoError(f"has a mask that cannot be marked ({error})") from None
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(out) as partial:  # another command may be reading it
+            Image.fromarray(pixels).save(partial, "png")
+    return VisualPrompt(str(out or ""), time_s, kind, geometry)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from env.datasets.choices import split_options
 from env.datasets.question import Question
 from env.datasets.rows import BadRow
-from env.datasets.values import number_of, text_of, texts_of
+from env.datasets.values import number_of, text_of, texts_of, whole_of
 
 DIMENSIONS = {
     **{"1": "OA", "2": "HA", "3": "OD", "4": "FM", "5": "CR", "6": "PU", "7": "CI"},
@@ -26,7 +26,8 @@ def v2p_bench(row: Mapping[str, object]) -> Iterator[Question]:
         question, options = split_options(text_of(row, "question"))
     except ValueError as error:
         raise BadRow(str(error)) from None
-    number = text_of(row, "dimension", "")
+    whole = whole_of(row, "dimension")
+    number = text_of(row, "dimension", "") if whole is None else str(whole)
     part, seconds = text_of(row, "source", ""), number_of(row, "duration")
     several = isinstance(row.get("frame_path"), list | tuple)
     yield Question(

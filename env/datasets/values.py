@@ -35,6 +35,12 @@ def _text(value: object, key: str) -> str:
     return str(value).replace("\ufeff", "").strip()
 
 
+def whole_of(row: Mapping[str, object], key: str) -> int | None:
+    """The whole number of at least 0 under a key, from a text or a table's float too; None for anything else."""
+    number = number_of(row, key)
+    return int(number) if number is not None and number >= 0 and number == int(number) else None
+
+
 def number_of(row: Mapping[str, object], key: str) -> float | None:
     """The finite number under a key, from a text too; None for anything else."""
     value = row.get(key)
@@ -42,6 +48,6 @@ def number_of(row: Mapping[str, object], key: str) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None

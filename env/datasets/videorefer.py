@@ -47,6 +47,6 @@ def _regions(row: Mapping[str, object], count: int) -> Iterator[Region]:
         frame = first if first in masks else next(iter(masks), "")
         found = masks.get(frame)
         mask = found.get("segmentation") if isinstance(found, dict) else None
-        if not frame.isdecimal() or not isinstance(mask, dict):
+        if not (frame.isdecimal() and frame.isascii() and len(frame) < 10) or not isinstance(mask, dict):
             raise BadRow("has an 'annotation' without a frame's number and its run-length encoding")
         yield Region(int(frame), mask)

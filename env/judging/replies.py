@@ -14,6 +14,8 @@ from env.judging.rules import certain, judge, parse_choice
 from env.judging.vocabulary import normalize, typed
 from env.task import Task
 
+_NEAR = 200
+"""Characters on each side of a letter in which it may be ruled out."""
 _LONGEST = 4000
 """Characters at the end of a reply that are read."""
 _SHORT = 25
@@ -208,7 +210,7 @@ def _mentions(sentence: str) -> list[tuple[str, bool]]:
         letter = next(filter(None, match.groups())).upper()
         if letter == "I":  # the pronoun; who has nine options may write "option I"
             continue
-        before, after = sentence[: match.start()], sentence[match.end() :]
+        before, after = sentence[max(0, match.start() - _NEAR) : match.start()], sentence[match.end() :][:_NEAR]
         out = bool(_RULED_OUT_BEFORE.search(before) or _RULED_OUT_AFTER.match(after))
         found.append((letter, (out or _is_listed_out(before)) and not _ONLY_BUT.search(before)))
     return found

@@ -113,6 +113,12 @@ def spread(frames: Sequence[FrameView], most: int) -> list[FrameView]:
     return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]
 
 
+def errors_shown_by_calls(turn: TurnView) -> bool:
+    """True where the observation only repeats the error of a call, which is shown beside the call."""
+    errors = [call.record.error for call in turn.calls if call.record and call.record.error]
+    return not turn.frames and any(error in turn.observation for error in errors)
+
+
 def picture(frame: FrameView, what: str) -> Picture:
     """An embedded frame; `what` begins its alternative text."""
     caption = "time unknown" if frame.time_s is None else f"{frame.time_s:.{1 if frame.ref.time_s is None else 2}f} s"

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from configs.world import SEEKING_KINDS
 from env.trajectory import Trajectory
-from env.turn_views import TurnView
 from evals.pages.curves import Curve, line_chart, number
-from evals.pages.filmstrip import choose, film
+from evals.pages.filmstrip import choose, errors_shown_by_calls, film
 from evals.score import Scores
 from pages.rendering import render
 from storage.files import JsonObject, write_text
@@ -109,7 +108,7 @@ def write_report(
         "lead": lead(headline),
         "arms": arms,
         "names": DIMENSIONS,
-        "errors_shown_by_calls": _errors_shown_by_calls,
+        "errors_shown_by_calls": errors_shown_by_calls,
         "dimensions": [(key, DIMENSIONS.get(key, "")) for key in _dimensions(arms)],
         "kinds": [(kind, kind in SEEKING_KINDS) for kind in _kinds(headline)],
         "alarms": [sentence for row in metrics for sentence in row.get("rang", ())],
@@ -181,12 +180,6 @@ def _curve(metrics: Sequence[JsonObject], phase: str, key: str, label: str) -> C
         if row["stage"] == phase and isinstance(row.get(key), Real) and math.isfinite(row[key])
     ]
     return Curve(label, [step for step, _ in points], [value for _, value in points]) if points else None
-
-
-def _errors_shown_by_calls(turn: TurnView) -> bool:
-    """True where the observation only repeats the error of a call, which is shown beside the call."""
-    errors = [call.record.error for call in turn.calls if call.record and call.record.error]
-    return not turn.frames and any(error in turn.observation for error in errors)
 
 
 def _dimensions(arms: Arms) -> list[str]:

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor
 
-from benchmarks.bare_pytorch import BarePytorch
 from benchmarks.episodes import film, long_episode, make_steps
 from benchmarks.learner import DEMO, OBJECTIVE, VOCABULARY
-from benchmarks.trl_step import prepared
+from benchmarks.peers.bare_pytorch import BarePytorch
+from benchmarks.peers.trl_step import prepared
 from configs import Config, load_config
 from env.chat import ChatFormat
 from learner.model.frame_patches import FramePatches, Normalise

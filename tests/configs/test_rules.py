@@ -64,6 +64,8 @@ CONTRADICTIONS = [
     ("grpo", ["grpo.dual_clip=3.0", "grpo.surrogate=cispo"], "is for grpo.surrogate=clip or gspo"),
     ("grpo", ["grpo.dynamic_sampling=true", "grpo.drop_uniform_groups=false"], "set that too"),
     ("grpo", ["grpo.best_metric=-eval_reward"], "is taken by no step with eval.every=0"),
+    ("grpo", ["grpo.best_metric=eval_acuracy", "eval.every=10"], "no such look at the held-out questions; there are"),
+    ("grpo", ["grpo.best_metric=eval_found", "eval.every=15"], "set eval.every to a multiple of grpo.checkpoint_every"),
     ("eval", ["eval.mark_kind=cross"], "eval.mark_kind: no kind 'cross'"),
     ("eval", ["episode.reasoning=false"], "who answers directly has no tools"),
     ("eval", ["episode.max_frames=8", "episode.prompt_max_frames=9"], "is more than episode.max_frames=8"),

@@ -392,6 +392,8 @@ def test_a_budget_of_frames_is_kept_whatever_is_called(task: Task) -> None:
     observed, *_ = env.step(CROP)
     assert words(observed[0]) == "error: all 7 frames that may be looked at are spent; answer now"
     call = '<tool_call>{"name": "crop_video", "arguments": {"start_time": 1, "end_time": 2}}</tool_call>'
+    direct = started(task, max_frames=4, prompt_max_frames=4, tools=[], reasoning=False)
+    assert len(direct.frames) == 4, "the marked frame in the prompt is one of them"
     several = started(task, max_frames=9, crop_max_frames=4, crop_fps=8.0)
     several.step(f"<think>look twice</think>{call}{call}")
     assert len(several.frames) == 9

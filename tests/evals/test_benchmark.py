@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
+from actors.rollout.groups import FailedEpisode, PlayedGroup
 from configs import load_config
 from configs.run import Config
 from endpoint.endpoint import EndpointError
 from env.datasets.reading import read_benchmark
 from env.task import Task
+from evals import benchmark
 from evals.answers import AnswerLog
 from evals.benchmark import benchmark_scores, play_on_server
+from evals.evaluate import EvaluationError
 from tests.actors.rollout.test_chat_policy import completion
 from tests.films import benchmarks
 from tests.servers.chat_server import ChatServer, chat_server
@@ -69,6 +72,15 @@ def test_a_server_s_model_looks_with_its_own_calls_and_is_scored(tasks: list[Tas
     assert scores.published["v2p_bench"].accuracy == 0.0, "that script reads a reply's first character"
 
 
+def test_published_scripts_read_what_the_model_wrote(tasks: list[Task], tmp_path: Path) -> None:
+    with chat_server() as server:
+        server.script = lambda _: "B"
+        log = play(config_of(server, "episode.tools=[]", "episode.reasoning=false"), tasks, tmp_path)
+    scores = benchmark_scores(tasks, log, ["v2p_bench"])
+    assert scores is not None
+    assert scores.published["v2p_bench"].accuracy == pytest.approx(2 / 3)
+
+
 def test_a_model_that_answers_directly_has_no_tools_and_is_read(tasks: list[Task], tmp_path: Path) -> None:
     with chat_server() as server:
         server.script = lambda _: "The best option is (B)."
@@ -98,6 +110,54 @@ def test_a_question_that_cannot_be_played_is_wrong_and_told_and_tried_again(task
         mended = benchmark_scores(tasks, play(config, tasks, tmp_path))
         assert mended is not None
         assert (len(server.bodies) - asked, mended.failed) == (2, ())
+
+
+@pytest.mark.parametrize("settings", [["episode.tools=[]"], ["episode.tools=[]", "episode.reasoning=false"]])
+def test_a_choice_is_read_the_same_in_every_mode(settings: list[str], tasks: list[Task], tmp_path: Path) -> None:
+    with chat_server() as server:
+        server.script = lambda _: (
+            "I looked at every frame and the man takes a seat. So it must be B, as he sits at last."
+        )
+        log = play(config_of(server, *settings), tasks, tmp_path)
+    scores = benchmark_scores(tasks, log)
+    assert scores is not None
+    assert (scores.accuracy.mean, scores.unread) == (pytest.approx(2 / 3), 0)
+
+
+@pytest.mark.parametrize("reply", ["<think>He seems to sit. The answer is B. Wait, let me", "CALL", ""])
+def test_a_thought_without_an_end_and_a_call_are_no_direct_answer(
+    reply: str, tasks: list[Task], tmp_path: Path
+) -> None:
+    with chat_server() as server:
+        call = completion("", ("answer", json.dumps({"answer": "B"})))
+        server.script = lambda _: call if reply == "CALL" else reply
+        log = play(config_of(server, "episode.tools=[]", "episode.reasoning=false"), tasks[:1], tmp_path)
+    scores = benchmark_scores(tasks[:1], log)
+    assert scores is not None
+    assert scores.accuracy.mean == 0.0
+    assert scores.unanswered + len(scores.failed) == 1
+
+
+@pytest.mark.parametrize("machinery", [True, False])
+def test_what_an_engine_or_judge_failed_is_still_unanswered(
+    machinery: bool, tasks: list[Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def play_all(_: Any, orders: Any, *__: Any) -> Any:
+        for order in orders:
+            yield PlayedGroup(order, (), (FailedEpisode(order.task.id, "it broke", 0, machinery=machinery),))
+
+    monkeypatch.setattr(benchmark, "play_all", play_all)
+    log = AnswerLog(tmp_path / "log")
+    dispatcher: Any = None
+    if machinery:
+        with pytest.raises(EvaluationError, match="3 questions are still to be answered"):
+            benchmark.play_on_engines(dispatcher, load_config(None), tasks, log, lambda _: None)
+        assert benchmark_scores(tasks, log) is None
+    else:
+        benchmark.play_on_engines(dispatcher, load_config(None), tasks, log, lambda _: None)
+        scores = benchmark_scores(tasks, log)
+        assert scores is not None
+        assert len(scores.failed) == 3
 
 
 def test_answers_that_name_no_option_and_none_at_all_are_counted(tasks: list[Task], tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ class Algorithm:
     def __init__(self, deaths: list[int], error: Exception | None = None, broken: Sequence[Exception] = ()) -> None:
         self.deaths, self.error, self.broken = list(deaths), error, list(broken)
         self.groups: list[Any] = []
+        self.batch = SimpleNamespace(trajectories=(), advantages=())
         self.rebuilds = 0
         self.on_activity = unwatched
         self.training_iteration = self.weights = self.version = 0

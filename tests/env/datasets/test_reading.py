@@ -13,6 +13,7 @@ from env.datasets.rows import SourceError
 from env.subtitles import read_subtitles
 from env.task import load_tasks, save_tasks
 from tests.films import benchmarks, movies
+from tools.marks.rle import encode
 
 
 @pytest.fixture
@@ -130,6 +131,81 @@ def test_a_row_that_cannot_be_read_is_listed_with_its_line(folder: Path) -> None
         ("4", "its options are not lettered from A on in one style"),
         ("5", "has a video path that climbs out of the video root with '..'"),
     ]
+
+
+def test_a_download_that_has_not_come_counts_as_missing(folder: Path) -> None:
+    benchmarks.v2p_bench(folder)
+    (folder / "videos" / "Set" / "b.avi").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    (folder / "frames" / "Set" / "a.jpg").write_bytes(b"")
+    read = read_benchmark("V2P-Bench", folder)
+    assert read.files_missing() == ["Set/a.jpg", "Set/b.avi"]
+    assert not read.tasks
+
+
+def test_subtitles_that_are_not_there_are_told(folder: Path) -> None:
+    made = benchmarks.video_mme(folder)
+    assert (
+        read_benchmark("Video-MME", made, subtitles=True).summary().endswith("can be played, 1 without their subtitles")
+    )
+    without = read_benchmark("Video-MME", made)
+    assert not any(task.subtitles for task in without.tasks)
+    assert without.without_subtitles == 0, "nobody asked for them"
+
+
+def test_choices_are_never_shifted(folder: Path) -> None:
+    benchmarks.longvideobench(folder)
+    listed, padded = json.loads((folder / "lvb_val.json").read_text())
+    listed |= {"candidates": ["N/A", "red", "blue"], "correct_choice": 1.0}
+    padded |= {"option1": "N/A", "option2": "three", "correct_choice": "2"}
+    (folder / "lvb_val.json").write_text(json.dumps([listed, padded]))
+    one, two = read_benchmark("LongVideoBench", folder).tasks
+    assert (one.options, one.answer) == (("N/A", "red", "blue"), "B")
+    assert (two.options, two.answer) == (("one", "N/A", "three"), "C")
+
+
+def test_files_beside_it_that_are_of_something_else_are_left_alone(folder: Path) -> None:
+    benchmarks.inst_it(folder)
+    row = {"question_id": "i1", "question": "What is [1]?", "image_path": "a.jpg", "answer": "B"}
+    benchmarks.json_lines(folder / "images.jsonl", [row])
+    benchmarks.json_lines(folder / "open.jsonl", [row | {"video_path": "videos_vpt/v1", "answer": "A hat."}])
+    assert [task.id for task in read_benchmark("Inst-It-Bench", folder).tasks] == ["q1", "q2", "i1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("V2P-Bench", {"question": 10**400}),
+        ("V2P-Bench", {"frame_path": [1, None]}),
+        ("LongVideoBench", {"correct_choice": "9" * 5000}),
+        ("VideoRefer-Bench-Q", {"annotation": [{"9" * 5000: {"segmentation": {"size": [1, 1], "counts": "1"}}}]}),
+        ("VideoRefer-Bench-Q", {"annotation": [{"2": {"segmentation": encode(np.eye(1000) > 2)}}]}),
+        ("Inst-It-Bench", {"choice_b": None}),
+        ("own", {"options": ["x"] * 30}),
+    ],
+)
+def test_an_odd_value_costs_its_row_alone(name: str, changes: dict[str, object], folder: Path) -> None:
+    made = benchmarks.MAKERS[name](folder)
+    [file] = [path for path in made.iterdir() if path.suffix in (".json", ".jsonl")]
+    text = file.read_text()
+    rows = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
+    benchmarks.json_lines(file, [rows[0] | changes, *rows[1:]])
+    read = read_benchmark(name, made, marks=folder.parent / "marks")
+    assert (len(read.bad), len(read.tasks)) == (1, len(rows) - 1)
+
+
+def test_a_mask_that_no_mark_fits_around_costs_its_row_alone(folder: Path) -> None:
+    benchmarks.videorefer(folder)
+    path = folder / "VideoRefer-Bench-Q.json"
+    row, both = json.loads(path.read_text())
+    dot = np.zeros((1000, 1000), bool)
+    dot[500, 500] = True
+    row["annotation"] = [{"2": {"segmentation": encode(dot)}}]
+    full = {**row, "annotation": [{"2": {"segmentation": encode(np.ones((48, 64), bool))}}]}
+    path.write_text(json.dumps([row, full, both]))
+    read = read_benchmark("VideoRefer-Bench-Q", folder)
+    assert len(read.tasks) + len(read.bad) == 3
+    assert read.tasks[0].question == "What is the marked object not wearing?", "a small mask is enlarged, not lost"
+    assert all("has a mask that cannot be marked" in reason for _, reason in read.bad)
 
 
 def test_masks_that_are_none_cost_their_rows(folder: Path) -> None:

@@ -9,17 +9,19 @@ import pytest
 from configs import load_config
 from configs.load import ConfigError
 from configs.run import Config
+from endpoint.endpoint import EndpointError
 from env.datasets.rows import SourceError
+from env.judging.judge import JudgeError
 from env.task import load_tasks
 from evals.responses import ResponseError
-from recipes import benchmarks
-from recipes.benchmarks import Part, check_benchmark, in_mode, part_of, run_benchmarks
 from recipes.folder import RunFolderError
+from recipes.studies import benchmarks
+from recipes.studies.benchmarks import Part, check_benchmark, in_mode, part_of, run_benchmarks
 from tests.films import benchmarks as films
 from tests.models.tiny import build_tiny_model
 from tests.servers.chat_server import ChatServer, chat_server
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -85,6 +87,50 @@ def test_a_server_s_model_stands_in_the_same_table_and_other_settings_in_another
     assert "would be scored as" not in text
     with pytest.raises(ResponseError, match="--also-scored-as: no rule 'mine'"):
         run_benchmarks(other, benchmarks.SERVER, folders, ["reasoning"], name="two frames", published=["mine"])
+
+
+def test_other_settings_of_what_answered_nothing_are_taken_and_another_judge_is_not(
+    tmp_path: Path, folders: dict[str, str]
+) -> None:
+    with chat_server() as server:
+        server.script = lambda _: 401
+        only = {"V2P-Bench": folders["V2P-Bench"]}
+        with pytest.raises(EndpointError):
+            run_benchmarks(
+                with_server(tmp_path, server, "eval.server.retries=0"), benchmarks.SERVER, only, ["reasoning"]
+            )
+        server.script = lambda _: "<answer>B</answer>"
+        other = with_server(tmp_path, server, "episode.prompt_max_frames=2")
+        assert "66.7" in run_benchmarks(other, benchmarks.SERVER, only, ["reasoning"]).read_text()
+        server.script = lambda _: '{"reason": "", "agrees_with": "A"}'
+        judge = (f"judge.model.base_url={server.url}", "judge.model.model=m", "judge.by=model")
+        strict = with_server(tmp_path, server, "episode.prompt_max_frames=2", *judge)
+        with pytest.raises((RunFolderError, JudgeError)):
+            run_benchmarks(strict, benchmarks.SERVER, only, ["reasoning"])
+
+
+def test_two_sets_of_one_name_never_meet(tmp_path: Path, folders: dict[str, str]) -> None:
+    (tmp_path / "own").mkdir()
+    own = str(films.plain(tmp_path / "own"))
+    (tmp_path / "more").mkdir()
+    more = tmp_path / "more"
+    films.film(more / "z.mp4")
+    films.json_lines(more / "x.jsonl", [{"video": "z.mp4", "question": "Who?", "answer": "me"}])
+    with chat_server() as server:
+        server.script = lambda _: "<answer>B</answer>"
+        made = with_server(tmp_path, server)
+        twice = {"V2P-Bench": folders["V2P-Bench"], "v2p_bench": folders["V2P-Bench"]}
+        with pytest.raises(ConfigError, match="--bench: V2P-Bench is named twice"):
+            run_benchmarks(made, benchmarks.SERVER, twice, ["reasoning"])
+        run_benchmarks(made, benchmarks.SERVER, {"own": own}, ["reasoning"])
+        with pytest.raises(RunFolderError, match="holds other questions of that name"):
+            run_benchmarks(made, benchmarks.SERVER, {"own": str(more)}, ["reasoning"], name="x2")
+
+
+@pytest.mark.parametrize("label", ["../x", "a/b", "..", "marks", "a|b", "a\nb", " "])
+def test_a_name_that_is_no_folder_s_is_refused(label: str, tmp_path: Path, folders: dict[str, str]) -> None:
+    with chat_server() as server, pytest.raises(ConfigError, match="--as"):
+        run_benchmarks(with_server(tmp_path, server), benchmarks.SERVER, folders, ["reasoning"], name=label)
 
 
 def test_half_a_download_is_refused_or_played_without_the_rest(tmp_path: Path, folders: dict[str, str]) -> None:

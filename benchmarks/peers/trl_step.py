@@ -17,7 +17,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoImageProcessor, AutoProcessor, Qwen3VLForConditionalGeneration, Trainer, TrainerCallback
 
-from benchmarks.bare_pytorch import FRAME_CACHE_BYTES, pixels_of
+from benchmarks.peers.bare_pytorch import FRAME_CACHE_BYTES, pixels_of
 from configs import Config
 from env.chat import ChatFormat
 from env.trajectory import Trajectory

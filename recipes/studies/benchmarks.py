@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -115,7 +116,10 @@ def run_benchmarks(
     rules = rules_named(published)
     root = RunFolder.of(config, make=False).root / "benchmarks"
     sets = [_tasks(config, given, folder, root, skip_missing) for given, folder in folders.items()]
+    if doubled := [name for name, count in Counter(found.name for found in sets).items() if count > 1]:
+        raise ConfigError(f"--bench: {doubled[0]} is named twice; a run has one folder of each")
     label = name or _label(config, model)
+    _require_label(label)
     require_judge(config)
     with ExitStack() as held:
         arms = []
@@ -174,8 +178,25 @@ def _tasks(config: Config, name: str, folder: str, root: Path, skip_missing: boo
     if not found.tasks:
         first = f"; the first, {' '.join(found.bad[0])}" if found.bad else ""
         raise SourceError(f"{folder}: holds no question of {found.name} that can be played{first}")
+    _require_same(root / found.name, found)
     save_tasks(root / found.name / TASKS, found.tasks)
     return found
+
+
+def _require_same(folder: Path, tasks: BenchmarkTasks) -> None:
+    """Raises RunFolderError: what is kept there are other questions."""
+    if not (kept := folder / TASKS).exists():
+        return
+    known = {(task.id, task.question) for task in load_tasks(kept)}
+    if not any((task.id, task.question) in known for task in tasks.tasks):
+        raise RunFolderError(
+            f"{folder}: holds other questions of that name; choose another name for the run, or remove that folder"
+        )
+
+
+def _require_label(label: str) -> None:
+    if not re.fullmatch(r"[\w][\w. -]{0,79}", label) or label == "marks":
+        raise ConfigError(f"--as {label!r}: a name has letters, digits, spaces, '.', '-' and '_', at most 80")
 
 
 def _label(config: Config, model: str) -> str:
@@ -189,11 +210,12 @@ def _label(config: Config, model: str) -> str:
 def _joined(folder: Path, config: Config, model: str) -> Iterator[None]:
     """Join the answers of a folder for the block. Raises RunFolderError: they were given with other settings."""
     asked = deciding(config.eval.server) if model == SERVER else settings_of(config, model, GREEDY)
-    what = json.dumps([asked, dataclasses.asdict(config.episode)], sort_keys=True, default=str)
+    judged = deciding(config.judge.model) if config.judge.by == "model" else "rules"
+    what = json.dumps([asked, judged, dataclasses.asdict(config.episode)], sort_keys=True, default=str)
     settings = hashlib.sha256(what.encode()).hexdigest()
     kept = folder / "settings"
     with alone(folder / "join"):
-        if not kept.exists():
+        if not kept.exists() or AnswerLog(folder).is_empty():
             write_text(kept, settings)
         elif kept.read_text() != settings:
             raise RunFolderError(
