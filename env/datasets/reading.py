@@ -82,7 +82,7 @@ def read_benchmark(
     for file in files:
         try:
             rows += reading.rows(file)
-        except _OtherFileError as error:
+        except OtherFileError as error:
             others.append(error)
     if len(others) == len(files):
         raise others[0]
@@ -107,7 +107,7 @@ class _Reading:
         self.without_subtitles = 0
 
     def rows(self, file: Path) -> Iterator[_Found]:
-        """The tasks of a file. Raises _OtherFileError: its rows are of another benchmark."""
+        """The tasks of a file. Raises OtherFileError: its rows are of another benchmark."""
         known = False
         for where, values in source_rows(file):
             if isinstance(values, BadRow):
@@ -115,7 +115,7 @@ class _Reading:
                 continue
             if not known and not self._benchmark.keys <= values.keys():
                 lacks = ", ".join(f"'{key}'" for key in sorted(self._benchmark.keys - values.keys()))
-                raise _OtherFileError(f"{where} is no row of {self._benchmark.name}: it lacks {lacks}")
+                raise OtherFileError(f"{where} is no row of {self._benchmark.name}: it lacks {lacks}")
             known = True
             try:
                 for asked in self._benchmark.read(values):
@@ -162,7 +162,7 @@ class MissingFileError(Exception):
     """A file that is not there, or not yet; the message is its name."""
 
 
-class _OtherFileError(SourceError):
+class OtherFileError(SourceError):
     """A file of something else."""
 
 

@@ -17,9 +17,10 @@ SRT = "1\n00:00:00,500 --> 00:00:01,200\n<i>red</i> first\n\n2\n00:00:02,000 -->
 
 
 def film(path: Path, pictures: int = 4) -> str:
-    """A film of a picture a second."""
+    """A film of a picture a second, another one for each name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return movies.write_pictures(path, [movies.picture(i, 64, 64) for i in range(pictures)], 1)
+    first = sum(path.stem.encode()) % 256
+    return movies.write_pictures(path, [movies.picture(first + i, 64, 64) for i in range(pictures)], 1)
 
 
 def folder_film(folder: Path, pictures: int = 4) -> None:

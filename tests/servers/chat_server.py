@@ -122,7 +122,7 @@ def chat_server() -> Iterator[ChatServer]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)  # from here on a client is not refused, however late the server comes
         server.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        running = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+        running = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         yield server
