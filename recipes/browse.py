@@ -4,6 +4,7 @@ Invariant: what is shown is read from the run's folder; nothing is written there
 """
 
 import re
+import socket
 from pathlib import Path
 
 import uvicorn
@@ -49,7 +50,8 @@ def write_browser(run: Path, out: Path, most: int) -> None:
 
 
 def serve_browser(run: Path, host: str, port: int) -> None:
-    """Serve the page until it is interrupted. Raises as `write_browser` does."""
+    """Serve the page until it is interrupted. Raises as `write_browser` does, and RunFolderError where it cannot listen
+    there."""
     episodes, decode = RunEpisodes(sources_of(run)), _decoder(run)
     app = FastAPI(openapi_url=None)
 
@@ -64,8 +66,16 @@ def serve_browser(run: Path, host: str, port: int) -> None:
 
     app.add_api_route("/", index, methods=["GET"], response_model=None)
     app.add_api_route("/episode/{key}", one, methods=["GET"], response_model=None)
-    print(f"{len(episodes.entries)} episodes at http://{host}:{port}  (Ctrl-C stops)", flush=True)
-    uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning")).run()
+    try:
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise RunFolderError(
+            f"port {port} of {host} cannot be listened on ({error.strerror}); choose another"
+        ) from None
+    with listening:
+        address = f"[{host}]" if ":" in host else host
+        print(f"{len(episodes.entries)} episodes at http://{address}:{port}  (Ctrl-C stops)", flush=True)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 
 def _arm(run: Path, folder: Path) -> str:

@@ -1,6 +1,7 @@
 """Which files of a run are browsed, in which order, and what keeps rollouts."""
 
 import dataclasses
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from configs.run import TrackingConfig
 from env.lessons import lesson_in, lessons_in, write_shard
 from env.trajectory import Trajectory, save_trajectories
-from recipes.browse import sources_of, write_browser
+from recipes.browse import serve_browser, sources_of, write_browser
 from recipes.folder import RunFolderError
 from recipes.rollouts import keep_rollouts
 from tests.films.sample_episode import make_episode
@@ -47,6 +48,14 @@ def test_a_folder_without_episodes_is_told(folder: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunFolderError, match="holds no episodes; name the folder of a run"):
         sources_of(tmp_path / folder)
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path, episode: Trajectory) -> None:
+    save_trajectories(tmp_path / "episodes" / "sft.jsonl", [episode])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RunFolderError, match=f"port {port} of 127.0.0.1 cannot be listened on"):
+            serve_browser(tmp_path, "127.0.0.1", port)
 
 
 def algorithm(groups: list[list[Trajectory]], trained: list[Trajectory]) -> Any:
