@@ -261,13 +261,14 @@ def score(responses: str, tasks: str | None, published: tuple[str, ...]) -> None
 @cli.command(params=[TRACEBACK])
 @click.argument("first")
 @click.argument("second")
-def compare(first: str, second: str) -> None:
-    """Compare two files of episodes on the questions that both have."""
+@click.option("--page", type=click.Path(path_type=Path), help="Write the flipped questions with both episodes there.")
+def compare(first: str, second: str, page: Path | None) -> None:
+    """Compare two files of episodes, or folders of a benchmark's answers, on the questions that both have."""
     from rich.console import Console
 
     from recipes.studies.compared import print_comparison
 
-    print_comparison(first, second, Console())
+    print_comparison(first, second, Console(), page)
 
 
 @configured("serve", CHECKPOINT, makes_a_run=False)

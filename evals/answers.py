@@ -16,6 +16,8 @@ from env.trajectory import Trajectory
 from storage.logs import AppendLog, LogReader, json_object, machine_log
 
 ENDING = ".answers"
+TASKS = "tasks.jsonl"
+"""In the folder of a benchmark: its questions. Answers are in `POLICY/MODE` there."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,21 @@ class AnswerLog:
     """The answers of one policy, with one set of settings, to the questions of one benchmark."""
 
     def __init__(self, folder: Path) -> None:
-        """Join the answers that are there; raises OSError where the folder cannot be written to."""
+        """Join the answers that are there. Nothing is written before the first is added."""
         self._folder = folder
-        self._log = AppendLog(machine_log(folder, ENDING))
+        self._log: AppendLog | None = None
         self._reader = LogReader(folder, ENDING)
         self._places: dict[str, tuple[str, int]] = {}
         """By question, where its newest answer begins."""
         self._failed: dict[str, str] = {}
 
     def add(self, task: Task, episode: Trajectory) -> None:
-        """Keep an answer."""
-        self._log.append(json.dumps({"question": _name(task), "episode": episode.to_dict()}).encode())
+        """Keep an answer. Raises OSError: it cannot be written."""
+        self._append(json.dumps({"question": _name(task), "episode": episode.to_dict()}).encode())
 
     def fail(self, task: Task, error: str) -> None:
-        """Note that a question could not be played, which another try may."""
-        self._log.append(json.dumps({"question": _name(task), "error": error}).encode())
+        """Note that a question could not be played, which another try may. Raises OSError: it cannot be written."""
+        self._append(json.dumps({"question": _name(task), "error": error}).encode())
 
     def is_empty(self) -> bool:
         """Whether nothing was answered yet."""
@@ -75,7 +77,13 @@ class AnswerLog:
 
     def close(self) -> None:
         """Write no more."""
-        self._log.close()
+        if self._log is not None:
+            self._log.close()
+
+    def _append(self, line: bytes) -> None:
+        if self._log is None:
+            self._log = AppendLog(machine_log(self._folder, ENDING))
+        self._log.append(line)
 
     def _read(self) -> None:
         for path, place, line in self._reader.news():

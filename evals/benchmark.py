@@ -141,7 +141,7 @@ def benchmark_scores(
     tally, rules = Tally(), tuple(published)
     sums = _Sums()
     for answered in log.answered(tasks):
-        tally.add(answered.task, groups_of(answered.task), _right(answered))
+        tally.add(answered.task, groups_of(answered.task), right(answered))
         sums.add(answered)
         if answered.task.options:
             tally.publish(answered.task, reply_of(answered.episode), rules)
@@ -167,7 +167,7 @@ def reply_of(episode: Trajectory | None) -> str:
     return episode.turns[-1].text if episode and episode.turns else ""
 
 
-def _right(answered: Answered) -> float:
+def right(answered: Answered) -> float:
     """R_acc, with choices read as people read them: a model that was never taught our form says them in its own."""
     task, episode = answered.task, answered.episode
     if episode is None or episode.answer is None:

@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from env.chat import ChatFormat
 from env.trajectory import TrajectoryError
+from evals.answers import ENDING
 from evals.pages.browser import Decode, RunEpisodes, Source, fragment, page
 from recipes.folder import RunFolderError
 from storage.files import write_text
@@ -22,7 +23,7 @@ PHASES = {"sft": "held out, after SFT", "grpo": "held out, after GRPO", "eval": 
 
 def sources_of(run: Path) -> list[Source]:
     """The files of episodes of a run, or of one arm of it, in the order of training: held out after SFT, each training
-    step with what was asked after it, held out after GRPO. Raises RunFolderError: there are none."""
+    step with what was asked after it, held out after GRPO, benchmarks. Raises RunFolderError: there are none."""
     found: list[tuple[tuple[object, ...], Source]] = []
     for file in sorted(run.rglob("*.jsonl")) if run.is_dir() else []:
         if file.parent.name != "episodes":
@@ -35,12 +36,15 @@ def sources_of(run: Path) -> list[Source]:
             order = list(PHASES).index(file.stem) if file.stem in PHASES else len(PHASES)
             place = (arm, 0 if file.stem == "sft" else 2, order, 0)
             found.append((place, Source(f"{arm}{PHASES.get(file.stem, file.stem)}", file)))
+    for file in sorted(run.rglob(f"*{ENDING}")) if run.is_dir() else []:
+        benchmark, policy, mode = file.parent.parts[-3:]
+        found.append((("\uffff", 3, 0, 0), Source(f"{benchmark}: {policy}, {mode}", file)))
     for file in sorted(run.rglob("rollouts/*.arrow")) if run.is_dir() else []:
         step_of, arm = int(file.stem), _arm(run, file.parent.parent)
         found.append(((arm, 1, step_of, 0), Source(f"{arm}training step {step_of}", file, step_of)))
     if not found:
         raise RunFolderError(f"{run}: holds no episodes; name the folder of a run, e.g. runs/mine or runs/mine/both")
-    return [source for _, source in sorted(found, key=lambda pair: pair[0])]
+    return [source for _, source in sorted(found, key=lambda pair: (pair[0], pair[1].name))]
 
 
 def write_browser(run: Path, out: Path, most: int) -> None:

@@ -4,17 +4,19 @@ Invariant: the index holds a line an episode; an episode itself is read when it 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from env.lessons import lesson_in, lessons_in
 from env.trajectory import Trajectory, TrajectoryError
+from evals.answers import ENDING
 from evals.pages.filmstrip import Film, errors_shown_by_calls, film
 from evals.pages.report import DIMENSIONS, number, percent
 from evals.score import accuracy_of
 from pages.rendering import render
-from storage.files import placed_rows, row_at
+from storage.files import JsonObject, placed_rows, row_at
+from storage.logs import LogReader, json_object
 
 TEMPLATE = Path(__file__).with_name("browser.html")
 FRAGMENT = Path(__file__).with_name("browsed.html")
@@ -66,12 +68,15 @@ class Token:
 class RunEpisodes:
     """The episodes of a run's files."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
-        """Raises TrajectoryError: a file cannot be read."""
+    def __init__(self, sources: Sequence[Source], only: Container[str] | None = None) -> None:
+        """Take the episodes of the tasks that `only` names, None for all. Raises TrajectoryError: a file cannot be
+        read."""
         self.entries: list[Entry] = []
         self._places: list[tuple[Path, int]] = []
         for source in sources:
             for place, episode in _episodes(source.file):
+                if only is not None and episode.task_id not in only:
+                    continue
                 self.entries.append(_entry(len(self.entries), source, episode))
                 self._places.append((source.file, place))
 
@@ -84,7 +89,7 @@ class RunEpisodes:
             return lesson_in(file, place)
         try:
             with open(file, "rb") as rows:
-                return Trajectory.from_dict(row_at(file, rows, place))
+                return Trajectory.from_dict(_episode_of(row_at(file, rows, place)))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise TrajectoryError(f"{file}: episode {key} can no longer be read ({error})") from None
 
@@ -92,6 +97,10 @@ class RunEpisodes:
 def _episodes(file: Path) -> Iterator[tuple[int, Trajectory]]:
     if file.suffix == ".arrow":
         yield from ((place, lesson_in(file, place)) for place in range(lessons_in(file)))
+        return
+    if file.suffix == ENDING:
+        rows = ((place, json_object(line)) for _, place, line in LogReader(file.parent, file.name).news())
+        yield from ((place, Trajectory.from_dict(row["episode"])) for place, row in rows if row and "episode" in row)
         return
     try:
         for number_of_line, place, row in placed_rows(file):
@@ -101,6 +110,12 @@ def _episodes(file: Path) -> Iterator[tuple[int, Trajectory]]:
                 raise TrajectoryError(f"{file}:{number_of_line}: not an episode ({error})") from None
     except (OSError, ValueError) as error:
         raise TrajectoryError(str(error)) from None
+
+
+def _episode_of(row: JsonObject) -> JsonObject:
+    """The episode of a row: the row itself, or of a benchmark's answers what it holds."""
+    found: JsonObject = row.get("episode", row)
+    return found
 
 
 def _entry(key: int, source: Source, episode: Trajectory) -> Entry:

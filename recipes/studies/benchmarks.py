@@ -26,7 +26,7 @@ from env.datasets.benchmarks import BENCHMARKS, benchmark_named
 from env.datasets.reading import BenchmarkTasks, read_benchmark
 from env.datasets.rows import SourceError
 from env.task import Task, load_tasks, save_tasks
-from evals.answers import AnswerLog
+from evals.answers import TASKS, AnswerLog
 from evals.benchmark import benchmark_scores, play_on_engines, play_on_server
 from evals.evaluate import GREEDY, settings_of
 from evals.responses import rules_named
@@ -40,7 +40,6 @@ Mode = Literal["direct", "reasoning", "tools"]
 MODES: tuple[Mode, ...] = ("direct", "reasoning", "tools")
 SERVER = "server"
 """Names, in place of a model's folder, the model of `eval.server`."""
-TASKS = "tasks.jsonl"
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,39 @@
-"""What `videoseeker compare` prints of two files of episodes, or of scored responses, about the same questions."""
+"""What `videoseeker compare` says of two sets of episodes about the same questions: files of episodes, or the folders
+of a benchmark's answers.
+"""
 
+import dataclasses
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
 from rich.console import Console
 from rich.table import Table
 
+from env.task import load_tasks
 from env.trajectory import Trajectory, stream_trajectories
+from evals.answers import ENDING, TASKS, AnswerLog
+from evals.benchmark import right
 from evals.compare import Comparison, Scored, compare
+from evals.pages.browser import RunEpisodes, Source, page
 from evals.score import accuracy_of
+from storage.files import write_text
 
 SHOWN = 20
 """Most flipped questions of each way that are printed."""
 
 
-def print_comparison(first: str | Path, second: str | Path, console: Console) -> Comparison:
-    """Compare two files of episodes and print it.
+def print_comparison(
+    first: str | Path, second: str | Path, console: Console, side_by_side: Path | None = None
+) -> Comparison:
+    """Compare two sets of episodes and print it; the flipped questions with their episodes to the page `side_by_side`.
 
     Raises:
-        TrajectoryError: a file cannot be used.
+        TrajectoryError, TaskError: a set cannot be used.
         ValueError: they have no question in common.
     """
-    before, after = _by_task(first), _by_task(second)
+    before, after = _by_task(Path(first)), _by_task(Path(second))
     found = compare(_scored(before), _scored(after))
     gain, low, high = (100 * points for points in (found.second - found.first, found.low, found.high))
     console.print(
@@ -37,14 +47,31 @@ def print_comparison(first: str | Path, second: str | Path, console: Console) ->
     for title, names in (("better", found.gained), ("worse", found.lost)):
         if names:
             console.print(_flipped(title, names, before, after))
+    if side_by_side is not None:
+        both = [*_sources(f"1: {first}", Path(first)), *_sources(f"2: {second}", Path(second))]
+        flipped = RunEpisodes(both, {*found.gained, *found.lost})
+        write_text(side_by_side, page(f"{first} and {second}", flipped, most=max(1, len(flipped.entries))))
+        console.print(f"side by side: {side_by_side}", soft_wrap=True)
     return found
 
 
-def _by_task(path: str | Path) -> dict[str, list[Trajectory]]:
+def _sources(name: str, path: Path) -> list[Source]:
+    return [Source(name, file) for file in (sorted(path.glob(f"*{ENDING}")) if path.is_dir() else [path])]
+
+
+def _by_task(path: Path) -> dict[str, list[Trajectory]]:
     by_task: defaultdict[str, list[Trajectory]] = defaultdict(list)
-    for episode in stream_trajectories(path):
+    for episode in _of_benchmark(path) if path.is_dir() else stream_trajectories(path):
         by_task[episode.task_id].append(episode)
     return by_task
+
+
+def _of_benchmark(folder: Path) -> Iterator[Trajectory]:
+    """The episodes of a folder of answers, scored as the benchmark's page scores them."""
+    for answered in AnswerLog(folder).answered(load_tasks(folder.parent.parent / TASKS)):
+        if answered.episode is not None:
+            rewards = dataclasses.replace(answered.episode.rewards, accuracy=right(answered))
+            yield dataclasses.replace(answered.episode, rewards=rewards)
 
 
 def _scored(by_task: dict[str, list[Trajectory]]) -> dict[str, Scored]:

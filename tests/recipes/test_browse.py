@@ -10,7 +10,10 @@ import pytest
 
 from configs.run import TrackingConfig
 from env.lessons import lesson_in, lessons_in, write_shard
+from env.task import Task
 from env.trajectory import Trajectory, save_trajectories
+from evals.answers import AnswerLog
+from evals.pages.browser import RunEpisodes
 from recipes.browse import serve_browser, sources_of, write_browser
 from recipes.folder import RunFolderError
 from recipes.rollouts import keep_rollouts
@@ -38,6 +41,11 @@ def test_a_run_is_browsed_in_the_order_of_its_training(tmp_path: Path, episode: 
     ]
     assert [source.name for source in sources_of(arm)] == names
     assert [source.name for source in sources_of(tmp_path / "mine")] == [f"both: {name}" for name in names]
+    answers = AnswerLog(tmp_path / "mine" / "benchmarks" / "V2P-Bench" / "gpt" / "direct")
+    answers.add(Task("q", "v.mp4", "?", "red", "OA", ()), episode)
+    answers.fail(Task("r", "v.mp4", "?", "red", "OA", ()), "torn")
+    assert sources_of(tmp_path / "mine")[-1].name == "V2P-Bench: gpt, direct"
+    assert len(RunEpisodes(sources_of(tmp_path / "mine")[-1:]).entries) == 1
     assert [source.step for source in sources_of(arm)] == [None, 2, 2, 10, None, None]
     write_browser(arm, tmp_path / "page.html", 6)
     assert (tmp_path / "page.html").read_text().count("<template data-key=") == 6
