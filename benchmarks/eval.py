@@ -41,8 +41,8 @@ from tools.decoding.video import read_frames
 
 MODEL = TinyModelConfig(hidden_size=512, layers=8, intermediate_size=1536, vision_hidden_size=128, vision_layers=4)
 """Large enough that sampling takes most of an evaluation, as it does at any useful size."""
-QUESTIONS, REPEATS, QUICK = 48, 3, 16
-CLIENT_QUESTIONS, QUICK_CLIENT = 16, 8
+QUESTIONS, REPEATS, QUICK = 32, 3, 16
+CLIENT_QUESTIONS, QUICK_CLIENT = 12, 8
 """Of each repeat; the client loop has fewer, for it takes so long."""
 FPS, FILM_S = 8, 20
 TURN_TOKENS, ROUNDS = 64, 2
