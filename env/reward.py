@@ -77,7 +77,12 @@ async def judged(played: Trajectory, task: Task, config: EpisodeConfig, judge: J
     if judge is None or certain(task, played.answer) is not None:
         return played
     started = time.monotonic()
-    accuracy = await judge.verdict(task, played.answer)
+    verdict = await judge.verdict(task, played.answer)
+    return dataclasses.replace(with_accuracy(played, task, config, verdict), judge_s=time.monotonic() - started)
+
+
+def with_accuracy(played: Trajectory, task: Task, config: EpisodeConfig, accuracy: float) -> Trajectory:
+    """The episode as it is rewarded with another R_acc."""
     format_ok = all(turn.parsed.well_formed for turn in played.turns)
     rewards = at_end(config, task, played.answer, accuracy, format_ok, played.calls, played.rewards.evidence)
-    return dataclasses.replace(played, rewards=rewards, judge_s=time.monotonic() - started)
+    return dataclasses.replace(played, rewards=rewards)

@@ -16,13 +16,13 @@ from actors.rollout.groups import FailedEpisode, GroupOrder
 from actors.rollout.loop import play
 from actors.rollout.players import play_all
 from configs import Config
+from configs.episode import EpisodeConfig
 from endpoint.endpoint import BudgetError, Endpoint, EndpointError
 from env.format import UnknownFormat
 from env.judging.judge import JudgeError
 from env.judging.of_config import judge_of
-from env.judging.replies import choice_of_reply
-from env.judging.rules import parse_choice
-from env.reward import judged
+from env.judging.replies import judge_reply, letter_of
+from env.reward import judged, with_accuracy
 from env.task import Task
 from env.trajectory import Trajectory
 from evals.answers import Answered, AnswerLog
@@ -77,7 +77,7 @@ def play_on_engines(
     for group in play_all(dispatcher, orders, 0, config.grpo.rollout_timeout_s):
         failure = next(iter(group.failures), None)
         if failure is None:
-            log.add(group.order.task, group.trajectories[0])
+            log.add(group.order.task, read_freely(group.trajectories[0], group.order.task, config.episode))
         elif failure.machinery:
             waiting.append(failure)
         else:
@@ -86,8 +86,8 @@ def play_on_engines(
         on(done)
     if waiting:
         raise EvaluationError(
-            f"{len(waiting)} questions are still to be answered; the first, {waiting[0].task_id}, was not for want of "
-            f"what plays it ({waiting[0].error}); call again when that is mended"
+            f"{len(waiting)} questions are still to be answered, as what plays or judges them failed; the first, "
+            f"{waiting[0].task_id}: {waiting[0].error}"
         )
 
 
@@ -119,7 +119,8 @@ async def _play_on_server(config: Config, tasks: Sequence[Task], log: AnswerLog,
             for tried in range(1, TRIES + 1):
                 try:
                     played = await play(task, policy, chat, config.episode)
-                    log.add(task, await judged(played, task, config.episode, judge))
+                    played = await judged(played, task, config.episode, judge)
+                    log.add(task, read_freely(played, task, config.episode))
                     break
                 except (EndpointError, BudgetError, JudgeError, DecoderError):
                     raise
@@ -141,7 +142,8 @@ def benchmark_scores(
     tally, rules = Tally(), tuple(published)
     sums = _Sums()
     for answered in log.answered(tasks):
-        tally.add(answered.task, groups_of(answered.task), right(answered))
+        accuracy = 0.0 if answered.episode is None else accuracy_of(answered.episode)
+        tally.add(answered.task, groups_of(answered.task), accuracy)
         sums.add(answered)
         if answered.task.options:
             tally.publish(answered.task, reply_of(answered.episode), rules)
@@ -167,18 +169,12 @@ def reply_of(episode: Trajectory | None) -> str:
     return episode.turns[-1].text if episode and episode.turns else ""
 
 
-def right(answered: Answered) -> float:
-    """R_acc, with choices read as people read them: a model that was never taught our form says them in its own."""
-    task, episode = answered.task, answered.episode
-    if episode is None or episode.answer is None:
-        return 0.0
-    found = accuracy_of(episode)
-    return found if found or not task.options else float(_letter(task, episode.answer) == task.answer)
-
-
-def _letter(task: Task, answer: str) -> str | None:
-    options = task.options or ()
-    return parse_choice(answer, options) or choice_of_reply(answer, options)
+def read_freely(played: Trajectory, task: Task, config: EpisodeConfig) -> Trajectory:
+    """The episode with its choice read as people read it: a model that was never taught our form says it in its own."""
+    if played.answer is None or not task.options or played.rewards.accuracy:
+        return played
+    accuracy = judge_reply(task, played.answer)
+    return with_accuracy(played, task, config, accuracy) if accuracy else played
 
 
 class _Sums:
@@ -195,7 +191,7 @@ class _Sums:
         self.episodes += 1
         self.unanswered += episode.answer is None
         if episode.answer is not None and task.options:
-            self.unread += _letter(task, episode.answer) is None
+            self.unread += letter_of(episode.answer, task.options) is None
         self.calls += len(episode.calls)
         self.rounds += len(episode.turns)
         self.frames += len(episode.prompt_frames) + sum(call.frames for call in episode.calls)

@@ -8,6 +8,7 @@ from env.datasets.longvideobench import longvideobench
 from env.datasets.longvt import longvt_rl, videosiah
 from env.datasets.plain import plain
 from env.datasets.question import Reader
+from env.datasets.rows import SourceError
 from env.datasets.v2p_bench import v2p_bench
 from env.datasets.video_mme import video_mme
 from env.datasets.videorefer import videorefer
@@ -73,11 +74,14 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 """By kind. A row is of the first whose keys it has."""
 
 
-def benchmark_named(name: str) -> str | None:
-    """The kind of the benchmark that a person means: `V2P-Bench`, `v2p_bench`, `v2pbench`; None if there is none."""
+def benchmark_of(name: str) -> Benchmark:
+    """The benchmark that a person means: `V2P-Bench`, `v2p_bench`, `v2pbench`. Raises SourceError: there is none."""
 
     def bare(text: str) -> str:
         return "".join(filter(str.isalnum, text.casefold()))
 
-    known = {bare(text): kind for kind, benchmark in BENCHMARKS.items() for text in (kind, benchmark.name)}
-    return known.get(bare(name))
+    known = {bare(text): found for kind, found in BENCHMARKS.items() for text in (kind, found.name)}
+    if bare(name) not in known:
+        names = ", ".join(benchmark.name for benchmark in BENCHMARKS.values())
+        raise SourceError(f"no benchmark '{name}'; there are {names}")
+    return known[bare(name)]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from env.datasets.benchmarks import BENCHMARKS, Benchmark, benchmark_named
+from env.datasets.benchmarks import Benchmark, benchmark_of
 from env.datasets.question import Question, checked, digest
 from env.datasets.regions import draw_region
 from env.datasets.rows import BadRow, SourceError, source_rows
@@ -40,7 +40,7 @@ class BenchmarkTasks:
     missing: tuple[tuple[str, str], ...]
     """Place of each row whose film or picture is not there, and that file's name."""
     without_subtitles: int = 0
-    """Questions whose subtitles are not there, or were not asked for."""
+    """Questions whose subtitles were asked for and are not there."""
 
     def files_missing(self) -> list[str]:
         """Names of the files that are not there, each once."""
@@ -71,11 +71,7 @@ def read_benchmark(
     Raises:
         SourceError: no such benchmark or folder, no file of questions in it, or one of another benchmark.
     """
-    found = benchmark_named(name)
-    if found is None:
-        known = ", ".join(benchmark.name for benchmark in BENCHMARKS.values())
-        raise SourceError(f"no benchmark '{name}'; there are {known}")
-    benchmark, folder = BENCHMARKS[found], Path(folder).absolute()
+    benchmark, folder = benchmark_of(name), Path(folder).absolute()
     reading = _Reading(benchmark, _Files(folder.parent if folder.is_file() else folder), marks, kind, subtitles)
     rows, others = list[_Found](), list[SourceError]()
     files = _question_files(benchmark, folder)

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from env.judging.rules import certain, judge, parse_choice
+from env.judging.rules import judge, parse_choice
 from env.judging.vocabulary import normalize, typed
 from env.task import Task
 
@@ -85,9 +85,14 @@ _RULED_OUT_AFTER = re.compile(
 
 def judge_reply(task: Task, reply: str | None) -> float:
     """R_acc of a whole reply, in which the choice may be told in any words: 1.0 if it is certainly right, else 0.0."""
-    if reply is None or task.form != "choice" or certain(task, reply) is not None:
+    if reply is None or task.form != "choice":
         return judge(task, reply)
-    return float(choice_of_reply(reply, task.options or ()) == task.answer)
+    return float(letter_of(reply, task.options or ()) == task.answer)
+
+
+def letter_of(reply: str, options: Sequence[str]) -> str | None:
+    """The letter that a reply names by the exact rules, else the one that it chooses in its own words."""
+    return parse_choice(reply, options) or choice_of_reply(reply, options)
 
 
 def choice_of_reply(reply: str, options: Sequence[str]) -> str | None:

@@ -140,7 +140,8 @@ def _entry(key: int, source: Source, episode: Trajectory) -> Entry:
 def page(name: str, episodes: RunEpisodes, decode: Decode | None = None, most: int = 0) -> str:
     """The browser as a page. With `most`, about that many episodes are embedded, the first of each source, and the page
     needs no server; without, it asks one for each (`fragment`)."""
-    shown = _of_each_source(episodes.entries, most) if most else episodes.entries
+    all_fit = not most or len(episodes.entries) <= most
+    shown = episodes.entries if all_fit else _of_each_source(episodes.entries, most)
     whole = {entry.key: fragment(episodes.load(entry.key), decode) for entry in shown} if most else {}
     values = {
         "name": name,

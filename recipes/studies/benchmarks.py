@@ -8,8 +8,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from configs.load import ConfigError
 from configs.rules import check, check_endpoint
 from endpoint.endpoint import SPENDING, deciding
 from endpoint.spending import spent
-from env.datasets.benchmarks import BENCHMARKS, benchmark_named
+from env.datasets.benchmarks import benchmark_of
 from env.datasets.reading import BenchmarkTasks, read_benchmark
 from env.datasets.rows import SourceError
 from env.task import Task, load_tasks, save_tasks
@@ -120,24 +119,23 @@ def run_benchmarks(
     label = name or _label(config, model)
     _require_label(label)
     require_judge(config)
-    with ExitStack() as held:
-        arms = []
-        for mode, changed in settings.items():
-            for tasks in sets:
-                folder = root / tasks.name / label / mode
-                held.enter_context(_joined(folder, changed, model))
-                arms.append((f"{tasks.name}: {label}, {mode}", changed, part.of(tasks.tasks), AnswerLog(folder)))
-        if model == SERVER:
+    arms = []
+    for mode, changed in settings.items():
+        for tasks in sets:
+            folder = root / tasks.name / label / mode
+            _join(folder, changed, model)
+            arms.append((f"{tasks.name}: {label}, {mode}", changed, part.of(tasks.tasks), AnswerLog(folder)))
+    if model == SERVER:
+        for title, changed, chosen, log in arms:
+            with phase(title, len(chosen)) as bar:
+                play_on_server(changed, chosen, log, root / "replies", partial(_step, bar))
+        print(spent(root / "replies" / SPENDING).summary())
+    elif any(log.unanswered(chosen) for _, _, chosen, log in arms):
+        start_ray(config)
+        with players(config, model) as dispatcher:
             for title, changed, chosen, log in arms:
                 with phase(title, len(chosen)) as bar:
-                    play_on_server(changed, chosen, log, root / "replies", partial(_step, bar))
-            print(spent(root / "replies" / SPENDING).summary())
-        elif any(log.unanswered(chosen) for _, _, chosen, log in arms):
-            start_ray(config)
-            with players(config, model) as dispatcher:
-                for title, changed, chosen, log in arms:
-                    with phase(title, len(chosen)) as bar:
-                        play_on_engines(dispatcher, changed, chosen, log, partial(_step, bar))
+                    play_on_engines(dispatcher, changed, chosen, log, partial(_step, bar))
     written = root / "benchmarks.md"
     write_text(written, page(_all_scores(config, root, rules), rules))
     print(f"benchmarks: {written}")
@@ -164,8 +162,7 @@ def _mode_of(config: Config) -> Mode:
 
 def _tasks(config: Config, name: str, folder: str, root: Path, skip_missing: bool) -> BenchmarkTasks:
     """The questions of a benchmark, which are kept beside their answers."""
-    kind = benchmark_named(name)
-    marks = root / (BENCHMARKS[kind].name if kind else name) / "marks"
+    marks = root / benchmark_of(name).name / "marks"
     found = read_benchmark(name, folder, marks, config.eval.mark_kind, subtitles=config.episode.subtitles != "none")
     print(found.summary())
     if found.missing and not skip_missing:
@@ -205,9 +202,8 @@ def _label(config: Config, model: str) -> str:
     return "-".join(part for part in resolved.parts[-3:] if part != "/")
 
 
-@contextmanager
-def _joined(folder: Path, config: Config, model: str) -> Iterator[None]:
-    """Join the answers of a folder for the block. Raises RunFolderError: they were given with other settings."""
+def _join(folder: Path, config: Config, model: str) -> None:
+    """Note the settings of a folder's answers. Raises RunFolderError: it has some that were given with others."""
     asked = deciding(config.eval.server) if model == SERVER else settings_of(config, model, GREEDY)
     judged = deciding(config.judge.model) if config.judge.by == "model" else "rules"
     what = json.dumps([asked, judged, dataclasses.asdict(config.episode)], sort_keys=True, default=str)
@@ -221,7 +217,6 @@ def _joined(folder: Path, config: Config, model: str) -> Iterator[None]:
                 f"{folder}: holds answers that were given with another model or other settings; give this one a name "
                 "of its own with --as, or remove that folder"
             )
-    yield
 
 
 def _all_scores(config: Config, root: Path, published: Sequence[str]) -> Results:

@@ -2,7 +2,6 @@
 of a benchmark's answers.
 """
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,8 +12,7 @@ from rich.table import Table
 
 from env.task import load_tasks
 from env.trajectory import Trajectory, stream_trajectories
-from evals.answers import ENDING, TASKS, AnswerLog
-from evals.benchmark import right
+from evals.answers import ENDING, TASKS, Answered, AnswerLog
 from evals.compare import Comparison, Scored, compare
 from evals.pages.browser import RunEpisodes, Source, page
 from evals.score import accuracy_of
@@ -34,7 +32,7 @@ def print_comparison(
         ValueError: they have no question in common.
     """
     before, after = _by_task(Path(first)), _by_task(Path(second))
-    found = compare(_scored(before), _scored(after))
+    found = compare(_scored(Path(first), before), _scored(Path(second), after))
     gain, low, high = (100 * points for points in (found.second - found.first, found.low, found.high))
     console.print(
         f"{found.questions:,} questions: {100 * found.first:.1f} % -> {100 * found.second:.1f} %, {gain:+.1f} points, "
@@ -61,21 +59,21 @@ def _sources(name: str, path: Path) -> list[Source]:
 
 def _by_task(path: Path) -> dict[str, list[Trajectory]]:
     by_task: defaultdict[str, list[Trajectory]] = defaultdict(list)
-    for episode in _of_benchmark(path) if path.is_dir() else stream_trajectories(path):
-        by_task[episode.task_id].append(episode)
+    of_benchmark = (one.episode for one in _answered(path)) if path.is_dir() else None
+    for episode in of_benchmark or stream_trajectories(path):
+        if episode is not None:
+            by_task[episode.task_id].append(episode)
     return by_task
 
 
-def _of_benchmark(folder: Path) -> Iterator[Trajectory]:
-    """The episodes of a folder of answers, scored as the benchmark's page scores them."""
-    for answered in AnswerLog(folder).answered(load_tasks(folder.parent.parent / TASKS)):
-        if answered.episode is not None:
-            rewards = dataclasses.replace(answered.episode.rewards, accuracy=right(answered))
-            yield dataclasses.replace(answered.episode, rewards=rewards)
+def _answered(folder: Path) -> Iterator[Answered]:
+    """What became of a benchmark's questions."""
+    return AnswerLog(folder).answered(load_tasks(folder.parent.parent / TASKS))
 
 
-def _scored(by_task: dict[str, list[Trajectory]]) -> dict[str, Scored]:
-    return {
+def _scored(path: Path, by_task: dict[str, list[Trajectory]]) -> dict[str, Scored]:
+    failed = [one.task for one in _answered(path) if one.episode is None] if path.is_dir() else []
+    return {task.id: Scored(0.0, task.video) for task in failed} | {
         name: Scored(fmean(map(accuracy_of, episodes)), next((f.path for f in episodes[0].prompt_frames), name))
         for name, episodes in by_task.items()
     }
@@ -87,7 +85,10 @@ def _flipped(
     rest = f", the first {SHOWN} of {len(names)}" if len(names) > SHOWN else ""
     table = Table("question", "right", "first", "second", title=f"{title}{rest}", title_justify="left")
     for name in names[:SHOWN]:
-        one, other = before[name][0], after[name][0]
-        told = one.question.splitlines()[0] if one.question else name
-        table.add_row(f"{told} ({name})", one.expected, one.answer or "-", other.answer or "-")
+        one, other = (next(iter(episodes.get(name, ())), None) for episodes in (before, after))
+        known = one or other
+        assert known is not None, "what flipped was answered once"
+        told = known.question.splitlines()[0] if known.question else name
+        answers = (episode.answer or "-" if episode else "-" for episode in (one, other))
+        table.add_row(f"{told} ({name})", known.expected, *answers)
     return table

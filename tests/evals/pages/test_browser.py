@@ -62,6 +62,7 @@ def test_one_file_holds_episodes_of_every_source_and_needs_nothing_else(sources:
     assert [row["key"] for row in entries_of(html)] == [0, 3]
     assert html.count("<template data-key=") == 2
     assert "const embedded = true, leftOut = 3" in html
+    assert page("run", RunEpisodes(sources), most=5).count("<template data-key=") == 5
     assert not re.search(r'(?:src|href)="(?!data:)', html)
 
 

@@ -4,11 +4,14 @@ import dataclasses
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from configs.episode import EpisodeConfig
 from env.task import Task, load_tasks, save_tasks
 from env.trajectory import save_trajectories
 from evals.answers import AnswerLog
+from evals.benchmark import read_freely
 from recipes.studies.compared import print_comparison
 from tests.films.sample_episode import make_episode
 
@@ -32,18 +35,22 @@ def test_answers_to_a_benchmark_are_compared_as_its_page_scores_them(media: Path
     options = {"form": "choice", "options": ("red", "blue"), "answer": "A"}
     tasks = [
         Task(f"t{i}", str(media / "video.mp4"), "Which?", dimension="OA", visual_prompts=(), **options)  # type: ignore[arg-type]
-        for i in range(2)
+        for i in range(3)
     ]
     save_tasks(tmp_path / "bench" / "tasks.jsonl", tasks)
     tasks = load_tasks(tmp_path / "bench" / "tasks.jsonl")
     said = {"one": ("B", "B"), "other": ("It looks so to me. So the answer must be A, I think, as it is red.", "B")}
     for policy, answers in said.items():
         log = AnswerLog(tmp_path / "bench" / policy / "direct")
-        for task, answer in zip(tasks, answers, strict=True):
-            episode = make_episode(media, accuracy=0.0)
-            log.add(task, dataclasses.replace(episode, task_id=task.id, answer=answer))
+        for task, answer in zip(tasks[:2], answers, strict=True):
+            episode = dataclasses.replace(make_episode(media, accuracy=0.0), task_id=task.id, answer=answer)
+            log.add(task, read_freely(episode, task, EpisodeConfig()))
+    AnswerLog(tmp_path / "bench" / "one" / "direct").fail(tasks[2], "the film is torn")
+    right = dataclasses.replace(make_episode(media), task_id="t2", answer="A")
+    AnswerLog(tmp_path / "bench" / "other" / "direct").add(tasks[2], right)
     first, second = (tmp_path / "bench" / policy / "direct" for policy in said)
     printed = io.StringIO()
     found = print_comparison(first, second, Console(file=printed, width=200), tmp_path / "page.html")
-    assert (found.first, found.second, found.gained) == (0.0, 0.5, ("t0",))
-    assert (tmp_path / "page.html").read_text().count("<template data-key=") == 2
+    assert (found.questions, found.first, found.gained) == (3, 0.0, ("t0", "t2")), "what could not be played is wrong"
+    assert found.second == pytest.approx(2 / 3)
+    assert (tmp_path / "page.html").read_text().count("<template data-key=") == 3
