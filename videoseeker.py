@@ -296,7 +296,7 @@ def ablate() -> None:
 @configured("ablation", group=ablate, name="tools")
 def _tools(config: Config) -> None:
     """With each tool alone, with both and with none (paper, Table 4)."""
-    from recipes.studies.tool_ablation import ablate_tools
+    from recipes.studies.ablations.tools import ablate_tools
 
     ablate_tools(config)
 
@@ -304,15 +304,39 @@ def _tools(config: Config) -> None:
 @configured("ablation", group=ablate, name="reward")
 def _reward(config: Config) -> None:
     """With each part of the reward, from one SFT (paper, section 3.3)."""
-    from recipes.studies.reward_ablation import ablate_reward
+    from recipes.studies.ablations.reward import ablate_reward
 
     ablate_reward(config)
+
+
+@configured("ablation", group=ablate, name="phases")
+def _phases(config: Config) -> None:
+    """With SFT alone, with GRPO alone, without tools and with, and with both phases (paper, Table 5)."""
+    from recipes.studies.ablations.phases import ablate_phases
+
+    ablate_phases(config)
+
+
+@configured("ablation", group=ablate, name="data")
+def _data(config: Config) -> None:
+    """With an eighth of the teacher's episodes, and more (paper, Figure 3)."""
+    from recipes.studies.ablations.lessons import ablate_data
+
+    ablate_data(config)
+
+
+@configured("ablation", group=ablate, name="teacher")
+def _teacher(config: Config) -> None:
+    """With a stronger teacher, in the student's words and in others (paper, Figure 5)."""
+    from recipes.studies.ablations.lessons import ablate_teacher
+
+    ablate_teacher(config)
 
 
 @configured("ablation", group=ablate, name="answers")
 def _answers(config: Config) -> None:
     """With open questions and with multiple choice, from one SFT (paper, Table 6)."""
-    from recipes.studies.answer_ablation import ablate_answers
+    from recipes.studies.ablations.answers import ablate_answers
 
     ablate_answers(config)
 

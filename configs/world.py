@@ -68,6 +68,9 @@ class TeacherConfig:
     """`script`, which knows the procedural world's truth, or the tracks that were measured in footage, or `model`."""
     model: EndpointConfig = field(default_factory=EndpointConfig)
     """The vision-language model that plays, with tool calls of its own."""
+    wording: Literal["family", "foreign"] = "family"
+    """`family`: the script thinks in the words of the captions and exercises from which the tiny model learned to see;
+    `foreign`: in words that it never met. Its calls and answers are the same."""
     tasks: int = 2400
     """Training tasks the teacher plays; only the right episodes are kept."""
     hasty: dict[str, float] = field(default_factory=lambda: {"rectangle": 0.95, "ellipse": 0.95, "triangle": 0.95})

@@ -77,6 +77,12 @@ def gains(before: Iterable[Trajectory], after: Iterable[Trajectory]) -> np.ndarr
     return np.array([np.mean(second[task]) - np.mean(first[task]) for task in both])
 
 
+def accuracies(episodes: Iterable[Trajectory]) -> np.ndarray:
+    """Accuracy of each question, 0 to 1 [questions], in the order of their ids."""
+    by_task = _by_task((each.task_id, accuracy_of(each)) for each in episodes)
+    return np.array([np.mean(by_task[task]) for task in sorted(by_task)])
+
+
 def _by_task(accuracies: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
     by_task: dict[str, list[float]] = {}
     for task, accuracy in accuracies:

@@ -155,10 +155,15 @@ def run_train(config: Config, resume: bool = False, on_activity: OnActivity = un
         start_ray(config)
         _train(config, folder, resume, on_activity)
     for name, model in (("sft", folder.sft), ("grpo", folder.policy)):
-        if not folder.episodes(name).exists():
-            start_ray(config)
-            _ask_held_out(config, name, folder, partial(evaluate, config, model))
+        ask_held_out(config, folder, name, model)
     return folder
+
+
+def ask_held_out(config: Config, folder: RunFolder, name: str, model: Path) -> None:
+    """Have a model play the held-out questions, to `episodes/NAME.jsonl`, unless it did."""
+    if not folder.episodes(name).exists():
+        start_ray(config)
+        _ask_held_out(config, name, folder, partial(evaluate, config, model))
 
 
 def _require_held_out(folder: RunFolder) -> None:

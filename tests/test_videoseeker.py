@@ -16,7 +16,7 @@ from tools.decoding.image import fit
 from tools.decoding.video import VideoError
 
 ROOT = Path(__file__).parent.parent
-ABLATIONS = ("studies.tool_ablation", "studies.reward_ablation", "studies.answer_ablation")
+ABLATIONS = tuple(f"studies.ablations.{study}" for study in ("tools", "reward", "answers", "phases", "lessons"))
 
 
 @pytest.fixture
@@ -82,6 +82,9 @@ def test_file_then_overrides_in_any_place(served: Any, tmp_path: Path) -> None:
         ("ablate tools", "ablate_tools"),
         ("ablate reward", "ablate_reward"),
         ("ablate answers", "ablate_answers"),
+        ("ablate phases", "ablate_phases"),
+        ("ablate data", "ablate_data"),
+        ("ablate teacher", "ablate_teacher"),
         ("demo", "run_demo"),
     ],
 )

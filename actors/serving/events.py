@@ -8,6 +8,7 @@ Invariant: the last event is `answer` or `error`, and nothing plays on once the 
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -83,17 +84,24 @@ async def _last_event(
     except Exception:  # the stream must end with a reason, whatever broke
         logger.exception("task %s failed", task.id)
         return error_event(500, "the episode failed for a reason that is in the server's log")
-    return {"type": "answer", "answer": played.answer, "stop": played.stop, "seconds": round(played.seconds, 2)}
+    sampled = sum(played.transcript.sampled)
+    return {
+        "type": "answer",
+        "answer": played.answer,
+        "stop": played.stop,
+        "seconds": round(played.seconds, 2),
+        "prompt_tokens": len(played.transcript.sampled) - sampled,
+        "sampled_tokens": sampled,
+    }
 
 
 def _start(task: Task, thumbnails: bool) -> Event:
-    [prompt] = task.visual_prompts
-    event: Event = {
-        "type": "start",
-        "id": task.id,
-        "question": task.question,
-        "mark": {"kind": prompt.kind, "time_s": round(prompt.known_time_s, 3), "geometry": prompt.geometry},
-    }
+    event: Event = {"type": "start", "id": task.id, "question": task.question, "mark": None}
+    if not task.visual_prompts:
+        return event
+    prompt = task.visual_prompts[0]
+    time_s = None if prompt.time_s is None else round(prompt.time_s, 3)
+    event["mark"] = {"kind": prompt.kind, "time_s": time_s, "geometry": prompt.geometry}
     if thumbnails:
         with Image.open(Path(prompt.image)) as image:
             event["image"] = data_uri(np.asarray(image.convert("RGB")), MARKED_PX)
@@ -122,7 +130,8 @@ def _wire_event(event: EpisodeEvent, thumbnails: bool) -> Event:
 
 def _frames(content: Content, thumbnails: bool) -> list[Event]:
     return [
-        {"time_s": round(part.time_s, 3)} | ({"image": data_uri(part.pixels, THUMBNAIL_PX)} if thumbnails else {})
+        {"time_s": None if math.isnan(part.time_s) else round(part.time_s, 3)}
+        | ({"image": data_uri(part.pixels, THUMBNAIL_PX)} if thumbnails else {})
         for part in content
         if isinstance(part, Frame)
     ]

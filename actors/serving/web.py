@@ -2,10 +2,10 @@
 
 `POST /v1/ask` takes JSON `{"video", "mark", "question", "options"?}` or the same fields as multipart with an uploaded
 video; it answers with one JSON event a line (see `actors.serving.events`) or, with `?stream=false`, with one JSON
-object.
+object. `POST /v1/chat/completions` and `GET /v1/models` are those of OpenAI's API (see `actors.serving.chat_request`).
 
-Invariant: every refusal is JSON `{"error": one sentence}` with a 4xx or 5xx status, and what a request laid down is
-removed when it ends.
+Invariant: every refusal is JSON `{"error": one sentence}` with a 4xx or 5xx status, under the chat API in its own form,
+and what a request laid down is removed when it ends.
 """
 
 import asyncio
@@ -16,13 +16,15 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from actors.serving.attending import CHAT, BodyLimit, attended
+from actors.serving.chat_reply import MODEL, Reply, error
+from actors.serving.chat_request import read_task
 from actors.serving.events import Event
 from actors.serving.mark import MarkError, parse_mark
 from actors.serving.question import RequestError, check_question, confined, list_videos, make_task
@@ -37,9 +39,9 @@ Health = Callable[[], Awaitable[JsonObject]]
 """What the server can say about its engine; raises if it does not serve."""
 
 PAGE = Path(__file__).with_name("page.html")
-MIB = 2**20
-MAX_JSON_MIB = 1
 FIELDS = ("video", "mark", "question", "options")
+UNBUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""Headers of a stream, which no proxy is to hold back."""
 
 
 def build_app(play_events: PlayEvents, health: Health, config: ServeConfig) -> FastAPI:
@@ -75,40 +77,35 @@ def build_app(play_events: PlayEvents, health: Health, config: ServeConfig) -> F
         folder = tempfile.TemporaryDirectory(prefix="videoseeker-")
         try:
             task = await _read_task(request, root, Path(folder.name), config.request_timeout_s)
-            events = _attended(request, folder, play_events(task, deadline - time.monotonic(), thumbnails))
+            events = attended(request, folder, play_events(task, deadline - time.monotonic(), thumbnails))
         except BaseException:
             folder.cleanup()
             raise
         return _streamed(events) if stream else await _collected(events)
 
+    @app.get("/v1/models")
+    async def models() -> JsonObject:
+        return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": MODEL}]}
+
+    @app.post(CHAT)
+    async def chat(request: Request) -> Response:
+        deadline = time.monotonic() + config.request_timeout_s
+        folder = tempfile.TemporaryDirectory(prefix="videoseeker-")
+        try:
+            body = _json_object(await request.body())
+            task = await asyncio.to_thread(read_task, body, root, Path(folder.name), config.request_timeout_s)
+            events = attended(request, folder, play_events(task, deadline - time.monotonic(), False))
+        except BaseException:
+            folder.cleanup()
+            raise
+        if not body.get("stream"):
+            return await Reply.to(task).whole(events)
+        asked = body.get("stream_options")
+        with_usage = isinstance(asked, dict) and bool(asked.get("include_usage"))
+        lines = Reply.to(task).streamed(events, with_usage)
+        return StreamingResponse(lines, media_type="text/event-stream", headers=UNBUFFERED)
+
     return app
-
-
-class BodyLimit:
-    """Refuses a request body past its limit while it comes in, whatever length its header claims."""
-
-    def __init__(self, app: ASGIApp, max_upload_mib: int) -> None:
-        self._app = app
-        self._max_upload_mib = max_upload_mib
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        content_type = dict(scope["headers"]).get(b"content-type", b"")
-        upload = content_type.lower().startswith(b"multipart/")
-        limit_mib = self._max_upload_mib if upload else MAX_JSON_MIB
-        size = 0
-
-        async def limited() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > limit_mib * MIB:
-                what = "an uploaded video" if upload else "a JSON request"
-                raise HTTPException(413, f"{what} may have at most {limit_mib} MiB")
-            return message
-
-        return await self._app(scope, limited, send)
 
 
 async def _read_task(request: Request, root: Path, folder: Path, timeout_s: float) -> Task:
@@ -119,7 +116,7 @@ async def _read_task(request: Request, root: Path, folder: Path, timeout_s: floa
             fields: JsonObject = _form_fields(form)
             video = await _form_video(form, root, folder)
     elif kind in ("application/json", ""):
-        fields = _json_fields(await request.body())
+        fields = _known(_json_object(await request.body()))
         if not isinstance(fields.get("video"), str):
             raise RequestError(422, "video: name a file in the server's folder, or upload one as multipart/form-data")
         video = confined(root, fields["video"])
@@ -132,14 +129,14 @@ async def _read_task(request: Request, root: Path, folder: Path, timeout_s: floa
     return await asyncio.to_thread(make_task, question, options, wanted, video, folder, timeout_s)
 
 
-def _json_fields(body: bytes) -> JsonObject:
+def _json_object(body: bytes) -> JsonObject:
     try:
         fields = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RequestError(400, "the body is not valid JSON") from None
     if not isinstance(fields, dict):
         raise RequestError(400, "the body is not a JSON object")
-    return _known(fields)
+    return fields
 
 
 def _form_fields(form: FormData) -> JsonObject:
@@ -166,39 +163,9 @@ async def _form_video(form: FormData, root: Path, folder: Path) -> Path:
     return path
 
 
-async def _attended(
-    request: Request, folder: "tempfile.TemporaryDirectory[str]", events: AsyncGenerator[Event]
-) -> AsyncGenerator[Event]:
-    """The events for as long as the client listens; after them the request's folder is removed."""
-    gone = asyncio.create_task(_disconnected(request))
-    coming: asyncio.Future[Event | None] = asyncio.ensure_future(anext(events, None))
-    try:
-        while True:
-            await asyncio.wait((coming, gone), return_when=asyncio.FIRST_COMPLETED)
-            if gone.done():
-                return
-            event = coming.result()
-            if event is None:
-                return
-            yield event
-            coming = asyncio.ensure_future(anext(events, None))
-    finally:
-        gone.cancel()
-        coming.cancel()
-        await asyncio.wait((coming,))
-        await events.aclose()
-        folder.cleanup()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
 def _streamed(events: AsyncIterator[Event]) -> Response:
     lines = (json.dumps(event) + "\n" async for event in events)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(lines, media_type="application/x-ndjson", headers=headers)
+    return StreamingResponse(lines, media_type="application/x-ndjson", headers=UNBUFFERED)
 
 
 async def _collected(events: AsyncIterator[Event]) -> Response:
@@ -209,16 +176,16 @@ async def _collected(events: AsyncIterator[Event]) -> Response:
     return JSONResponse({**{key: last[key] for key in ("answer", "stop", "seconds")}, "events": collected})
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, refusal: Exception) -> Response:
     """Any refusal as JSON."""
-    match error:
+    match refusal:
         case RequestError():
-            status, sentence = error.status, str(error)
+            status, sentence = refusal.status, str(refusal)
         case StarletteHTTPException():
-            status, sentence = error.status_code, str(error.detail)
+            status, sentence = refusal.status_code, str(refusal.detail)
         case RequestValidationError():
-            first = error.errors()[0]
+            first = refusal.errors()[0]
             status, sentence = 422, f"{first['loc'][-1]}: {first['msg'].lower()}"
         case _:
-            status, sentence = 422, str(error)
-    return JSONResponse({"error": sentence}, status)
+            status, sentence = 422, str(refusal)
+    return JSONResponse(error(sentence, status) if request.url.path == CHAT else {"error": sentence}, status)

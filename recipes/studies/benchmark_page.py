@@ -6,7 +6,7 @@ from evals.benchmark import BenchmarkScores
 from evals.published_results import PUBLISHED_RESULTS
 from evals.published_rules import PUBLISHED
 from evals.tally import GROUPS, Share
-from recipes.studies.tables import MISSING, percent, table
+from recipes.studies.ablations.tables import MISSING, percent, table
 
 Results = dict[str, dict[tuple[str, str], BenchmarkScores]]
 """By benchmark, and by policy and mode."""

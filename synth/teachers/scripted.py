@@ -22,6 +22,7 @@ from env.environment import VideoEnv
 from env.task import Task
 from env.transcript import Transcript, Turn
 from synth.teachers.footage import FootagePlan, corpus_of_footage, is_footage
+from synth.teachers.foreign import in_foreign_words
 from synth.teachers.lookups import EMPTY, GONE, LOOK_UP
 from synth.teachers.readings import (
     closer_look,
@@ -74,6 +75,8 @@ class TeacherPolicy:
     async def act(self, transcript: Transcript, env: VideoEnv, max_tokens: int) -> Turn:
         """The next turn of its plan for the task."""
         text = self._plan(env)[len(env.turns)](env)
+        if self._teacher.wording == "foreign":
+            text = in_foreign_words(text)
         ids = self._chat.encode(text)
         return Turn(ids[:max_tokens], (0.0,) * min(len(ids), max_tokens), text, "stop")
 

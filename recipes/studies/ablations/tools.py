@@ -17,9 +17,9 @@ from evals.prior import prior
 from evals.score import Scores, accuracy_over, gains
 from recipes.folder import RunFolder, with_arm
 from recipes.phases import trained_arm
-from recipes.studies.branches import each_seed
+from recipes.studies.ablations.branches import each_seed
+from recipes.studies.ablations.tables import interval, percent, spread, table
 from recipes.studies.demo import training_accuracy
-from recipes.studies.tables import interval, percent, spread, table
 from storage.files import JsonObject, write_text
 from storage.logs import whole_rows
 

@@ -11,9 +11,9 @@ from configs import Config
 from configs.episode import RewardConfig
 from evals.score import Scores, score
 from recipes.folder import RunFolder, RunFolderError, alone
-from recipes.studies.branches import branch_off, each_seed
-from recipes.studies.reward_ablation import rewards_of
-from recipes.studies.reward_page import RewardArm, page
+from recipes.studies.ablations.branches import branch_off, each_seed
+from recipes.studies.ablations.reward import rewards_of
+from recipes.studies.ablations.reward_page import RewardArm, page
 from tests.films.sample_episode import make_episode
 
 OF_ITS_OWN = RewardConfig(alpha=0.5, delta=0.3, parsimony_needs_right=True)

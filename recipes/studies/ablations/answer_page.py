@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from configs import Config
-from recipes.studies.tables import spread, table
+from recipes.studies.ablations.tables import spread, table
 from storage.files import JsonObject
 
 FORMS = {"open": "open", "choice": "multiple choice"}

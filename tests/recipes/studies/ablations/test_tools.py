@@ -6,8 +6,8 @@ import pytest
 
 from configs import Config, ConfigError, load_config
 from evals.score import Scores, score
+from recipes.studies.ablations.tools import LABELS, Trained, ablate_tools, page
 from recipes.studies.demo import summary
-from recipes.studies.tool_ablation import LABELS, Trained, ablate_tools, page
 from tests.films.sample_episode import make_episode
 
 

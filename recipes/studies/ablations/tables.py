@@ -40,3 +40,9 @@ def interval(gains: Sequence[np.ndarray]) -> tuple[float, float, float]:
     every = np.concatenate(gains)
     low, high = bootstrap_interval(every, seed=0)
     return 100 * float(every.mean()), 100 * low, 100 * high
+
+
+def points(gains: Sequence[np.ndarray]) -> str:
+    """The same in words: `+3.0 (+1.0 to +5.0)`."""
+    mean, low, high = interval(gains)
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"

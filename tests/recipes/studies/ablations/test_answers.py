@@ -12,9 +12,9 @@ from configs.run import Config
 from env.judging.rules import judge
 from env.task import Task, load_tasks, save_tasks
 from recipes.folder import RunFolder
-from recipes.studies.answer_ablation import ablate_answers, curve_ends, examine, in_forms
-from recipes.studies.answer_page import page
-from recipes.studies.branches import branch_off
+from recipes.studies.ablations.answer_page import page
+from recipes.studies.ablations.answers import ablate_answers, curve_ends, examine, in_forms
+from recipes.studies.ablations.branches import branch_off
 from synth.world.question import vocabulary
 from synth.world.questions import answer
 from synth.world.sampling import make_world

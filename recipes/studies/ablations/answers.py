@@ -26,8 +26,8 @@ from recipes.data import run_synth
 from recipes.folder import RunFolder, with_arm
 from recipes.phases import first_model, run_cold_start, run_train
 from recipes.progress import phase
-from recipes.studies.answer_page import page
-from recipes.studies.branches import branch_off, each_seed
+from recipes.studies.ablations.answer_page import page
+from recipes.studies.ablations.branches import branch_off, each_seed
 from storage.files import JsonObject, write_text
 from storage.logs import whole_rows
 from synth.world.tasks import as_choice, question_of

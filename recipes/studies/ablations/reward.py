@@ -13,8 +13,8 @@ from env.trajectory import stream_trajectories
 from evals.score import gains, score
 from recipes.folder import RunFolder, with_arm
 from recipes.phases import first_model, run_cold_start, run_train
-from recipes.studies.branches import branch_off, each_seed
-from recipes.studies.reward_page import RewardArm, page
+from recipes.studies.ablations.branches import branch_off, each_seed
+from recipes.studies.ablations.reward_page import RewardArm, page
 from storage.files import write_text
 
 PAGE = "reward.md"

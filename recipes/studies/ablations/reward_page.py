@@ -10,7 +10,7 @@ import numpy as np
 from configs import Config
 from configs.episode import RewardConfig
 from evals.score import Scores
-from recipes.studies.tables import MISSING, interval, percent, spread, table
+from recipes.studies.ablations.tables import MISSING, percent, points, spread, table
 
 LABELS = {
     "accuracy": "accuracy",
@@ -98,7 +98,7 @@ def _outcomes_table(found: Mapping[str, Sequence[RewardArm]]) -> list[str]:
                 LABELS[name],
                 str(len(arms)),
                 spread(scores.accuracy.mean for scores in after),
-                _points([arm.gains for arm in arms]),
+                points([arm.gains for arm in arms]),
                 _against(found[AGAINST], arms) if name != AGAINST else "",
                 spread(seek.found for seek in sought),
                 spread(seek.again_after_miss for seek in sought),
@@ -114,7 +114,7 @@ def _against(others: Sequence[RewardArm], arms: Sequence[RewardArm]) -> str:
     """The difference on the same questions, over the seeds that both have."""
     theirs = {arm.seed: arm.gains for arm in others}
     differences = [arm.gains - theirs[arm.seed] for arm in arms if arm.seed in theirs]
-    return _points(differences) if differences else MISSING
+    return points(differences) if differences else MISSING
 
 
 def _seeds_table(found: Mapping[str, Sequence[RewardArm]]) -> list[str]:
@@ -128,8 +128,3 @@ def _seeds_table(found: Mapping[str, Sequence[RewardArm]]) -> list[str]:
         after = (by_name[name].after.accuracy.mean if name in by_name else None for name in found)
         rows.append([str(seed), *map(percent, (before, *after))])
     return table(["seed", "SFT", *(LABELS[name] for name in found)], rows)
-
-
-def _points(gains: Sequence[np.ndarray]) -> str:
-    mean, low, high = interval(gains)
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
