@@ -242,20 +242,20 @@ def check_bench(name: str, folder: str) -> int:
     return 1 if found.bad or found.missing or not found.tasks else 0
 
 
-@cli.command(params=[TRACEBACK])
-@click.argument("responses")
+@cli.command(params=[click.Argument(["responses"]), SETTINGS, TRACEBACK])
 @click.option("--tasks", help="A task file that has the questions; else each row has its own.")
 @click.option("--also-scored-as", "published", multiple=True, metavar="RULE", help="What a published script would say.")
-def score(responses: str, tasks: str | None, published: tuple[str, ...]) -> None:
+def score(settings: tuple[str, ...], responses: str, tasks: str | None, published: tuple[str, ...]) -> None:
     """Score saved responses of any model.
 
-    RESPONSES is a JSONL file of objects with id, response, answer, video and, for choices, options.
+    RESPONSES is a JSONL file of objects with id, response, answer, video and, for choices, options. With
+    judge.by=model, open answers that the rules are not certain of are judged by the model of judge.model.
     """
     from rich.console import Console
 
     from recipes.studies.saved_responses import print_scores
 
-    print_scores(responses, tasks, published, Console())
+    print_scores(_config(settings, None, None), responses, tasks, published, Console())
 
 
 @cli.command(params=[TRACEBACK])

@@ -4,23 +4,26 @@ Invariants: every question stays in the denominator, also one that nobody answer
 bytes.
 """
 
+import asyncio
 import json
 import os
 from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from env.judging.replies import choice_of_reply
+from env.judging.judge import Judge, NoVerdictError
+from env.judging.replies import choice_of_reply, words_of
 from env.judging.rules import certain
 from env.task import Task, TaskError, load_tasks
 from evals.published_rules import PUBLISHED
+from evals.stretches import RIGHT, iou, stretch_of, told_stretch
 from evals.tally import SetScores, Tally, groups_of, key_of
 from storage.files import JsonObject
 
@@ -39,7 +42,9 @@ class ResponseScores(SetScores):
     unread: int
     """Replies to choices that chose no option, or several."""
     undecided: int
-    """Open answers that the rules are not certain of; they count as wrong."""
+    """Open answers that the rules are not certain of, and of which no judge gave a verdict; they count as wrong."""
+    judged: int
+    """Open answers that the judge gave a verdict on."""
     unanswered: int
     """Questions of the task file without a response; they count as wrong."""
 
@@ -52,25 +57,46 @@ def rules_named(names: Sequence[str]) -> list[str]:
     return chosen
 
 
+@dataclass
+class _Scored:
+    """What a block of rows comes to."""
+
+    tally: Tally = field(default_factory=Tally)
+    open: list[tuple[Task, dict[str, str], str]] = field(default_factory=list)
+    """Open answers that the rules are not certain of: the question, its groups, what was answered."""
+
+
 def score_responses(
-    path: str | Path, tasks: str | Path | None = None, published: Sequence[str] = (), seed: int = 0
+    path: str | Path,
+    tasks: str | Path | None = None,
+    published: Sequence[str] = (),
+    seed: int = 0,
+    judge: Judge | None = None,
 ) -> ResponseScores:
     """The scores of a JSONL file of responses: objects with `id`, `response`, `answer`, `video`, for choices `options`
-    (texts without letters; the answer is a letter or a text), and perhaps some of `GROUPS`.
+    (texts without letters; the answer is a letter or a text), for a judge `question`, and perhaps some of `GROUPS`. An
+    answer that is two numbers is a stretch of the film, seconds.
 
     Args:
         tasks: a task file that has all but `id` and `response`.
         published: names of `PUBLISHED`.
         seed: of the bootstrap.
+        judge: who is asked about the open answers that the rules are not certain of.
 
     Raises:
         ResponseError: the file cannot be read, a row cannot be used, an id comes twice or is of no task.
         TaskError: the task file cannot be used.
+        JudgeError: the judge cannot be asked; what it has said is kept by it.
     """
     known = _by_id(str(tasks)) if tasks else {}
-    tally = Tally()
+    tally, judged = Tally(), 0
     for part in _blocks(Path(path), str(tasks or ""), tuple(published)):
-        tally.merge(part)
+        tally.merge(part.tally)
+        verdicts = asyncio.run(_verdicts(judge, part.open)) if judge and part.open else [None] * len(part.open)
+        for (task, groups, _), verdict in zip(part.open, verdicts, strict=True):
+            tally.add(task, groups, verdict or 0.0)
+            tally.undecided += verdict is None
+            judged += verdict is not None
     if not tally.ids:
         raise ResponseError(f"{path}: holds no response")
     _require_unique(tally.ids, Path(path))
@@ -82,8 +108,24 @@ def score_responses(
         **vars(tally.scores(seed)),
         unread=tally.unread,
         undecided=tally.undecided,
+        judged=judged,
         unanswered=len(missing),
     )
+
+
+async def _verdicts(judge: Judge, answers: Sequence[tuple[Task, dict[str, str], str]]) -> list[float | None]:
+    """The judge's verdict on each answer; None where it gave none that can be used."""
+
+    async def verdict(task: Task, answer: str) -> float | None:
+        try:
+            return await judge.verdict(task, answer)
+        except NoVerdictError:
+            return None
+
+    try:
+        return list(await asyncio.gather(*(verdict(task, answer) for task, _, answer in answers)))
+    finally:
+        await judge.close()
 
 
 @cache
@@ -92,7 +134,7 @@ def _by_id(tasks: str) -> dict[str, Task]:
     return {task.id: task for task in load_tasks(tasks)}
 
 
-def _blocks(path: Path, tasks: str, published: tuple[str, ...]) -> Iterator[Tally]:
+def _blocks(path: Path, tasks: str, published: tuple[str, ...]) -> Iterator[_Scored]:
     """The sums of a file's blocks; a file of one block needs no other process."""
     score = partial(_scored, path=str(path), tasks=tasks, published=published)
     try:
@@ -103,7 +145,7 @@ def _blocks(path: Path, tasks: str, published: tuple[str, ...]) -> Iterator[Tall
                 yield score(first)
                 return
             with ProcessPoolExecutor() as pool:
-                waiting: deque[Future[Tally]] = deque([pool.submit(score, first)])
+                waiting: deque[Future[_Scored]] = deque([pool.submit(score, first)])
                 while waiting:
                     while len(waiting) < 2 * (os.cpu_count() or 1) and (block := list(islice(lines, BLOCK))):
                         waiting.append(pool.submit(score, block))
@@ -112,30 +154,34 @@ def _blocks(path: Path, tasks: str, published: tuple[str, ...]) -> Iterator[Tall
         raise ResponseError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _scored(lines: Sequence[tuple[int, bytes]], path: str, tasks: str, published: Sequence[str]) -> Tally:
-    tally, known = Tally(), _by_id(tasks) if tasks else None
+def _scored(lines: Sequence[tuple[int, bytes]], path: str, tasks: str, published: Sequence[str]) -> _Scored:
+    scored, known = _Scored(), _by_id(tasks) if tasks else None
+    tally = scored.tally
     for number, line in lines:
         if line.isspace():
             continue
         where = f"{path}:{number}"
         row = _row(line, where)
-        task, response = _task(row, where, known), row["response"]
+        response, stretch = row["response"], stretch_of(row.get("answer")) if known is None else None
+        task = _task(row if stretch is None else {**row, "answer": f"{stretch[0]} to {stretch[1]}"}, where, known)
         tally.ids.append(key_of(task.id))
-        right = _right(task, response, tally)
-        if task.options:
+        groups = groups_of(task, row)
+        if stretch is not None:
+            tally.ious.append(iou(told_stretch(words_of(response)), stretch))
+            tally.add(task, groups, float(tally.ious[-1] >= RIGHT))
+        elif task.options:
+            letter = choice_of_reply(response, task.options)
+            tally.unread += letter is None
             tally.publish(task, response, published)
-        tally.add(task, groups_of(task, row), right)
-    return tally
-
-
-def _right(task: Task, response: str, tally: Tally) -> float:
-    if task.options:
-        letter = choice_of_reply(response, task.options)
-        tally.unread += letter is None
-        return float(letter == task.answer)
-    known = certain(task, response)
-    tally.undecided += known is None
-    return known or 0.0
+            tally.add(task, groups, float(letter == task.answer))
+        else:
+            answer = words_of(response)
+            right = certain(task, answer)
+            if right is None:
+                scored.open.append((task, groups, answer))
+            else:
+                tally.add(task, groups, right)
+    return scored
 
 
 def _row(line: bytes, where: str) -> JsonObject:
@@ -157,9 +203,11 @@ def _task(row: JsonObject, where: str, known: Mapping[str, Task] | None) -> Task
         if name not in known:
             raise ResponseError(f"{where}: its id '{name}' is of no question of the task file")
         return known[name]
-    options, answer = row.get("options"), row.get("answer")
+    options, answer, question = row.get("options"), row.get("answer"), row.get("question") or ""
     if not isinstance(answer, str) or not answer.strip():
         raise ResponseError(f"{where}: has no text 'answer'; give the task file, or the answer in each row")
+    if not isinstance(question, str):
+        raise ResponseError(f"{where}: its question is no text")
     try:
         if options:
             texts = tuple(map(str, options))
@@ -167,9 +215,9 @@ def _task(row: JsonObject, where: str, known: Mapping[str, Task] | None) -> Task
             letter = answer if answer in letters else choice_of_reply(answer, texts)
             if letter is None:
                 raise ResponseError(f"{where}: its answer '{answer}' is none of its options")
-            return Task(name, str(row.get("video", name)), "", letter, "", (), form="choice", options=texts)
+            return Task(name, str(row.get("video", name)), question, letter, "", (), form="choice", options=texts)
         tolerance = row.get("tolerance")
-        return Task(name, str(row.get("video", name)), "", answer, "", (), tolerance=tolerance)
+        return Task(name, str(row.get("video", name)), question, answer, "", (), tolerance=tolerance)
     except (TaskError, TypeError) as error:
         raise ResponseError(f"{where}: {error}") from None
 

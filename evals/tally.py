@@ -17,6 +17,7 @@ from env.datasets.v2p_bench import duration_class
 from env.task import Task
 from evals.published_rules import PUBLISHED, PublishedScore
 from evals.score import interval_over_films
+from evals.stretches import StretchScores, stretch_scores
 from storage.files import JsonObject
 
 GROUPS = ("dimension", "duration", "domain", "sub_category", "task_type", "level", "kind")
@@ -47,6 +48,8 @@ class SetScores:
     """By key of `GROUPS` and its value."""
     published: dict[str, PublishedScore]
     """What published scripts would print about the choices."""
+    stretches: StretchScores | None
+    """Of the questions that ask for a stretch of the film; None if there are none."""
 
 
 def _two() -> list[float]:
@@ -70,6 +73,8 @@ class Tally:
     groups: defaultdict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(_two))
     published: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(_three))
     """Right, counted and unread ones by each rule."""
+    ious: "array[float]" = field(default_factory=lambda: array("f"))
+    """Temporal IoU of each question that asks for a stretch."""
     unread: int = 0
     undecided: int = 0
 
@@ -86,7 +91,12 @@ class Tally:
         for mine, theirs in ((self.groups, other.groups), (self.published, other.published)):
             for key, sums in theirs.items():
                 mine[key] = [a + b for a, b in zip(mine[key], sums, strict=True)]  # type: ignore[index]
-        for ours, others in ((self.ids, other.ids), (self.films, other.films), (self.right, other.right)):
+        for ours, others in (
+            (self.ids, other.ids),
+            (self.films, other.films),
+            (self.right, other.right),
+            (self.ious, other.ious),
+        ):
             ours.extend(others)  # type: ignore[arg-type]
         self.unread += other.unread
         self.undecided += other.undecided
@@ -119,6 +129,7 @@ class Tally:
                 name: PublishedScore(correct / counted if counted else None, int(counted), int(unread))
                 for name, (correct, counted, unread) in self.published.items()
             },
+            stretches=stretch_scores(self.ious),
         )
 
 

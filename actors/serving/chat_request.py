@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import unquote
 
 from PIL import Image
 
@@ -177,7 +178,7 @@ def _film(said: _Said, body: JsonObject, root: Path, folder: Path) -> str:
         if not url.startswith("data:"):
             if "://" in url and not url.startswith("file://"):
                 raise RequestError(422, "video_url: nothing is fetched; send the film, or name one of the server's")
-            return str(confined(root, url.removeprefix("file://")))
+            return str(confined(root, unquote(url.removeprefix("file://")) if url.startswith("file://") else url))
         film = folder / "video_1"
         film.write_bytes(_decoded(url, "video"))
         return str(film)

@@ -16,7 +16,7 @@ from pathlib import Path
 from configs.judge import JudgeConfig
 from endpoint.endpoint import AnswerError, BudgetError, Endpoint, EndpointError
 from endpoint.schema import PHRASE_CHARS, QUESTION_CHARS, object_of, text_of
-from env.judging.judge import JudgeError
+from env.judging.judge import JudgeError, NoVerdictError
 from env.judging.rules import certain
 from env.judging.vocabulary import normalize
 from env.task import Task
@@ -65,8 +65,9 @@ class ModelJudge:
         """R_acc: 1, 0.5 or 0.
 
         Raises:
-            JudgeError: the model gives no usable verdict, its budget is spent, or it cannot be reached and, by the
-                config, is not waited for or was waited for in vain.
+            NoVerdictError: the model gives no usable verdict.
+            JudgeError: its budget is spent, or it cannot be reached and, by the config, is not waited for or was waited
+                for in vain.
         """
         known = certain(task, answer)
         if known is not None:
@@ -81,7 +82,7 @@ class ModelJudge:
                 right, wrong = _statements(task)
                 return await self.compare(task.question, right, answer, wrong)
             except AnswerError as error:
-                raise JudgeError(f"judge: no usable verdict on an answer to task {task.id}: {error}") from None
+                raise NoVerdictError(f"judge: no usable verdict on an answer to task {task.id}: {error}") from None
             except BudgetError as error:
                 raise JudgeError(str(error)) from None
             except EndpointError as error:

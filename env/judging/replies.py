@@ -86,8 +86,15 @@ _RULED_OUT_AFTER = re.compile(
 def judge_reply(task: Task, reply: str | None) -> float:
     """R_acc of a whole reply, in which the choice may be told in any words: 1.0 if it is certainly right, else 0.0."""
     if reply is None or task.form != "choice":
-        return judge(task, reply)
+        return judge(task, None if reply is None else words_of(reply))
     return float(letter_of(reply, task.options or ()) == task.answer)
+
+
+def words_of(reply: str) -> str:
+    """What a reply to an open question answers: its one `<answer>`, or else all that follows its thoughts."""
+    text = _visible(reply)
+    inner = {one.strip() for one in _ANSWER.findall(text)}
+    return inner.pop() if len(inner) == 1 else text
 
 
 def letter_of(reply: str, options: Sequence[str]) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from env.judging.judge import JudgeError, NoVerdictError
 from env.task import Task, save_tasks
 from evals import responses
 from evals.responses import ResponseError, score_responses
@@ -58,6 +59,85 @@ def test_questions_of_a_task_file_that_nobody_answered_count_as_wrong(tmp_path: 
         score_responses(tmp_path / "other.jsonl", tmp_path / "test.jsonl")
 
 
+class Reads:
+    """A judge that knows which answers say the same."""
+
+    def __init__(self, verdicts: dict[str, float | JudgeError]) -> None:
+        self.verdicts, self.asked, self.closed = verdicts, list[tuple[str, str, str]](), 0
+
+    async def verdict(self, task: Task, answer: str | None) -> float:
+        self.asked.append((task.question, task.answer, str(answer)))
+        found = self.verdicts[str(answer)]
+        if isinstance(found, JudgeError):
+            raise found
+        return found
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+def opened(number: int, response: str, answer: str = "He puts the cup down.", **more: Any) -> dict[str, Any]:
+    return {"id": number, "response": response, "answer": answer, "question": "What does he do?", **more}
+
+
+def test_a_judge_decides_what_the_rules_are_not_certain_of_and_nothing_else(tmp_path: Path) -> None:
+    rows = [
+        opened(0, "He puts a cup down."),
+        opened(1, "<think>Hm.</think> The man sets it on the table.", kind="act"),
+        opened(2, "He lifts the cup.", kind="act"),
+        opened(3, "<answer>He holds it over the table.</answer>"),
+        opened(4, "Who knows."),
+        choice(5, "Nobody can say."),
+    ]
+    judge = Reads(
+        {
+            "The man sets it on the table.": 1.0,
+            "He lifts the cup.": 0.0,
+            "He holds it over the table.": 0.5,
+            "Who knows.": NoVerdictError("no usable verdict"),
+        }
+    )
+    scores = score_responses(rows_file(tmp_path, rows), judge=judge)
+    assert judge.asked[0] == ("What does he do?", "He puts the cup down.", "The man sets it on the table.")
+    assert sorted(answer for _, _, answer in judge.asked) == sorted(judge.verdicts)
+    assert (scores.judged, scores.undecided, scores.unread) == (3, 1, 1)
+    assert scores.accuracy.mean == pytest.approx(2.5 / 6)
+    assert scores.accuracy.questions == 6
+    assert scores.groups["kind"]["act"].mean == 0.5
+    assert judge.closed == 1
+
+
+def test_a_judge_that_is_away_is_said_and_nobody_is_scored(tmp_path: Path) -> None:
+    file = rows_file(tmp_path, [opened(0, "The man sets it down.")])
+    with pytest.raises(JudgeError, match="cannot be reached"):
+        score_responses(file, judge=Reads({"The man sets it down.": JudgeError("judge: cannot be reached")}))
+
+
+def test_an_open_answer_is_read_without_its_thoughts(tmp_path: Path) -> None:
+    rows = [
+        opened(0, "<think>It is blue, or red.</think><answer>red</answer>", "red"),
+        opened(1, "<think>red</think>\nBlue.", "red"),
+        opened(2, "Thinking...</think> Red", "red"),
+    ]
+    scores = score_responses(rows_file(tmp_path, rows))
+    assert (scores.accuracy.mean, scores.undecided) == (pytest.approx(2 / 3), 1)
+
+
+def test_an_answer_that_is_a_stretch_is_scored_by_its_temporal_iou(tmp_path: Path) -> None:
+    rows = [
+        {"id": 0, "response": "from 10 to 20 s", "answer": [10, 20], "video": "a"},
+        {"id": 1, "response": "<think>0 to 5</think>12 to 20", "answer": [10, 20], "video": "a"},
+        {"id": 2, "response": "at the end", "answer": [10, 20], "video": "b"},
+        {"id": 3, "response": "red", "answer": "red", "video": "b"},
+    ]
+    scores = score_responses(rows_file(tmp_path, rows))
+    assert scores.stretches is not None
+    assert (scores.stretches.questions, scores.stretches.iou) == (3, pytest.approx(0.6))
+    assert scores.accuracy.mean == 0.75, "an IoU of a half is right"
+    with pytest.raises(ResponseError, match="has no text 'answer'"):
+        score_responses(rows_file(tmp_path, [{"id": 0, "response": "1 to 2", "answer": [20, 10]}]))
+
+
 @pytest.mark.process
 def test_blocks_in_other_processes_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [choice(i, "B" if i % 4 else "A", dimension=f"D{i % 2}") for i in range(90)]
@@ -65,6 +145,10 @@ def test_blocks_in_other_processes_give_the_same(tmp_path: Path, monkeypatch: py
     alone = score_responses(file, published=["video_mme", "v2p_bench"])
     monkeypatch.setattr(responses, "BLOCK", 20)
     assert score_responses(file, published=["video_mme", "v2p_bench"]) == alone
+    rows += [opened(i, "The man sets it down." if i % 2 else "He sits.") for i in range(90, 140)]
+    judge = Reads({"The man sets it down.": 1.0, "He sits.": 0.0})
+    scores = score_responses(rows_file(tmp_path, rows), judge=judge)
+    assert (scores.judged, scores.accuracy.mean) == (50, pytest.approx((67 + 25) / 140))
     assert alone.published["video_mme"].accuracy == pytest.approx(67 / 90)
 
 
