@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,10 +132,11 @@ def configured(
             if not dry_run and makes_a_run:
                 from recipes.folder import RunFolder, alone
 
-                with alone(RunFolder.of(config, make=False).root):
+                with alone(RunFolder.of(config, make=False).root), _judged(config) as config:
                     return run(config, **rest)
             if not dry_run:
-                return run(config, **rest)
+                with _judged(config) as config:
+                    return run(config, **rest)
             print(to_yaml(config), end="")
             if plan:
                 from recipes.preflight import print_plan
@@ -146,6 +148,15 @@ def configured(
         return group.command(name or run.__name__.strip("_"), params=every)(command)
 
     return decorate
+
+
+def _judged(config: Config) -> AbstractContextManager[Config]:
+    """The config, with the judge's address where it has one served."""
+    if not config.judge.serve.model:
+        return nullcontext(config)
+    from recipes.judging import served_judge
+
+    return served_judge(config)
 
 
 @configured("synth", group=synth)
@@ -255,7 +266,8 @@ def score(settings: tuple[str, ...], responses: str, tasks: str | None, publishe
 
     from recipes.studies.saved_responses import print_scores
 
-    print_scores(_config(settings, None, None), responses, tasks, published, Console())
+    with _judged(_config(settings, None, None)) as config:
+        print_scores(config, responses, tasks, published, Console())
 
 
 @cli.command(params=[TRACEBACK])
@@ -387,7 +399,8 @@ def calibrate(settings: tuple[str, ...], pairs: str | None) -> None:
 
     from recipes.studies.calibration import calibrate as compare
 
-    compare(_config(settings, None, None), pairs, Console())
+    with _judged(_config(settings, None, None)) as config:
+        compare(config, pairs, Console())
 
 
 @cli.group()

@@ -7,6 +7,24 @@ from configs.endpoint import EndpointConfig
 
 
 @dataclass
+class ServedModelConfig:
+    """A language model that the run serves to itself, with vLLM on its own cluster."""
+
+    model: str = ""
+    """Folder or hub name of the model; empty serves none."""
+    gpus: int = 0
+    """GPUs that it takes, all of one node; 0 runs it on the CPU."""
+    max_model_len: int = 8192
+    """Longest request with its reply, tokens."""
+    max_num_seqs: int = 64
+    """Requests that are answered at once."""
+    kv_cache_gib: float = 1.0
+    """Memory for the states of the requests on the CPU, GiB."""
+    start_timeout_s: float = 900.0
+    """Deadline of its start, seconds."""
+
+
+@dataclass
 class JudgeConfig:
     """Who says whether an open answer is right (R_acc) where the rules are not certain of it."""
 
@@ -15,6 +33,8 @@ class JudgeConfig:
     whether the answer says what the right one says: 1, 0.5 in part, or 0 (as in the paper's released recipe)."""
     model: EndpointConfig = field(default_factory=lambda: EndpointConfig(max_tokens=256))
     """The language model; it needs no eyes."""
+    serve: ServedModelConfig = field(default_factory=ServedModelConfig)
+    """A model that the run serves itself, for as long as it takes; then `judge.model` needs no address and no name."""
     unreachable: Literal["pause", "drop"] = "pause"
     """Where the model cannot be reached: wait until it can, or leave the episode out. It never becomes a reward."""
     pause_s: float = 900.0

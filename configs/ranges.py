@@ -19,6 +19,7 @@ LEAST_1 = (
     *("synth.records_per_shard", "synth.workers", "synth.masks.*_looks"),
     *("*_model.concurrency", "*_model.max_*", "teacher.model.concurrency", "teacher.model.max_*"),
     *("judge.model.concurrency", "judge.model.max_*", "judge.answer_chars", "judge.canary_pairs"),
+    *("judge.serve.max_*",),
     *("episode.*_max_frames", "episode.*_pixels", "episode.pixel_multiple", "episode.max_calls_per_turn"),
     *("episode.max_turn_tokens", "episode.max_tokens", "model.tiny.*_size", "model.tiny.*layers", "model.tiny.*heads"),
     *("engine.engines", "engine.cpu_threads", "engine.max_*", "ranks.ranks", "ranks.cpus_per_rank"),

@@ -106,8 +106,18 @@ def _benchmarks(config: Config) -> None:
 
 
 def _judge(config: Config) -> None:
-    if config.judge.by == "model":
+    served = config.judge.serve.model
+    if config.judge.by == "model" and not served:
         check_endpoint(config.judge.model, "judge.model")
+    _refuse(
+        {
+            f"judge.serve.model={served}: nobody would ask it; set judge.by=model": (
+                bool(served) and config.judge.by == "rules"
+            ),
+            f"judge.model.model={config.judge.model.model}: is not the judge that judge.serve.model={served} serves; "
+            "set one of them": bool(served and config.judge.model.model),
+        }
+    )
 
 
 def _cold_start(config: Config) -> None:

@@ -59,6 +59,10 @@ class BenchmarkScores(SetScores):
     """Sampled tokens an episode; characters of a model whose tokens are not known."""
     seconds: float
     """Wall time an episode."""
+    tool_seconds: float
+    """Of it, what tools took."""
+    judge_seconds: float
+    """What the judge took, an episode."""
 
 
 def play_on_engines(
@@ -161,7 +165,13 @@ def benchmark_scores(
         frames=sums.frames / episodes,
         tokens=sums.tokens / episodes,
         seconds=sums.seconds / episodes,
+        tool_seconds=sums.tool_seconds / episodes,
+        judge_seconds=sums.judge_seconds / episodes,
     )
+
+
+Results = dict[str, dict[tuple[str, str], BenchmarkScores]]
+"""By benchmark, and by policy and mode."""
 
 
 def reply_of(episode: Trajectory | None) -> str:
@@ -181,7 +191,7 @@ class _Sums:
     def __init__(self) -> None:
         self.failed: list[tuple[str, str]] = []
         self.episodes = self.unread = self.unanswered = self.calls = self.rounds = self.frames = self.tokens = 0
-        self.seconds = 0.0
+        self.seconds = self.tool_seconds = self.judge_seconds = 0.0
 
     def add(self, answered: Answered) -> None:
         task, episode = answered.task, answered.episode
@@ -197,3 +207,5 @@ class _Sums:
         self.frames += len(episode.prompt_frames) + sum(call.frames for call in episode.calls)
         self.tokens += episode.transcript.sampled_tokens
         self.seconds += episode.seconds
+        self.tool_seconds += sum(call.seconds for call in episode.calls)
+        self.judge_seconds += episode.judge_s

@@ -6,9 +6,11 @@ Invariant: training never waits for a canary; one that cannot be asked is a warn
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
+from actors.ray_start import start_ray
 from configs import Config
 from endpoint.endpoint import SPENDING, AnswerError, EndpointError
 from endpoint.spending import Spending, Usage
@@ -18,6 +20,7 @@ from env.judging.of_config import folder_of, judge_of
 from env.judging.pairs import Pair, load_pairs
 from env.judging.rules import certain
 from evals.agreement import Agreement
+from recipes.progress import phase
 
 _log = logging.getLogger(__name__)
 CANARY_SEED = 1_000_003
@@ -37,6 +40,26 @@ def require_judge(config: Config) -> None:
         asyncio.run(_verdicts(judge, [pair]))
     except (AnswerError, EndpointError) as error:
         raise JudgeError(f"judge.model: {config.judge.model.model} cannot judge ({error})") from None
+
+
+@contextmanager
+def served_judge(config: Config) -> Iterator[Config]:
+    """The config with the address of the judge that `judge.serve` names, which is served on the run's cluster until the
+    block ends; the config as it is where none is named. Raises EngineError: it did not come up."""
+    judge = config.judge
+    if not judge.serve.model:
+        yield config
+        return
+    from actors.engine.chat_server import served
+
+    start_ray(config)
+    with phase(f"judge: {judge.serve.model} comes up"):
+        stack = ExitStack()
+        url = stack.enter_context(served(judge.serve))
+    with stack:
+        # What it has said is kept by the model's own name, not by that of a server which each run has anew.
+        model = dataclasses.replace(judge.model, base_url=url, model=judge.serve.model)
+        yield dataclasses.replace(config, judge=dataclasses.replace(judge, model=model))
 
 
 class Canary:

@@ -13,6 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 WIDTH, HEIGHT = 340, 190
 _LEFT, _TOP, _BOTTOM = 40, 10, 24
+COLOURS = 4
+"""Classes `s0` and on that a page gives colours to."""
 FEW = 8
 """Curves of up to this many points show each as a dot."""
 _LABEL_GAP = 13
@@ -85,6 +87,41 @@ def line_chart(name: str, curves: Sequence[Curve], limits: tuple[float, float] |
         body += _labels(curves, y)
     words = "; ".join(f"{c.label} from {number(c.values[0])} to {number(c.values[-1])}" for c in curves)
     alt = html.escape(f"{name} over steps {number(min(steps))} to {number(max(steps))}: {words}.")
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{alt}">{"".join(body)}</svg>'
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured thing of a scatter chart."""
+
+    label: str
+    x: float
+    y: float
+    low: float
+    high: float
+    """Ends of the interval of y."""
+
+
+def scatter_chart(name: str, points: Sequence[Point], unit: str) -> str:
+    """The SVG of shares, 0 to 1, against something else; each point has the number of its place, from 1.
+
+    Args:
+        name: Unique in the page; the alternative text starts with it.
+        points: At least one.
+        unit: What is at the horizontal axis.
+    """
+    marks = ticks(0.0, max(1e-6, *(point.x for point in points)))
+    x, y = _scale(marks[0], marks[-1], _LEFT, WIDTH - 18), _scale(0.0, 1.0, HEIGHT - _BOTTOM, _TOP)
+    body = [_grid([0.0, 0.25, 0.5, 0.75, 1.0], y, 18)]
+    body += [f'<text class="tick" x="{x(m) - 3:.1f}" y="{HEIGHT - 6}">{number(m)}</text>' for m in marks[:-1]]
+    body.append(f'<text class="tick end" x="{WIDTH - 4}" y="{HEIGHT - 6}">{html.escape(unit)}</text>')
+    for i, point in enumerate(points):
+        at, of = f"{x(point.x):.1f}", f"s{i % COLOURS}"
+        body.append(f'<path class="line {of}" d="M{at} {y(point.low):.1f}V{y(point.high):.1f}"/>')
+        body.append(f'<circle class="dot {of}" cx="{at}" cy="{y(point.y):.1f}" r="4"/>')
+        body.append(f'<text class="name {of}" x="{x(point.x) + 7:.1f}" y="{y(point.y) + 4:.1f}">{i + 1}</text>')
+    words = "; ".join(f"{p.label} {number(100 * p.y)} % at {number(p.x)}" for p in points)
+    alt = html.escape(f"{name}: {words}.")
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{alt}">{"".join(body)}</svg>'
 
 

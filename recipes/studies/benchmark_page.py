@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from evals.benchmark import BenchmarkScores
+from evals.benchmark import BenchmarkScores, Results
 from evals.published_results import PUBLISHED_RESULTS
 from evals.published_rules import PUBLISHED
 from evals.tally import GROUPS, Share
 from recipes.studies.ablations.tables import MISSING, percent, table
-
-Results = dict[str, dict[tuple[str, str], BenchmarkScores]]
-"""By benchmark, and by policy and mode."""
 
 
 def page(results: Results, published: Sequence[str] = ()) -> str:
@@ -50,13 +47,13 @@ def _summary(name: str, scores: Mapping[tuple[str, str], BenchmarkScores]) -> It
 
 
 def _efforts(scores: Mapping[tuple[str, str], BenchmarkScores]) -> list[str]:
-    head = ("policy", "mode", "tool calls", "turns", "frames", "tokens", "seconds")
+    head = ("policy", "mode", "tool calls", "turns", "frames", "tokens", "seconds", "of them tools", "judge")
     return table(
         head,
         [
             (
                 *(policy, mode, f"{one.calls:.2f}", f"{one.rounds:.2f}", f"{one.frames:.1f}"),
-                *(f"{one.tokens:,.0f}", f"{one.seconds:.1f}"),
+                *(f"{one.tokens:,.0f}", f"{one.seconds:.1f}", f"{one.tool_seconds:.1f}", f"{one.judge_seconds:.1f}"),
             )
             for (policy, mode), one in scores.items()
         ],

@@ -25,20 +25,25 @@ from env.datasets.benchmarks import benchmark_of
 from env.datasets.reading import BenchmarkTasks, read_benchmark
 from env.datasets.rows import SourceError
 from env.task import Task, load_tasks, save_tasks
+from env.trajectory import Trajectory
 from evals.answers import TASKS, AnswerLog
-from evals.benchmark import benchmark_scores, play_on_engines, play_on_server
+from evals.benchmark import Results, benchmark_scores, play_on_engines, play_on_server
 from evals.evaluate import GREEDY, settings_of
+from evals.pages.benchmarks import write_benchmarks
 from evals.responses import rules_named
+from evals.score import accuracy_of
 from recipes.folder import RunFolder, RunFolderError, alone
 from recipes.judging import require_judge
 from recipes.progress import PhaseBar, phase
-from recipes.studies.benchmark_page import Results, page
+from recipes.studies.benchmark_page import page
 from storage.files import write_text
 
 Mode = Literal["direct", "reasoning", "tools"]
 MODES: tuple[Mode, ...] = ("direct", "reasoning", "tools")
 SERVER = "server"
 """Names, in place of a model's folder, the model of `eval.server`."""
+WRONG_SHOWN = 4
+"""Wrong answers of a benchmark that the page shows whole."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +142,11 @@ def run_benchmarks(
                 with phase(title, len(chosen)) as bar:
                     play_on_engines(dispatcher, changed, chosen, log, partial(_step, bar))
     written = root / "benchmarks.md"
-    write_text(written, page(_all_scores(config, root, rules), rules))
-    print(f"benchmarks: {written}")
+    results = _all_scores(config, root, rules)
+    write_text(written, page(results, rules))
+    pictures = written.with_suffix(".html")
+    write_benchmarks(pictures, results, _wrong_ones(root))
+    print(f"benchmarks: {written}, as pictures {pictures}")
     return written
 
 
@@ -228,6 +236,25 @@ def _all_scores(config: Config, root: Path, published: Sequence[str]) -> Results
             scores = benchmark_scores(tasks, AnswerLog(folder), published, config.seed)
             if scores is not None:
                 found.setdefault(file.parent.name, {})[folder.parent.name, folder.name] = scores
+    return found
+
+
+def _wrong_ones(root: Path) -> dict[str, list[Trajectory]]:
+    """Of each benchmark some episodes that were answered wrongly, of one policy and mode, the one that used its tools
+    most, and of unlike dimensions as far as there are."""
+    found: dict[str, list[Trajectory]] = {}
+    for file in sorted(root.glob(f"*/{TASKS}")):
+        tasks = load_tasks(file)
+        most = -1
+        for folder in sorted(path for path in file.parent.glob("*/*") if path.name in MODES):
+            calls, first = 0, dict[str, Trajectory]()
+            for answered in AnswerLog(folder).answered(tasks):
+                if (episode := answered.episode) is not None:
+                    calls += len(episode.calls)
+                    if accuracy_of(episode) < 1:
+                        first.setdefault(episode.dimension, episode)
+            if first and calls > most:
+                most, found[file.parent.name] = calls, [*first.values()][:WRONG_SHOWN]
     return found
 
 
