@@ -220,7 +220,8 @@ def evaluate(
 ) -> None:
     """Play the held-out tasks with a model, or published benchmarks.
 
-    CHECKPOINT may be the word `server` beside --bench: the model of eval.server answers then.
+    Beside --bench CHECKPOINT may be the word `server`, for the model of eval.server, or a JSONL file of responses that
+    were saved, with id and response.
     """
     if not bench:
         if mode or limit or shard or label or skip_missing or published:
@@ -232,7 +233,7 @@ def evaluate(
         return
     from recipes.studies.benchmarks import SERVER, part_of, run_benchmarks
 
-    model = checkpoint if checkpoint == SERVER else str(_model_dir(checkpoint))
+    model = checkpoint if checkpoint == SERVER or Path(checkpoint).is_file() else str(_model_dir(checkpoint))
     folders = dict(_named_folder(word) for word in bench)
     run_benchmarks(config, model, folders, mode, part_of(limit, shard), label, skip_missing, published)
 

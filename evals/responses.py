@@ -184,6 +184,18 @@ def _scored(lines: Sequence[tuple[int, bytes]], path: str, tasks: str, published
     return scored
 
 
+def response_rows(path: str | Path) -> Iterator[tuple[str, JsonObject]]:
+    """The rows of a file of responses, each with its place. Raises ResponseError: it cannot be read, or a row has no
+    `id` or no text `response`."""
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.isspace():
+                    yield f"{path}:{number}", _row(line, f"{path}:{number}")
+    except OSError as error:
+        raise ResponseError(f"{path}: cannot be read ({error.strerror})") from None
+
+
 def _row(line: bytes, where: str) -> JsonObject:
     try:
         row = json.loads(line)

@@ -31,6 +31,7 @@ from evals.benchmark import Results, benchmark_scores, play_on_engines, play_on_
 from evals.evaluate import GREEDY, settings_of
 from evals.pages.benchmarks import write_benchmarks
 from evals.responses import rules_named
+from evals.saved_answers import keep_saved
 from evals.score import accuracy_of
 from recipes.folder import RunFolder, RunFolderError, alone
 from recipes.judging import require_judge
@@ -40,6 +41,8 @@ from storage.files import write_text
 
 Mode = Literal["direct", "reasoning", "tools"]
 MODES: tuple[Mode, ...] = ("direct", "reasoning", "tools")
+SAVED = "saved"
+"""In place of a mode: answers that were saved elsewhere."""
 SERVER = "server"
 """Names, in place of a model's folder, the model of `eval.server`."""
 WRONG_SHOWN = 4
@@ -98,7 +101,7 @@ def run_benchmarks(
     """Play benchmarks with a policy and write what all policies scored on them; returns the page.
 
     Args:
-        model: folder of a model, or `SERVER`.
+        model: folder of a model, a JSONL file of saved responses, or `SERVER`.
         folders: by the benchmarks' names, where they lie.
         modes: empty takes `tools` where the config has tools, else `reasoning`.
         name: what the policy is called there; empty takes its folder's or the server's.
@@ -111,7 +114,10 @@ def run_benchmarks(
         RunFolderError: the policy answered under other settings.
         ResponseError: there is no such published rule.
     """
-    settings = {mode: in_mode(config, mode) for mode in modes or [_mode_of(config)]}
+    saved = Path(model) if Path(model).is_file() else None
+    if saved and (modes or len(folders) != 1):
+        raise ConfigError(f"{model}: saved responses are to one benchmark, and have no --mode")
+    settings = {SAVED: config} if saved else {mode: in_mode(config, mode) for mode in modes or [_mode_of(config)]}
     for changed in settings.values():
         check(changed, "eval")
     if model == SERVER:
@@ -130,7 +136,11 @@ def run_benchmarks(
             folder = root / tasks.name / label / mode
             _join(folder, changed, model)
             arms.append((f"{tasks.name}: {label}, {mode}", changed, part.of(tasks.tasks), AnswerLog(folder)))
-    if model == SERVER:
+    if saved:
+        [(title, changed, chosen, log)] = arms
+        with phase(title, len(chosen)) as bar:
+            keep_saved(changed, saved, sets[0].tasks, chosen, log, partial(_step, bar))
+    elif model == SERVER:
         for title, changed, chosen, log in arms:
             with phase(title, len(chosen)) as bar:
                 play_on_server(changed, chosen, log, root / "replies", partial(_step, bar))
@@ -207,12 +217,17 @@ def _label(config: Config, model: str) -> str:
     if model == SERVER:
         return re.sub(r"[^\w.-]+", "-", config.eval.server.model)
     resolved = Path(model).resolve()
+    if resolved.is_file():
+        return re.sub(r"[^\w.-]+", "-", resolved.stem)
     return "-".join(part for part in resolved.parts[-3:] if part != "/")
 
 
 def _join(folder: Path, config: Config, model: str) -> None:
     """Note the settings of a folder's answers. Raises RunFolderError: it has some that were given with others."""
-    asked = deciding(config.eval.server) if model == SERVER else settings_of(config, model, GREEDY)
+    if Path(model).is_file():
+        asked: object = hashlib.sha256(Path(model).read_bytes()).hexdigest()
+    else:
+        asked = deciding(config.eval.server) if model == SERVER else settings_of(config, model, GREEDY)
     judged = deciding(config.judge.model) if config.judge.by == "model" else "rules"
     what = json.dumps([asked, judged, dataclasses.asdict(config.episode)], sort_keys=True, default=str)
     settings = hashlib.sha256(what.encode()).hexdigest()
@@ -232,7 +247,7 @@ def _all_scores(config: Config, root: Path, published: Sequence[str]) -> Results
     found: Results = {}
     for file in sorted(root.glob(f"*/{TASKS}")):
         tasks = load_tasks(file)
-        for folder in sorted(path for path in file.parent.glob("*/*") if path.name in MODES):
+        for folder in sorted(path for path in file.parent.glob("*/*") if path.name in (*MODES, SAVED)):
             scores = benchmark_scores(tasks, AnswerLog(folder), published, config.seed)
             if scores is not None:
                 found.setdefault(file.parent.name, {})[folder.parent.name, folder.name] = scores
@@ -246,7 +261,7 @@ def _wrong_ones(root: Path) -> dict[str, list[Trajectory]]:
     for file in sorted(root.glob(f"*/{TASKS}")):
         tasks = load_tasks(file)
         most = -1
-        for folder in sorted(path for path in file.parent.glob("*/*") if path.name in MODES):
+        for folder in sorted(path for path in file.parent.glob("*/*") if path.name in (*MODES, SAVED)):
             calls, first = 0, dict[str, Trajectory]()
             for answered in AnswerLog(folder).answered(tasks):
                 if (episode := answered.episode) is not None:

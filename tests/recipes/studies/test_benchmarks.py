@@ -1,5 +1,6 @@
 """Benchmarks from the command to the page: a tiny model on a real engine, and what is refused."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from configs import load_config
 from configs.load import ConfigError
 from configs.run import Config
 from endpoint.endpoint import EndpointError
+from env.datasets.reading import read_benchmark
 from env.datasets.rows import SourceError
 from env.judging.judge import JudgeError
 from env.task import load_tasks
@@ -87,6 +89,39 @@ def test_a_server_s_model_stands_in_the_same_table_and_other_settings_in_another
     assert "would be scored as" not in text
     with pytest.raises(ResponseError, match="--also-scored-as: no rule 'mine'"):
         run_benchmarks(other, benchmarks.SERVER, folders, ["reasoning"], name="two frames", published=["mine"])
+
+
+def test_saved_responses_stand_in_the_same_table(tmp_path: Path, folders: dict[str, str]) -> None:
+    one = {"V2P-Bench": folders["V2P-Bench"]}
+    tasks = read_benchmark("V2P-Bench", one["V2P-Bench"]).tasks
+
+    def saved(name: str, *rows: tuple[str, str]) -> str:
+        file = tmp_path / name
+        file.write_text("".join(json.dumps({"id": id, "response": said}) + "\n" for id, said in rows))
+        return str(file)
+
+    right = [(task.id, f"<think>Hm.</think>The answer is ({task.answer}).") for task in tasks]
+    file = saved("gpt 4o.jsonl", *right[:2])
+    text = run_benchmarks(config(tmp_path), file, one, published=["v2p_bench"]).read_text()
+    assert "| gpt-4o | saved | 100.0 |" in text
+    assert "| 2 of 3 |" in text
+    assert run_benchmarks(config(tmp_path), file, one, published=["v2p_bench"]).read_text() == text
+    saved("gpt 4o.jsonl", *right)
+    with pytest.raises(RunFolderError, match="give this one a name of its own with --as"):
+        run_benchmarks(config(tmp_path), file, one)
+    assert "| all | saved | 100.0 |" in run_benchmarks(config(tmp_path), file, one, name="all").read_text()
+    first = run_benchmarks(config(tmp_path), file, one, part=part_of(1, ""), name="first").read_text()
+    assert "| 1 of 3 |" in next(line for line in first.splitlines() if line.startswith("| first |"))
+    for rows, why in (
+        ([("who", "A")], ":1: its id 'who' is of no question"),
+        ([right[0], right[0]], ":2: a second response to"),
+    ):
+        with pytest.raises(ResponseError, match=why):
+            run_benchmarks(config(tmp_path), saved("odd.jsonl", *rows), one)
+    with pytest.raises(ConfigError, match="are to one benchmark, and have no --mode"):
+        run_benchmarks(config(tmp_path), file, folders)
+    with pytest.raises(ConfigError, match="are to one benchmark, and have no --mode"):
+        run_benchmarks(config(tmp_path), file, one, ["tools"])
 
 
 def test_other_settings_of_what_answered_nothing_are_taken_and_another_judge_is_not(
