@@ -16,6 +16,8 @@ from env.task import Task
 
 _NEAR = 200
 """Characters on each side of a letter in which it may be ruled out."""
+_MOST_MENTIONS = 64
+"""Letters of a sentence that are looked at, from its end: one that names more is a model that repeats itself."""
 _LONGEST = 4000
 """Characters at the end of a reply that are read."""
 _SHORT = 25
@@ -216,7 +218,7 @@ def _direct(text: str, options: Sequence[str]) -> str | None:
 def _mentions(sentence: str) -> list[tuple[str, bool]]:
     """The letters that a sentence names as options, and whether each is ruled out."""
     found = []
-    for match in _LETTER.finditer(sentence):
+    for match in list(_LETTER.finditer(sentence))[-_MOST_MENTIONS:]:
         if _ARTICLE.match(sentence, match.start()):
             continue
         letter = next(filter(None, match.groups())).upper()
