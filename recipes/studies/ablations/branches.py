@@ -10,7 +10,7 @@ from env.task import Task, save_tasks
 from env.trajectory import stream_trajectories
 from evals.score import accuracies, score
 from recipes.folder import RunFolder, RunFolderError, alone
-from recipes.studies.ablations.arms_page import ArmScores, Study, page
+from recipes.studies.ablations.arms_page import Arm, ArmScores, Study, page
 from storage.files import whole_folder, write_text
 
 
@@ -50,6 +50,11 @@ def branch_off(arm: Config, start: RunFolder, tasks: Sequence[Task] = (), *, sam
         if tasks:
             save_tasks(partial / folder.rl.name, tasks)
     return folder
+
+
+def announce(run: Config, arm: Arm) -> None:
+    """Say which arm the phases that follow are of."""
+    print(f"seed {run.seed}: {arm.label}")
 
 
 def arm_scores(run: Config, folder: RunFolder, name: str, made_of: str = "") -> ArmScores:

@@ -14,7 +14,7 @@ from recipes.data import run_synth
 from recipes.folder import RunFolder, with_arm
 from recipes.phases import ask_held_out, first_model, run_cold_start
 from recipes.studies.ablations.arms_page import Arm, ArmScores, Study
-from recipes.studies.ablations.branches import arm_scores, each_seed, write_study
+from recipes.studies.ablations.branches import announce, arm_scores, each_seed, write_study
 from recipes.studies.ablations.tables import percent
 
 PARTS = {"eighth": 8, "quarter": 4, "half": 2, "all": 1}
@@ -61,6 +61,7 @@ def ablate_data(config: Config) -> None:
         found["none"].append(arm_scores(run, nothing, "sft", "0"))
         tasks = min(run.teacher.tasks, len(TaskFile(start.train)))
         for name, part in PARTS.items():
+            announce(run, DATA.arms[name])
             teacher = run.teacher if part == 1 else dataclasses.replace(run.teacher, tasks=max(1, tasks // part))
             played = _taught(run, f"{run.name}/data_size/{name}", teacher)
             found[name].append(arm_scores(run, played, "sft", str(len(Lessons(played.teacher)))))
@@ -76,6 +77,7 @@ def ablate_teacher(config: Config) -> None:
     foreign = dataclasses.replace(careful, wording="foreign")
     for run in each_seed(with_arm(config, "both")):
         for name, teacher in {"own": config.teacher, "careful": careful, "foreign": foreign}.items():
+            announce(run, TEACHERS.arms[name])
             played = _taught(run, f"{run.name}/teachers/{name}", teacher)
             right = len(Lessons(played.teacher)) / min(teacher.tasks, len(TaskFile(played.train)))
             found[name].append(arm_scores(run, played, "sft", percent(right)))

@@ -15,7 +15,7 @@ from configs.rules import check
 from recipes.folder import RunFolder, with_arm
 from recipes.phases import run_train
 from recipes.studies.ablations.arms_page import Arm, ArmScores, Study
-from recipes.studies.ablations.branches import arm_scores, branch_off, each_seed, write_study
+from recipes.studies.ablations.branches import announce, arm_scores, branch_off, each_seed, write_study
 
 STUDY = Study(
     name="phases",
@@ -48,10 +48,14 @@ def ablate_phases(config: Config) -> None:
 
 
 def _one_seed(run: Config) -> Iterator[tuple[str, ArmScores]]:
-    full, direct = run_train(run, resume=True), run_train(with_arm(run, "no_tools"), resume=True)
+    announce(run, STUDY.arms["full"])
+    full = run_train(run, resume=True)
+    announce(run, STUDY.arms["single_turn"])
+    direct = run_train(with_arm(run, "no_tools"), resume=True)
     yield "base", arm_scores(run, direct, "sft")
     yield "sft", arm_scores(run, full, "sft")
     yield "single_turn", arm_scores(run, direct, "grpo")
+    announce(run, STUDY.arms["agentic"])
     agentic = dataclasses.replace(run, name=f"{run.name}/phases/agentic", data_dir=str(full.data))
     branch_off(agentic, RunFolder.of(with_arm(run, "no_tools")), same_tools=False)
     yield "agentic", arm_scores(run, run_train(agentic, resume=True), "grpo")
