@@ -132,10 +132,10 @@ def configured(
             if not dry_run and makes_a_run:
                 from recipes.folder import RunFolder, alone
 
-                with alone(RunFolder.of(config, make=False).root), _judged(config) as config:
+                with alone(RunFolder.of(config, make=False).root), _judged(config, phase) as config:
                     return run(config, **rest)
             if not dry_run:
-                with _judged(config) as config:
+                with _judged(config, phase) as config:
                     return run(config, **rest)
             print(to_yaml(config), end="")
             if plan:
@@ -150,9 +150,9 @@ def configured(
     return decorate
 
 
-def _judged(config: Config) -> AbstractContextManager[Config]:
-    """The config, with the judge's address where it has one served."""
-    if not config.judge.serve.model:
+def _judged(config: Config, phase: Phase) -> AbstractContextManager[Config]:
+    """The config, with the judge's address where it has one served for a phase that judges."""
+    if not config.judge.serve.model or phase in ("synth", "serve"):
         return nullcontext(config)
     from recipes.judging import served_judge
 
@@ -267,7 +267,9 @@ def score(settings: tuple[str, ...], responses: str, tasks: str | None, publishe
 
     from recipes.studies.saved_responses import print_scores
 
-    with _judged(_config(settings, None, None)) as config:
+    config = _config(settings, None, None)
+    check(config, "judge")
+    with _judged(config, "judge") as config:
         print_scores(config, responses, tasks, published, Console())
 
 
@@ -400,7 +402,9 @@ def calibrate(settings: tuple[str, ...], pairs: str | None) -> None:
 
     from recipes.studies.calibration import calibrate as compare
 
-    with _judged(_config(settings, None, None)) as config:
+    config = _config(settings, None, None)
+    check(config, "judge")
+    with _judged(config, "judge") as config:
         compare(config, pairs, Console())
 
 

@@ -92,6 +92,8 @@ def score_responses(
     tally, judged = Tally(), 0
     for part in _blocks(Path(path), str(tasks or ""), tuple(published)):
         tally.merge(part.tally)
+        if judge:
+            _require_questions(part.open, Path(path))
         verdicts = asyncio.run(_verdicts(judge, part.open)) if judge and part.open else [None] * len(part.open)
         for (task, groups, _), verdict in zip(part.open, verdicts, strict=True):
             tally.add(task, groups, verdict or 0.0)
@@ -111,6 +113,12 @@ def score_responses(
         judged=judged,
         unanswered=len(missing),
     )
+
+
+def _require_questions(answers: Sequence[tuple[Task, dict[str, str], str]], path: Path) -> None:
+    for task, _, _ in answers:
+        if not task.question:
+            raise ResponseError(f"{path}: the row of id '{task.id}' has no 'question', which the judge needs")
 
 
 async def _verdicts(judge: Judge, answers: Sequence[tuple[Task, dict[str, str], str]]) -> list[float | None]:
@@ -162,12 +170,14 @@ def _scored(lines: Sequence[tuple[int, bytes]], path: str, tasks: str, published
             continue
         where = f"{path}:{number}"
         row = _row(line, where)
-        response, stretch = row["response"], stretch_of(row.get("answer")) if known is None else None
-        task = _task(row if stretch is None else {**row, "answer": f"{stretch[0]} to {stretch[1]}"}, where, known)
+        response, task = row["response"], _task(row, where, known)
+        stretch = None if task.options else stretch_of(task.answer)
         tally.ids.append(key_of(task.id))
         groups = groups_of(task, row)
         if stretch is not None:
-            tally.ious.append(iou(told_stretch(words_of(response)), stretch))
+            told = told_stretch(words_of(response))
+            tally.untold += told is None
+            tally.ious.append(iou(told, stretch))
             tally.add(task, groups, float(tally.ious[-1] >= RIGHT))
         elif task.options:
             letter = choice_of_reply(response, task.options)
@@ -216,6 +226,10 @@ def _task(row: JsonObject, where: str, known: Mapping[str, Task] | None) -> Task
             raise ResponseError(f"{where}: its id '{name}' is of no question of the task file")
         return known[name]
     options, answer, question = row.get("options"), row.get("answer"), row.get("question") or ""
+    if isinstance(answer, list):
+        if stretch_of(answer) is None:
+            raise ResponseError(f"{where}: its answer is no stretch: give two numbers, the second larger, or a text")
+        answer = json.dumps(answer)
     if not isinstance(answer, str) or not answer.strip():
         raise ResponseError(f"{where}: has no text 'answer'; give the task file, or the answer in each row")
     if not isinstance(question, str):

@@ -77,10 +77,10 @@ def gains(before: Iterable[Trajectory], after: Iterable[Trajectory]) -> np.ndarr
     return np.array([np.mean(second[task]) - np.mean(first[task]) for task in both])
 
 
-def accuracies(episodes: Iterable[Trajectory]) -> np.ndarray:
-    """Accuracy of each question, 0 to 1 [questions], in the order of their ids."""
+def accuracies(episodes: Iterable[Trajectory]) -> dict[str, float]:
+    """Accuracy of each question, 0 to 1, by its id."""
     by_task = _by_task((each.task_id, accuracy_of(each)) for each in episodes)
-    return np.array([np.mean(by_task[task]) for task in sorted(by_task)])
+    return {task: float(np.mean(found)) for task, found in by_task.items()}
 
 
 def _by_task(accuracies: Iterable[tuple[str, float]]) -> dict[str, list[float]]:

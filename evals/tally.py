@@ -75,6 +75,8 @@ class Tally:
     """Right, counted and unread ones by each rule."""
     ious: "array[float]" = field(default_factory=lambda: array("f"))
     """Temporal IoU of each question that asks for a stretch."""
+    untold: int = 0
+    """Replies to those that told no stretch, or several."""
     unread: int = 0
     undecided: int = 0
 
@@ -99,6 +101,7 @@ class Tally:
         ):
             ours.extend(others)  # type: ignore[arg-type]
         self.unread += other.unread
+        self.untold += other.untold
         self.undecided += other.undecided
 
     def publish(self, task: Task, reply: str, rules: Iterable[str]) -> None:
@@ -129,7 +132,7 @@ class Tally:
                 name: PublishedScore(correct / counted if counted else None, int(counted), int(unread))
                 for name, (correct, counted, unread) in self.published.items()
             },
-            stretches=stretch_scores(self.ious),
+            stretches=stretch_scores(self.ious, self.untold),
         )
 
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 from actors.ray_start import start_ray
 from configs import Config
+from configs.judge import ServedModelConfig
 from endpoint.endpoint import SPENDING, AnswerError, EndpointError
 from endpoint.spending import Spending, Usage
 from env.judging.judge import JudgeError
@@ -59,7 +60,7 @@ def served_judge(config: Config) -> Iterator[Config]:
     with stack:
         # What it has said is kept by the model's own name, not by that of a server which each run has anew.
         model = dataclasses.replace(judge.model, base_url=url, model=judge.serve.model)
-        yield dataclasses.replace(config, judge=dataclasses.replace(judge, model=model))
+        yield dataclasses.replace(config, judge=dataclasses.replace(judge, model=model, serve=ServedModelConfig()))
 
 
 class Canary:

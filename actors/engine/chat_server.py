@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx
 import ray
+from ray.actor import ActorHandle
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -29,6 +30,8 @@ from configs.judge import ServedModelConfig
 
 LINES = 200
 """Lines kept of what the server prints."""
+AGAIN_S = 2.0
+"""From the end of a server to the next, seconds: what it held, a GPU's memory for one, is free by then."""
 LOOK_S = 0.5
 """From one look at whether the server is up to the next, seconds."""
 PR_SET_PDEATHSIG = 1
@@ -64,20 +67,26 @@ class ChatServer:
         )
         threading.Thread(target=self._pass_on, args=(self._process,), daemon=True).start()
         deadline = time.monotonic() + config.start_timeout_s
-        while not _is_up(url):
-            if self._process.poll() is not None:
-                raise EngineError(f"{config.model}: its server ended while it started ({self._last_words()})")
-            if time.monotonic() > deadline:
-                raise EngineError(f"{config.model}: its server is not up after {config.start_timeout_s:.0f} s")
+        while self._process.poll() is None and time.monotonic() < deadline:
+            if _serves(url, config.model):
+                return f"{url}/v1"
             time.sleep(LOOK_S)
-        return f"{url}/v1"
+        if self._process.poll() is not None:
+            raise EngineError(f"{config.model}: its server ended while it started ({self._last_words()})")
+        self._process.kill()
+        raise EngineError(f"{config.model}: its server is not up after {config.start_timeout_s:.0f} s")
 
     def watch(self) -> None:
-        """Return never: when the server ends, end the actor, for Ray to start it and this again."""
-        if self._process is None:
-            self.start()
-        assert self._process is not None
-        self._process.wait()
+        """Return never: when the server ends, or does not come up again, end the actor, for Ray to start it and this
+        again."""
+        try:
+            if self._process is None:
+                self.start()
+            assert self._process is not None
+            self._process.wait()
+        except Exception as error:  # noqa: BLE001 - whatever it was, another try may do better
+            print(f"not started again: {error}", flush=True)
+        time.sleep(AGAIN_S)
         os._exit(1)
 
     def _pass_on(self, process: "subprocess.Popen[str]") -> None:
@@ -92,10 +101,12 @@ class ChatServer:
         return " ".join((errors or lines or ["it said nothing"])[-1].split())[:300]
 
 
-def _is_up(url: str) -> bool:
+def _serves(url: str, model: str) -> bool:
+    """Whether a server is up there that has the model."""
     try:
-        return httpx.get(f"{url}/health", timeout=5).status_code == 200
-    except httpx.HTTPError:
+        listed = httpx.get(f"{url}/v1/models", timeout=5).json()
+        return any(one["id"] == model for one in listed["data"])
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return False
 
 
@@ -126,40 +137,46 @@ def served(config: ServedModelConfig) -> Iterator[str]:
     Raises:
         EngineError: the cluster has no room for it, or it did not come up within `start_timeout_s`.
     """
-    deadline = time.monotonic() + config.start_timeout_s
-    bundle = {"CPU": 1.0 if config.gpus else 0.001, **({"GPU": float(config.gpus)} if config.gpus else {})}
-    group = placement_group([bundle], name="", lifetime=None)
+    resources = {"CPU": 1.0 if config.gpus else 0.001, **({"GPU": float(config.gpus)} if config.gpus else {})}
+    group = placement_group([resources])
     try:
-        ray.get(group.ready(), timeout=config.start_timeout_s)
-        yield from _serving(config, group, bundle, deadline)
-    except ray.exceptions.GetTimeoutError:
-        raise EngineError(
-            f"{config.model}: the cluster had no room for it within {config.start_timeout_s:.0f} s, or it did not start"
-        ) from None
+        actor, url = _started(config, group, resources)
+        watched = actor.watch.options(max_task_retries=-1).remote()
+        try:
+            yield url
+        finally:
+            del watched
+            if ray.is_initialized():
+                ray.kill(actor)
     finally:
         if ray.is_initialized():
             remove_placement_group(group)
 
 
-def _serving(
-    config: ServedModelConfig, group: PlacementGroup, bundle: dict[str, float], deadline: float
-) -> Iterator[str]:
+def _started(config: ServedModelConfig, group: PlacementGroup, resources: dict[str, float]) -> tuple[ActorHandle, str]:
+    """The actor, and the address of its server, which is up."""
+    deadline = time.monotonic() + config.start_timeout_s
     there = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
-    place = ray.remote(_free_place).options(num_cpus=0, scheduling_strategy=there)
-    host, port = ray.get(place.remote(bool(os.environ.get("RAY_ADDRESS"))), timeout=config.start_timeout_s)
-    options = {"num_cpus": bundle["CPU"], "num_gpus": bundle.get("GPU", 0), "max_restarts": -1, "max_concurrency": 2}
-    actor = ray.remote(ChatServer).options(**options, scheduling_strategy=there).remote(config, host, port)
+    options = {"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0), "scheduling_strategy": there}
     try:
-        url = ray.get(actor.start.remote(), timeout=max(1.0, deadline - time.monotonic()))
+        ray.get(group.ready(), timeout=config.start_timeout_s)
+        place = ray.remote(_free_place).options(num_cpus=0, scheduling_strategy=there)
+        host, port = ray.get(place.remote(bool(os.environ.get("RAY_ADDRESS"))), timeout=_left(deadline))
+        made = ray.remote(ChatServer).options(**options, max_restarts=-1, max_concurrency=2)
+        actor = made.remote(config, host, port)
+        return actor, ray.get(actor.start.remote(), timeout=_left(deadline) + LOOK_S)
+    except ray.exceptions.GetTimeoutError:
+        offered = ray.cluster_resources().get("GPU", 0)
+        raise EngineError(
+            f"{config.model}: did not start within {config.start_timeout_s:.0f} s on a cluster with {offered:g} GPUs, "
+            f"of which it takes {config.gpus}"
+        ) from None
     except (ray.exceptions.RayTaskError, ray.exceptions.RayActorError) as error:
         raise EngineError(sentence(error)) from None
-    watched = actor.watch.options(max_task_retries=-1).remote()
-    try:
-        yield url
-    finally:
-        del watched
-        if ray.is_initialized():
-            ray.kill(actor)
+
+
+def _left(deadline: float) -> float:
+    return max(1.0, deadline - time.monotonic())
 
 
 def _free_place(on_cluster: bool) -> tuple[str, int]:

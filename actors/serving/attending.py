@@ -68,9 +68,11 @@ async def attended(
     finally:
         gone.cancel()
         coming.cancel()
-        await asyncio.wait((coming,))
-        await events.aclose()
-        folder.cleanup()
+        try:
+            await asyncio.wait((coming,))
+            await events.aclose()
+        finally:
+            folder.cleanup()
 
 
 async def _disconnected(request: Request) -> None:

@@ -17,6 +17,8 @@ from env.judging.rules import parse_choice
 from env.task import Task
 from storage.files import JsonObject
 
+CLIENT_IS_GONE = 499
+"""Status of what nobody reads any more, as proxies log it."""
 MODEL = "videoseeker"
 """The name under which the agent goes."""
 
@@ -36,11 +38,14 @@ class Reply:
     async def whole(self, events: AsyncIterator[Event]) -> Response:
         """One JSON object when the episode has ended."""
         thoughts: list[str] = []
+        last: Event = {"type": ""}
         async for event in events:
             if event["type"] == "error":
                 return JSONResponse(error(event["error"], event["status"]), event["status"])
             thoughts += reasoning(event)
             last = event
+        if last["type"] != "answer":
+            return Response(status_code=CLIENT_IS_GONE)
         message = {"role": "assistant", "content": self._answer(last), "reasoning_content": "".join(thoughts)}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finished(last)}
         return JSONResponse({**self._head("chat.completion"), "choices": [choice], "usage": _usage(last)})
@@ -48,6 +53,7 @@ class Reply:
     async def streamed(self, events: AsyncIterator[Event], with_usage: bool) -> AsyncIterator[str]:
         """Server-sent events: the reasoning as it comes, then the answer. With `with_usage` the tokens follow."""
         yield self._chunk({"role": "assistant", "content": ""})
+        last: Event = {"type": ""}
         async for event in events:
             if event["type"] == "error":
                 yield _sent(error(event["error"], event["status"]))
@@ -55,6 +61,8 @@ class Reply:
             for thought in reasoning(event):
                 yield self._chunk({"reasoning_content": thought})
             last = event
+        if last["type"] != "answer":
+            return
         yield self._chunk({"content": self._answer(last)})
         yield self._chunk({}, _finished(last))
         if with_usage:

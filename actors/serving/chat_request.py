@@ -19,10 +19,10 @@ from urllib.parse import unquote
 
 from PIL import Image
 
+from actors.serving.chat_question import read_question
 from actors.serving.mark import MarkError, draw_mark, parse_mark
-from actors.serving.question import RequestError, confined
-from env.datasets.choices import split_options
-from env.task import MAX_OPTIONS, Task
+from actors.serving.question import RequestError, confined, without_folders
+from env.task import Task
 from storage.files import JsonObject
 from tools.decoding.frame import VideoError
 from tools.decoding.video import open_video
@@ -32,11 +32,10 @@ MAX_CHARS = 100_000
 """Characters of a question: harnesses write subtitles into it."""
 FPS = 1.0
 """Frames a second of a film that comes as frames, where the request states none."""
-FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
+MAX_PIXELS = 7680 * 4320
+"""Pixels of a picture; a film's frames are all decoded at the size of the first."""
+FORMATS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
 _DATA = re.compile(r"data:(?P<what>image|video)/[\w.+-]+;base64,")
-_ANSWER_CUE = re.compile(
-    r"\n\s*(?:the |your )?(?:best |correct |final )?(?:answer|option)(?: is)?\s*:?\s*$", re.IGNORECASE
-)
 _UNSUPPORTED = ("tools", "functions", "logprobs")
 
 
@@ -61,7 +60,11 @@ def read_task(body: JsonObject, root: Path, folder: Path, timeout_s: float) -> T
     """
     _check_settings(body)
     said = _said(body.get("messages"))
-    question, options = _question(said.text)
+    if not said.text:
+        raise RequestError(422, "messages: no question is in them")
+    if len(said.text) > MAX_CHARS:
+        raise RequestError(422, f"messages: {len(said.text)} characters are more than the {MAX_CHARS} allowed")
+    question, options = read_question(said.text)
     path = _film(said, body, root, folder)
     try:
         film = open_video(path, timeout_s)
@@ -69,7 +72,7 @@ def read_task(body: JsonObject, root: Path, folder: Path, timeout_s: float) -> T
         if body.get("mark") is not None:
             marked += (draw_mark(parse_mark(_mark(body["mark"])), film, folder / "marked.png", timeout_s),)
     except VideoError as error:
-        raise RequestError(422, "video: " + str(error).removeprefix(f"{path}: ")) from None
+        raise RequestError(422, "video: " + without_folders(str(error), path, folder)) from None
     return Task(
         id=uuid.uuid4().hex[:12],
         video=path,
@@ -88,8 +91,8 @@ def _check_settings(body: JsonObject) -> None:
     for name in _UNSUPPORTED:
         if body.get(name):
             raise RequestError(422, f"{name}: not supported; the agent calls tools of its own and answers in text")
-    if (body.get("n") or 1) != 1:
-        raise RequestError(422, f"n: one answer is given, not {body['n']}")
+    if body.get("n") not in (None, 1):
+        raise RequestError(422, "n: one answer is given; leave it out, or send the number 1")
     wanted = body.get("response_format")
     if wanted is not None and (not isinstance(wanted, dict) or wanted.get("type") != "text"):
         raise RequestError(422, "response_format: the agent answers in text")
@@ -154,21 +157,6 @@ def _decoded(url: str, what: str) -> bytes:
         raise RequestError(422, f"{what}_url: is not valid base64") from None
 
 
-def _question(text: str) -> tuple[str, tuple[str, ...] | None]:
-    if not text:
-        raise RequestError(422, "messages: no question is in them")
-    if len(text) > MAX_CHARS:
-        raise RequestError(422, f"messages: {len(text)} characters are more than the {MAX_CHARS} allowed")
-    asked = _ANSWER_CUE.sub("", f"\n{text}").strip() or text
-    try:
-        question, options = split_options(asked)
-    except ValueError:
-        return text, None
-    if options is not None and not (2 <= len(options) <= MAX_OPTIONS and all(options) and question):
-        return text, None
-    return question, options
-
-
 def _film(said: _Said, body: JsonObject, root: Path, folder: Path) -> str:
     """Path of the film that is asked about."""
     if len(said.videos) > 1:
@@ -178,13 +166,14 @@ def _film(said: _Said, body: JsonObject, root: Path, folder: Path) -> str:
         if not url.startswith("data:"):
             if "://" in url and not url.startswith("file://"):
                 raise RequestError(422, "video_url: nothing is fetched; send the film, or name one of the server's")
-            return str(confined(root, unquote(url.removeprefix("file://")) if url.startswith("file://") else url))
+            local = url.removeprefix("file://").removeprefix("localhost")
+            return str(confined(root, unquote(local) if url.startswith("file://") else url))
         film = folder / "video_1"
         film.write_bytes(_decoded(url, "video"))
         return str(film)
     if not said.images:
         raise RequestError(422, "messages: neither a film (video_url) nor frames of one (image_url) are in them")
-    fps = body.get("fps", FPS)
+    fps = FPS if body.get("fps") is None else body["fps"]
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0.001 <= fps <= 1000:
         raise RequestError(422, "fps: give the frames a second of the pictures, 0.001 to 1000")
     frames = folder / "video_1"
@@ -208,8 +197,11 @@ def _suffix(image: bytes) -> str:
     """The file name's end of a picture. Raises RequestError: it is none that can be read."""
     try:
         with Image.open(BytesIO(image)) as opened:
-            return FORMATS[opened.format or ""]
+            suffix, pixels = FORMATS[opened.format or ""], opened.width * opened.height
     except KeyError:
         raise RequestError(422, "image_url: not a JPEG, PNG, WebP or BMP picture") from None
-    except (OSError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise RequestError(422, "image_url: not a picture that can be read") from None
+    if pixels > MAX_PIXELS:
+        raise RequestError(422, f"image_url: a picture of {pixels:,} pixels is larger than the {MAX_PIXELS:,} allowed")
+    return suffix

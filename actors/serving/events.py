@@ -17,6 +17,7 @@ from PIL import Image
 
 from actors.errors import EngineError, EpisodeError, sentence
 from actors.rollout.loop import EpisodeEvent, FirstLook, Observed, OnEvent, Policy, TurnTaken, play
+from actors.serving.question import without_folders
 from configs.episode import EpisodeConfig
 from env.chat import ChatFormat
 from env.prompt import readable
@@ -76,9 +77,10 @@ async def _last_event(
         async with asyncio.timeout(timeout_s):
             played = await play(task, policy, chat, config, on_event=on_event)
     except (TimeoutError, EpisodeError):
-        return error_event(504, f"no answer within {timeout_s:g} s, the deadline of this server")
+        return error_event(504, "no answer within the deadline of this server")
     except VideoError as error:
-        return error_event(422, "video: " + str(error).removeprefix(f"{task.video}: "))
+        marks = Path(task.visual_prompts[0].image).parent if task.visual_prompts else Path(task.video)
+        return error_event(422, "video: " + without_folders(str(error), task.video, marks))
     except EngineError as error:
         return error_event(503, sentence(error))
     except Exception:  # the stream must end with a reason, whatever broke

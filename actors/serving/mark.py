@@ -93,7 +93,7 @@ def _from_text(text: str) -> dict[str, object]:
     if text.lstrip().startswith("{"):
         try:
             return dict(json.loads(text))
-        except ValueError:
+        except (ValueError, TypeError, RecursionError):
             raise MarkError("mark: not valid JSON") from None
     kind, _, rest = text.partition(":")
     fields: dict[str, object] = {"kind": kind.strip()}
@@ -109,10 +109,10 @@ def _from_text(text: str) -> dict[str, object]:
 def _number(name: str, value: object) -> float:
     try:
         number = float(value)  # type: ignore[arg-type]  # what is none raises TypeError
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):
-        raise MarkError(f"mark: {name} is not a number but '{value}'")
+        raise MarkError(f"mark: {name} is not a number but '{str(value)[:50]}'")
     return number
 
 

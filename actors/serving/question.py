@@ -53,6 +53,14 @@ def confined(root: Path, name: str) -> Path:
     return path
 
 
+def without_folders(text: str, video: str, folder: Path) -> str:
+    """An error's text as a client may read it: where files lie on this machine is nobody else's business."""
+    text = text.removeprefix(f"{video}: ")
+    for place in (f"{folder}/", f"{Path(video.partition('#')[0]).parent}/"):
+        text = text.replace(place, "")
+    return text
+
+
 def list_videos(root: Path) -> list[str]:
     """Videos under `root` that a request may name, relative to it, sorted; hidden folders are left out."""
     found: list[str] = []
@@ -79,8 +87,7 @@ def make_task(
         video = open_video(video_path, timeout_s)
         prompt = draw_mark(mark, video, folder / "marked.png", timeout_s)
     except VideoError as error:
-        # The message names the file by its place on this machine, which is nobody else's business.
-        raise RequestError(422, "video: " + str(error).removeprefix(f"{video_path}: ")) from None
+        raise RequestError(422, "video: " + without_folders(str(error), str(video_path), folder)) from None
     return Task(
         id=uuid.uuid4().hex[:12],
         video=str(video_path),

@@ -21,9 +21,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, StreamingResponse
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 
 from actors.serving.attending import CHAT, BodyLimit, attended
-from actors.serving.chat_reply import MODEL, Reply, error
+from actors.serving.chat_reply import CLIENT_IS_GONE, MODEL, Reply, error
 from actors.serving.chat_request import read_task
 from actors.serving.events import Event
 from actors.serving.mark import MarkError, parse_mark
@@ -40,6 +41,8 @@ Health = Callable[[], Awaitable[JsonObject]]
 
 PAGE = Path(__file__).with_name("page.html")
 FIELDS = ("video", "mark", "question", "options")
+THE_MODEL = {"id": MODEL, "object": "model", "created": 0, "owned_by": MODEL}
+REFUSED = (RequestError, MarkError, StarletteHTTPException, RequestValidationError, ClientDisconnect, Exception)
 UNBUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """Headers of a stream, which no proxy is to hold back."""
 
@@ -48,7 +51,7 @@ def build_app(play_events: PlayEvents, health: Health, config: ServeConfig) -> F
     """The web app around an agent."""
     app = FastAPI(title="VideoSeeker", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(BodyLimit, max_upload_mib=config.max_upload_mib)
-    for refusal in (RequestError, MarkError, StarletteHTTPException, RequestValidationError):
+    for refusal in REFUSED:
         app.add_exception_handler(refusal, _refused)
     root, shown = Path(config.video_root), render(PAGE, {})
 
@@ -85,20 +88,26 @@ def build_app(play_events: PlayEvents, health: Health, config: ServeConfig) -> F
 
     @app.get("/v1/models")
     async def models() -> JsonObject:
-        return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": MODEL}]}
+        return {"object": "list", "data": [THE_MODEL]}
+
+    @app.get("/v1/models/{name:path}")
+    async def model(name: str) -> Response:
+        if name != MODEL:
+            return JSONResponse(error(f"there is no model '{name[:200]}'; there is {MODEL}", 404), 404)
+        return JSONResponse(THE_MODEL)
 
     @app.post(CHAT)
     async def chat(request: Request) -> Response:
         deadline = time.monotonic() + config.request_timeout_s
         folder = tempfile.TemporaryDirectory(prefix="videoseeker-")
         try:
-            body = _json_object(await request.body())
+            body = await asyncio.to_thread(_json_object, await request.body())
             task = await asyncio.to_thread(read_task, body, root, Path(folder.name), config.request_timeout_s)
             events = attended(request, folder, play_events(task, deadline - time.monotonic(), False))
         except BaseException:
             folder.cleanup()
             raise
-        if not body.get("stream"):
+        if body.get("stream") is not True:
             return await Reply.to(task).whole(events)
         asked = body.get("stream_options")
         with_usage = isinstance(asked, dict) and bool(asked.get("include_usage"))
@@ -186,6 +195,11 @@ async def _refused(request: Request, refusal: Exception) -> Response:
         case RequestValidationError():
             first = refusal.errors()[0]
             status, sentence = 422, f"{first['loc'][-1]}: {first['msg'].lower()}"
-        case _:
+        case MarkError():
             status, sentence = 422, str(refusal)
+        case ClientDisconnect():
+            return Response(status_code=CLIENT_IS_GONE)
+        case _:
+            status, sentence = 500, "the request failed for a reason that is in the server's log"
+    sentence = sentence.encode(errors="replace").decode()  # what a client wrote need not be text
     return JSONResponse(error(sentence, status) if request.url.path == CHAT else {"error": sentence}, status)

@@ -45,12 +45,12 @@ def split_options(text: str) -> tuple[str, tuple[str, ...] | None]:
             options = [text[match.end() : end] for match, end in zip(found, ends, strict=True)]
             if gap == _LINE and len(_ANY_LETTER.findall(f"\n{text}")) != len(found):
                 raise ValueError("its options are not lettered from A on without a gap")
-            options[-1] = _without_instructions(options[-1].strip(), keep=1)
+            options[-1] = without_instructions(options[-1].strip(), keep=1)
             question = _HEADING.sub("", text[: found[0].start()])
-            return _without_instructions(question), tuple(" ".join(option.split()) for option in options)
+            return without_instructions(question), tuple(" ".join(option.split()) for option in options)
         if gap == _LINE and _ANY_LETTER.search(text):
             raise ValueError("its options are not lettered from A on in one style")
-    return _without_instructions(text), None
+    return without_instructions(text), None
 
 
 def without_letters(options: Sequence[str]) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def _lettered(text: str, gap: str, style: str) -> list[re.Match[str]]:
     return found
 
 
-def _without_instructions(text: str, keep: int = 0) -> str:
+def without_instructions(text: str, keep: int = 0) -> str:
     """The text on one line without its sentences on the form of the answer, unless they are all of it.
 
     The first `keep` sentences stay whatever they say.

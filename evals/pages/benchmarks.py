@@ -2,6 +2,7 @@
 calls and frames, where the time goes, and questions that were answered wrongly. One HTML file that needs no other.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,10 @@ def _scatters(name: str, rows: Sequence[Row]) -> list[tuple[str, str]]:
         points = []
         for row in rows:
             low, high = row.scores.by_film
+            if not math.isfinite(getattr(row.scores, field)):
+                continue
             points.append(Point(row.label, getattr(row.scores, field), row.scores.accuracy.mean, low, high))
+        if not points:
+            continue
         drawn.append((f"Accuracy by {unit}", scatter_chart(f"{name}, accuracy by {unit} an episode", points, unit)))
     return drawn

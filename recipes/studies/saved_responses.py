@@ -49,7 +49,7 @@ def print_scores(
         reached = ", ".join(f"{at} in {100 * share:.1f} %" for at, share in stretches.reached.items())
         console.print(
             f"stretches: temporal IoU {100 * stretches.iou:.1f} % of {stretches.questions:,} questions, at least "
-            f"{reached}; from {RIGHT} on they count as right",
+            f"{reached}; from {RIGHT} on they count as right; told none or several: {stretches.unread:,}",
             soft_wrap=True,
         )
     for key, shares in scores.groups.items():

@@ -19,7 +19,7 @@ WORDS = {
     "mark": "highlight",
     "look": "check",
     "closer": "zoom",
-    "once": "then",
+    "once": "yet",
     "more": "again",
     "here": "found",
     "not": "nothing",

@@ -113,6 +113,13 @@ def test_a_judge_that_is_away_is_said_and_nobody_is_scored(tmp_path: Path) -> No
         score_responses(file, judge=Reads({"The man sets it down.": JudgeError("judge: cannot be reached")}))
 
 
+def test_a_judge_is_not_asked_about_an_answer_to_nothing(tmp_path: Path) -> None:
+    file = rows_file(tmp_path, [{"id": 0, "response": "a red vehicle", "answer": "a red car"}])
+    with pytest.raises(ResponseError, match="the row of id '0' has no 'question', which the judge needs"):
+        score_responses(file, judge=Reads({}))
+    assert score_responses(file).undecided == 1
+
+
 def test_an_open_answer_is_read_without_its_thoughts(tmp_path: Path) -> None:
     rows = [
         opened(0, "<think>It is blue, or red.</think><answer>red</answer>", "red"),
@@ -134,8 +141,16 @@ def test_an_answer_that_is_a_stretch_is_scored_by_its_temporal_iou(tmp_path: Pat
     assert scores.stretches is not None
     assert (scores.stretches.questions, scores.stretches.iou) == (3, pytest.approx(0.6))
     assert scores.accuracy.mean == 0.75, "an IoU of a half is right"
-    with pytest.raises(ResponseError, match="has no text 'answer'"):
-        score_responses(rows_file(tmp_path, [{"id": 0, "response": "1 to 2", "answer": [20, 10]}]))
+    assert scores.stretches.unread == 1
+    for odd in ([20, 10], [5, 5], ["1", "2"], [[1, 2], [3, 4]]):
+        with pytest.raises(ResponseError, match="its answer is no stretch: give two numbers"):
+            score_responses(rows_file(tmp_path, [{"id": 0, "response": "1 to 2", "answer": odd}]))
+    save_tasks(tmp_path / "asked.jsonl", [Task("0", "v.mp4", "When?", "[10, 20]", "", ())])
+    asked = score_responses(
+        rows_file(tmp_path, [{"id": 0, "response": "From 10 s to 20 s."}]), tmp_path / "asked.jsonl"
+    )
+    assert asked.stretches is not None
+    assert asked.accuracy.mean == 1.0
 
 
 @pytest.mark.process

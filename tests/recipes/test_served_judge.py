@@ -5,7 +5,7 @@ import dataclasses
 import os
 import signal
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import httpx
@@ -15,7 +15,7 @@ from actors.engine.chat_server import command
 from actors.errors import EngineError
 from configs import Config, ConfigError, load_config
 from configs.judge import ServedModelConfig
-from configs.rules import check
+from configs.rules import Phase, check
 from env.judging import model_judge
 from env.judging.of_config import judge_of
 from env.task import Task
@@ -24,6 +24,7 @@ from tests.models.parrot import build_parrot
 from tests.servers.ray_session import own_ray
 
 TASK = Task("t", "v.mp4", "What does he do with the cup?", "He puts the cup on the table.", "HA", ())
+PHASES: tuple[Phase, ...] = ("judge", "eval", "grpo", "ablation")
 REPLIES = ('{"reason":"so it is","agrees_with":"1","wholly":true}', '{"other_answer":"He drinks from it."}')
 SETTINGS = (
     *("judge.by=model", "judge.model.max_tokens=400", "judge.model.timeout_s=60", "judge.pause_s=240"),
@@ -79,6 +80,21 @@ def test_a_judge_is_served_comes_back_when_it_is_killed_and_is_gone_with_the_run
         lost = dataclasses.replace(config, judge=dataclasses.replace(config.judge, serve=nowhere))
         with pytest.raises(EngineError, match="nowhere: its server ended while it started"), served_judge(lost):
             pass
+
+
+def test_what_a_command_checks_again_is_still_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes check the config that they are given, which has the judge's address by then."""
+    config = load_config(None, ["judge.by=model", "judge.serve.model=Qwen/Qwen3-8B"])
+    check(config, "judge")
+    monkeypatch.setattr("recipes.judging.start_ray", lambda _: None)
+    monkeypatch.setattr("actors.engine.chat_server.served", lambda _: nullcontext("http://10.0.0.7:1234/v1"))
+    with served_judge(config) as served:
+        for phase in PHASES:
+            check(served, phase)
+        assert served.judge.model.base_url == "http://10.0.0.7:1234/v1"
+        assert served.judge.model.model == "Qwen/Qwen3-8B"
+        with served_judge(served) as same:
+            assert same is served, "it is not served twice"
 
 
 def test_a_config_that_has_none_served_is_left_as_it_is() -> None:

@@ -45,8 +45,8 @@ class ArmScores:
 
     seed: int
     scores: Scores
-    right: np.ndarray
-    """[questions] accuracy of each, 0 to 1; the arms of a seed have the same questions in the same order."""
+    right: Mapping[str, float]
+    """Accuracy of each question, 0 to 1, by its id."""
     made_of: str = ""
     """What the arm was made of, in a word."""
 
@@ -116,7 +116,11 @@ def _outcomes(study: Study, found: Mapping[str, Sequence[ArmScores]]) -> list[st
 def _against(reference: Sequence[ArmScores], arms: Sequence[ArmScores]) -> str:
     """The difference on the same questions, over the seeds that both have."""
     theirs = {arm.seed: arm.right for arm in reference}
-    differences = [arm.right - theirs[arm.seed] for arm in arms if arm.seed in theirs]
+    differences = []
+    for arm in arms:
+        other = theirs.get(arm.seed, {})
+        if both := sorted(arm.right.keys() & other.keys()):
+            differences.append(np.array([arm.right[question] - other[question] for question in both]))
     return points(differences) if differences else MISSING
 
 

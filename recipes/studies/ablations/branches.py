@@ -49,6 +49,8 @@ def branch_off(arm: Config, start: RunFolder, tasks: Sequence[Task] = (), *, sam
             shutil.copy(played, partial / played.parent.name)
         if tasks:
             save_tasks(partial / folder.rl.name, tasks)
+        elif start.rl.exists():
+            shutil.copy(start.rl, partial / folder.rl.name)
     return folder
 
 

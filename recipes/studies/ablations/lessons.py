@@ -5,7 +5,7 @@ Invariant: all arms of a seed begin with one model, and differ in nothing but th
 
 import dataclasses
 
-from configs import Config
+from configs import Config, ConfigError
 from configs.rules import check
 from configs.world import TeacherConfig
 from env.lessons import Lessons
@@ -22,8 +22,9 @@ PARTS = {"eighth": 8, "quarter": 4, "half": 2, "all": 1}
 DATA = Study(
     name="data",
     title="How much SFT data is worth",
-    lead="The first tasks of the config's teacher, an eighth of them to all; SFT ends after as many passes. The "
-    "paper's figures are for none of its 34.2k episodes and for all.",
+    lead="The first tasks of the config's teacher, an eighth of them to all. SFT takes the config's steps, and fewer "
+    "where a stage's `passes` over the episodes end it; without stages, as large a part of the steps as of the tasks. "
+    "The paper's figures are for none of its 34.2k episodes and for all.",
     arms={
         "none": Arm("none: captions alone", 60.8),
         "eighth": Arm("an eighth"),
@@ -38,8 +39,8 @@ TEACHERS = Study(
     name="teacher",
     title="What the teacher is worth",
     lead="Students after SFT alone. Always careful: it never guesses, gives up or looks where nothing is. In foreign "
-    "words: the same episodes, thought in words that the model never met. Beside each the teacher's own accuracy. The "
-    "paper's same-family teacher has 78.4, its foreign one 83.8.",
+    "words: the same episodes, thought in words that the model never met, which take its tokenizer half as many tokens "
+    "more. Beside each the teacher's own accuracy. The paper's same-family teacher has 78.4, its foreign one 83.8.",
     arms={
         "own": Arm("the config's teacher", 70.4),
         "careful": Arm("always careful"),
@@ -63,7 +64,9 @@ def ablate_data(config: Config) -> None:
         for name, part in PARTS.items():
             announce(run, DATA.arms[name])
             teacher = run.teacher if part == 1 else dataclasses.replace(run.teacher, tasks=max(1, tasks // part))
-            played = _taught(run, f"{run.name}/data_size/{name}", teacher)
+            steps = run.sft.steps if run.sft.curriculum else max(1, run.sft.steps // part)
+            taught = dataclasses.replace(run, sft=dataclasses.replace(run.sft, steps=steps))
+            played = _taught(taught, f"{run.name}/data_size/{name}", teacher)
             found[name].append(arm_scores(run, played, "sft", str(len(Lessons(played.teacher)))))
             written = write_study(config, DATA, found)
     print(f"data: {written}")
@@ -72,6 +75,11 @@ def ablate_data(config: Config) -> None:
 def ablate_teacher(config: Config) -> None:
     """Fine-tune on each teacher's episodes with every seed of `ablation.seeds`, unless it was done before. The config's
     own teacher is the cold start of `videoseeker train`; the others lie in `teachers` in the run's folder."""
+    if config.teacher.player != "script" or config.synth.source or config.model.path:
+        raise ConfigError(
+            "`ablate teacher` changes what the script does and says in the procedural world, to the tiny model that "
+            "learned its words: leave teacher.player, synth.source and model.path as they are"
+        )
     found = _begin(config, TEACHERS)
     careful = dataclasses.replace(config.teacher, hasty={}, wander=0.0, give_up=0.0, look_on=0.0, recheck=0.0)
     foreign = dataclasses.replace(careful, wording="foreign")

@@ -8,12 +8,14 @@ Invariant: all arms of a seed begin with one model and play the same tasks in th
 """
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 
 from configs import Config
 from configs.rules import check
-from recipes.folder import RunFolder, with_arm
-from recipes.phases import run_train
+from env.task import load_tasks
+from recipes.folder import RunFolder, RunFolderError, with_arm
+from recipes.phases import first_model, run_train
 from recipes.studies.ablations.arms_page import Arm, ArmScores, Study
 from recipes.studies.ablations.branches import announce, arm_scores, branch_off, each_seed, write_study
 
@@ -51,12 +53,28 @@ def _one_seed(run: Config) -> Iterator[tuple[str, ArmScores]]:
     announce(run, STUDY.arms["full"])
     full = run_train(run, resume=True)
     announce(run, STUDY.arms["single_turn"])
-    direct = run_train(with_arm(run, "no_tools"), resume=True)
+    direct = _on_the_same_tasks(with_arm(run, "no_tools"), full)
     yield "base", arm_scores(run, direct, "sft")
     yield "sft", arm_scores(run, full, "sft")
     yield "single_turn", arm_scores(run, direct, "grpo")
     announce(run, STUDY.arms["agentic"])
-    agentic = dataclasses.replace(run, name=f"{run.name}/phases/agentic", data_dir=str(full.data))
-    branch_off(agentic, RunFolder.of(with_arm(run, "no_tools")), same_tools=False)
+    agentic = dataclasses.replace(
+        run,
+        name=f"{run.name}/phases/agentic",
+        data_dir=str(full.data),
+        model=dataclasses.replace(run.model, path=str(first_model(run, full).absolute())),
+    )
+    branch_off(agentic, direct, load_tasks(full.rl) if full.rl.exists() else (), same_tools=False)
     yield "agentic", arm_scores(run, run_train(agentic, resume=True), "grpo")
     yield "full", arm_scores(run, full, "grpo")
+
+
+def _on_the_same_tasks(run: Config, other: RunFolder) -> RunFolder:
+    """Train an arm on what another was trained on, where `videoseeker difficulty` chose that. Raises RunFolderError: it
+    was trained on something else."""
+    folder = RunFolder.of(run)
+    if other.rl.exists() and not folder.rl.exists():
+        if folder.policy.exists():
+            raise RunFolderError(f"{folder.arm}: was trained on all tasks, and {other.arm} on those of {other.rl.name}")
+        shutil.copy(other.rl, folder.rl)
+    return run_train(run, resume=True)

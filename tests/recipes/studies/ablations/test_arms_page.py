@@ -5,13 +5,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from configs import Config
+from configs import Config, ConfigError, load_config
 from evals.score import score
 from recipes.studies.ablations.arms_page import Arm, ArmScores, Study, page
-from recipes.studies.ablations.lessons import DATA, TEACHERS
+from recipes.studies.ablations.lessons import DATA, TEACHERS, ablate_teacher
 from recipes.studies.ablations.phases import STUDY as PHASES
 from tests.films.sample_episode import make_episode
 
@@ -37,7 +36,7 @@ def arm(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ArmScores]:
             )
             for i, each in enumerate(right)
         ]
-        return ArmScores(seed, score(played), np.array(right), made_of=f"{seed}00")
+        return ArmScores(seed, score(played), {str(i): each for i, each in enumerate(right)}, made_of=f"{seed}00")
 
     return of
 
@@ -62,6 +61,17 @@ def test_arms_are_compared_on_the_questions_of_the_seeds_that_both_have(arm: Cal
     assert rows["ours"][-2:] == ["-", "-"]
     assert rows["1"] == ["100.0", "-", "0.0"]
     assert json.loads(text.split("```json\n")[1].split("\n```")[0])["accuracy"]["better"] == [0.5]
+
+
+def test_arms_with_unlike_questions_are_compared_on_those_that_both_have(arm: Callable[..., ArmScores]) -> None:
+    found = {"plain": [arm(0, 0, 0, 1)], "better": [arm(0, 1)], "unpublished": []}
+    assert "| better | 000 | 100.0 | +100.0 (" in page(Config(), STUDY, found)
+
+
+@pytest.mark.parametrize("override", ["teacher.player=model", "synth.source=films", "model.path=qwen"])
+def test_teachers_are_compared_where_the_script_teaches_the_tiny_model(override: str) -> None:
+    with pytest.raises(ConfigError, match="leave teacher.player, synth.source and model.path as they are"):
+        ablate_teacher(load_config(None, [override, "teacher.model.model=m"]))
 
 
 def test_a_page_is_told_from_its_first_arm_on(arm: Callable[..., ArmScores]) -> None:

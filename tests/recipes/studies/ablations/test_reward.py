@@ -90,6 +90,14 @@ def test_an_arm_goes_on_from_the_start_s_policy_and_answers_and_nothing_else(tmp
     assert (folder.sft / "model.safetensors").read_text() == "of its own"
 
 
+def test_an_arm_plays_the_tasks_that_were_chosen_for_its_start(tmp_path: Path) -> None:
+    config = Config(runs_dir=str(tmp_path), name="start")
+    start = RunFolder.of(config)
+    start.sft.mkdir()
+    start.rl.write_text("chosen\n")
+    assert branch_off(dataclasses.replace(config, name="start/reward/paper"), start).rl.read_text() == "chosen\n"
+
+
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Scores]:
     episode = dataclasses.replace(make_episode(tmp_path_factory.mktemp("episode")), kind="when")
