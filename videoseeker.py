@@ -487,6 +487,8 @@ def _model_dir(checkpoint: str) -> Path:
         found = f"holds several models ({names}); name one" if held else "holds no model"
         if not folder.exists():
             found = "no such folder; load a model of the Hugging Face hub first: hf download NAME --local-dir FOLDER"
+            if folder.suffix == ".jsonl":
+                found = "no such file of saved responses"
         raise ConfigError(f"{checkpoint}: {found}")
     return held[0]
 

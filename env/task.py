@@ -64,6 +64,13 @@ class Task:
     root: str = dataclasses.field(default="", compare=False)
     """Folder of the file that the task was read from; its files there must not be links out of it."""
 
+    @property
+    def right_answer(self) -> str:
+        """The right answer for people: of a choice the letter with the option's text."""
+        if not self.options:
+            return self.answer
+        return f"{self.answer}. {self.options[ord(self.answer) - ord('A')]}"
+
     def __post_init__(self) -> None:
         for name in ("id", "video", "question", "answer", "dimension", "source", "kind", "subtitles"):
             if not isinstance(getattr(self, name), str):

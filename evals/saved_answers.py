@@ -31,7 +31,7 @@ def keep_saved(
     log: AnswerLog,
     on: Callable[[int], None],
 ) -> None:
-    """Keep the responses of a JSONL file of `id` and `response` as answers; questions without one stay unanswered.
+    """Keep the responses of a JSONL file of `id` and `response` as answers; a question without one counts as wrong.
 
     Args:
         tasks: all questions of the benchmark.
@@ -49,6 +49,9 @@ def keep_saved(
         if name in said:
             raise ResponseError(f"{where}: a second response to '{name}'")
         said[name] = row["response"]
+    for task in log.unanswered(chosen):
+        if task.id not in said:
+            log.fail(task, f"{file.name} has no response to it")
     asyncio.run(_keep(config, [task for task in log.unanswered(chosen) if task.id in said], said, log, on))
 
 
@@ -81,7 +84,7 @@ async def _answer(config: Config, task: Task, response: str, judge: Judge | None
         turns=(TurnRecord(response, ""),),
         seconds=0.0,
         question=task.question,
-        expected=task.answer,
+        expected=task.right_answer,
         dimension=task.dimension,
         kind=task.kind,
     )

@@ -84,7 +84,7 @@ def serve_browser(run: Path, host: str, port: int) -> None:
 
 def _arm(run: Path, folder: Path) -> str:
     """What an arm's sources are called after; nothing where the run is that arm."""
-    return "" if folder == run else f"{folder.relative_to(run)}: "
+    return f"{folder.relative_to(run)}: " if run in folder.parents else ""
 
 
 def _decoder(run: Path) -> Decode | None:

@@ -107,7 +107,7 @@ async def play(
         turns=tuple(env.turns),
         seconds=time.monotonic() - started,
         question=task.question,
-        expected=task.answer,
+        expected=task.right_answer,
         dimension=task.dimension,
         kind=task.kind,
         evidence=task.evidence,

@@ -83,6 +83,8 @@ def _events(server: str, video: str, mark: str, question: str, options: Sequence
                 raise AskError(_refusal(response))
             for line in response.iter_lines():
                 yield json.loads(line)
+    except httpx.UnsupportedProtocol:
+        raise AskError(f"{server}: not an address; write it with http:// before it") from None
     except httpx.InvalidURL as error:
         raise AskError(f"{server}: not an address ({error})") from None
     except httpx.ConnectError:

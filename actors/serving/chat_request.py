@@ -36,6 +36,13 @@ MAX_PIXELS = 7680 * 4320
 """Pixels of a picture; a film's frames are all decoded at the size of the first."""
 FORMATS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp"}
 _DATA = re.compile(r"data:(?P<what>image|video)/[\w.+-]+;base64,")
+_ELSEWHERE = {
+    "options": "write them into the text, each on a line of its own: A. red",
+    "marks": "one mark is `mark`",
+    "question": "write it into the user's message",
+    "video": "give a part of type video_url in the user's message",
+}
+"""What people send here who know `/v1/ask`, and what to do instead."""
 _UNSUPPORTED = ("tools", "functions", "logprobs")
 
 
@@ -88,6 +95,9 @@ def read_task(body: JsonObject, root: Path, folder: Path, timeout_s: float) -> T
 
 
 def _check_settings(body: JsonObject) -> None:
+    for name, instead in _ELSEWHERE.items():
+        if name in body:
+            raise RequestError(422, f"{name}: is none of this API's; {instead}")
     for name in _UNSUPPORTED:
         if body.get(name):
             raise RequestError(422, f"{name}: not supported; the agent calls tools of its own and answers in text")

@@ -4,12 +4,15 @@ from collections.abc import Iterator, Mapping
 
 from env.datasets.choices import without_letters
 from env.datasets.question import Question
+from env.datasets.rows import BadRow
 from env.datasets.values import number_of, text_of, texts_of
 
 
 def plain(row: Mapping[str, object], source: str = "") -> Iterator[Question]:
     """The question of a row: video, question, answer; id, options, dimension, source, the picture or pictures `marked`
     and `subtitles` if they are there."""
+    if "mark" in row:
+        raise BadRow("has a 'mark'; the picture on which the target is marked, or a list of them, is its 'marked'")
     marked, seconds = row.get("marked"), number_of(row, "subtitles_from_s")
     yield Question(
         id=text_of(row, "id", ""),

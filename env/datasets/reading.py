@@ -56,7 +56,13 @@ class BenchmarkTasks:
 
 
 def read_benchmark(
-    name: str, folder: str | Path, marks: Path | None = None, kind: str = "mask_contour", subtitles: bool = False
+    name: str,
+    folder: str | Path,
+    marks: Path | None = None,
+    kind: str = "mask_contour",
+    subtitles: bool = False,
+    *,
+    need_files: bool = True,
 ) -> BenchmarkTasks:
     """The tasks of a benchmark.
 
@@ -67,12 +73,14 @@ def read_benchmark(
             what is there.
         kind: the mark that is drawn there, one of `configs.world.PROMPT_KINDS`.
         subtitles: whether the tasks have them, so that a file of them that cannot be read costs its row.
+        need_files: whether a question whose film or picture is not there is missing; else it has the file's name.
 
     Raises:
         SourceError: no such benchmark or folder, no file of questions in it, or one of another benchmark.
     """
     benchmark, folder = benchmark_of(name), Path(folder).absolute()
-    reading = _Reading(benchmark, _Files(folder.parent if folder.is_file() else folder), marks, kind, subtitles)
+    films = _Files(folder.parent if folder.is_file() else folder, need_files)
+    reading = _Reading(benchmark, films, marks, kind, subtitles)
     rows, others = list[_Found](), list[SourceError]()
     files = _question_files(benchmark, folder)
     for file in files:
@@ -166,7 +174,9 @@ class _Files:
     """The files of a benchmark's folder, by the names that its rows give them: relative to it, or to one of the folders
     in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, needed: bool = True) -> None:
+        """`needed`: a file that is not there is an error; else its name stands for it."""
+        self._needed = needed
         if not folder.is_dir():
             raise SourceError(f"{folder}: no such folder; name the one that the benchmark was unpacked in")
         self._roots = [VideoFiles(root) for root in _folders(folder)]
@@ -182,6 +192,8 @@ class _Files:
             except BadRow as reason:
                 if str(reason) != NOT_THERE:
                     raise
+        if not self._needed:
+            return name
         raise MissingFileError(name)
 
     def find_some(self, name: str) -> str:

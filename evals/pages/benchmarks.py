@@ -85,11 +85,11 @@ def _scatters(name: str, rows: Sequence[Row]) -> list[tuple[str, str]]:
     drawn = []
     for field, unit in EFFORTS.items():
         points = []
-        for row in rows:
+        for place, row in enumerate(rows, 1):
             low, high = row.scores.by_film
-            if not math.isfinite(getattr(row.scores, field)):
+            if not (row.scores.frames and math.isfinite(getattr(row.scores, field))):
                 continue
-            points.append(Point(row.label, getattr(row.scores, field), row.scores.accuracy.mean, low, high))
+            points.append(Point(row.label, getattr(row.scores, field), row.scores.accuracy.mean, low, high, place))
         if not points:
             continue
         drawn.append((f"Accuracy by {unit}", scatter_chart(f"{name}, accuracy by {unit} an episode", points, unit)))

@@ -12,6 +12,7 @@ from env.lessons import lesson_in, lessons_in
 from env.trajectory import Trajectory, TrajectoryError
 from evals.answers import ENDING
 from evals.pages.filmstrip import Film, errors_shown_by_calls, film
+from evals.pages.moved import at_hand
 from evals.pages.report import DIMENSIONS, number, percent
 from evals.score import accuracy_of
 from pages.rendering import render
@@ -86,10 +87,10 @@ class RunEpisodes:
             raise TrajectoryError(f"no episode {key}; there are {len(self._places)}")
         file, place = self._places[key]
         if file.suffix == ".arrow":
-            return lesson_in(file, place)
+            return at_hand(lesson_in(file, place), file)
         try:
             with open(file, "rb") as rows:
-                return Trajectory.from_dict(_episode_of(row_at(file, rows, place)))
+                return at_hand(Trajectory.from_dict(_episode_of(row_at(file, rows, place))), file)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise TrajectoryError(f"{file}: episode {key} can no longer be read ({error})") from None
 

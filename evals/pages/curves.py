@@ -100,10 +100,12 @@ class Point:
     low: float
     high: float
     """Ends of the interval of y."""
+    place: int
+    """What it is called in the drawing, from 1."""
 
 
 def scatter_chart(name: str, points: Sequence[Point], unit: str) -> str:
-    """The SVG of shares, 0 to 1, against something else; each point has the number of its place, from 1.
+    """The SVG of shares, 0 to 1, against something else; each point has its number.
 
     Args:
         name: Unique in the page; the alternative text starts with it.
@@ -115,11 +117,11 @@ def scatter_chart(name: str, points: Sequence[Point], unit: str) -> str:
     body = [_grid([0.0, 0.25, 0.5, 0.75, 1.0], y, 18)]
     body += [f'<text class="tick" x="{x(m) - 3:.1f}" y="{HEIGHT - 6}">{number(m)}</text>' for m in marks[:-1]]
     body.append(f'<text class="tick end" x="{WIDTH - 4}" y="{HEIGHT - 6}">{html.escape(unit)}</text>')
-    for i, point in enumerate(points):
-        at, of = f"{x(point.x):.1f}", f"s{i % COLOURS}"
+    for point in points:
+        at, of = f"{x(point.x):.1f}", f"s{(point.place - 1) % COLOURS}"
         body.append(f'<path class="line {of}" d="M{at} {y(point.low):.1f}V{y(point.high):.1f}"/>')
         body.append(f'<circle class="dot {of}" cx="{at}" cy="{y(point.y):.1f}" r="4"/>')
-        body.append(f'<text class="name {of}" x="{x(point.x) + 7:.1f}" y="{y(point.y) + 4:.1f}">{i + 1}</text>')
+        body.append(f'<text class="name {of}" x="{x(point.x) + 7:.1f}" y="{y(point.y) + 4:.1f}">{point.place}</text>')
     words = "; ".join(f"{p.label} {number(100 * p.y)} % at {number(p.x)}" for p in points)
     alt = html.escape(f"{name}: {words}.")
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{alt}">{"".join(body)}</svg>'

@@ -48,16 +48,15 @@ def _summary(name: str, scores: Mapping[tuple[str, str], BenchmarkScores]) -> It
 
 def _efforts(scores: Mapping[tuple[str, str], BenchmarkScores]) -> list[str]:
     head = ("policy", "mode", "tool calls", "turns", "frames", "tokens", "seconds", "of them tools", "judge")
-    return table(
-        head,
-        [
-            (
-                *(policy, mode, f"{one.calls:.2f}", f"{one.rounds:.2f}", f"{one.frames:.1f}"),
-                *(f"{one.tokens:,.0f}", f"{one.seconds:.1f}", f"{one.tool_seconds:.1f}", f"{one.judge_seconds:.1f}"),
-            )
-            for (policy, mode), one in scores.items()
-        ],
-    )
+    rows = []
+    for (policy, mode), one in scores.items():
+        figures = (
+            *(f"{one.calls:.2f}", f"{one.rounds:.2f}", f"{one.frames:.1f}", f"{one.tokens:,.0f}"),
+            *(f"{one.seconds:.1f}", f"{one.tool_seconds:.1f}", f"{one.judge_seconds:.1f}"),
+        )
+        # What was saved elsewhere does not tell what it took.
+        rows.append((policy, mode, *(figures if one.frames else [MISSING] * len(figures))))
+    return table(head, rows)
 
 
 def _by_group(key: str, scores: Mapping[tuple[str, str], BenchmarkScores]) -> list[str]:

@@ -124,7 +124,8 @@ def run_benchmarks(
         check_endpoint(config.eval.server, "eval.server")
     rules = rules_named(published)
     root = RunFolder.of(config, make=False).root / "benchmarks"
-    sets = [_tasks(config, given, folder, root, skip_missing) for given, folder in folders.items()]
+    need: Literal["all", "some", "none"] = "none" if saved else "some" if skip_missing else "all"
+    sets = [_tasks(config, given, folder, root, need) for given, folder in folders.items()]
     if doubled := [name for name, count in Counter(found.name for found in sets).items() if count > 1]:
         raise ConfigError(f"--bench: {doubled[0]} is named twice; a run has one folder of each")
     label = name or _label(config, model)
@@ -178,12 +179,14 @@ def _mode_of(config: Config) -> Mode:
     return "tools" if config.episode.tools else "reasoning"
 
 
-def _tasks(config: Config, name: str, folder: str, root: Path, skip_missing: bool) -> BenchmarkTasks:
-    """The questions of a benchmark, which are kept beside their answers."""
-    marks = root / benchmark_of(name).name / "marks"
-    found = read_benchmark(name, folder, marks, config.eval.mark_kind, subtitles=config.episode.subtitles != "none")
+def _tasks(config: Config, name: str, folder: str, root: Path, need: Literal["all", "some", "none"]) -> BenchmarkTasks:
+    """The questions of a benchmark, which are kept beside their answers. All of them need their files, or only those
+    with files are asked, or none needs any, where nothing is played."""
+    marks = None if need == "none" else root / benchmark_of(name).name / "marks"
+    subtitles = config.episode.subtitles != "none" and need != "none"
+    found = read_benchmark(name, folder, marks, config.eval.mark_kind, subtitles, need_files=need != "none")
     print(found.summary())
-    if found.missing and not skip_missing:
+    if found.missing and need == "all":
         files = found.files_missing()
         raise SourceError(
             f"{folder}: {len(files)} files of {found.name} are not there, the first {files[0]}; `videoseeker bench "
@@ -235,6 +238,11 @@ def _join(folder: Path, config: Config, model: str) -> None:
     with alone(folder / "join"):
         if not kept.exists() or AnswerLog(folder).is_empty():
             write_text(kept, settings)
+        elif kept.read_text() != settings and Path(model).is_file():
+            raise RunFolderError(
+                f"{folder}: holds the answers of another file of that name, or of this one before it was changed; give "
+                "this one a name of its own with --as, or remove that folder"
+            )
         elif kept.read_text() != settings:
             raise RunFolderError(
                 f"{folder}: holds answers that were given with another model or other settings; give this one a name "

@@ -60,6 +60,7 @@ def print_scores(
         console.print(table)
     if scores.published:
         table = Table("would be scored as", "accuracy", "counted", "unread", "script")
+        table.columns[0].no_wrap, table.columns[-1].overflow = True, "fold"
         for name, score in scores.published.items():
             accuracy = "-" if score.accuracy is None else f"{100 * score.accuracy:.1f} %"
             table.add_row(name, accuracy, f"{score.counted:,}", f"{score.unread:,}", PUBLISHED[name].source)

@@ -70,10 +70,10 @@ def test_where_the_time_goes_is_told(tmp_path: Path, episode: Trajectory) -> Non
 
 
 def test_points_lie_where_their_figures_are() -> None:
-    svg = scatter_chart("name", [Point("a", 0.0, 0.0, 0.0, 0.1), Point("b & c", 4.0, 1.0, 0.5, 1.0)], "calls")
+    svg = scatter_chart("name", [Point("a", 0.0, 0.0, 0.0, 0.1, 1), Point("b & c", 4.0, 1.0, 0.5, 1.0, 2)], "calls")
     (x0, y0), (x1, y1) = re.findall(r'<circle [^>]*cx="([\d.]+)" cy="([\d.]+)"', svg)
     assert (float(x0), float(y0)) == (40.0, 166.0)
     assert (float(x1), float(y1)) == (322.0, 10.0)
     assert 'aria-label="name: a 0 % at 0; b &amp; c 100 % at 4."' in svg
-    alone = scatter_chart("name", [Point("a", 0.0, 0.5, 0.4, 0.6)], "calls")
+    alone = scatter_chart("name", [Point("a", 0.0, 0.5, 0.4, 0.6, 1)], "calls")
     assert "nan" not in alone

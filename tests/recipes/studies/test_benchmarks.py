@@ -103,12 +103,15 @@ def test_saved_responses_stand_in_the_same_table(tmp_path: Path, folders: dict[s
     right = [(task.id, f"<think>Hm.</think>The answer is ({task.answer}).") for task in tasks]
     file = saved("gpt 4o.jsonl", *right[:2])
     text = run_benchmarks(config(tmp_path), file, one, published=["v2p_bench"]).read_text()
-    assert "| gpt-4o | saved | 100.0 |" in text
-    assert "| 2 of 3 |" in text
+    assert "| gpt-4o | saved | 66.7 |" in text, "what has no response is wrong"
+    assert "| 3 of 3 | " in text
+    assert f"{tasks[2].id}: gpt 4o.jsonl has no response to it" in text
+    assert "| gpt-4o | saved | - | - | - | - | - | - | - |" in text
     assert run_benchmarks(config(tmp_path), file, one, published=["v2p_bench"]).read_text() == text
     saved("gpt 4o.jsonl", *right)
-    with pytest.raises(RunFolderError, match="give this one a name of its own with --as"):
+    with pytest.raises(RunFolderError, match="or of this one before it was changed; give this one a name of its own"):
         run_benchmarks(config(tmp_path), file, one)
+    Path(tasks[0].video).unlink()
     assert "| all | saved | 100.0 |" in run_benchmarks(config(tmp_path), file, one, name="all").read_text()
     first = run_benchmarks(config(tmp_path), file, one, part=part_of(1, ""), name="first").read_text()
     assert "| 1 of 3 |" in next(line for line in first.splitlines() if line.startswith("| first |"))

@@ -70,7 +70,7 @@ def test_arms_with_unlike_questions_are_compared_on_those_that_both_have(arm: Ca
 
 @pytest.mark.parametrize("override", ["teacher.player=model", "synth.source=films", "model.path=qwen"])
 def test_teachers_are_compared_where_the_script_teaches_the_tiny_model(override: str) -> None:
-    with pytest.raises(ConfigError, match="leave teacher.player, synth.source and model.path as they are"):
+    with pytest.raises(ConfigError, match=r"leave teacher\.player, synth\.source and model\.path as they are"):
         ablate_teacher(load_config(None, [override, "teacher.model.model=m"]))
 
 
