@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from env.judging.rules import certain
+from env.lessons import lesson_in, lessons_in
 from env.task import load_tasks
-from env.trajectory import load_trajectories
 from tests.servers.chat_server import ChatServer, chat_server
 from tests.servers.processes import Family, family
 
@@ -63,9 +63,11 @@ def test_a_judge_that_dies_in_training_costs_no_sample_and_no_wrong_reward(membe
     assert in_vain, "it was away while it was asked"
     [arm] = [path.parent for path in tmp_path.glob("smoke/*/metrics.jsonl")]
     steps = [row for row in map(json.loads, (arm / "metrics.jsonl").open()) if row["stage"] == "grpo"]
-    assert [row["episodes"] for row in steps] == [8, 8]
+    assert [row["given_up_episodes"] for row in steps] == [0, 0]
     tasks = {task.id: task for task in load_tasks(tmp_path / "smoke" / "data" / "train.jsonl")}
-    episodes = [each for file in sorted(arm.glob("rollouts/*.jsonl")) for each in load_trajectories(file)]
+    files = sorted(arm.glob("rollouts/*.arrow"))
+    assert [lessons_in(file) for file in files] == [8, 8], "no sample is lost"
+    episodes = [lesson_in(file, place) for file in files for place in range(8)]
     expected = [certain(tasks[each.task_id], each.answer) for each in episodes]
     assert None in expected, "the rules decide all, so the judge was not needed"
     assert [each.rewards.accuracy for each in episodes] == [0.5 if known is None else known for known in expected]
