@@ -50,7 +50,7 @@ SETTINGS = (
     *("episode.prompt_max_frames=8", "episode.prompt_max_pixels=9216", "episode.tools=[]", "judge.by=rules"),
     *("episode.prompt_fps=1", "episode.max_tokens=1800", f"episode.max_turn_tokens={TURN_TOKENS}"),
     *("engine.engines=1", "engine.max_model_len=2048", "engine.max_num_seqs=8", "engine.kv_cache_gib=1.0"),
-    *("eval.episodes_in_flight=8", "grpo.env_runners=1", "eval.server.model=tiny", "eval.server.concurrency=1"),
+    *("eval.episodes_in_flight=24", "grpo.env_runners=1", "eval.server.model=tiny", "eval.server.concurrency=1"),
     *("eval.server.timeout_s=300", f"eval.server.max_tokens={TURN_TOKENS}"),
 )
 
