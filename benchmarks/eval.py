@@ -2,8 +2,8 @@
 
 Ratios:
 - `questions_per_s_over_engine`: a whole evaluation (films decoded, prompts made, rounds played, answers kept) against
-  an engine that is given the same requests with their pixels at hand, as many at once; 1 would be one that costs
-  nothing beside the engine (at least 0.85).
+  an engine that is given the same requests with their pixels at hand, as many at once, more than it has places, so that
+  it never waits; 1 would be one that costs nothing beside the engine (at least 0.85).
 - `speedup_vs_client_loop`: the same questions against a client that asks vLLM's own server one after the other, as many
   harnesses do, with one turn each (at least 3).
 
