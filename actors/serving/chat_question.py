@@ -18,6 +18,7 @@ _CUE = re.compile(r"\s*(?:the |your )?(?:best |correct |final )?(?:answer|option
 _HEADING = re.compile(r"\s*(?:answer )?(?:options|choices)\s*:\s*", re.IGNORECASE)
 _ASKS = re.compile(r"\s*question\s*:\s*", re.IGNORECASE)
 INSTRUCTS = ("answer", "letter", "option", "choice", "boxed", "step by step")
+"""What those say of how to answer that `without_instructions` leaves."""
 LAST_LINE_CHARS = 60
 """Longest last line that may be a cue."""
 

@@ -10,7 +10,6 @@ Invariant: nothing is fetched from anywhere: pictures and films come with the re
 import base64
 import binascii
 import re
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -21,7 +20,7 @@ from PIL import Image
 
 from actors.serving.chat_question import read_question
 from actors.serving.mark import MarkError, draw_mark, parse_mark
-from actors.serving.question import RequestError, confined, without_folders
+from actors.serving.question import RequestError, confined, served_task, without_folders
 from env.task import Task
 from storage.files import JsonObject
 from tools.decoding.frame import VideoError
@@ -80,18 +79,7 @@ def read_task(body: JsonObject, root: Path, folder: Path, timeout_s: float) -> T
             marked += (draw_mark(parse_mark(_mark(body["mark"])), film, folder / "marked.png", timeout_s),)
     except VideoError as error:
         raise RequestError(422, "video: " + without_folders(str(error), path, folder)) from None
-    return Task(
-        id=uuid.uuid4().hex[:12],
-        video=path,
-        question=question,
-        # Nobody knows the answer yet. A choice needs some letter; the rewards of a served episode are not used.
-        answer="A" if options else "",
-        dimension="",
-        visual_prompts=marked,
-        form="choice" if options else "open",
-        options=options,
-        source="served",
-    )
+    return served_task(question, options, path, marked)
 
 
 def _check_settings(body: JsonObject) -> None:

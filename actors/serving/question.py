@@ -11,6 +11,7 @@ from actors.serving.mark import RequestedMark, draw_mark
 from env.task import MAX_OPTIONS, Task
 from tools.decoding.frame import VIDEO_SUFFIXES, VideoError
 from tools.decoding.video import open_video
+from tools.marks.visual_prompt import VisualPrompt
 
 MAX_LISTED = 500
 """Most videos that are offered for picking."""
@@ -88,15 +89,20 @@ def make_task(
         prompt = draw_mark(mark, video, folder / "marked.png", timeout_s)
     except VideoError as error:
         raise RequestError(422, "video: " + without_folders(str(error), str(video_path), folder)) from None
+    return served_task(question, options or None, str(video_path), (prompt,))
+
+
+def served_task(question: str, options: tuple[str, ...] | None, video: str, marked: tuple[VisualPrompt, ...]) -> Task:
+    """The task of a question that is asked now."""
     return Task(
         id=uuid.uuid4().hex[:12],
-        video=str(video_path),
+        video=video,
         question=question,
         # Nobody knows the answer yet. A choice needs some letter; the rewards of a served episode are not used.
         answer="A" if options else "",
         dimension="",
-        visual_prompts=(prompt,),
+        visual_prompts=marked,
         form="choice" if options else "open",
-        options=options or None,
+        options=options,
         source="served",
     )

@@ -24,12 +24,12 @@ def at_hand(episode: Trajectory, file: Path) -> Trajectory:
 @cache
 def place_now(path: str, near: Path) -> str:
     """Where a film or picture is that was at `path`: there, or at as much of its path as is found from `near` or a
-    folder above it; the path itself where it is nowhere."""
+    folder above it, at least its name and its folder's; the path itself where it is nowhere."""
     there, mark, rate = path.partition("#")
     if Path(there).exists():
         return path
     parts = Path(there).parts
-    for first in range(1, len(parts)):
+    for first in range(1, len(parts) - 1):
         for folder in (near, *near.parents[:-1]):
             if (now := folder.joinpath(*parts[first:])).exists():
                 return f"{now}{mark}{rate}"

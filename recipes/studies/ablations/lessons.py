@@ -39,8 +39,8 @@ TEACHERS = Study(
     name="teacher",
     title="What the teacher is worth",
     lead="Students after SFT alone. Always careful: it never guesses, gives up or looks where nothing is. In foreign "
-    "words: the same episodes, thought in words that the model never met, which take its tokenizer half as many tokens "
-    "more. Beside each the teacher's own accuracy. The paper's same-family teacher has 78.4, its foreign one 83.8.",
+    "words: the same episodes, thought in words that the model never met, which are more tokens. Beside each the "
+    "teacher's own accuracy. The paper's same-family teacher has 78.4, its foreign one 83.8.",
     arms={
         "own": Arm("the config's teacher", 70.4),
         "careful": Arm("always careful"),

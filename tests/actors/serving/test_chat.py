@@ -16,7 +16,6 @@ from PIL.PngImagePlugin import PngInfo
 from actors.serving.chat_question import read_question
 from actors.serving.chat_request import read_task
 from actors.serving.question import RequestError
-from configs.run import ServeConfig
 from env.task import Task
 from tests.actors.serving.conftest import asked
 from tests.films import movies
@@ -308,4 +307,3 @@ def test_a_client_that_goes_leaves_nothing(server: str, requests_folder: Path) -
 def test_a_film_that_is_named_lies_in_the_folder_alone(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no file"):
         read_task({"messages": user(named("missing.mp4"), text("Who?"))}, tmp_path, tmp_path, 30.0)
-    assert ServeConfig().video_root == "."

@@ -31,6 +31,8 @@ def test_what_is_where_it_was_or_nowhere_keeps_its_path(tmp_path: Path) -> None:
     (tmp_path / "near" / "film.mp4").touch()
     assert place_now(str(here), tmp_path / "near") == str(here)
     assert place_now("/gone/for/good.mp4", tmp_path) == "/gone/for/good.mp4"
+    (tmp_path / "good.mp4").touch()
+    assert place_now("/gone/for/good.mp4", tmp_path) == "/gone/for/good.mp4", "another film of that name"
 
 
 def test_a_folder_of_pictures_keeps_its_rate(tmp_path: Path) -> None:
